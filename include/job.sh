@@ -1,0 +1,27 @@
+#!/bin/bash
+# What a job runs where the cluster names no batch script of its own (`batch_script:` in the sweep or the profile):
+# COMMAND, once, on the job's first node; inside CONTAINER, with MOUNTS, if there is one (srun's options from pyxis).
+#
+# It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. That is how the
+# end of a job is known where Slurm has forgotten it (no accounting, MinJobAge over).
+exit_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.exit
+rm -f -- "$exit_file" # of this job before it was requeued
+
+if [ -n "$CONTAINER" ]; then
+  srun --nodes=1 --ntasks=1 --container-image="$CONTAINER" --container-workdir="$PWD" \
+    ${MOUNTS:+"--container-mounts=$MOUNTS"} bash -c "$COMMAND" &
+else
+  bash -c "$COMMAND" &
+fi
+job=$!
+signal=-
+trap 'signal=TERM; kill -TERM "$job"' TERM
+wait "$job"
+status=$?
+if [ "$signal" != - ]; then # the wait was interrupted: let COMMAND end in its own time, Slurm's KillWait bounds it
+  wait "$job"
+  status=$?
+fi
+
+printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new" && mv -f -- "$exit_file.new" "$exit_file"
+exit "$status"

@@ -1,0 +1,65 @@
+"""Everything that can go wrong, as one tree.
+
+    SlurmSweepError
+    ├── SweepFileError        a sweep file or cluster profile has faults; lists all of them
+    ├── SettingsError         settings that a run needs are missing or contradict each other
+    ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
+    └── ClusterUnavailableError    no answer now (network, sshd, controller): worth another try
+
+Messages name the subject, the value and what was expected, so that the reader knows what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class SlurmSweepError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong in a file: ``optim.lr: expected a list of values, got a mapping``."""
+
+    key: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}" if self.key else self.problem
+
+
+class SweepFileError(SlurmSweepError):
+    """A sweep file or a cluster profile cannot be used; the message lists every fault found.
+
+    Args:
+        source: The file, as the user knows it, for example ``include/sweeps/grpo.yaml``.
+        faults: All faults, at least one.
+    """
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+
+
+class SettingsError(SlurmSweepError):
+    """A run cannot be planned with the settings at hand."""
+
+
+class ClusterRefusedError(SlurmSweepError):
+    """The cluster refused, for a reason that time does not mend (bad account, wrong key, missing script)."""
+
+
+class ClusterUnavailableError(SlurmSweepError):
+    """The cluster gave no answer. Nothing is known about the request's effect."""
+
+
+def unknown_key(key: str, valid: Iterable[str]) -> str:
+    """Say that ``key`` is unknown, with the nearest valid one and the list of all."""
+    names = sorted(valid)
+    near = get_close_matches(key, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown key; {hint}Valid keys: {', '.join(names)}"

@@ -1,0 +1,138 @@
+"""Sweep files become Dags.
+
+    # dags/sweeps.py
+    globals().update(sweep_dags(Path(__file__).parents[1] / "include"))
+
+Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name without ``.yaml``. A mapped task
+group keeps it small however many combinations there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, get_parsing_context, task_group
+from airflow.sdk.exceptions import AirflowTimetableInvalid
+
+from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
+from slurm_sweep.sweep.overrides import quote
+from slurm_sweep.sweep.spec import SweepSpec, load_sweep
+from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from slurm_sweep.tasks.sweep import Folders, PlanSweepOperator, ReportSweepOperator, max_combinations
+
+GROUP = "combination"
+_DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
+_CELL = 200  # characters of a parameter's values in the Dag's documentation
+
+
+def sweep_dags(include: Path) -> dict[str, DAG]:
+    """Return a Dag for each sweep file that loads, by Dag id.
+
+    Where Airflow runs a task it wants one Dag only: then only that file is read.
+    Files that do not load are left out here; `check_sweeps` tells of them.
+    """
+    dags = {}
+    for path in _sweep_files(Folders(include=include), only=get_parsing_context().dag_id):
+        try:
+            dags[path.stem] = sweep_dag(path, include)
+        except SweepFileError:
+            continue
+    return dags
+
+
+def check_sweeps(include: Path) -> None:
+    """Load all sweep files.
+
+    Raises:
+        SlurmSweepError: Files do not load; the message lists all faults of all of them.
+    """
+    messages = []
+    for path in _sweep_files(Folders(include=include)):
+        try:
+            sweep_dag(path, include)
+        except SweepFileError as error:
+            messages.append(str(error))
+    if messages:
+        raise SlurmSweepError("\n".join(messages))
+
+
+def _sweep_files(folders: Folders, *, only: str | None = None) -> Iterator[Path]:
+    yield from sorted(path for path in folders.sweeps.glob("*.yaml") if only in (None, path.stem))
+
+
+def sweep_dag(path: Path, include: Path) -> DAG:
+    """Return the Dag of one sweep file.
+
+    Raises:
+        SweepFileError: The file has faults.
+    """
+    folders = Folders(include=include)
+    source = folders.shown(path)
+    if not _DAG_ID.fullmatch(path.stem):
+        problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
+        raise SweepFileError(source, [Fault(key="", problem=problem)])
+    spec = load_sweep(path, source=source, max_combinations=max_combinations())
+    section = spec.dag
+    try:
+        dag = DAG(
+            dag_id=path.stem,
+            schedule=section.schedule,
+            start_date=_in_timezone(section.start_date, section.timezone),
+            catchup=section.catchup,
+            tags=["sweep", *section.tags],
+            description=section.description or f"{spec.size} combinations of {spec.script_path}",
+            max_active_runs=section.max_active_runs,
+            default_args={"owner": section.owner, "retries": section.retries},
+            doc_md=_documentation(spec),
+            auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
+        )
+        with dag:
+            _fill(path, include)
+        dag.validate()
+    except AirflowTimetableInvalid as error:
+        problem = f"expected a cron expression or a preset such as @daily, got {section.schedule!r} ({error})"
+        raise SweepFileError(source, [Fault(key="dag.schedule", problem=problem)]) from None
+    return dag
+
+
+def _fill(path: Path, include: Path) -> None:
+    plan = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
+
+    @task_group(group_id=GROUP)
+    def combination(job: Any) -> None:
+        submit = SlurmSubmitOperator(task_id="submit", job=job, map_index_template="{{ task.job['label'] }}")
+        SlurmJobSensor(task_id="wait", job=submit.output, map_index_template="{{ task.job['label'] }}")
+
+    report = ReportSweepOperator(
+        task_id="report",
+        plan_task_id="plan",
+        submit_task_id=f"{GROUP}.submit",
+        wait_task_id=f"{GROUP}.wait",
+        trigger_rule="all_done",
+        retries=0,
+    )
+    combination.expand(job=plan.output) >> report
+
+
+def _in_timezone(date: Any, timezone: str) -> Any:
+    return None if date is None else pendulum.instance(date, tz=timezone)
+
+
+def _documentation(spec: SweepSpec) -> str:
+    rows = [
+        f"| `{key}` | {len(values)} | {_cell(', '.join(map(quote, values)))} |"
+        for key, values in spec.parameters.items()
+    ]
+    table = ["| parameter | values | |", "|---|---|---|", *rows]
+    config = f" with `{spec.config_path}`" if spec.config_path else ""
+    head = f"`{spec.source}`: {spec.size} combinations of `{spec.script_path}`{config}."
+    return "\n".join([head, "", *table])
+
+
+def _cell(text: str) -> str:
+    shown = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    return f"`{shown if len(shown) <= _CELL else shown[:_CELL] + '…'}`"

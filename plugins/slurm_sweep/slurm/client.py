@@ -1,0 +1,178 @@
+"""A cluster as its user sees it: submit, look, cancel. Knows Slurm's words, not how they get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.slurm import commands, parse
+from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.states import JobState
+
+LOG_LINES = 50
+
+# What the site mends by itself, in the words of sbatch, squeue and sacct; anything else that sbatch says is final.
+_PASSING = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Connection refused",
+    "Connection timed out",
+    "Zero Bytes were transmitted",
+    "Slurm temporarily unable to accept job",
+    "QOSMaxSubmitJobPerUserLimit",
+    "AssocMaxSubmitJobLimit",
+    "AssocGrpSubmitJobsLimit",
+    "Job violates accounting/QOS policy (job submit limit",
+)
+_NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A command that ran to its end: its own exit status and what it printed."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+class Shell(Protocol):
+    """Runs a script in a POSIX shell on the login node."""
+
+    async def run(self, script: str) -> Completed:
+        """Run ``script``.
+
+        Raises:
+            ClusterUnavailableError: No answer; whether the script ran, in part or whole, is not known.
+            ClusterRefusedError: The login node refuses us.
+        """
+
+
+class SlurmClient:
+    """Speaks to one cluster.
+
+    All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
+    says no.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
+        """Submit a job; for an attempt that has one already, return that one."""
+        completed = await self._shell.run(commands.submit(job, attempt))
+        if completed.exit_status != 0:
+            _raise_submit_error(job, completed)
+        job_id = _output(completed).strip()
+        return SubmittedJob(
+            ssh_conn_id=job.ssh_conn_id,
+            job_id=job_id,
+            job_name=job.name,
+            run_dir=job.run_dir,
+            log_path=commands.log_path(job.run_dir, job_id),
+            label=job.label,
+        )
+
+    async def queue(self) -> dict[str, JobStatus]:
+        """Return all of the user's jobs that squeue shows, by job id."""
+        return await self._ask(commands.squeue(), parse.squeue)
+
+    async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
+        """Find out how jobs ended that squeue no longer shows; those that nobody knows are left out.
+
+        Asked in turn, each for all jobs that are still open: the accounting database, the controller, and the
+        exit-status files of our batch script.
+        """
+        found: dict[str, JobStatus] = {}
+        for source in (self._accounting, self._controller, self._exit_files):
+            if wanted := [job for job in jobs if job.job_id not in found]:
+                answers = await source(wanted)
+                found |= {job_id: status for job_id, status in answers.items() if status.state.is_final_once_gone}
+        return found
+
+    async def final_status(self, job: SubmittedJob) -> JobStatus | None:
+        """Return how one job ended; None while it has not, or nobody knows."""
+        queued = (await self.queue()).get(job.job_id)
+        if queued is None:
+            return (await self.look_up([job])).get(job.job_id)
+        return await self.details(job, queued) if queued.state.is_final else None
+
+    async def details(self, job: SubmittedJob, status: JobStatus) -> JobStatus:
+        """Return the final ``status`` that squeue gave with the exit code, which squeue does not tell."""
+        for source in (self._controller, self._accounting):
+            known = (await source([job])).get(job.job_id)
+            if known and known.state is status.state:
+                return known
+        return status
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel one job; one that has ended already is fine."""
+        completed = await self._shell.run(commands.cancel(job_id))
+        if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
+            raise ClusterUnavailableError(f"scancel {job_id}: {completed.stderr.strip()}")
+
+    async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
+        """Return the last lines of a failed job's log, or why there are none; of a job that succeeded, nothing."""
+        if status.state.is_success:
+            return ""
+        completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
+        text = _output(completed).rstrip()
+        return text or completed.stderr.strip() or "(the log is empty)"
+
+    async def _accounting(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
+        try:
+            return await self._ask(commands.sacct(job.job_id for job in jobs), parse.sacct)
+        except ClusterUnavailableError as error:
+            if any(words in str(error) for words in _NO_ACCOUNTING):
+                return {}
+            raise
+
+    async def _controller(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
+        return await self._ask(commands.scontrol(job.job_id for job in jobs), parse.scontrol)
+
+    async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
+        return await self._ask(commands.exit_files([(job.job_id, job.run_dir) for job in jobs]), parse.exit_files)
+
+    async def _ask(self, script: str, read: Callable[[str], dict[str, JobStatus]]) -> dict[str, JobStatus]:
+        completed = await self._shell.run(script)
+        if completed.exit_status != 0:
+            raise ClusterUnavailableError(completed.stderr.strip() or f"exit status {completed.exit_status}, no reason")
+        return read(_output(completed))
+
+
+def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
+    """Say how a job failed: all that is needed to see why without a login."""
+    facts = {
+        "exit code": status.exit_code,
+        "elapsed": status.elapsed,
+        "nodes": status.nodes,
+        "log": job.log_path,
+    }
+    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+    said_by = f" ({status.source})" if status.state is not JobState.LOST else ""
+    end = f"The log's last {LOG_LINES} lines:\n{log_tail}"
+    return f"Job {job.job_id} ({job.job_name}) ended as {status}{said_by}: {known}\n{end}"
+
+
+def _output(completed: Completed) -> str:
+    _, marker, output = completed.stdout.partition(f"{commands.MARKER}\n")
+    if not marker:
+        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {_shown(completed)}")
+    return output
+
+
+def _shown(completed: Completed) -> str:
+    return (completed.stderr.strip() or completed.stdout.strip() or "nothing")[-2000:]
+
+
+def _raise_submit_error(job: JobRequest, completed: Completed) -> None:
+    said = completed.stderr.strip()
+    if completed.exit_status == commands.REFUSED:
+        raise ClusterRefusedError(f"{job.name} was not submitted: {said}")
+    if completed.exit_status == commands.SBATCH_FAILED:
+        refused = not any(words in said for words in _PASSING)
+        kind = ClusterRefusedError if refused else ClusterUnavailableError
+        raise kind(f"{job.name} was not submitted: {said}")
+    raise ClusterUnavailableError(f"{job.name} was not submitted: {_shown(completed)}")

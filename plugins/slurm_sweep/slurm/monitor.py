@@ -1,0 +1,127 @@
+"""One question per tick for all jobs that anybody waits for on one cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slurm_sweep.errors import ClusterUnavailableError
+from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from slurm_sweep.slurm.states import JobState
+
+INTERVAL = 10.0
+GRACE = 120.0
+_LOAD = 5  # a tick is never shorter than this many times what the last question took
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiter:
+    job: SubmittedJob
+    final: asyncio.Future[JobStatus]
+    seen: JobStatus | None = None
+    missing_since: float | None = None
+
+
+class Monitor:
+    """Watches the jobs of one cluster; lives in one event loop and asks only while somebody waits.
+
+    Args:
+        client: The cluster.
+        interval: Seconds between two questions.
+        grace: Seconds for which a job that nobody on the cluster knows is still hoped for.
+    """
+
+    def __init__(self, client: SlurmClient, *, interval: float = INTERVAL, grace: float = GRACE) -> None:
+        self._client = client
+        self._interval = interval
+        self._grace = grace
+        self._waiters: list[_Waiter] = []
+        self._task: asyncio.Task[None] | None = None
+        self._trouble = ""
+
+    async def wait(self, job: SubmittedJob) -> JobStatus:
+        """Wait until the job has ended and return how; silence of the cluster is waited out."""
+        waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+        try:
+            return await waiter.final
+        finally:
+            self._waiters.remove(waiter)
+            if not self._waiters:
+                self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await self._tick()
+                self._note("")
+            except ClusterUnavailableError as error:
+                self._note(str(error))
+            except Exception as error:  # nobody else sees it: those who wait shall
+                for waiter in self._open():
+                    waiter.final.set_exception(error)
+                return
+            await asyncio.sleep(max(self._interval, _LOAD * (time.monotonic() - began)))
+
+    def _open(self) -> list[_Waiter]:
+        return [waiter for waiter in self._waiters if not waiter.final.done()]
+
+    def _note(self, trouble: str) -> None:
+        """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
+        if trouble and not self._trouble:
+            log.warning("No answer from the cluster, asking on: %s", trouble)
+        elif self._trouble and not trouble:
+            log.info("The cluster answers again")
+        self._trouble = trouble
+
+    async def _tick(self) -> None:
+        asked = self._open()  # a job that was submitted after squeue's answer is no missing job
+        queue = await self._client.queue()
+        gone = []
+        for waiter in asked:
+            status = queue.get(waiter.job.job_id)
+            if status is None:
+                gone.append(waiter)
+                continue
+            waiter.missing_since = None
+            if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
+                log.info("Job %s is %s", status.job_id, status)
+            waiter.seen = status
+            if status.state.is_final:
+                _finish(waiter, await self._client.details(waiter.job, status))
+        if gone:
+            await self._settle(gone)
+
+    async def _settle(self, gone: Sequence[_Waiter]) -> None:
+        found: Mapping[str, JobStatus] = await self._client.look_up([waiter.job for waiter in gone])
+        now = time.monotonic()
+        for waiter in gone:
+            status = found.get(waiter.job.job_id)
+            if status is None and waiter.seen is not None and waiter.seen.state.is_final_once_gone:
+                status = waiter.seen
+            if status is None:
+                waiter.missing_since = waiter.missing_since or now
+                if now - waiter.missing_since < self._grace:
+                    continue
+                status = lost(waiter.job)
+            _finish(waiter, status)
+
+
+def _finish(waiter: _Waiter, status: JobStatus) -> None:
+    if not waiter.final.done():
+        waiter.final.set_result(status)
+
+
+def lost(job: SubmittedJob) -> JobStatus:
+    """Return the end of a job that nobody knows any more: a failure, since success is never assumed."""
+    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
+    return JobStatus(job_id=job.job_id, state=JobState.LOST, text="LOST", reason=reason, source="")

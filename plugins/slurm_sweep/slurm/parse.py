@@ -1,0 +1,86 @@
+"""What Slurm's commands print, read into values. Lines of another form are passed over: sites print notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.slurm.states import JobState
+
+
+def squeue(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `commands.squeue`, by job id."""
+    return {
+        job_id: JobStatus(
+            job_id=job_id,
+            state=JobState.parse(state),
+            text=state,
+            elapsed=elapsed,
+            nodes=nodes,
+            reason=reason,
+            source="squeue",
+        )
+        for job_id, state, elapsed, nodes, reason in _rows(output, "|", 5)
+    }
+
+
+def sacct(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `commands.sacct`, by job id."""
+    return {
+        job_id: JobStatus(
+            job_id=job_id,
+            state=JobState.parse(state),
+            text=state,
+            exit_code=exit_code,
+            elapsed=elapsed,
+            nodes=nodes,
+            source="sacct",
+        )
+        for job_id, state, exit_code, elapsed, nodes in _rows(output, "|", 5)
+    }
+
+
+def scontrol(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `commands.scontrol`, by job id."""
+    found = {}
+    for line in output.splitlines():
+        fields = dict(word.partition("=")[::2] for word in line.split(" "))
+        if "JobId" in fields and "JobState" in fields:
+            found[fields["JobId"]] = JobStatus(
+                job_id=fields["JobId"],
+                state=JobState.parse(fields["JobState"]),
+                text=fields["JobState"],
+                exit_code=fields.get("ExitCode", ""),
+                elapsed=fields.get("RunTime", ""),
+                nodes=fields.get("NodeList", "").replace("(null)", ""),
+                reason=fields.get("Reason", ""),
+                source="scontrol",
+            )
+    return found
+
+
+def exit_files(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `commands.exit_files`, by job id."""
+    found = {}
+    for job_id, exit_status, signal in _rows(output, " ", 3):
+        if exit_status.isdecimal():
+            ended_well = exit_status == "0" and signal == "-"
+            state = JobState.COMPLETED if ended_well else JobState.FAILED
+            reason = "" if signal == "-" else f"ended by SIG{signal}: time limit, cancellation or preemption"
+            found[job_id] = JobStatus(
+                job_id=job_id,
+                state=state,
+                text=state.value,
+                exit_code=f"{exit_status}:0",
+                reason=reason,
+                source="exit-status file",
+            )
+    return found
+
+
+def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:
+    """Yield the lines that have ``width`` fields and begin with a job id, as fields."""
+    for line in output.splitlines():
+        fields = [field.strip() for field in line.split(separator, width - 1)]
+        if len(fields) == width and fields[0][:1].isdecimal():
+            yield fields

@@ -1,0 +1,1 @@
+"""What to run: sweep files, their combinations, and the command line of each. Pure: no Airflow, no network."""

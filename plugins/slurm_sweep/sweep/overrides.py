@@ -1,0 +1,75 @@
+"""Values as Hydra overrides: ``override("optim.lr", 1e-6)`` is ``optim.lr=1e-06``.
+
+Hydra's own parser gives back the value that was put in, with its type; tests/unit/sweep/test_overrides.py lets it
+do so. Grammar: hydra.cc/docs/advanced/override_grammar/basic. What that grammar cannot express is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
+
+# Text that stands for itself: it starts with a letter and holds nothing that the grammar gives a meaning to.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_WORDS_WITH_A_TYPE = {"null", "true", "false", "inf", "nan"}
+
+# `+` adds a key, `++` adds or changes one. A key is a dotted path, or a config group with an optional `@package`.
+_ID = r"[A-Za-z_$][A-Za-z0-9_$-]*"
+_PATH = rf"{_ID}(?:\.(?:{_ID}|0|[1-9][0-9]*))*"
+_KEY = re.compile(rf"\+{{0,2}}(?:{_PATH}|{_ID}(?:/{_ID})+)(?:@{_PATH})?")
+
+# The characters of an unquoted dictionary key, and those that a backslash protects there.
+_DICT_KEY = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_/+.*@%?|-]|[\\()\[\]{}:=, \t])*")
+_DICT_KEY_ESCAPED = re.compile(r"[\\()\[\]{}:=, \t]")
+
+
+def is_key(text: str) -> bool:
+    """Tell whether Hydra takes ``text`` as the key of an override, ``+`` and ``++`` in front included."""
+    return _KEY.fullmatch(text) is not None
+
+
+def bare_key(key: str) -> str:
+    """Return the key without ``+`` or ``++``: the thing in the config that it speaks of."""
+    return key.lstrip("+")
+
+
+def override(key: str, value: Value) -> str:
+    """Return ``key=value`` in Hydra's grammar.
+
+    Raises:
+        ValueError: The value, or a part of it, cannot be expressed there.
+    """
+    return f"{key}={quote(value)}"
+
+
+def quote(value: Value) -> str:
+    """Return ``value`` as Hydra's override grammar writes it; see `override`."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, str):
+        return _quote_text(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(quote, value))}]"
+    return "{" + ",".join(f"{_quote_dict_key(key)}:{quote(item)}" for key, item in value.items()) + "}"
+
+
+def _quote_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a value cannot hold a NUL character: no command line can carry it")
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_WITH_A_TYPE:
+        return text
+    # Inside quotes a backslash means itself, except in front of a quote: those, and only those, are doubled.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def _quote_dict_key(key: object) -> str:
+    if not isinstance(key, str):
+        return quote(key)  # type: ignore[arg-type]  # a scalar: YAML has no other hashable keys
+    if not _DICT_KEY.fullmatch(key) or key.lower() in _WORDS_WITH_A_TYPE or key != key.strip():
+        raise ValueError(f"Hydra's grammar has no way to write the mapping key {key!r} (it knows no quoted keys)")
+    return _DICT_KEY_ESCAPED.sub(r"\\\g<0>", key)

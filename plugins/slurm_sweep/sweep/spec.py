@@ -1,0 +1,168 @@
+"""Sweep files: what they may say, and reading one with all its faults at once.
+
+script_path: examples/train_grpo.py        # required
+config_path: examples/configs/grpo.yaml    # optional
+optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
+slurm: {nodes: 2}                          # optional sections, see sweep/settings.py
+dag: {schedule: "@daily"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from slurm_sweep.errors import Fault, SweepFileError
+from slurm_sweep.sweep.document import kind, read_mapping, validate
+from slurm_sweep.sweep.names import base_name
+from slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
+from slurm_sweep.sweep.settings import ClusterProfile, DagSection, SlurmSection
+
+MAX_COMBINATIONS = 1000
+_OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec:
+    """A sweep file, read and checked.
+
+    Attributes:
+        source: The file, as messages name it.
+        script_path: The training script, on the cluster, relative to the working directory.
+        config_path: Its base config, likewise; None for none.
+        parameters: Each parameter (``+`` and ``++`` included) with its values, in the file's order.
+        slurm: The section of that name; so is ``dag``.
+    """
+
+    source: str
+    script_path: str
+    config_path: str | None
+    parameters: Mapping[str, tuple[Value, ...]]
+    slurm: SlurmSection
+    dag: DagSection
+
+    @property
+    def size(self) -> int:
+        """The number of combinations; 1 without parameters."""
+        return prod(len(values) for values in self.parameters.values())
+
+
+def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
+    """Read a sweep file from disk; see `parse_sweep`."""
+    source = source or path.name
+    return parse_sweep(_read(path, source), source=source, max_combinations=max_combinations)
+
+
+def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
+    """Read a cluster profile from disk.
+
+    Raises:
+        SweepFileError: The file has faults; the message lists them all.
+    """
+    source = source or path.name
+    faults: list[Fault] = []
+    profile = validate(ClusterProfile, read_mapping(_read(path, source), source), "", faults)
+    if profile is None:
+        raise SweepFileError(source, faults)
+    return profile
+
+
+def parse_sweep(text: str, *, source: str, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
+    """Read a sweep file's text.
+
+    Args:
+        text: YAML, see the module's docstring.
+        source: What messages call it.
+        max_combinations: More are refused, before anything is built.
+
+    Raises:
+        SweepFileError: The text has faults; the message lists them all.
+    """
+    document = read_mapping(text, source)
+    faults: list[Fault] = []
+    parameters = {key: value for key, value in document.items() if key not in _OWN_KEYS}
+    script_path = _path(document, "script_path", faults)
+    config_path = _path(document, "config_path", faults)
+    if "script_path" not in document:
+        faults.append(Fault(key="script_path", problem=_missing_script(parameters)))
+    values = {key: _values(key, value, faults) for key, value in parameters.items()}
+    _refuse_doubles(values, faults)
+    slurm = validate(SlurmSection, _section(document, "slurm"), "slurm", faults)
+    dag = validate(DagSection, _section(document, "dag"), "dag", faults)
+    if slurm and script_path:
+        try:
+            base_name(slurm.jobname, script_path)
+        except ValueError as error:
+            faults.append(Fault(key="slurm.jobname", problem=str(error)))
+    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
+        problem = f"expected a date such as 2026-01-31, since schedule is {dag.schedule!r}: runs begin there"
+        faults.append(Fault(key="dag.start_date", problem=problem))
+    size = prod(len(items) for items in values.values())
+    if size > max_combinations:
+        problem = f"{size} combinations, at most {max_combinations} are allowed (setting max_combinations)"
+        faults.append(Fault(key="", problem=problem))
+    if faults or script_path is None or slurm is None or dag is None:
+        raise SweepFileError(source, faults)
+    return SweepSpec(
+        source=source, script_path=script_path, config_path=config_path, parameters=values, slurm=slurm, dag=dag
+    )
+
+
+def _read(path: Path, source: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SweepFileError(source, [Fault(key="", problem=f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        raise SweepFileError(source, [Fault(key="", problem=f"expected UTF-8 text: {error}")]) from None
+
+
+def _section(document: dict[str, Any], key: str) -> Any:
+    value = document.get(key)
+    return {} if value is None else value
+
+
+def _path(document: dict[str, Any], key: str, faults: list[Fault]) -> str | None:
+    value = document.get(key)
+    if value is None and key != "script_path":
+        return None
+    if isinstance(value, str) and value.strip() and value.isprintable() and not value.startswith("-"):
+        return value
+    if key in document:
+        faults.append(Fault(key=key, problem=f"expected a path on the cluster, got {kind(value)}: {value!r}"))
+    return None
+
+
+def _missing_script(parameters: dict[str, Any]) -> str:
+    near = get_close_matches("script_path", parameters, n=1)
+    hint = f" (is {near[0]!r} a slip of the pen?)" if near else ""
+    return f"missing{hint}; name the training script, relative to the working directory on the cluster"
+
+
+def _values(key: str, value: Any, faults: list[Fault]) -> tuple[Value, ...]:
+    if not is_key(key):
+        faults.append(Fault(key=key, problem="expected a parameter's name as Hydra takes it, such as optim.lr or +a.b"))
+    if isinstance(value, dict):
+        problem = "expected a list of values, got a mapping (a dotted name reaches into one: optim.lr)"
+        faults.append(Fault(key=key, problem=problem))
+        return ()
+    if value == []:
+        faults.append(Fault(key=key, problem="expected a list of values, got an empty one"))
+    values = tuple(value) if isinstance(value, list) else (value,)
+    for item in values:
+        try:
+            quote(item)
+        except ValueError as error:
+            faults.append(Fault(key=key, problem=f"{error}, in {item!r}"))
+    return values
+
+
+def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> None:
+    seen: dict[str, str] = {}
+    for key in parameters:
+        if (twin := seen.setdefault(bare_key(key), key)) != key:
+            faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}: keep one of them"))

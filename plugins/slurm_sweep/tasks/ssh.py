@@ -1,0 +1,134 @@
+"""The login node behind an Airflow ``ssh`` connection: one kept connection, few channels, nothing assumed.
+
+`SshShell` is the `Shell` of this project. `monitor` shares one of them among all who wait in the same event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import asyncssh
+from airflow.providers.ssh.hooks.ssh import SSHHookAsync
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.slurm.client import Completed, SlurmClient
+from slurm_sweep.slurm.monitor import INTERVAL, Monitor
+
+CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
+COMMAND_TIMEOUT = 120.0
+_CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
+
+
+class SshShell:
+    """Runs scripts on the login node of one Airflow connection, over one SSH connection that is kept.
+
+    Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`.
+    """
+
+    def __init__(self, ssh_conn_id: str) -> None:
+        self._ssh_conn_id = ssh_conn_id
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._channels = asyncio.Semaphore(_CHANNELS)
+
+    async def __aenter__(self) -> SshShell:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            await self._connection.wait_closed()
+            self._connection = None
+
+    async def run(self, script: str) -> Completed:
+        """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
+        async with self._channels:
+            connection = await self._connected()
+            try:
+                # The script goes in by standard input: it has no length limit there and no process list shows it.
+                done = await connection.run(
+                    "sh -s", input=script, timeout=COMMAND_TIMEOUT, encoding="utf-8", errors="replace"
+                )
+            except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+                if not isinstance(error, asyncssh.ChannelOpenError):
+                    self._drop(connection)
+                raise self._unavailable(error) from error
+        if done.exit_status is None or done.exit_status < 0:  # the channel or the shell was killed
+            raise self._unavailable("the command was cut off")
+        return Completed(exit_status=done.exit_status, stdout=str(done.stdout), stderr=str(done.stderr))
+
+    async def _connected(self) -> asyncssh.SSHClientConnection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            return self._connection
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        # asyncssh logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
+        logging.getLogger("asyncssh").setLevel(logging.WARNING)
+        name = self._ssh_conn_id
+        try:
+            return await asyncio.wait_for(SSHHookAsync(ssh_conn_id=name).get_conn(), CONNECT_TIMEOUT)
+        except AirflowNotFoundException:
+            raise ClusterRefusedError(
+                f"There is no Airflow connection {name!r}: add one of type ssh (Admin > Connections, or "
+                f"`airflow connections add {name} --conn-type ssh ...`)"
+            ) from None
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise ClusterRefusedError(
+                f"Connection {name!r}: the login node's host key is not the one we know, or we know none ({error}): "
+                f"check it, then put it into the connection's extra field `host_key`"
+            ) from None
+        except asyncssh.PermissionDenied as error:
+            raise ClusterRefusedError(
+                f"Connection {name!r}: the login node refuses the login; check user and key ({error})"
+            ) from None
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError, FileNotFoundError) as error:
+            raise ClusterRefusedError(f"Connection {name!r}: its key or host key cannot be used ({error})") from None
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    def _drop(self, connection: asyncssh.SSHClientConnection) -> None:
+        connection.abort()
+        if self._connection is connection:
+            self._connection = None
+
+    def _unavailable(self, error: object) -> ClusterUnavailableError:
+        reason = str(error) or type(error).__name__
+        return ClusterUnavailableError(f"Connection {self._ssh_conn_id!r}: no answer from the login node ({reason})")
+
+
+@dataclass(slots=True)
+class _Session:
+    shell: SshShell
+    monitor: Monitor
+    users: int = 0
+
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Session]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def monitor(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]]:
+    """Give the client and monitor that all in this event loop share; the last one out closes the connection."""
+    sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
+    if ssh_conn_id not in sessions:
+        shell = SshShell(ssh_conn_id)
+        interval = conf.getfloat("slurm_sweep", "interval", fallback=INTERVAL)
+        sessions[ssh_conn_id] = _Session(shell, Monitor(SlurmClient(shell), interval=interval))
+    session = sessions[ssh_conn_id]
+    session.users += 1
+    try:
+        yield SlurmClient(session.shell), session.monitor
+    finally:
+        session.users -= 1
+        if session.users == 0:
+            del sessions[ssh_conn_id]
+            await session.shell.__aexit__()

@@ -1,0 +1,166 @@
+"""The first and the last task of a sweep's Dag: what will run, and what became of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+from tabulate import tabulate
+
+from slurm_sweep.errors import SettingsError
+from slurm_sweep.plan import Site, plan
+from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
+from slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_profile, load_sweep
+from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
+
+DEFAULT_CLUSTER = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where sweeps and clusters are described: ``include/``, unless the settings say otherwise.
+
+    Settings: ``sweeps_folder`` and ``clusters_folder`` in the section ``[slurm_sweep]`` of airflow.cfg.
+    """
+
+    include: Path
+
+    @property
+    def sweeps(self) -> Path:
+        """The sweep files."""
+        return Path(conf.get("slurm_sweep", "sweeps_folder", fallback=str(self.include / "sweeps")))
+
+    @property
+    def clusters(self) -> Path:
+        """The cluster profiles."""
+        return Path(conf.get("slurm_sweep", "clusters_folder", fallback=str(self.include / "clusters")))
+
+    @property
+    def job_script(self) -> Path:
+        """Our batch script."""
+        return self.include / "job.sh"
+
+    def shown(self, path: Path) -> str:
+        """Return the path as messages name it: from the project's folder on where it lies in there."""
+        root = self.include.parent
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def max_combinations() -> int:
+    """Return the setting ``[slurm_sweep] max_combinations``."""
+    return int(conf.getint("slurm_sweep", "max_combinations", fallback=MAX_COMBINATIONS))
+
+
+class PlanSweepOperator(BaseOperator):
+    """Read a sweep file and settle what each combination's job will be.
+
+    Args:
+        sweep_file: The sweep file.
+        include: The folder that holds clusters/ and job.sh.
+
+    Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run.
+    """
+
+    ui_color = "#fff2cc"
+
+    def __init__(self, *, sweep_file: str, include: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sweep_file = sweep_file
+        self.include = include
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002  # Airflow's signature
+        """Return the plan."""
+        folders = Folders(include=Path(self.include))
+        path = Path(self.sweep_file)
+        with airflow_errors():
+            spec = load_sweep(path, source=folders.shown(path), max_combinations=max_combinations())
+            jobs = plan(spec, _site(spec.slurm, folders))
+        self.log.info("%s: %s", spec.source, "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs")
+        for job in jobs:
+            self.log.info("%s: %s", job.name, job.command)
+        return [job.to_json() for job in jobs]
+
+
+def _site(section: SlurmSection, folders: Folders) -> Site:
+    name = section.cluster or DEFAULT_CLUSTER
+    path = folders.clusters / f"{name}.yaml"
+    shown = folders.shown(path)
+    if path.exists():
+        profile = load_profile(path, source=shown)
+    elif section.cluster:
+        known = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
+        raise SettingsError(f"slurm.cluster: there is no profile {shown}; profiles there: {known}")
+    else:
+        profile = ClusterProfile()
+    return Site(
+        profile=profile, profile_name=shown, environment=os.environ, job_script=folders.job_script.read_text("utf-8")
+    )
+
+
+class ReportSweepOperator(BaseOperator):
+    """Print what became of each combination; fail if any of them failed, so that the Dag run is failed too.
+
+    Args:
+        plan_task_id: The task that gave the plan; likewise the ones that submitted and waited.
+
+    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table.
+    """
+
+    ui_color = "#e1d5e7"
+
+    def __init__(self, *, plan_task_id: str, submit_task_id: str, wait_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_task_id = plan_task_id
+        self.submit_task_id = submit_task_id
+        self.wait_task_id = wait_task_id
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Print the table."""
+        ti = context["ti"]
+        requests = ti.xcom_pull(task_ids=self.plan_task_id)
+        if requests is None:
+            raise AirflowFailException(f"There is no plan: see the log of the task {self.plan_task_id!r}")
+        submitted = ti.xcom_pull(task_ids=self.submit_task_id, map_indexes=range(len(requests))) or []
+        ended = ti.xcom_pull(task_ids=self.wait_task_id, key=STATUS_KEY, map_indexes=range(len(requests))) or []
+        rows = report_rows(requests, [job for job in submitted if job], [status for status in ended if status])
+        self.log.info("\n%s", tabulate(rows, headers="keys"))
+        succeeded = sum(row["state"] == "COMPLETED" for row in rows)
+        summary = f"{succeeded} of {len(rows)} combinations succeeded"
+        ti.xcom_push(key="rows", value=rows)
+        if succeeded < len(rows):
+            failed = ", ".join(str(row["job"]) for row in rows if row["state"] != "COMPLETED")
+            raise AirflowFailException(f"{summary}; not so: {failed}")
+        self.log.info(summary)
+        return {"combinations": len(rows), "succeeded": succeeded}
+
+
+def report_rows(
+    requests: Sequence[Mapping[str, Any]],
+    submitted: Sequence[Mapping[str, Any]],
+    ended: Sequence[Mapping[str, Any]],
+) -> list[dict[str, str]]:
+    """Join plan, jobs and ends to one row a combination; all three are JSON as XCom gives it, gaps left out."""
+    jobs = {job["job_name"]: job for job in submitted}
+    ends = {status["job_id"]: JobStatus.from_json(status) for status in ended}
+    rows = []
+    for request in requests:
+        job = jobs.get(request["name"])
+        end = ends.get(job["job_id"]) if job else None
+        rows.append(
+            {
+                "job": request["name"],
+                "combination": request["label"],
+                "job id": job["job_id"] if job else "",
+                "state": end.text if end else "not waited for" if job else "not submitted",
+                "elapsed": end.elapsed if end else "",
+                "log": job["log_path"] if job else "",
+            }
+        )
+    return rows
