@@ -1,0 +1,208 @@
+"""The demonstration: one sweep of real jobs, through Airflow, on a real Slurm cluster of this machine.
+
+``scripts/demo`` prepares the machine and runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.airflow import PROJECT, airflow_environment, merge
+from sandbox.cluster import Sandbox
+from sandbox.layout import free_ports
+from sandbox.processes import SandboxError, send, tree, wait_until
+
+SWEEP = "demo"
+STATE = PROJECT / ".demo"  # where --ui notes what it left running
+UI_START = 120  # seconds
+_SUMMARY = re.compile(r"(\d+) of (\d+) combinations succeeded")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demonstration and return its exit code: 0 only if every combination succeeded."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--ui", action="store_true", help="leave Airflow and the cluster running, and say where to look")
+    what.add_argument("--stop", action="store_true", help="stop what --ui left running")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cluster is stopped then too
+    try:
+        if options.stop:
+            return stop_ui()
+        return start_ui() if options.ui else run_once()
+    except SandboxError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; everything is stopped")
+        return 130
+
+
+def say(text: str) -> None:
+    """Tell the user something."""
+    print(f"demo: {text}", flush=True)
+
+
+def run_once() -> int:
+    """Start a cluster, run the sweep, print its table, stop everything."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        began = time.monotonic()
+        say("starting a Slurm cluster of 8 nodes with 8 GPUs each (virtual), and an sshd")
+        with Sandbox(Path(folder) / "slurm") as box:
+            say(f"the cluster is up after {time.monotonic() - began:.0f} s")
+            environment = airflow_environment(Path(folder) / "airflow", box)
+            log = Path(folder) / "airflow.log"
+            say("preparing Airflow's database")
+            if run("airflow", "db", "migrate", environment=environment, log=log):
+                return failed(log)
+            say(f"running include/sweeps/{SWEEP}.yaml: airflow dags test {SWEEP}")
+            return run_sweep(environment, log)
+
+
+def run_sweep(environment: Mapping[str, str], log: Path) -> int:
+    """Run the sweep by ``airflow dags test``, show what our tasks say, and count."""
+    environment = merge(environment, LOGGING__JSON_LOGS=True)
+    summary = None
+    with subprocess.Popen(
+        ["airflow", "dags", "test", SWEEP],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                with log.open("a") as file:
+                    file.write(line)
+                if text := our_message(line):
+                    summary = _SUMMARY.match(text) or summary
+                    print("\n".join(f"  {part}" for part in text.strip().splitlines()), flush=True)
+        except BaseException:
+            process.terminate()
+            raise
+    if summary is None:
+        return failed(log)
+    succeeded, total = map(int, summary.groups())
+    say(f"{succeeded} of {total} combinations succeeded")
+    return 0 if succeeded == total and process.returncode == 0 else 1
+
+
+def our_message(line: str) -> str | None:
+    """Return what a line of Airflow's log in JSON says, if a task of this project said it, or it is an error."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    ours = ".slurm_sweep." in entry.get("logger", "")
+    return str(entry.get("event")) if ours or entry.get("level") in ("error", "critical") else None
+
+
+def run(*command: str, environment: Mapping[str, str], log: Path) -> int:
+    """Run a command, its output into ``log``; return its exit code."""
+    with log.open("a") as file:
+        return subprocess.run(command, env=environment, stdout=file, stderr=file, check=False).returncode
+
+
+def failed(log: Path) -> int:
+    """Show the end of a log, and return the exit code of a failure."""
+    say("failed; the end of Airflow's log:")
+    print("\n".join(log.read_text().splitlines()[-40:]))
+    return 1
+
+
+def start_ui() -> int:
+    """Start a cluster and Airflow, and leave both running."""
+    if STATE.exists():
+        say(f"already running; see {STATE}, stop it with: scripts/demo --stop")
+        return 1
+    folder = Path(tempfile.mkdtemp(prefix="demo-"))
+    STATE.write_text(json.dumps({"folder": str(folder)}))
+    say("starting a Slurm cluster of 8 nodes with 8 GPUs each (virtual), and an sshd")
+    box = Sandbox(folder / "slurm")
+    box.up()
+    api, log_server, trigger_log_server = free_ports(3)
+    environment = merge(
+        airflow_environment(folder / "airflow", box),
+        API__PORT=api,
+        API__BASE_URL=f"http://127.0.0.1:{api}",
+        CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{api}/execution/",
+        LOGGING__WORKER_LOG_SERVER_PORT=log_server,
+        LOGGING__TRIGGER_LOG_SERVER_PORT=trigger_log_server,
+    )
+    log = folder / "airflow.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            ["airflow", "standalone"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    STATE.write_text(json.dumps({"folder": str(folder), "pid": process.pid}))
+    say("starting Airflow")
+    if not wait_until(lambda: process.poll() is not None or is_healthy(api), UI_START) or process.poll() is not None:
+        failed(log)
+        stop_ui()
+        return 1
+    passwords = json.loads((folder / "airflow" / "simple_auth_manager_passwords.json.generated").read_text())
+    user, password = next(iter(passwords.items()))
+    say(f"Airflow is at http://127.0.0.1:{api} (user {user}, password {password})")
+    say(f"trigger the Dag {SWEEP!r} there; the cluster's files are in {box.directory}, Airflow's log is {log}")
+    say("stop both with: scripts/demo --stop")
+    return 0
+
+
+def is_healthy(port: int) -> bool:
+    """Tell whether all parts of Airflow say that they are well."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/monitor/health", timeout=5) as answer:
+            parts = json.load(answer)
+    except OSError:
+        return False
+    return all(
+        parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    )
+
+
+def stop_ui() -> int:
+    """Stop what `start_ui` left running, and remove its files."""
+    try:
+        state = json.loads(STATE.read_text())
+    except FileNotFoundError:
+        say("nothing is running")
+        return 0
+    if pid := state.get("pid"):
+        stop_group(pid)
+    folder = Path(state["folder"])
+    Sandbox(folder / "slurm").down()
+    shutil.rmtree(folder, ignore_errors=True)
+    STATE.unlink()
+    say("stopped Airflow and the cluster")
+    return 0
+
+
+def stop_group(leader: int) -> None:
+    """End a process and all that it started: by request, after 20 s by force."""
+    pids = tree([leader])
+    send(signal.SIGTERM, pids)
+    if not wait_until(lambda: not tree(pids), 20):
+        send(signal.SIGKILL, tree(pids))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

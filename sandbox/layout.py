@@ -1,0 +1,119 @@
+"""The files of a cluster's directory: made before the first daemon starts, kept between starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+from sandbox import config
+from sandbox.config import Settings
+from sandbox.daemons import environment, find_program
+from sandbox.processes import SandboxError, is_free
+
+# Below the ports that Linux gives to outgoing connections (32768 and up).
+PORTS = range(10000, 32000)
+SSHD_PRIVILEGE_FOLDER = Path("/run/sshd")
+FOLDERS = ("dev", "log", "logs", "munge", "run", "spool", "sql/tmp", "ssh", "state", "workspace")
+
+
+def load(directory: Path) -> Settings | None:
+    """The settings of the last start in a directory, None if there was none."""
+    try:
+        values = json.loads((directory / "state.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Settings(**values | {"directory": directory})
+
+
+def choose_ports(names: list[str], earlier: dict[str, int]) -> dict[str, int]:
+    """Free TCP ports by name: the earlier ones if all are free, so that connections stay valid, else random ones."""
+    if set(names) <= earlier.keys() and all(is_free(earlier[name]) for name in names):
+        return earlier
+    return dict(zip(names, free_ports(len(names)), strict=True))
+
+
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of the loopback address that nobody uses now."""
+    free: list[int] = []
+    while len(free) < count:
+        port = random.choice(PORTS)
+        if port not in free and is_free(port):
+            free.append(port)
+    return free
+
+
+def prepare(settings: Settings) -> None:
+    """Write all that the daemons need to find; keys, job state and accounting data of an earlier start are kept."""
+    directory = settings.directory
+    for folder in FOLDERS + tuple(f"spool/{node}" for node in settings.node_names):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    # Only munge's socket is for all to see, as munged demands: the secrets have modes of their own.
+    (directory / "munge").chmod(0o711)
+    (directory / "sql").chmod(0o700)
+    _write(directory / "state.json", json.dumps(asdict(settings), default=str, indent=2))
+    for name, text in config.files(settings).items():
+        _write(directory / name, text)
+    for number in range(config.GPUS_PER_NODE):
+        device = directory / "dev" / f"gpu{number}"
+        if not device.is_symlink():
+            device.symlink_to("/dev/null")
+    if not (directory / "munge" / "key").exists():
+        _write(directory / "munge" / "key", secrets.token_hex(512))
+    _make_ssh_keys(settings)
+    if os.geteuid() == 0:
+        # The one thing outside the directory: sshd started by root wants this empty folder, compiled in, and every
+        # sandbox's sshd uses it at each login, so it stays.
+        SSHD_PRIVILEGE_FOLDER.mkdir(mode=0o755, exist_ok=True)
+    if settings.accounting:
+        _make_database(settings)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
+
+
+def _make_ssh_keys(settings: Settings) -> None:
+    folder = settings.directory / "ssh"
+    for name in ("host_key", "id_ed25519"):
+        if not (folder / f"{name}.pub").exists():
+            (folder / name).unlink(missing_ok=True)
+            _run(
+                settings, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "slurm-sandbox", "-f", f"{folder}/{name}"
+            )
+    _write(folder / "authorized_keys", (folder / "id_ed25519.pub").read_text())
+    host = f"[{config.LOOPBACK}]:{settings.ports['sshd']}"
+    _write(folder / "known_hosts", f"{host} {(folder / 'host_key.pub').read_text()}")
+
+
+def _make_database(settings: Settings) -> None:
+    folder = settings.directory / "sql"
+    if (folder / "data").exists():
+        return
+    # Made beside its place first: an interrupted installation is not taken for a database. Who may enter the
+    # folder may use the database: it listens on a unix socket there and nowhere else.
+    new = folder / f"data.{os.getpid()}"
+    options = ["--no-defaults", f"--user={settings.user}", f"--datadir={new}", f"--tmpdir={folder}/tmp"]
+    _run(settings, "mariadb-install-db", *options, "--auth-root-authentication-method=normal", "--skip-test-db")
+    new.rename(folder / "data")
+
+
+def _run(settings: Settings, program: str, *arguments: str) -> None:
+    result = subprocess.run(
+        [find_program(program) or program, *arguments],
+        env=environment(settings.directory),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise SandboxError(f"{program}: exit code {result.returncode}: {result.stdout}{result.stderr}".strip())

@@ -1,0 +1,136 @@
+"""Processes as Linux tells of them in /proc: which live, which listen, which belong to a sandbox.
+
+A process belongs to the sandbox in DIR if one of these holds:
+
+- its environment holds the marker ``SLURM_SANDBOX=DIR`` that all daemons and SSH sessions are started with,
+- it is part of one of the cluster's jobs (SLURM_CONF and SLURMD_NODENAME in its environment),
+- it writes to a file in ``DIR/logs`` (sshd and slurmstepd overwrite their environment with their title),
+- its parent belongs to the sandbox.
+
+Names of programs are never looked at, so that nobody else's daemons are met.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.config import LOOPBACK, MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PROC = Path("/proc")
+
+
+class SandboxError(Exception):
+    """The cluster could not be started, stopped or asked."""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition; False if it did not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def started_at(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot, None if it is dead; pid and start time never come twice."""
+    stat = _stat(pid)
+    return None if stat is None else int(stat[19])
+
+
+def ancestors(pid: int) -> set[int]:
+    """The process and its parents."""
+    found: set[int] = set()
+    while (stat := _stat(pid)) is not None:
+        found.add(pid)
+        pid = int(stat[1])
+    return found
+
+
+def tree(roots: Iterable[int]) -> set[int]:
+    """The living ones of some processes and all their descendants."""
+    parents = {pid: int(stat[1]) for pid in _pids() if (stat := _stat(pid)) is not None}
+    found = parents.keys() & set(roots)
+    while children := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
+        found |= children
+    return found
+
+
+def belonging_to(directory: Path) -> set[int]:
+    """All living processes of a sandbox, never the caller or its parents."""
+    return tree(pid for pid in _pids() if _is_marked(pid, directory)) - ancestors(os.getpid())
+
+
+def send(signal_number: signal.Signals, pids: Iterable[int]) -> None:
+    """Signal processes; those that are gone do not matter."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal_number)
+
+
+def listens(address: int | str) -> bool:
+    """Whether a process listens on a TCP port of this host or on a unix socket's path.
+
+    Read from /proc, because a trial connection would leave errors in the daemons' logs.
+    """
+    if isinstance(address, str):
+        rows = (line.split() for line in (PROC / "net/unix").read_text().splitlines())
+        return any(row[-1] == address and row[3] == "00010000" for row in rows)
+    rows = (line.split() for line in (PROC / "net/tcp").read_text().splitlines())
+    return any(row[3] == "0A" and int(row[1].partition(":")[2], 16) == address for row in rows if row[0] != "sl")
+
+
+def is_free(port: int) -> bool:
+    """Whether a TCP port of the loopback address can be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat from the state on, None for a dead or defunct process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The program's name stands in brackets and may itself hold blanks and brackets.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields
+
+
+def _is_marked(pid: int, directory: Path) -> bool:
+    process = PROC / str(pid)
+    # Other users' processes cannot be read: they are not ours.
+    with suppress(OSError):
+        variables = set((process / "environ").read_bytes().split(b"\0"))
+        if f"{MARKER}={directory}".encode() in variables:
+            return True
+        if f"SLURM_CONF={directory}/slurm.conf".encode() in variables:
+            return any(variable.startswith(b"SLURMD_NODENAME=") for variable in variables)
+        return any(_writes_to(file, f"{directory}/logs/") for file in (process / "fd").iterdir())
+    return False
+
+
+def _writes_to(descriptor: Path, folder: str) -> bool:
+    """Whether an entry of /proc/PID/fd is a file below the folder, open for writing (not by a mere reader of a log)."""
+    with suppress(OSError):
+        return bool(descriptor.lstat().st_mode & 0o200) and str(descriptor.readlink()).startswith(folder)
+    return False

@@ -1,0 +1,44 @@
+"""A login node that answers as told: for what real Slurm cannot be made to say when a test wants it."""
+
+from __future__ import annotations
+
+from slurm_sweep.errors import ClusterUnavailableError
+from slurm_sweep.slurm import commands
+from slurm_sweep.slurm.client import Completed
+
+
+class FakeShell:
+    """Answers each script by the first word of it that has an answer, and keeps what it was asked.
+
+    An answer is what the command prints, a whole `Completed`, an error to raise, or a function that returns one of
+    those. Without an answer it fails like a command that is not there.
+    """
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def run(self, script: str) -> Completed:
+        """Answer."""
+        word = next(word for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel") if word in script)
+        self.asked.append(word)
+        answer = self.answers.get(word)
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Completed):
+            return answer
+        if answer is None:
+            return failed(f"sh: 1: {word}: not found", 127)
+        return Completed(exit_status=0, stdout=f"banner\n{commands.MARKER}\n{answer}", stderr="")
+
+
+def failed(stderr: str, exit_status: int = 1) -> Completed:
+    """Return the end of a command that failed."""
+    return Completed(exit_status=exit_status, stdout=f"{commands.MARKER}\n", stderr=stderr)
+
+
+def silent() -> ClusterUnavailableError:
+    """Return the error of a connection that is cut."""
+    return ClusterUnavailableError("connection lost")

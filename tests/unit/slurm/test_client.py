@@ -1,0 +1,114 @@
+"""What is made of a cluster's answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fake_shell import FakeShell, failed, silent
+
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.slurm import commands
+from slurm_sweep.slurm.client import Completed, SlurmClient, failure_text
+from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.states import JobState
+
+REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
+FORGOTTEN = ""
+NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
+CONTROLLER_DOWN = failed("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+
+
+def submit(shell: FakeShell) -> SubmittedJob:
+    return asyncio.run(SlurmClient(shell).submit(REQUEST, ATTEMPT))
+
+
+def final_status(shell: FakeShell) -> JobStatus | None:
+    return asyncio.run(SlurmClient(shell).final_status(JOB))
+
+
+def test_submit_returns_the_job() -> None:
+    assert submit(FakeShell(sbatch="7\n")) == SubmittedJob(
+        ssh_conn_id="c",
+        job_id="7",
+        job_name="one",
+        run_dir="/r/one",
+        log_path="/r/one/logs/slurm-7.out",
+        label="lr=1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (failed("no such file: a.py", commands.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
+        (failed("sbatch: error: Invalid account", commands.SBATCH_FAILED), ClusterRefusedError, "Invalid account"),
+        (failed("sbatch: error: Unable to contact slurm controller", commands.SBATCH_FAILED), ClusterUnavailableError, "contact"),
+        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", commands.SBATCH_FAILED), ClusterUnavailableError, "QOSMax"),
+        (failed("another submission holds the lock", commands.BUSY), ClusterUnavailableError, "lock"),
+        (silent(), ClusterUnavailableError, "connection lost"),
+        (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),
+    ],
+)  # fmt: skip
+def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        submit(FakeShell(sbatch=answer))
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "source"),
+    [
+        ({"squeue": "7|RUNNING|0:01|n1|None"}, None, None),
+        ({"squeue": "7|NODE_FAIL|0:01|n1|None"}, None, None),
+        ({"squeue": "7|COMPLETED|0:01|n1|None", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "COMPLETED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": "JobId=7 JobState=FAILED ExitCode=3:0"}, "FAILED", "scontrol"),
+        ({"squeue": "8|RUNNING|0:01|n1|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1"}, "TIMEOUT", "sacct"),
+        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1"}, "NODE_FAIL", "sacct"),
+        ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": "JobId=7 JobState=CANCELLED ExitCode=0:15"}, "CANCELLED", "scontrol"),
+        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
+        ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
+        ({"squeue": "", "scontrol": FORGOTTEN, "head": ""}, None, None),
+    ],
+)  # fmt: skip
+def test_who_is_asked_for_a_jobs_end(answers: dict[str, object], state: str | None, source: str | None) -> None:
+    status = final_status(FakeShell(**answers))
+    assert (status and status.state.value, status and status.source) == (state, source)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"squeue": CONTROLLER_DOWN},
+        {"squeue": silent()},
+        {"squeue": "", "sacct": failed("sacct: error: slurmdbd: Connection refused")},
+        {"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": CONTROLLER_DOWN},
+    ],
+)
+def test_no_answer_is_not_no_such_job(answers: dict[str, object]) -> None:
+    with pytest.raises(ClusterUnavailableError):
+        final_status(FakeShell(**answers))
+
+
+def test_cancelling_a_job_that_has_ended_is_fine() -> None:
+    asyncio.run(SlurmClient(FakeShell(scancel=failed("scancel: error: Invalid job id 7"))).cancel("7"))
+    with pytest.raises(ClusterUnavailableError, match="scancel 7"):
+        asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel("7"))
+
+
+def test_a_failure_says_all_that_is_needed() -> None:
+    status = JobStatus(
+        job_id="7",
+        state=JobState.FAILED,
+        text="FAILED",
+        exit_code="3:0",
+        elapsed="00:00:09",
+        nodes="n[1-2]",
+        reason="NonZeroExitCode",
+        source="sacct",
+    )
+    assert failure_text(JOB, status, "line 1\nline 2") == (
+        "Job 7 (one) ended as FAILED (NonZeroExitCode) (sacct): exit code 3:0, elapsed 00:00:09, nodes n[1-2], "
+        "log /r/one/logs/slurm-7.out\nThe log's last 50 lines:\nline 1\nline 2"
+    )

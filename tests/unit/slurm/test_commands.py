@@ -1,0 +1,113 @@
+"""What is said to the login node, to the letter."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from shlex import split
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurm_sweep.slurm import commands
+from slurm_sweep.slurm.job import Attempt, JobRequest
+
+GOLDEN = Path(__file__).parent / "golden"
+ATTEMPT = Attempt(dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, try_number=1)
+FULL = JobRequest(
+    ssh_conn_id="c",
+    name="grpo_sweep_4",
+    label="lr=1e-06",
+    command="uv run train.py 'a=it'\"'\"'s'",
+    run_dir="/lustre/me/100%/nemo-rl/grpo_sweep_4",
+    workdir="/lustre/me/nemo rl",
+    inputs=["train.py", "conf/grpo.yaml"],
+    batch_script="ray.sub",
+    nodes=4,
+    gpus_per_node=8,
+    time="8:0:0",
+    account="research",
+    partition="batch",
+    container="/lustre/images/nemo_rl_base.sqsh",
+    mounts="/lustre:/lustre,/home:/home",
+    env={"HF_HOME": "/lustre/hf home"},
+    options={"exclusive": True, "qos": "high prio", "nice": 100, "requeue": False},
+)
+SMALL = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\neval \"$COMMAND\"\n")
+
+
+def test_sbatch_options() -> None:
+    assert commands.sbatch_argv(FULL) == [
+        "sbatch",
+        "--parsable",
+        "--job-name=grpo_sweep_4",
+        "--nodes=4",
+        "--account=research",
+        "--partition=batch",
+        "--time=8:0:0",
+        "--gres=gpu:8",
+        "--output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out",
+        "--exclusive",
+        "--qos=high prio",
+        "--nice=100",
+        "ray.sub",
+    ]
+
+
+def test_what_is_not_asked_for_is_left_out() -> None:
+    assert commands.sbatch_argv(SMALL) == [
+        "sbatch",
+        "--parsable",
+        "--job-name=one",
+        "--nodes=1",
+        "--output=/r/one/logs/slurm-%j.out",
+    ]
+
+
+def test_a_gres_of_the_users_replaces_ours() -> None:
+    job = JobRequest(ssh_conn_id="c", name="a", command="b", run_dir="/c", gpus_per_node=8, options={"gres": "gpu:a100:8"})
+    assert "--gres=gpu:a100:8" in commands.sbatch_argv(job)
+    assert "--gres=gpu:8" not in commands.sbatch_argv(job)
+
+
+def test_environment() -> None:
+    assert commands.environment(FULL) == {
+        "HF_HOME": "/lustre/hf home",
+        "BASE_LOG_DIR": "/lustre/me/100%/nemo-rl/grpo_sweep_4",
+        "COMMAND": "uv run train.py 'a=it'\"'\"'s'",
+        "CONTAINER": "/lustre/images/nemo_rl_base.sqsh",
+        "GPUS_PER_NODE": "8",
+        "MOUNTS": "/lustre:/lustre,/home:/home",
+        "NUM_ACTOR_NODES": "4",
+        "WANDB_DIR": "/lustre/me/100%/nemo-rl/grpo_sweep_4",
+    }
+
+
+@pytest.mark.parametrize(("name", "job"), [("full", FULL), ("small", SMALL)])
+def test_the_submit_script(name: str, job: JobRequest) -> None:
+    assert commands.submit(job, ATTEMPT) == (GOLDEN / f"submit_{name}.sh").read_text()
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_half_a_script_runs_nothing(shell: str, tmp_path: Path) -> None:
+    text = commands.script(f"touch {tmp_path}/ran", "true")
+    for end in range(len(text) - 1):
+        subprocess.run([shell, "-s"], input=text[:end], text=True, cwd=tmp_path, capture_output=True, check=False)
+        assert list(tmp_path.iterdir()) == [], text[:end]
+    subprocess.run([shell, "-s"], input=text, text=True, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "ran").exists()
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=50, deadline=None)
+@given(value=TEXT | st.sampled_from(["$(touch x)", "`touch x`", "'; touch x; '", "\\", "\n touch x\n"]))
+def test_a_real_shell_hands_on_what_it_was_given(value: str) -> None:
+    job = JobRequest(ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value}, options={"comment": value})
+    exports = "\n".join(f"export {name}={commands.quote(text)}" for name, text in commands.environment(job).items())
+    script = commands.script(exports, "printf '%s\\0' \"$COMMAND\" \"$MINE\"")
+    done = subprocess.run(["dash", "-s"], input=script.encode(), capture_output=True, check=True, env={})
+    assert done.stdout.decode() == f"{commands.MARKER}\n{value}\0{value}\0"
+    assert f"--comment={value}" in split(commands.join(commands.sbatch_argv(job)))

@@ -1,0 +1,106 @@
+"""Many wait, one asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+from fake_shell import FakeShell, failed, silent
+
+from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.slurm.states import JobState
+
+NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
+
+
+def job(number: int) -> SubmittedJob:
+    return SubmittedJob(ssh_conn_id="c", job_id=str(number), job_name="j", run_dir=f"/r/{number}", log_path="/r/l")
+
+
+def in_turn(*answers: object) -> Callable[[], object]:
+    """Return a function that gives one answer after the other, and the last one for ever."""
+    rest: Iterator[object] = iter(answers)
+    return lambda: next(rest, answers[-1])
+
+
+def wait(shell: FakeShell, *numbers: int, grace: float = 0.05) -> list[JobStatus]:
+    async def all_of_them() -> list[JobStatus]:
+        monitor = Monitor(SlurmClient(shell), interval=0.01, grace=grace)
+        return await asyncio.gather(*(monitor.wait(job(number)) for number in numbers))
+
+    return asyncio.run(asyncio.wait_for(all_of_them(), 5))
+
+
+def test_one_question_a_tick_for_all_who_wait() -> None:
+    running = "".join(f"{number}|RUNNING|0:01|n1|None\n" for number in range(100))
+    ended = running.replace("RUNNING", "COMPLETED")
+    shell = FakeShell(squeue=in_turn(running, running, ended), scontrol="", sacct=NO_ACCOUNTING)
+    statuses = wait(shell, *range(100))
+    assert {status.state for status in statuses} == {JobState.COMPLETED}
+    assert shell.asked.count("squeue") == 3
+
+
+def test_jobs_that_vanished_are_looked_up_together() -> None:
+    shell = FakeShell(squeue="", sacct="1|COMPLETED|0:0|1|n1\n2|FAILED|1:0|1|n1\n3|TIMEOUT|0:0|1|n1\n")
+    assert [status.text for status in wait(shell, 1, 2, 3)] == ["COMPLETED", "FAILED", "TIMEOUT"]
+    assert shell.asked == ["squeue", "sacct"]
+
+
+def test_silence_is_waited_out_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="slurm_sweep")
+    down = failed("Unable to contact slurm controller")
+    answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|n1|None")
+    (status,) = wait(FakeShell(squeue=answers, scontrol="", sacct=NO_ACCOUNTING), 1, grace=0)
+    assert status.state is JobState.COMPLETED
+    assert [record.message for record in caplog.records if "cluster" in record.message.lower()] == [
+        "No answer from the cluster, asking on: connection lost",
+        "The cluster answers again",
+    ]
+
+
+def test_a_job_that_nobody_knows_is_lost_after_the_grace_period_only() -> None:
+    shell = FakeShell(squeue="", sacct=NO_ACCOUNTING, scontrol="", head="")
+    (status,) = wait(shell, 1, grace=0.1)
+    assert status.state is JobState.LOST
+    assert shell.asked.count("squeue") >= 3
+
+
+def test_a_job_that_comes_back_is_not_lost() -> None:
+    back = in_turn("", "1|PENDING|0:00||BeginTime", "", "1|COMPLETED|0:01|n1|None")
+    shell = FakeShell(squeue=back, sacct=NO_ACCOUNTING, scontrol="", head="")
+    (status,) = wait(shell, 1, grace=5)
+    assert status.state is JobState.COMPLETED
+
+
+def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
+    shell = FakeShell(
+        squeue=in_turn("1|PREEMPTED|0:01|n1|None", "1|PREEMPTED|0:01|n1|None", ""),
+        sacct=NO_ACCOUNTING,
+        scontrol="",
+        head="",
+    )
+    (status,) = wait(shell, 1, grace=60)
+    assert status.state is JobState.PREEMPTED
+    assert shell.asked.count("squeue") == 3
+
+
+def test_nobody_waits_nobody_asks() -> None:
+    shell = FakeShell(squeue="1|RUNNING|0:01|n1|None")
+
+    async def give_up() -> int:
+        monitor = Monitor(SlurmClient(shell), interval=0.01)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(monitor.wait(job(1)), 0.05)
+        asked = len(shell.asked)
+        await asyncio.sleep(0.05)
+        return len(shell.asked) - asked
+
+    assert asyncio.run(give_up()) == 0
+
+
+def test_an_error_of_ours_reaches_those_who_wait() -> None:
+    with pytest.raises(ZeroDivisionError):
+        wait(FakeShell(squeue=lambda: 1 // 0), 1)

@@ -1,0 +1,190 @@
+"""Sweep files: what is read, and what is said of faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurm_sweep.errors import SweepFileError
+from slurm_sweep.sweep.combinations import expand
+from slurm_sweep.sweep.spec import load_profile, load_sweep, parse_sweep
+
+GRPO = """\
+# Required: Specify the script to run
+script_path: examples/train_grpo.py
+config_path: examples/configs/grpo.yaml
+grpo.kl_penalty: [0.01, 0.02, 0.05]
+optim.lr: [1e-6, 5e-6, 1e-5]
+model.model_name: ["meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"]
+"""
+
+
+def faults(text: str, *, max_combinations: int = 1000) -> list[str]:
+    with pytest.raises(SweepFileError) as caught:
+        parse_sweep(text, source="s.yaml", max_combinations=max_combinations)
+    return [line.removeprefix("s.yaml: ") for line in str(caught.value).splitlines()]
+
+
+def test_the_predecessors_example() -> None:
+    spec = parse_sweep(GRPO, source="s.yaml")
+    assert (spec.script_path, spec.config_path, spec.size) == (
+        "examples/train_grpo.py",
+        "examples/configs/grpo.yaml",
+        18,
+    )
+    assert list(spec.parameters) == ["grpo.kl_penalty", "optim.lr", "model.model_name"]
+    assert spec.parameters["optim.lr"] == (1e-6, 5e-6, 1e-5)
+
+
+def test_combinations_are_the_product_in_file_order_the_last_key_fastest() -> None:
+    spec = parse_sweep("script_path: a.py\nb: [1, 2]\na: [x, y]\nc: 0", source="s.yaml")
+    assert [(c.index, dict(c.parameters)) for c in expand(spec.parameters)] == [
+        (1, {"b": 1, "a": "x", "c": 0}),
+        (2, {"b": 1, "a": "y", "c": 0}),
+        (3, {"b": 2, "a": "x", "c": 0}),
+        (4, {"b": 2, "a": "y", "c": 0}),
+    ]
+
+
+def test_without_parameters_there_is_one_combination() -> None:
+    spec = parse_sweep("script_path: a.py", source="s.yaml")
+    assert [dict(c.parameters) for c in expand(spec.parameters)] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-6", 1e-6),
+        ("5E+3", 5000.0),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("8:0:0", "8:0:0"),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("0o17", 15),
+        ("017", 17),
+        ("1_000", "1_000"),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("'1e-6'", "1e-6"),
+        ("2026-01-01", "2026-01-01"),
+        ("{a: 1}", {"a": 1}),
+        ("[1, [2]]", [1, [2]]),
+    ],
+)
+def test_values_follow_yaml_1_2(text: str, value: object) -> None:
+    (read,) = parse_sweep(f"script_path: a.py\nx:\n  - {text}", source="s.yaml").parameters["x"]
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_a_scalar_is_a_list_of_one_also_with_plus() -> None:
+    spec = parse_sweep("script_path: a.py\n+new.key: 3\n++other: [1]\nempty:", source="s.yaml")
+    assert spec.parameters == {"+new.key": (3,), "++other": (1,), "empty": (None,)}
+
+
+def test_sections() -> None:
+    spec = parse_sweep(
+        """\
+script_path: a.py
+slurm:
+  nodes: 4
+  time: 8:0:0
+  container:
+  env: {WANDB_MODE: offline, N: 3}
+  sbatch: {exclusive: true, qos: high, nice: 100}
+dag:
+  schedule: 0 3 * * *
+  start_date: 2026-01-31
+  timezone: Europe/Berlin
+  tags: [a, b]
+""",
+        source="s.yaml",
+    )
+    assert (spec.slurm.nodes, spec.slurm.time) == (4, "8:0:0")
+    assert "container" in spec.slurm.model_fields_set
+    assert "account" not in spec.slurm.model_fields_set
+    assert spec.slurm.env == {"WANDB_MODE": "offline", "N": "3"}
+    assert spec.slurm.sbatch == {"exclusive": True, "qos": "high", "nice": 100}
+    assert spec.dag.tags == ("a", "b")
+
+
+def test_all_faults_are_told_at_once_with_key_value_and_expectation() -> None:
+    assert faults(
+        """\
+config_path: [1]
+optim.lr: {a: 1}
+empty: []
+two words: 1
++x: 1
+++x: 2
+deep: [{"it's": 1}]
+slurm: {node: 1, nodes: two, gpus_per_node: true, time: 1:2:3:4, sbatch: {job-name: a}, env: {COMMAND: x}}
+dag: {schedule: "@daily", timezone: Mars, retries: -1}
+"""
+    ) == [
+        "config_path: expected a path on the cluster, got a list: [1]",
+        "script_path: missing; name the training script, relative to the working directory on the cluster",
+        "optim.lr: expected a list of values, got a mapping (a dotted name reaches into one: optim.lr)",
+        "empty: expected a list of values, got an empty one",
+        "two words: expected a parameter's name as Hydra takes it, such as optim.lr or +a.b",
+        "deep: Hydra's grammar has no way to write the mapping key \"it's\" (it knows no quoted keys), in {\"it's\": 1}",
+        "++x: sets the same parameter as '+x': keep one of them",
+        "slurm.nodes: expected an integer, got 'two'",
+        "slurm.gpus_per_node: expected an integer, got True",
+        "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",
+        "slurm.env: 'COMMAND' is set by slurm_sweep for each job",
+        "slurm.sbatch: 'job-name' is set by slurm_sweep; use slurm.jobname",
+        "slurm.node: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, env, "
+        "gpus_per_node, jobname, mounts, nodes, partition, sbatch, time, workdir",
+        "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
+        "dag.retries: expected greater than or equal to 0, got -1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "expected keys with values, got nothing"),
+        ("- a", "expected keys with values, got a list"),
+        ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
+        ("a: 1\nb: 2\na: 3", "line 3: 'a' stands here a second time: give each key once"),
+        ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: 'nodes' stands here a second time: give each key once"),
+        ("1: 2", "1: expected text as a key"),
+        ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
+        ("script_pth: a.py", "script_path: missing (is 'script_pth' a slip of the pen?); name the training script, relative to the working directory on the cluster"),
+        ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),
+        ("script_path: my script.py", "slurm.jobname: missing, and the script's name 'my script.py' cannot serve as a job's name"),
+        ("script_path: a.py\nslurm: {jobname: ../up}", "slurm.jobname: expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got '../up'"),
+        ("script_path: a.py\ndag: {schedule: '@daily'}", "dag.start_date: expected a date such as 2026-01-31, since schedule is '@daily': runs begin there"),
+        ("script_path: -c\n", "script_path: expected a path on the cluster, got text: '-c'"),
+    ],
+)  # fmt: skip
+def test_a_fault(text: str, fault: str) -> None:
+    assert faults(text) == [fault]
+
+
+def test_too_many_combinations_are_refused_before_they_are_built() -> None:
+    huge = "script_path: a.py\n" + "".join(f"p{i}: [{', '.join(map(str, range(100)))}]\n" for i in range(20))
+    assert faults(huge) == [f"{100**20} combinations, at most 1000 are allowed (setting max_combinations)"]
+    assert len(faults("script_path: a.py\na: [1, 2]", max_combinations=1)) == 1
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
+    for name, said in [("none.yaml", "cannot be read: No such file"), ("latin.yaml", "expected UTF-8 text")]:
+        with pytest.raises(SweepFileError, match=f"^{name}: {said}"):
+            load_sweep(tmp_path / name)
+
+
+def test_a_cluster_profile(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("ssh_conn_id: big\nlog: /lustre/me/\naccount: a\ncontainer: null\n")
+    profile = load_profile(path)
+    assert (profile.ssh_conn_id, profile.log, profile.container) == ("big", "/lustre/me", None)
+    path.write_text("log: relative\njobname: x\n")
+    with pytest.raises(SweepFileError, match="log: expected an absolute path") as caught:
+        load_profile(path)
+    assert "jobname: unknown key" in str(caught.value)
