@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox.config import MARKER
-from sandbox.processes import SandboxError, listens, send, started_at, tree, wait_until
+from sandbox.processes import SandboxError, listens, send, started_at, tree, wait_until, writing_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,13 +133,20 @@ class Daemon:
 
 
 def stop(daemons: Iterable[Daemon]) -> None:
-    """Stop daemons and their child processes: ask first, kill those that have not ended in time."""
-    pids = {pid for daemon in daemons if (pid := daemon.pid) is not None}
-    family = tree(pids)
-    send(signal.SIGTERM, pids)
-    wait_until(lambda: not tree(pids), STOP_SECONDS)
-    send(signal.SIGKILL, tree(family))
-    wait_until(lambda: not tree(family), STOP_SECONDS)
+    """Ask daemons to end, then kill those that have not and what they left: their descendants, their logs' writers."""
+    daemons = list(daemons)
+    running = {pid for daemon in daemons if (pid := daemon.pid) is not None}
+    family = tree(running)
+
+    def kill_the_rest() -> bool:
+        # A child that sshd forked at the last moment is no descendant any more, but it still writes to sshd's log.
+        rest = tree(family | writing_to(daemon.log for daemon in daemons))
+        send(signal.SIGKILL, rest)
+        return not rest
+
+    send(signal.SIGTERM, running)
+    wait_until(lambda: not tree(running), STOP_SECONDS)
+    wait_until(kill_the_rest, STOP_SECONDS)
 
 
 def daemons(settings: Settings) -> dict[str, Daemon]:

@@ -71,6 +71,12 @@ def belonging_to(directory: Path) -> set[int]:
     return tree(pid for pid in _pids() if _is_marked(pid, directory)) - ancestors(os.getpid())
 
 
+def writing_to(files: Iterable[Path]) -> set[int]:
+    """All living processes that have one of some files open for writing."""
+    paths = tuple(map(str, files))
+    return {pid for pid in _pids() if _writes_to(pid, *paths)}
+
+
 def send(signal_number: signal.Signals, pids: Iterable[int]) -> None:
     """Signal processes; those that are gone do not matter."""
     for pid in pids:
@@ -125,12 +131,14 @@ def _is_marked(pid: int, directory: Path) -> bool:
             return True
         if f"SLURM_CONF={directory}/slurm.conf".encode() in variables:
             return any(variable.startswith(b"SLURMD_NODENAME=") for variable in variables)
-        return any(_writes_to(file, f"{directory}/logs/") for file in (process / "fd").iterdir())
-    return False
+    return _writes_to(pid, f"{directory}/logs/")
 
 
-def _writes_to(descriptor: Path, folder: str) -> bool:
-    """Whether an entry of /proc/PID/fd is a file below the folder, open for writing (not by a mere reader of a log)."""
+def _writes_to(pid: int, *prefixes: str) -> bool:
+    """Whether a process has a file open for writing, as a mere reader of a log has not, whose path starts so."""
     with suppress(OSError):
-        return bool(descriptor.lstat().st_mode & 0o200) and str(descriptor.readlink()).startswith(folder)
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                if descriptor.lstat().st_mode & 0o200 and str(descriptor.readlink()).startswith(prefixes):
+                    return True
     return False

@@ -106,7 +106,7 @@ def _request(
     return JobRequest(
         ssh_conn_id=site.profile.ssh_conn_id,
         name=name,
-        label=label(combination.parameters),
+        label=label(_told_apart_by(spec, combination)),
         command=_command(spec, _automatic(run_dir, name, nodes), combination),
         run_dir=run_dir,
         workdir=settings["workdir"],
@@ -126,6 +126,12 @@ def _request(
         env=settings["env"],
         options=settings["sbatch"],
     )
+
+
+def _told_apart_by(spec: SweepSpec, combination: Combination) -> dict[str, Value]:
+    """Return the parameters with more than one value; all of them where none has."""
+    swept = {key: value for key, value in combination.parameters.items() if len(spec.parameters[key]) > 1}
+    return swept or dict(combination.parameters)
 
 
 def _count(own: Mapping[str, Value], key: str, setting: int) -> int:

@@ -70,5 +70,6 @@ def _problem(model: type[BaseModel], detail: dict[str, Any]) -> str:
         return unknown_key(str(detail["loc"][-1]), model.model_fields)
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
-    message = detail["msg"].replace("Input should be", "expected").replace("valid ", "")
+    message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")
+    message = message.replace("a valid ", "a ")
     return f"{message}, got {detail['input']!r}"

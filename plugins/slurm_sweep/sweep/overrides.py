@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
 
-# Text that stands for itself: it starts with a letter and holds nothing that the grammar gives a meaning to.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# Text that stands for itself: it starts with a letter or slash and holds nothing that the grammar gives a meaning to.
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _WORDS_WITH_A_TYPE = {"null", "true", "false", "inf", "nan"}
 
 # `+` adds a key, `++` adds or changes one. A key is a dotted path, or a config group with an optional `@package`.
@@ -64,7 +64,7 @@ def _quote_text(text: str) -> str:
         return text
     # Inside quotes a backslash means itself, except in front of a quote: those, and only those, are doubled.
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", escaped) + "'"
 
 
 def _quote_dict_key(key: object) -> str:
