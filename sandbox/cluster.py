@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-# A unix socket's path has at most 107 bytes; the longest here is DIR/spool/n8/n8_1234567.4294967294.
-MAX_DIRECTORY_BYTES = 72
 READY_SECONDS = 60.0
+READY_STATES = ("idle", "mix", "alloc", "comp")
 STORAGE = ("slurmdbd", "mariadb", "munge")
 
 
@@ -39,7 +35,7 @@ class Sandbox:
         min_job_age: Seconds that a finished job stays visible to squeue.
 
     Raises:
-        SandboxError: The directory's path cannot be used.
+        SandboxError: The directory's path or a number cannot be used.
     """
 
     def __init__(self, directory: str | Path, nodes: int = 8, accounting: bool = False, min_job_age: int = 300) -> None:
@@ -49,10 +45,11 @@ class Sandbox:
         self._min_job_age = min_job_age
         # Children of this very process have to be waited for after their end.
         self._children: list[subprocess.Popen[bytes]] = []
-        if not re.fullmatch(r"[\w./+-]+", str(self.directory), re.ASCII):
-            raise SandboxError(f"{self.directory}: expected a path of letters, digits and . _ + - only")
-        if len(str(self.directory)) > MAX_DIRECTORY_BYTES:
-            raise SandboxError(f"{self.directory}: expected at most {MAX_DIRECTORY_BYTES} bytes (unix sockets' limit)")
+        layout.check_directory(self.directory)
+        if nodes < 1 or min_job_age < 2:
+            raise SandboxError(
+                f"expected at least 1 node and a min_job_age of at least 2 s, got {nodes}, {min_job_age}"
+            )
 
     def __enter__(self) -> Sandbox:
         self.up()
@@ -66,8 +63,9 @@ class Sandbox:
     @property
     def connection(self) -> dict[str, object]:
         """The sshd as an Airflow connection, in Airflow's JSON form."""
+        settings = self._settings
         kind, key = (self.directory / "ssh" / "host_key.pub").read_text().split()[:2]
-        return config.connection(self._settings, f"{kind} {key}")
+        return config.connection(settings, f"{kind} {key}")
 
     @property
     def profile(self) -> dict[str, object]:
@@ -119,7 +117,14 @@ class Sandbox:
         try:
             if not any(pids.values()):
                 self.down()
-                self._prepare()
+                layout.prepare(
+                    layout.new_settings(
+                        self.directory,
+                        nodes=self._nodes,
+                        accounting=self._accounting,
+                        min_job_age=self._min_job_age,
+                    )
+                )
             self._start_all()
         except BaseException:
             self.down()
@@ -161,21 +166,6 @@ class Sandbox:
             raise SandboxError(f"daemon {name!r}: expected one of {', '.join(known)}")
         return known[name]
 
-    def _prepare(self) -> None:
-        earlier = layout.load(self.directory)
-        names = ["slurmctld", "slurmdbd", "sshd", *(f"n{number}" for number in range(1, self._nodes + 1))]
-        layout.prepare(
-            Settings(
-                directory=self.directory,
-                user=getpass.getuser(),
-                host=socket.gethostname().partition(".")[0],
-                nodes=self._nodes,
-                accounting=self._accounting,
-                min_job_age=self._min_job_age,
-                ports=layout.choose_ports(names, {} if earlier is None else earlier.ports),
-            )
-        )
-
     def _start_all(self) -> None:
         known = self._daemons
         self._start(known.pop("munge"))
@@ -206,13 +196,15 @@ class Sandbox:
     def _wait_until_ready(self) -> None:
         """Raise an error with the log of the first node that takes no jobs in time."""
         if not wait_until(lambda: not self._unready_nodes(), READY_SECONDS):
-            node, *_ = self._unready_nodes()
-            raise self._daemon(node).failure(f"takes no jobs after {READY_SECONDS:.0f} s")
+            node, state = next(iter(self._unready_nodes().items()))
+            raise self._daemon(node).failure(f"takes no jobs after {READY_SECONDS:.0f} s, sinfo says: {state}")
 
-    def _unready_nodes(self) -> list[str]:
-        lines = self.slurm("sinfo", "--partition=batch", "--Node", "--noheader", "--format=%N %t", check=False)
-        states = dict(line.split() for line in lines.splitlines())
-        return [node for node in self._settings.node_names if states.get(node) not in {"idle", "mix", "alloc", "comp"}]
+    def _unready_nodes(self) -> dict[str, str]:
+        """State and its reason of each node that neither is idle nor runs jobs."""
+        lines = self.slurm("sinfo", "--partition=batch", "--Node", "--noheader", "--format=%N %t %E", check=False)
+        states = dict(line.split(maxsplit=1) for line in lines.splitlines())
+        listed = {node: states.get(node, "unknown") for node in self._settings.node_names}
+        return {node: state for node, state in listed.items() if state.split()[0] not in READY_STATES}
 
     def _log_in(self) -> None:
         """Raise an error with the log of sshd if a login over SSH does not reach the cluster."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import random
+import re
 import secrets
+import socket
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox import config
 from sandbox.config import Settings
 from sandbox.daemons import environment, find_program
 from sandbox.processes import SandboxError, is_free
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# A unix socket's path has at most 107 bytes; the longest here is DIR/spool/n8/n8_1234567.4294967294.
+MAX_DIRECTORY_BYTES = 72
 # Below the ports that Linux gives to outgoing connections (32768 and up).
 PORTS = range(10000, 32000)
 SSHD_PRIVILEGE_FOLDER = Path("/run/sshd")
@@ -30,19 +39,42 @@ def load(directory: Path) -> Settings | None:
     return Settings(**values | {"directory": directory})
 
 
+def check_directory(directory: Path) -> None:
+    """Raise an error for a path that Slurm's files or unix sockets cannot hold."""
+    if not re.fullmatch(r"[\w./+-]+", str(directory), re.ASCII):
+        raise SandboxError(f"{directory}: expected a path of letters, digits and . _ + - only")
+    if len(str(directory)) > MAX_DIRECTORY_BYTES:
+        raise SandboxError(f"{directory}: expected at most {MAX_DIRECTORY_BYTES} bytes (unix sockets' limit)")
+
+
+def new_settings(directory: Path, *, nodes: int, accounting: bool, min_job_age: int) -> Settings:
+    """Settings of the next start: this user, this host, and ports that are free now."""
+    earlier = load(directory)
+    names = ["slurmctld", "slurmdbd", "sshd", *(f"n{number}" for number in range(1, nodes + 1))]
+    return Settings(
+        directory=directory,
+        user=getpass.getuser(),
+        host=socket.gethostname().partition(".")[0],
+        nodes=nodes,
+        accounting=accounting,
+        min_job_age=min_job_age,
+        ports=choose_ports(names, {} if earlier is None else earlier.ports),
+    )
+
+
 def choose_ports(names: list[str], earlier: dict[str, int]) -> dict[str, int]:
-    """Free TCP ports by name: the earlier ones if all are free, so that connections stay valid, else random ones."""
-    if set(names) <= earlier.keys() and all(is_free(earlier[name]) for name in names):
-        return earlier
-    return dict(zip(names, free_ports(len(names)), strict=True))
+    """A free TCP port for each name: that of an earlier start, so that connections stay valid, or a new one."""
+    kept = {name: port for name, port in earlier.items() if name in names and is_free(port)}
+    new = [name for name in names if name not in kept]
+    return kept | dict(zip(new, free_ports(len(new), besides=kept.values()), strict=True))
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
     """Different TCP ports of the loopback address that nobody uses now."""
     free: list[int] = []
     while len(free) < count:
         port = random.choice(PORTS)
-        if port not in free and is_free(port):
+        if port not in free and port not in besides and is_free(port):
             free.append(port)
     return free
 

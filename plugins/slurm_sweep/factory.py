@@ -26,7 +26,7 @@ from slurm_sweep.tasks.sweep import Folders, PlanSweepOperator, ReportSweepOpera
 
 GROUP = "combination"
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
-_CELL = 200  # characters of a parameter's values in the Dag's documentation
+_CELL = 60  # characters of a parameter's values in the Dag's documentation
 
 
 def sweep_dags(include: Path) -> dict[str, DAG]:

@@ -25,3 +25,10 @@ def cluster_accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[San
     """Eight nodes with accounting: sacct works, jobs of unknown accounts are refused."""
     with Sandbox(tmp_path_factory.mktemp("a"), accounting=True) as box:
         yield box
+
+
+@pytest.fixture(scope="session")
+def cluster_forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Two nodes without accounting that forget a job 2 s after its end."""
+    with Sandbox(tmp_path_factory.mktemp("f"), nodes=2, min_job_age=2) as box:
+        yield box

@@ -260,7 +260,7 @@ def test_command_line_up_status_down(folder: Path) -> None:
 def test_second_start_keeps_ports_keys_and_job_ids(folder: Path) -> None:
     with Sandbox(folder, nodes=1) as box:
         first = box.connection, sbatch(box, "true", "--wait", "--output=/dev/null")
-    with Sandbox(folder, nodes=1) as box:
+    with Sandbox(folder, nodes=2) as box:
         assert (box.connection, sbatch(box, "true", "--output=/dev/null")) == (first[0], str(int(first[1]) + 1))
 
 
@@ -332,12 +332,15 @@ def test_failed_start_names_the_daemon_and_shows_its_log(folder: Path) -> None:
     assert not belonging_to(folder)
 
 
-def test_failed_node_is_named(folder: Path) -> None:
-    (folder / "dev").mkdir()
-    (folder / "dev" / "gpu0").symlink_to(folder / "missing")
+def test_node_that_takes_no_jobs_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(folder, nodes=2) as box:
+        box.slurm("scontrol", "update", "nodename=n2", "state=drain", "reason=broken fan")
+    monkeypatch.setattr("sandbox.cluster.READY_SECONDS", 1)
 
-    with pytest.raises(SandboxError, match=r"n1 ended at its start[\s\S]*dev/gpu0"):
-        Sandbox(folder, nodes=1).up()
+    with pytest.raises(
+        SandboxError, match=r"n2 takes no jobs after 1 s, sinfo says: drain broken fan\. The end of .*n2"
+    ):
+        box.up()
     assert not belonging_to(folder)
 
 
@@ -355,13 +358,18 @@ def test_missing_programs_are_named_with_their_packages(folder: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("directory", "message"),
-    [("/tmp/two words", "letters, digits"), (f"/tmp/{'x' * 70}", "at most 72 bytes")],
-    ids=["blank", "long"],
+    ("directory", "options", "message"),
+    [
+        ("/tmp/two words", {}, "expected a path of letters, digits"),
+        (f"/tmp/{'x' * 70}", {}, "expected at most 72 bytes"),
+        ("/tmp/box", {"nodes": 0}, "expected at least 1 node"),
+        ("/tmp/box", {"min_job_age": 1}, "min_job_age of at least 2 s"),
+    ],
+    ids=["blank", "long", "nodes", "age"],
 )
-def test_unusable_directory_is_refused(directory: str, message: str) -> None:
+def test_unusable_values_are_refused(directory: str, options: dict[str, int], message: str) -> None:
     with pytest.raises(SandboxError, match=message):
-        Sandbox(directory)
+        Sandbox(directory, **options)  # type: ignore[arg-type]
 
 
 def test_directory_without_a_start_says_so(folder: Path) -> None:

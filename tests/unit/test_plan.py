@@ -25,7 +25,9 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
     )
 
 
-def planned(text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> list[JobRequest]:
+def planned(
+    text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
+) -> list[JobRequest]:
     return plan(parse_sweep(text, source="s.yaml"), site(profile, environment))
 
 
@@ -67,7 +69,13 @@ def test_a_single_combination_has_no_index() -> None:
 
 
 def test_first_found_wins_sweep_then_profile_then_environment_then_default() -> None:
-    profile: dict[str, object] = {"account": "p", "partition": "p", "time": "1:0:0", "log": "/p", "env": {"A": "p", "B": "p"}}
+    profile: dict[str, object] = {
+        "account": "p",
+        "partition": "p",
+        "time": "1:0:0",
+        "log": "/p",
+        "env": {"A": "p", "B": "p"},
+    }
     environment = {**ENVIRONMENT, "PARTITION": "e"}
     section = "slurm: {account: s, env: {A: s}, sbatch: {qos: high}}"
     (job,) = planned(f"script_path: a.py\n{section}", profile, environment)

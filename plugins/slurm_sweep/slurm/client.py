@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
@@ -97,15 +97,22 @@ class SlurmClient:
         queued = (await self.queue()).get(job.job_id)
         if queued is None:
             return (await self.look_up([job])).get(job.job_id)
-        return await self.details(job, queued) if queued.state.is_final else None
+        if not queued.state.is_final:
+            return None
+        return (await self.with_exit_codes([(job, queued)]))[job.job_id]
 
-    async def details(self, job: SubmittedJob, status: JobStatus) -> JobStatus:
-        """Return the final ``status`` that squeue gave with the exit code, which squeue does not tell."""
+    async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
+        """Return final states that squeue gave, by job id, with the exit codes that it does not give.
+
+        Those of the failed jobs are asked for together, first of the controller, then of the accounting database.
+        """
+        found = {job.job_id: replace(status, exit_code="0:0") for job, status in ended if status.state.is_success}
+        failed = {job.job_id: (job, status) for job, status in ended if not status.state.is_success}
         for source in (self._controller, self._accounting):
-            known = (await source([job])).get(job.job_id)
-            if known and known.state is status.state:
-                return known
-        return status
+            if wanted := [job for job_id, (job, _) in failed.items() if job_id not in found]:
+                answers = await source(wanted)
+                found |= {key: told for key, told in answers.items() if told.state is failed[key][1].state}
+        return {job_id: status for job_id, (_, status) in failed.items()} | found
 
     async def cancel(self, job_id: str) -> None:
         """Cancel one job; one that has ended already is fine."""

@@ -86,7 +86,7 @@ class Monitor:
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
         queue = await self._client.queue()
-        gone = []
+        gone, ended = [], []
         for waiter in asked:
             status = queue.get(waiter.job.job_id)
             if status is None:
@@ -97,7 +97,12 @@ class Monitor:
                 log.info("Job %s is %s", status.job_id, status)
             waiter.seen = status
             if status.state.is_final:
-                _finish(waiter, await self._client.details(waiter.job, status))
+                ended.append((waiter.job, status))
+        if ended:
+            told = await self._client.with_exit_codes(ended)
+            for waiter in asked:
+                if waiter.job.job_id in told:
+                    _finish(waiter, told[waiter.job.job_id])
         if gone:
             await self._settle(gone)
 

@@ -62,7 +62,8 @@ def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error:
     [
         ({"squeue": "7|RUNNING|0:01|n1|None"}, None, None),
         ({"squeue": "7|NODE_FAIL|0:01|n1|None"}, None, None),
-        ({"squeue": "7|COMPLETED|0:01|n1|None", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "COMPLETED", "squeue"),
+        ({"squeue": "7|COMPLETED|0:01|n1|None"}, "COMPLETED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
         ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": "JobId=7 JobState=FAILED ExitCode=3:0"}, "FAILED", "scontrol"),
         ({"squeue": "8|RUNNING|0:01|n1|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1"}, "TIMEOUT", "sacct"),
         ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1"}, "NODE_FAIL", "sacct"),

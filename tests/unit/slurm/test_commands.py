@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from shlex import split
+from shlex import join, quote, split
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +34,7 @@ FULL = JobRequest(
     env={"HF_HOME": "/lustre/hf home"},
     options={"exclusive": True, "qos": "high prio", "nice": 100, "requeue": False},
 )
-SMALL = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\neval \"$COMMAND\"\n")
+SMALL = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script='#!/bin/sh\neval "$COMMAND"\n')
 
 
 def test_sbatch_options() -> None:
@@ -66,7 +66,9 @@ def test_what_is_not_asked_for_is_left_out() -> None:
 
 
 def test_a_gres_of_the_users_replaces_ours() -> None:
-    job = JobRequest(ssh_conn_id="c", name="a", command="b", run_dir="/c", gpus_per_node=8, options={"gres": "gpu:a100:8"})
+    job = JobRequest(
+        ssh_conn_id="c", name="a", command="b", run_dir="/c", gpus_per_node=8, options={"gres": "gpu:a100:8"}
+    )
     assert "--gres=gpu:a100:8" in commands.sbatch_argv(job)
     assert "--gres=gpu:8" not in commands.sbatch_argv(job)
 
@@ -105,9 +107,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @settings(max_examples=50, deadline=None)
 @given(value=TEXT | st.sampled_from(["$(touch x)", "`touch x`", "'; touch x; '", "\\", "\n touch x\n"]))
 def test_a_real_shell_hands_on_what_it_was_given(value: str) -> None:
-    job = JobRequest(ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value}, options={"comment": value})
-    exports = "\n".join(f"export {name}={commands.quote(text)}" for name, text in commands.environment(job).items())
-    script = commands.script(exports, "printf '%s\\0' \"$COMMAND\" \"$MINE\"")
+    job = JobRequest(
+        ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value}, options={"comment": value}
+    )
+    exports = "\n".join(f"export {name}={quote(text)}" for name, text in commands.environment(job).items())
+    script = commands.script(exports, 'printf \'%s\\0\' "$COMMAND" "$MINE"')
     done = subprocess.run(["dash", "-s"], input=script.encode(), capture_output=True, check=True, env={})
     assert done.stdout.decode() == f"{commands.MARKER}\n{value}\0{value}\0"
-    assert f"--comment={value}" in split(commands.join(commands.sbatch_argv(job)))
+    assert f"--comment={value}" in split(join(commands.sbatch_argv(job)))

@@ -130,7 +130,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "optim.lr: expected a list of values, got a mapping (a dotted name reaches into one: optim.lr)",
         "empty: expected a list of values, got an empty one",
         "two words: expected a parameter's name as Hydra takes it, such as optim.lr or +a.b",
-        "deep: Hydra's grammar has no way to write the mapping key \"it's\" (it knows no quoted keys), in {\"it's\": 1}",
+        'deep: Hydra\'s grammar has no way to write the mapping key "it\'s" (it knows no quoted keys), in {"it\'s": 1}',
         "++x: sets the same parameter as '+x': keep one of them",
         "slurm.nodes: expected an integer, got 'two'",
         "slurm.gpus_per_node: expected an integer, got True",

@@ -1,0 +1,32 @@
+"""Airflow for the tests: a home of its own, no settings of the machine's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[name]
+_home = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ |= {
+    "AIRFLOW_HOME": _home.name,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+
+@pytest.fixture
+def include(tmp_path: Path) -> Path:
+    """An empty include folder with our batch script; sweep files are read from there."""
+    folder = tmp_path / "include"
+    (folder / "sweeps").mkdir(parents=True)
+    (folder / "clusters").mkdir()
+    (folder / "job.sh").write_text((PROJECT / "include" / "job.sh").read_text())
+    return folder

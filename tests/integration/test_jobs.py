@@ -1,0 +1,370 @@
+"""Real jobs on a real cluster over a real SSH connection, without Airflow's scheduler around them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from sandbox import Sandbox
+from slurm_sweep.errors import ClusterRefusedError
+from slurm_sweep.plan import Site, plan
+from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.slurm.states import JobState
+from slurm_sweep.sweep.settings import ClusterProfile
+from slurm_sweep.sweep.spec import parse_sweep
+from slurm_sweep.tasks import ssh
+from slurm_sweep.tasks.ssh import SshShell
+from slurm_sweep.tasks.triggers import SlurmJobTrigger
+
+pytestmark = pytest.mark.sandbox
+
+JOB_SCRIPT = (Path(__file__).parents[2] / "include" / "job.sh").read_text()
+DUMP = """\
+import json, os, sys
+from hydra.core.override_parser.overrides_parser import OverridesParser
+words = [word for word in sys.argv[1:] if "=" in word]
+values = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words)}
+json.dump({"values": values, "environment": dict(os.environ), "argv": sys.argv}, open(sys.argv[0] + ".json", "w"))
+"""
+Result = TypeVar("Result")
+Request = Callable[..., JobRequest]
+
+
+@pytest.fixture(params=["no accounting", "accounting", "forgetful"])
+def any_cluster(request: pytest.FixtureRequest) -> Sandbox:
+    """Three clusters: one forgets ended jobs after 300 s, one never, and one after 2 s."""
+    names = {"no accounting": "cluster", "accounting": "cluster_accounting", "forgetful": "cluster_forgetful"}
+    box: Sandbox = request.getfixturevalue(names[request.param])
+    return box
+
+
+def request_maker(box: Sandbox, folder: Path) -> Request:
+    def make(command: str, **changes: Any) -> JobRequest:
+        name = f"job{len(list(folder.iterdir()))}"
+        (folder / name).mkdir()
+        profile = box.profile
+        return JobRequest(
+            **{
+                "ssh_conn_id": "slurm_sandbox",
+                "name": name,
+                "command": command,
+                "run_dir": str(folder / name / "run"),
+                "workdir": str(folder),
+                "script": JOB_SCRIPT,
+                "account": profile["account"],
+                "partition": profile["partition"],
+                **changes,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
+    def connect(box: Sandbox) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))
+
+    return connect
+
+
+def attempt(number: int = 1) -> Attempt:
+    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=number)
+
+
+def with_client(work: Callable[[SlurmClient], Coroutine[Any, Any, Result]]) -> Result:
+    async def run() -> Result:
+        async with SshShell("slurm_sandbox") as shell:
+            return await work(SlurmClient(shell))
+
+    return asyncio.run(run())
+
+
+async def end(client: SlurmClient, job: SubmittedJob, grace: float = 5) -> JobStatus:
+    return await asyncio.wait_for(Monitor(client, interval=0.3, grace=grace).wait(job), 120)
+
+
+def run_job(request: JobRequest) -> tuple[SubmittedJob, JobStatus]:
+    async def work(client: SlurmClient) -> tuple[SubmittedJob, JobStatus]:
+        job = await client.submit(request, attempt())
+        return job, await end(client, job)
+
+    return with_client(work)
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "exit_code"),
+    [("true", JobState.COMPLETED, "0:0"), ("echo broken; exit 3", JobState.FAILED, "3:0")],
+)
+def test_the_end_of_a_job(
+    any_cluster: Sandbox,
+    connected: Callable[[Sandbox], None],
+    tmp_path: Path,
+    command: str,
+    state: JobState,
+    exit_code: str,
+) -> None:
+    connected(any_cluster)
+    job, status = run_job(request_maker(any_cluster, tmp_path)(command))
+    assert (status.state, status.exit_code) == (state, exit_code)
+    log = with_client(lambda client: client.failure_log(job, status))
+    assert log == ("" if state.is_success else "broken")
+
+
+def test_a_job_that_squeue_has_forgotten(
+    any_cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    connected(any_cluster)
+    request = request_maker(any_cluster, tmp_path)
+
+    async def work(client: SlurmClient) -> list[JobStatus]:
+        jobs = [
+            await client.submit(request("true"), attempt()),
+            await client.submit(request("exit 3"), attempt()),
+            await client.submit(request("true", script="#!/bin/bash\nexit 5\n"), attempt()),
+        ]
+        await asyncio.sleep(8)  # MinJobAge 2 on the forgetful one
+        return [await end(client, job) for job in jobs]
+
+    ended_well, failed, no_exit_file = with_client(work)
+    assert (ended_well.state, failed.state, failed.exit_code) == (JobState.COMPLETED, JobState.FAILED, "3:0")
+    forgetful = any_cluster.slurm("squeue", "--states=all", "--noheader") == ""
+    assert no_exit_file.state is (JobState.LOST if forgetful else JobState.FAILED)
+    assert (ended_well.source == "exit-status file") == forgetful
+
+
+def test_a_job_cancelled_from_outside(
+    any_cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    connected(any_cluster)
+    request = request_maker(any_cluster, tmp_path)("exec sleep 100")
+
+    async def work(client: SlurmClient) -> JobStatus:
+        job = await client.submit(request, attempt())
+        waiting = asyncio.create_task(end(client, job))
+        while "RUNNING" not in any_cluster.slurm("squeue", "--noheader", "--format=%T", f"--jobs={job.job_id}"):
+            await asyncio.sleep(0.1)
+        any_cluster.slurm("scancel", job.job_id)
+        return await waiting
+
+    status = with_client(work)
+    assert not status.state.is_success
+    assert status.state is JobState.CANCELLED or "SIGTERM" in status.reason
+
+
+@pytest.mark.slow
+def test_a_job_over_its_time_limit(any_cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path) -> None:
+    connected(any_cluster)
+    _, status = run_job(request_maker(any_cluster, tmp_path)("exec sleep 300", time="0:1"))
+    assert status.state is JobState.TIMEOUT or (status.state is JobState.FAILED and "SIGTERM" in status.reason)
+
+
+def test_slurm_gives_what_was_asked_for_and_the_job_finds_its_environment(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    connected(cluster)
+    (tmp_path / "ray.sub").write_text('#!/bin/bash\nenv -0 > env; pwd > pwd; scontrol show job "$SLURM_JOB_ID" > job\n')
+    request = request_maker(cluster, tmp_path)(
+        "uv run 'a b'",
+        nodes=2,
+        gpus_per_node=8,
+        time="8:0:0",
+        script="",
+        batch_script="ray.sub",
+        inputs=["ray.sub"],
+        container="/images/x.sqsh",
+        mounts="/lustre:/lustre,/home:/home",
+        env={"MINE": "a\n'b'"},
+        options={"comment": "it's $(mine)", "exclusive": True},
+    )
+    job, status = run_job(request)
+    assert status.state is JobState.COMPLETED
+    environment = dict(entry.partition("=")[::2] for entry in (tmp_path / "env").read_text().split("\0") if entry)
+    expected = {
+        "BASE_LOG_DIR": request.run_dir,
+        "NUM_ACTOR_NODES": "2",
+        "GPUS_PER_NODE": "8",
+        "SLURM_GPUS_ON_NODE": "8",
+        "SLURM_JOB_NUM_NODES": "2",
+        "CONTAINER": "/images/x.sqsh",
+        "MOUNTS": "/lustre:/lustre,/home:/home",
+        "COMMAND": "uv run 'a b'",
+        "WANDB_DIR": request.run_dir,
+        "MINE": "a\n'b'",
+    }
+    assert {name: environment.get(name) for name in expected} == expected
+    assert (tmp_path / "pwd").read_text().strip() == str(tmp_path)
+    shown = (tmp_path / "job").read_text()
+    assert "Comment=it's $(mine)" in shown
+    assert "TimeLimit=08:00:00" in shown
+    assert sorted(path.name for path in Path(request.run_dir).iterdir()) == [
+        ".slurm_sweep",
+        "checkpoints",
+        "logs",
+        "wandb",
+    ]
+    assert Path(job.log_path).exists()
+
+
+def test_hostile_values_arrive_and_nothing_else_is_executed(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    values: list[Any] = [
+        "two words",
+        "it's",
+        'say "hi"',
+        "$(touch x)",
+        "`touch x`",
+        "a\nb",
+        "grüße 雪",
+        "-x",
+        "--flag",
+        "a,b",
+        "(",
+        "{}",
+        "null",
+        "true",
+        "1e-6",
+        "",
+        "ends with \\",
+        "; touch x",
+        "{{ 1 + 1 }}",
+        "${HOME}",
+        1e-6,
+        True,
+        None,
+        [1, [2, "it's"]],
+        {"a": {"b": ["$(touch x)", None]}},
+    ]
+    parameters = "".join(f"value{number}: {json.dumps([value])}\n" for number, value in enumerate(values))
+    spec = parse_sweep(f"script_path: dump.py\n{parameters}", source="s.yaml")
+    profile = {
+        **cluster.profile,
+        "workdir": str(tmp_path),
+        "env": {"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        "log": str(tmp_path),
+    }
+    connected(cluster)
+    (tmp_path / "dump.py").write_text(DUMP)
+    (tmp_path / "uv").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} "$@"\n')
+    (tmp_path / "uv").chmod(0o755)
+    site = Site(
+        profile=ClusterProfile.model_validate(profile), profile_name="p.yaml", environment={}, job_script=JOB_SCRIPT
+    )
+    (request,) = plan(spec, site)
+    job, status = run_job(request)
+    assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
+    arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]
+    assert [arrived[f"value{number}"] for number in range(len(values))] == values
+    assert list(tmp_path.rglob("x")) == []
+
+
+def test_one_attempt_has_one_job(cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path) -> None:
+    connected(cluster)
+    request = request_maker(cluster, tmp_path)("true")
+
+    async def work(client: SlurmClient) -> list[str]:
+        together = await asyncio.gather(*(client.submit(request, attempt()) for _ in range(4)))
+        again = await client.submit(request, attempt())
+        other = await client.submit(request, attempt(2))
+        return [job.job_id for job in (*together, again, other)]
+
+    *same, other = with_client(work)
+    assert len(set(same)) == 1
+    assert other not in same
+    assert cluster.slurm("squeue", "--states=all", "--noheader", "--format=%i", f"--name={request.name}").split() != []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": ["missing.py"]}, "no such file on the cluster: missing.py"),
+        ({"batch_script": "ray.sub"}, "no such file on the cluster: ray.sub"),
+        ({"workdir": "/no/such"}, "no such directory on the cluster: /no/such"),
+        ({"run_dir": "/dev/null/log/nemo-rl/a"}, "cannot make the run directory /dev/null/log/nemo-rl/a"),
+        ({"partition": "nowhere"}, "invalid partition specified: nowhere"),
+        ({"time": "soon"}, "Invalid --time specification"),
+        ({"options": {"no-such": "1"}}, "unrecognized option '--no-such=1'"),
+        ({"account": "nobody"}, "Invalid account"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_the_cluster_refuses_is_told_at_once(
+    cluster_accounting: Sandbox,
+    connected: Callable[[Sandbox], None],
+    tmp_path: Path,
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    connected(cluster_accounting)
+    request = request_maker(cluster_accounting, tmp_path)("true", **changes)
+    with pytest.raises(ClusterRefusedError, match=rf"(?s)^job0 was not submitted: .*({said})"):
+        with_client(lambda client: client.submit(request, attempt()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (None, "There is no Airflow connection 'slurm_sandbox': add one of type ssh"),
+        (
+            {"host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGB+DJSJhb8F71LCDyYXvbtb15wDJHJa7gSg7UBKdaRO"},
+            "host key is not",
+        ),
+        ({"host_key": None}, "host key is not"),
+        ({"key_file": "host_key"}, "refuses the login; check user and key"),
+        ({"key_file": "no_such_key"}, "its key or host key cannot be used"),
+    ],
+    ids=["no connection", "other host key", "unknown host key", "wrong key", "missing key"],
+)
+def test_a_login_that_cannot_work_is_told_at_once(
+    cluster: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any] | None, said: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no known_hosts of the machine's
+    if changes is not None:
+        extra = {**cluster.connection["extra"], **changes}  # type: ignore[dict-item]
+        folder = cluster.directory / "ssh"
+        extra["key_file"] = str(folder / extra["key_file"])
+        connection = {**cluster.connection, "extra": {name: value for name, value in extra.items() if value}}
+        monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(connection))
+    with pytest.raises(ClusterRefusedError, match=said):
+        with_client(lambda client: client.queue())
+
+
+def test_all_triggers_of_a_process_share_one_connection(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected(cluster)
+    monkeypatch.setattr("slurm_sweep.tasks.triggers.HOLD_BACK", 0.0)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", "0.5")
+    request = request_maker(cluster, tmp_path)
+
+    async def submit(client: SlurmClient) -> list[SubmittedJob]:
+        return [await client.submit(request(f"sleep 1; exit {number % 2}"), attempt()) for number in range(20)]
+
+    jobs = with_client(submit)
+
+    async def event(job: SubmittedJob) -> dict[str, Any]:
+        events = [event async for event in SlurmJobTrigger(job=job.to_json()).run()]
+        payload: dict[str, Any] = events[0].payload
+        return payload
+
+    async def wait() -> list[dict[str, Any]]:
+        return await asyncio.wait_for(asyncio.gather(*map(event, jobs)), 60)
+
+    logins = count_logins(cluster)
+    payloads = asyncio.run(wait())
+    assert [payload["status"]["state"] for payload in payloads] == ["COMPLETED", "FAILED"] * 10
+    assert count_logins(cluster) - logins == 1
+    assert not any(ssh._sessions.values()), "the last one out closes the connection"
+
+
+def count_logins(box: Sandbox) -> int:
+    return sum(path.read_text().count("Accepted publickey") for path in (box.directory / "logs").glob("sshd*"))

@@ -1,0 +1,150 @@
+"""Sweep files become Dags, and faults become import errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from slurm_sweep.errors import SlurmSweepError, SweepFileError
+from slurm_sweep.factory import check_sweeps, sweep_dag, sweep_dags
+
+PROJECT = Path(__file__).parents[2]
+GOOD = "script_path: train.py\noptim.lr: [1e-6, 5e-6]\n"
+BROKEN = "script_path: train.py\noptim.lr: []\nslurm: {nodess: 2}\n"
+
+
+def write(include: Path, name: str, text: str) -> Path:
+    path = include / "sweeps" / f"{name}.yaml"
+    path.write_text(text)
+    return path
+
+
+def serialised_size(dag: DAG) -> int:
+    return len(json.dumps(DagSerialization.to_dict(dag)))
+
+
+def test_the_shape_of_the_dag(include: Path) -> None:
+    dag = sweep_dag(write(include, "grpo", GOOD), include)
+    assert dag.dag_id == "grpo"
+    downstream = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
+    assert downstream == {
+        "plan": ["combination.submit"],
+        "combination.submit": ["combination.wait"],
+        "combination.wait": ["report"],
+        "report": [],
+    }
+
+
+def test_the_dag_section(include: Path) -> None:
+    section = """\
+dag:
+  schedule: 0 3 * * *
+  start_date: 2026-01-31
+  timezone: Europe/Berlin
+  catchup: true
+  tags: [nightly]
+  owner: me
+  description: A sweep.
+  retries: 2
+  max_active_runs: 3
+"""
+    dag = sweep_dag(write(include, "a", GOOD + section), include)
+    assert dag.start_date is not None
+    assert dag.start_date.isoformat() == "2026-01-30T23:00:00+00:00"
+    assert str(dag.timezone) == "Europe/Berlin", "the schedule's hours are local ones"
+    assert str(dag.schedule) == "0 3 * * *"
+    assert (dag.catchup, dag.max_active_runs, dag.description) == (True, 3, "A sweep.")
+    assert dag.tags == {"sweep", "nightly"}
+    assert {(task.owner, task.retries) for task in dag.tasks if task.task_id != "report"} == {("me", 2)}
+
+
+def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
+    dag = sweep_dag(write(include, "a", GOOD), include)
+    assert dag.schedule is None
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("two words", GOOD, "expected a file name of letters, digits and _ . -"),
+        ("a", GOOD + "dag: {schedule: often, start_date: 2026-01-31}", "dag.schedule: expected a cron expression or a"),
+        ("a", GOOD + "dag: {schedule: 61 * * * *, start_date: 2026-01-31}", r"got '61 \* \* \* \*'"),
+    ],
+)
+def test_faults_that_only_airflow_finds(include: Path, name: str, text: str, fault: str) -> None:
+    with pytest.raises(SweepFileError, match=rf"^include/sweeps/{name}.yaml: .*{fault}"):
+        sweep_dag(write(include, name, text), include)
+
+
+def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
+    write(include, "good", GOOD)
+    write(include, "broken", BROKEN)
+    write(include, "worse", "a: [")
+    assert list(sweep_dags(include)) == ["good"]
+    with pytest.raises(SlurmSweepError) as caught:
+        check_sweeps(include)
+    assert [line.partition(": ")[::2] for line in str(caught.value).splitlines()][:2] == [
+        ("include/sweeps/broken.yaml", "optim.lr: expected a list of values, got an empty one"),
+        (
+            "include/sweeps/broken.yaml",
+            "slurm.nodess: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, "
+            "env, gpus_per_node, jobname, mounts, nodes, partition, sbatch, time, workdir",
+        ),
+    ]
+
+
+def test_airflow_shows_faults_as_an_import_error_of_a_file_without_dags(
+    include: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(include, "good", GOOD)
+    write(include, "broken", BROKEN)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER", str(include / "sweeps"))
+    bag = DagBag(str(PROJECT / "dags"))
+    assert list(bag.dags) == ["good"]
+    ((path, message),) = bag.import_errors.items()
+    assert path.endswith("sweep_errors.py")
+    assert "broken.yaml: optim.lr: expected a list of values, got an empty one\n" in message
+
+
+def test_the_projects_own_sweeps_load() -> None:
+    bag = DagBag(str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == ["demo", "grpo", "learning_rate", "model_comparison"]
+
+
+def test_max_combinations_is_a_setting(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(include, "a", GOOD)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS", "1")
+    with pytest.raises(SweepFileError, match="2 combinations, at most 1 are allowed"):
+        sweep_dag(path, include)
+
+
+def test_a_large_sweep_is_as_small_a_dag_as_a_small_one(include: Path) -> None:
+    small, large = (
+        serialised_size(sweep_dag(write(include, "a", f"script_path: t.py\nseed: {list(range(n))}"), include))
+        for n in (10, 1000)
+    )
+    assert abs(large - small) < 100, "a few digits and the first values in the documentation"
+
+
+def test_200_sweeps_load_in_two_seconds(include: Path) -> None:
+    sweep = "script_path: train.py\na: [1, 2, 3, 4]\nb: [1e-6, 5e-6]\nc: [x, y, z]\n"
+    for number in range(200):
+        write(include, f"sweep{number}", sweep)
+    began = time.perf_counter()
+    assert len(sweep_dags(include)) == 200
+    assert time.perf_counter() - began < 2
+
+
+def test_a_task_reads_its_own_file_only(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(include, "one", GOOD)
+    write(include, "two", GOOD)
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "two")
+    assert list(sweep_dags(include)) == ["two"]
