@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sandbox.cluster import Sandbox
+from sandbox.layout import free_ports
+from sandbox.processes import SandboxError, send, tree, wait_until
+
+START = 120  # seconds
 
 PROJECT = Path(__file__).parents[1]
 
@@ -59,3 +67,89 @@ def airflow_environment(home: Path, box: Sandbox, *, sweeps: Path | None = None)
 def merge(environment: Mapping[str, str], **settings: object) -> dict[str, str]:
     """Return the environment with further settings of Airflow: ``merge(e, LOGGING__JSON_LOGS=True)``."""
     return {**environment, **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()}}
+
+
+class Standalone:
+    """``airflow standalone``: all parts of Airflow, on free ports of this machine.
+
+    Args:
+        environment: What `airflow_environment` returned.
+        log: The file for all that Airflow prints.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        api, worker_log, trigger_log = free_ports(3)
+        self.url = f"http://127.0.0.1:{api}"
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.user = self.password = self._token = ""
+        self._environment = merge(
+            environment,
+            API__PORT=api,
+            API__BASE_URL=self.url,
+            CORE__EXECUTION_API_SERVER_URL=f"{self.url}/execution/",
+            LOGGING__WORKER_LOG_SERVER_PORT=worker_log,
+            LOGGING__TRIGGER_LOG_SERVER_PORT=trigger_log,
+        )
+
+    def start(self) -> None:
+        """Start it, and return at once."""
+        with self.log.open("w") as file:
+            self._process = subprocess.Popen(
+                ["airflow", "standalone"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process that all parts of Airflow descend from; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    def wait_until_healthy(self) -> None:
+        """Return once all parts say that they are well, and log in.
+
+        Raises:
+            SandboxError: They did not in `START` seconds; the message shows the log's end.
+        """
+        if not wait_until(lambda: not tree([self.pid]) or self._is_healthy(), START) or not tree([self.pid]):
+            end = "\n".join(self.log.read_text().splitlines()[-40:])
+            raise SandboxError(f"Airflow did not start; the end of its log {self.log}:\n{end}")
+        passwords = Path(self._environment["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
+        ((self.user, self.password),) = json.loads(passwords.read_text()).items()
+        login = {"username": self.user, "password": self.password}
+        self._token = self.call("POST", "/auth/token", login)["access_token"]
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Call Airflow's REST interface and return the answer."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            result: dict[str, Any] = json.load(answer)
+        return result
+
+    def stop(self) -> None:
+        """Stop it and all that it started."""
+        if self._process:
+            stop_tree(self.pid)
+            self._process.wait()
+
+    def _is_healthy(self) -> bool:
+        try:
+            parts = self.call("GET", "/api/v2/monitor/health")
+        except OSError:
+            return False
+        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all(parts[name]["status"] == "healthy" for name in names)
+
+
+def stop_tree(root: int) -> None:
+    """End a process and all that it started: by request, after 20 s by force."""
+    pids = tree([root])
+    send(signal.SIGTERM, pids)
+    if not wait_until(lambda: not tree(pids), 20):
+        send(signal.SIGKILL, tree(pids))

@@ -14,18 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.airflow import PROJECT, airflow_environment, merge
+from sandbox.airflow import PROJECT, Standalone, airflow_environment, merge, stop_tree
 from sandbox.cluster import Sandbox
-from sandbox.layout import free_ports
-from sandbox.processes import SandboxError, send, tree, wait_until
+from sandbox.processes import SandboxError
 
 SWEEP = "demo"
 STATE = PROJECT / ".demo"  # where --ui notes what it left running
-UI_START = 120  # seconds
 _SUMMARY = re.compile(r"(\d+) of (\d+) combinations succeeded")
 
 
@@ -133,50 +130,24 @@ def start_ui() -> int:
     STATE.write_text(json.dumps({"folder": str(folder)}))
     say("starting a Slurm cluster of 8 nodes with 8 GPUs each (virtual), and an sshd")
     box = Sandbox(folder / "slurm")
-    box.up()
-    api, log_server, trigger_log_server = free_ports(3)
-    environment = merge(
-        airflow_environment(folder / "airflow", box),
-        API__PORT=api,
-        API__BASE_URL=f"http://127.0.0.1:{api}",
-        CORE__EXECUTION_API_SERVER_URL=f"http://127.0.0.1:{api}/execution/",
-        LOGGING__WORKER_LOG_SERVER_PORT=log_server,
-        LOGGING__TRIGGER_LOG_SERVER_PORT=trigger_log_server,
-    )
-    log = folder / "airflow.log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            ["airflow", "standalone"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    STATE.write_text(json.dumps({"folder": str(folder), "pid": process.pid}))
-    say("starting Airflow")
-    if not wait_until(lambda: process.poll() is not None or is_healthy(api), UI_START) or process.poll() is not None:
-        failed(log)
+    try:
+        box.up()
+    except BaseException:
         stop_ui()
-        return 1
-    passwords = json.loads((folder / "airflow" / "simple_auth_manager_passwords.json.generated").read_text())
-    user, password = next(iter(passwords.items()))
-    say(f"Airflow is at http://127.0.0.1:{api} (user {user}, password {password})")
-    say(f"trigger the Dag {SWEEP!r} there; the cluster's files are in {box.directory}, Airflow's log is {log}")
+        raise
+    say("starting Airflow")
+    airflow = Standalone(airflow_environment(folder / "airflow", box), folder / "airflow.log")
+    airflow.start()
+    STATE.write_text(json.dumps({"folder": str(folder), "pid": airflow.pid}))
+    try:
+        airflow.wait_until_healthy()
+    except BaseException:
+        stop_ui()
+        raise
+    say(f"Airflow is at {airflow.url} (user {airflow.user}, password {airflow.password})")
+    say(f"trigger the Dag {SWEEP!r} there; the cluster's files are in {box.directory}, Airflow's log is {airflow.log}")
     say("stop both with: scripts/demo --stop")
     return 0
-
-
-def is_healthy(port: int) -> bool:
-    """Tell whether all parts of Airflow say that they are well."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/monitor/health", timeout=5) as answer:
-            parts = json.load(answer)
-    except OSError:
-        return False
-    return all(
-        parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")
-    )
 
 
 def stop_ui() -> int:
@@ -187,21 +158,13 @@ def stop_ui() -> int:
         say("nothing is running")
         return 0
     if pid := state.get("pid"):
-        stop_group(pid)
+        stop_tree(pid)
     folder = Path(state["folder"])
     Sandbox(folder / "slurm").down()
     shutil.rmtree(folder, ignore_errors=True)
     STATE.unlink()
     say("stopped Airflow and the cluster")
     return 0
-
-
-def stop_group(leader: int) -> None:
-    """End a process and all that it started: by request, after 20 s by force."""
-    pids = tree([leader])
-    send(signal.SIGTERM, pids)
-    if not wait_until(lambda: not tree(pids), 20):
-        send(signal.SIGKILL, tree(pids))
 
 
 if __name__ == "__main__":

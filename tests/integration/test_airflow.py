@@ -1,0 +1,137 @@
+"""Whole sweeps through Airflow, on a real cluster: by ``airflow dags test``, and with all of Airflow running."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import Sandbox
+from sandbox.airflow import PROJECT, Standalone, airflow_environment
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweeps")
+
+
+@pytest.fixture(scope="module")
+def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
+    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    return environment
+
+
+def dags_test(environment: dict[str, str], dag_id: str) -> tuple[int, str]:
+    """Run a Dag in this process's child, and return its exit code and all it printed."""
+    done = subprocess.run(
+        ["airflow", "dags", "test", dag_id],
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return done.returncode, done.stdout
+
+
+def run_dir(cluster: Sandbox, job_name: str) -> Path:
+    return Path(str(cluster.profile["log"])) / "nemo-rl" / job_name
+
+
+def test_the_demonstrations_sweep(cluster: Sandbox, environment: dict[str, str], sweeps: Path) -> None:
+    (sweeps / "demo.yaml").write_text((PROJECT / "include" / "sweeps" / "demo.yaml").read_text())
+    exit_code, log = dags_test(environment, "demo")
+    assert exit_code == 0, log
+    assert "4 of 4 combinations succeeded" in log
+    expected = [(1e-6, 0.01), (1e-6, 0.05), (1e-5, 0.01), (1e-5, 0.05)]
+    for index, (lr, kl_penalty) in enumerate(expected, start=1):
+        folder = run_dir(cluster, f"demo_sweep_{index}")
+        config = yaml.safe_load((folder / "logs" / "config.yaml").read_text())
+        assert (float(config["optim"]["lr"]), config["grpo"]["kl_penalty"]) == (lr, kl_penalty)
+        assert config["checkpointing"]["checkpoint_dir"] == str(folder / "checkpoints")
+        assert json.loads((folder / "metrics.json").read_text())["steps"] == 200
+
+
+def test_a_failed_combination_fails_the_run_and_shows_why(environment: dict[str, str], sweeps: Path) -> None:
+    (sweeps / "half.yaml").write_text(
+        "script_path: examples/train_grpo.py\n"
+        "grpo.num_episodes: [10, many]\n"
+        "slurm: {jobname: half, gpus_per_node: 0}\n"
+        "dag: {retries: 2}\n"
+    )
+    exit_code, log = dags_test(environment, "half")
+    assert exit_code == 1
+    assert "(half_sweep_2) ended as FAILED (NonZeroExitCode) (scontrol): exit code 2:0, elapsed 00:00:0" in log
+    assert "train_grpo: '<' not supported between instances of 'int' and 'str'" in log
+    assert "1 of 2 combinations succeeded; not so: half_sweep_2" in log
+    assert "try_number=2" not in log, "a job that failed is not waited for again"
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "said"),
+    [
+        ("no_cluster", "{cluster: other}", "slurm.cluster: there is no profile .*other.yaml; profiles there: default"),
+        ("no_script", "{workdir: /}", "was not submitted: no such file on the cluster: examples/train_grpo.py"),
+    ],
+)
+def test_bad_input_fails_at_once(environment: dict[str, str], sweeps: Path, name: str, section: str, said: str) -> None:
+    text = f"script_path: examples/train_grpo.py\nslurm: {section}\ndag: {{retries: 2}}\n"
+    (sweeps / f"{name}.yaml").write_text(text)
+    exit_code, log = dags_test(environment, name)
+    assert exit_code == 1
+    assert re.search(said, log), log
+    assert "try_number=2" not in log
+
+
+@pytest.fixture
+def airflow(environment: dict[str, str], tmp_path: Path) -> Iterator[Standalone]:
+    airflow = Standalone(environment, tmp_path / "airflow.log")
+    airflow.start()
+    try:
+        airflow.wait_until_healthy()
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
+    """Deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
+    (sweeps / "real.yaml").write_text(
+        "script_path: examples/train_grpo.py\n"
+        "grpo.num_episodes: [10, 20, 30, many]\n"
+        "seed: [1, 2]\n"
+        "grpo.step_seconds: 0.5\n"
+        "slurm: {jobname: real, gpus_per_node: 0}\n"
+    )
+    path = "/api/v2/dags/real"
+    deadline = time.monotonic() + 120
+    while "real" not in [dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]]:
+        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
+        time.sleep(1)
+    run = airflow.call("POST", f"{path}/dagRuns", {"logical_date": None})["dag_run_id"]
+    tasks: list[dict[str, Any]] = []
+    deferred = set()
+    while airflow.call("GET", f"{path}/dagRuns/{run}")["state"] not in ("success", "failed"):
+        assert time.monotonic() < deadline + 120, airflow.log.read_text()[-5000:]
+        tasks = airflow.call("GET", f"{path}/dagRuns/{run}/taskInstances")["task_instances"]
+        deferred |= {task["map_index"] for task in tasks if task["state"] == "deferred"}
+        time.sleep(1)
+    tasks = airflow.call("GET", f"{path}/dagRuns/{run}/taskInstances")["task_instances"]
+    waits = {task["map_index"]: task for task in tasks if task["task_id"] == "combination.wait"}
+    assert [waits[index]["state"] for index in range(8)] == ["success"] * 6 + ["failed"] * 2
+    assert deferred, "the longer jobs were waited for by the triggerer"
+    assert waits[5]["rendered_map_index"] == "num_episodes=30 seed=2"
+    assert next(task["state"] for task in tasks if task["task_id"] == "report") == "failed"
+    names = cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split()
+    assert sorted(name for name in names if name.startswith("real_")) == [f"real_sweep_{n}" for n in range(1, 9)]
+    assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
