@@ -57,7 +57,8 @@ def files(settings: Settings) -> dict[str, str]:
     texts = {
         "slurm.conf": slurm_conf(settings),
         "gres.conf": gres_conf(settings),
-        "cgroup.conf": "CgroupAutomount=no\n",
+        # Nothing uses cgroups, but slurmd wants a plugin: this one starts also where none are mounted (containers).
+        "cgroup.conf": "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n",
         "ssh/sshd_config": sshd_config(settings),
         "ssh/config": ssh_config(settings),
     }

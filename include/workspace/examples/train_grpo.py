@@ -102,11 +102,11 @@ def load_config(path: Path, overrides: list[str]) -> DictConfig:
     return config
 
 
-def check(key: str, value: object, kind: type, least: int) -> None:
+def check(key: str, value: Any, kind: type, least: int) -> None:
     """Refuse a value that is not of its kind, or a number that is too small or not finite."""
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ValueError(f"{key}: expected {KINDS[kind]}, got {'nothing' if value is None else repr(value)}")
-    if type(value) in (int, float) and not least <= float(str(value)) < math.inf:
+    if type(value) in (int, float) and not least <= value < math.inf:
         raise ValueError(f"{key}: expected {KINDS[kind]} from {least} up, got {value}")
 
 
@@ -119,7 +119,8 @@ def start_wandb(config: DictConfig) -> Any | None:
     except ModuleNotFoundError:
         print("wandb is not installed: metrics go to files only")
         return None
-    return wandb.init(config=OmegaConf.to_container(config, resolve=True), **config.logger.wandb)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return wandb.init(config=plain, **plain["logger"]["wandb"])
 
 
 def train(config: DictConfig) -> None:
@@ -130,7 +131,10 @@ def train(config: DictConfig) -> None:
     bandit = make_bandit(config.model.model_name)
     state = State(logits=bandit.reference)
     if config.checkpointing.enabled and checkpoint.exists():
-        state = State(**json.loads(checkpoint.read_text(encoding="utf-8")))
+        try:
+            state = State(**json.loads(checkpoint.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{checkpoint}: expected a checkpoint of this script: {error}") from None
     last = config.grpo.num_episodes
     print(f"{config.model.model_name}: from step {state.step} to {last}", flush=True)
     began = time.monotonic() - state.seconds
