@@ -104,9 +104,10 @@ def load_config(path: Path, overrides: list[str]) -> DictConfig:
 
 def check(key: str, value: Any, kind: type, least: int) -> None:
     """Refuse a value that is not of its kind, or a number that is too small or not finite."""
-    if type(value) is not kind and not (kind is float and type(value) is int):
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
         raise ValueError(f"{key}: expected {KINDS[kind]}, got {'nothing' if value is None else repr(value)}")
-    if type(value) in (int, float) and not least <= value < math.inf:
+    if kind in (int, float) and not least <= value < math.inf:
         raise ValueError(f"{key}: expected {KINDS[kind]} from {least} up, got {value}")
 
 

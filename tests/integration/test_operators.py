@@ -1,0 +1,101 @@
+"""The operators on their own, as in anybody's Dag; the scheduler's part is played by the test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+
+from sandbox import Sandbox
+from slurm_sweep.slurm.job import JobRequest
+from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from slurm_sweep.tasks.triggers import SlurmJobTrigger
+
+pytestmark = pytest.mark.sandbox
+
+
+class Context(dict[str, Any]):
+    """What the tasks read of Airflow's context, and the XComs they push."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+        super().__init__(
+            ti=SimpleNamespace(
+                dag_id="d",
+                run_id="r",
+                task_id="submit",
+                map_index=-1,
+                try_number=1,
+                xcom_push=lambda key, value: self.pushed.update({key: value}),
+            )
+        )
+
+
+@pytest.fixture(autouse=True)
+def connection(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(cluster.connection))
+
+
+def submit(folder: Path, command: str) -> dict[str, Any]:
+    job = JobRequest(
+        ssh_conn_id="slurm_sandbox",
+        name="alone",
+        command=command,
+        run_dir=str(folder / "run"),
+        script='#!/bin/bash\neval "$COMMAND"\n',
+    )
+    return SlurmSubmitOperator(task_id="submit", job=job).execute(Context())  # type: ignore[arg-type]
+
+
+def test_submit_and_wait_in_a_worker(tmp_path: Path) -> None:
+    job = submit(tmp_path, "sleep 1; echo done")
+    assert job.keys() >= {"job_id", "job_name", "run_dir", "log_path"}
+    context = Context()
+    sensor = SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.3)
+    status = sensor.execute(context)  # type: ignore[arg-type]
+    assert status["state"] == "COMPLETED"
+    assert context.pushed["status"] == status
+    assert Path(job["log_path"]).read_text() == "done\n"
+
+
+def test_a_failure_shows_the_logs_last_50_lines_and_leaves_the_status(tmp_path: Path) -> None:
+    job = submit(tmp_path, "for n in $(seq 100); do echo line $n; done; exit 7")
+    context = Context()
+    sensor = SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.3)
+    with pytest.raises(AirflowFailException) as caught:
+        sensor.execute(context)  # type: ignore[arg-type]
+    first, *rest = str(caught.value).splitlines()
+    assert first.startswith(f"Job {job['job_id']} (alone) ended as FAILED (NonZeroExitCode) (scontrol): exit code 7:0")
+    assert first.endswith(f"nodes n1, log {job['log_path']}")
+    assert rest == ["The log's last 50 lines:", *(f"line {n}" for n in range(51, 101))]
+    assert context.pushed["status"]["state"] == "FAILED"
+
+
+def test_wait_defers_and_ends_as_the_event_says(tmp_path: Path) -> None:
+    job = submit(tmp_path, "sleep 2")
+    sensor = SlurmJobSensor(task_id="wait", job=job)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(Context())  # type: ignore[arg-type]
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "slurm_sweep.tasks.triggers.SlurmJobTrigger"
+    assert SlurmJobTrigger(**arguments).serialize() == (path, arguments)
+    assert len(json.dumps(arguments)) < 1024
+    with pytest.raises(AirflowFailException, match=r"^the login node refuses us$"):
+        sensor.resume(Context(), {"error": "the login node refuses us"})  # type: ignore[arg-type]
+
+
+def test_errors_tell_airflow_whether_a_retry_can_help(tmp_path: Path, cluster: Sandbox) -> None:
+    job = JobRequest(ssh_conn_id="slurm_sandbox", name="a", command="true", run_dir="/dev/null/a", script="#!/bin/sh\n")
+    with pytest.raises(AirflowFailException, match="cannot make the run directory /dev/null/a"):
+        SlurmSubmitOperator(task_id="submit", job=job).execute(Context())  # type: ignore[arg-type]
+    cluster.stop("sshd")
+    try:
+        with pytest.raises(AirflowException, match="no answer from the login node") as caught:
+            submit(tmp_path, "true")
+        assert not isinstance(caught.value, AirflowFailException)
+    finally:
+        cluster.start("sshd")
