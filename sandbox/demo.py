@@ -74,7 +74,7 @@ def run_sweep(environment: Mapping[str, str], log: Path) -> int:
     environment = merge(environment, LOGGING__JSON_LOGS=True)
     summary = None
     with subprocess.Popen(
-        ["airflow", "dags", "test", SWEEP],
+        ["airflow", "dags", "test", SWEEP, "--conf", '{"dry_run": false}'],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

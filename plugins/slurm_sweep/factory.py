@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import AirflowTimetableInvalid
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from slurm_sweep.sweep.overrides import quote
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
+from slurm_sweep.tasks.form import sweep_form
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.sweep import Folders, PlanSweepOperator, ReportSweepOperator, max_combinations
 
@@ -88,6 +89,7 @@ def sweep_dag(path: Path, include: Path) -> DAG:
             max_active_runs=section.max_active_runs,
             default_args={"owner": section.owner, "retries": section.retries},
             doc_md=_documentation(spec),
+            params=sweep_form(spec),
             auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
         )
         with dag:

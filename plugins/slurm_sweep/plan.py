@@ -1,123 +1,134 @@
 """A sweep and its settings, joined: what exactly will be submitted, one `JobRequest` a combination.
 
-Settings, first found wins: the sweep's ``slurm:`` section > the cluster profile > the predecessor's environment
-variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the built-in default.
+Overrides, first found wins: the trigger form's > the sweep's parameters > the automatic ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from shlex import join
 from typing import Any
 
 from slurm_sweep.errors import SettingsError
+from slurm_sweep.site import Site
 from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.sweep.combinations import Combination, expand
+from slurm_sweep.sweep.combinations import Combination, expand, select
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
-from slurm_sweep.sweep.settings import ClusterProfile, JobSettings, SlurmSection, check_absolute
+from slurm_sweep.sweep.settings import RunOptions, hours, override_key
 from slurm_sweep.sweep.spec import SweepSpec
 
-DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
-_DEFAULTS: Mapping[str, Any] = {
-    "nodes": 1,
-    "gpus_per_node": 8,
-    "time": "4:0:0",
-    "partition": "batch",
-    "mounts": "/lustre:/lustre",
-    "workdir": None,
-    "batch_script": None,
-}
-_FROM_ENVIRONMENT = {"account": "ACCOUNT", "partition": "PARTITION"}
+NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
+_SETTING = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a sweep runs and what is said there about jobs.
+class Plan:
+    """What a run will do.
 
     Attributes:
-        profile: The cluster profile; an empty one where there is no file.
-        profile_name: The file that holds it or could hold it, as messages name it.
-        environment: Environment variables of the process that plans.
-        job_script: The text of our batch script, for clusters that name none of their own.
+        jobs: What to submit, one request a combination, in the sweep's order.
+        notes: What the person who started the run should know.
     """
 
-    profile: ClusterProfile
-    profile_name: str
-    environment: Mapping[str, str]
-    job_script: str
+    jobs: list[JobRequest]
+    notes: list[str]
+
+    @property
+    def gpu_hours(self) -> float:
+        """Return the upper bound: all jobs running into their time limits."""
+        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
 
 
-def plan(spec: SweepSpec, site: Site) -> list[JobRequest]:
-    """Return what to submit, one request a combination, in the sweep's order.
+def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan:
+    """Settle what to submit.
 
     Raises:
-        SettingsError: Required settings are missing; the message names all of them and every place for each.
+        SettingsError: Settings are missing or contradict each other; the message says which, and every place for them.
     """
-    settings = _settings(spec.slurm, site)
-    base = base_name(spec.slurm.jobname, spec.script_path)
-    return [
-        _request(spec, site, settings, combination, job_name(base, combination.index, spec.size))
-        for combination in expand(spec.parameters)
-    ]
-
-
-def _settings(section: SlurmSection, site: Site) -> dict[str, Any]:
-    """Find each setting's value; what is missing is collected first and then told at once."""
-    settings = dict(_DEFAULTS)
-    missing = []
-    environment = {name: value for name, value in site.environment.items() if value}
-    for name, variable in _FROM_ENVIRONMENT.items():
-        if variable in environment:
-            settings[name] = environment[variable]
-    if "CON" in environment:
-        settings["container"] = f"{environment['CON'].rstrip('/')}/{DEFAULT_IMAGE}"
-    for layer in (site.profile, section):
-        settings |= {name: getattr(layer, name) for name in layer.model_fields_set & JobSettings.model_fields.keys()}
-    log = site.profile.log or environment.get("LOG")
-    if log is None:
-        missing.append(f"the log directory: `log` in {site.profile_name}, or LOG in the environment")
-    for name, variable in (("account", "ACCOUNT"), ("container", "CON")):
-        if name not in settings:
-            places = (
-                f"`slurm.{name}` in the sweep file, `{name}` in {site.profile_name}, or {variable} in the environment"
-            )
-            missing.append(f"the {name}: {places} (null stands for none)")
-    if missing:
-        raise SettingsError("Missing " + "; ".join(missing))
+    options = options or RunOptions()
+    replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
+    kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
+    sweep = replace(spec, parameters=kept)
+    _refuse_disagreement(sweep)
+    settings = site.settings(spec.slurm, options)
+    base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
     try:
-        settings["log"] = check_absolute(str(log))
+        chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
     except ValueError as error:
-        raise SettingsError(f"The log directory: {error}") from None
-    settings["env"] = {**site.profile.env, **section.env}
-    settings["sbatch"] = {**site.profile.sbatch, **section.sbatch}
-    return settings
+        raise SettingsError(str(error)) from None
+    run = _Run(sweep=sweep, site=site, settings=settings, options=options, base=base)
+    jobs = [_request(run, combination) for combination in expand(kept) if combination.index in chosen]
+    return Plan(jobs=jobs, notes=_notes(spec, sweep, jobs))
 
 
-def _request(
-    spec: SweepSpec, site: Site, settings: Mapping[str, Any], combination: Combination, name: str
-) -> JobRequest:
-    own = {bare_key(key): value for key, value in combination.parameters.items()}
-    nodes = _count(own, "cluster.num_nodes", settings["nodes"])
+def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
+    notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
+    if dropped := [key for key in spec.parameters if key not in sweep.parameters]:
+        fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
+        notes.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
+    return notes
+
+
+def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
+    """Return which of the sweep's counts the form's fields replace; those do not go together with several others."""
+    given = {key for key, setting in _SETTING.items() if getattr(options, setting) is not None}
+    for key in given:
+        if key in map(override_key, options.overrides):
+            raise SettingsError(f"{_SETTING[key]}: the overrides set {key} too; keep one of them")
+        if any(bare_key(name) == key and len(values) > 1 for name, values in spec.parameters.items()):
+            raise SettingsError(
+                f"{_SETTING[key]}: {spec.source} sweeps over {key}; to run with one number, override {key}"
+            )
+    return given
+
+
+def _refuse_disagreement(sweep: SweepSpec) -> None:
+    """Refuse a file that says two different numbers of nodes, or of GPUs."""
+    for name, values in sweep.parameters.items():
+        setting = _SETTING.get(bare_key(name), "")
+        said = getattr(sweep.slurm, setting) if setting in sweep.slurm.model_fields_set else None
+        if said is not None and any(value != said for value in values):
+            shown = ", ".join(map(str, values))
+            raise SettingsError(f"{sweep.source}: slurm.{setting} is {said} and {name} is {shown}; keep one of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What all jobs of a run share."""
+
+    sweep: SweepSpec
+    site: Site
+    settings: Mapping[str, Any]
+    options: RunOptions
+    base: str
+
+
+def _request(run: _Run, combination: Combination) -> JobRequest:
+    sweep, settings, options = run.sweep, run.settings, run.options
+    name = job_name(run.base, combination.index, sweep.size)
+    own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in options.overrides}
+    nodes = _count(own, NODES, settings["nodes"])
     run_dir = f"{settings['log']}/nemo-rl/{name}"
-    script_and_config = [spec.script_path, *([spec.config_path] if spec.config_path else [])]
+    script_and_config = [sweep.script_path, *([sweep.config_path] if sweep.config_path else [])]
     return JobRequest(
-        ssh_conn_id=site.profile.ssh_conn_id,
+        ssh_conn_id=run.site.profile.ssh_conn_id,
         name=name,
-        label=label(_told_apart_by(spec, combination)),
-        command=_command(spec, _automatic(run_dir, name, nodes), combination),
+        label=label(_told_apart_by(sweep, combination)) or " ".join(options.overrides),
+        command=join(_words(run, combination, _automatic(run_dir, name, nodes), own)),
         run_dir=run_dir,
         workdir=settings["workdir"],
         # An absolute path may exist in the container only; a relative one is looked up where the job starts.
         inputs=[
             path for path in script_and_config if not (settings["container"] and PurePosixPath(path).is_absolute())
         ],
-        script="" if settings["batch_script"] else site.job_script,
+        script="" if settings["batch_script"] else run.site.job_script,
         batch_script=settings["batch_script"],
         nodes=nodes,
-        gpus_per_node=_count(own, "cluster.gpus_per_node", settings["gpus_per_node"]),
+        gpus_per_node=_count(own, GPUS, settings["gpus_per_node"]),
         time=settings["time"],
         account=settings["account"],
         partition=settings["partition"],
@@ -125,43 +136,44 @@ def _request(
         mounts=settings["mounts"],
         env=settings["env"],
         options=settings["sbatch"],
+        dry_run=options.dry_run,
     )
 
 
-def _told_apart_by(spec: SweepSpec, combination: Combination) -> dict[str, Value]:
+def _told_apart_by(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
     """Return the parameters with more than one value; all of them where none has."""
-    swept = {key: value for key, value in combination.parameters.items() if len(spec.parameters[key]) > 1}
+    swept = {key: value for key, value in combination.parameters.items() if len(sweep.parameters[key]) > 1}
     return swept or dict(combination.parameters)
 
 
-def _count(own: Mapping[str, Value], key: str, setting: int) -> int:
-    """Return the combination's own number of nodes or GPUs: Slurm is asked for what the script is told."""
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _count(own: Mapping[str, object], key: str, setting: int) -> int:
+    """Return the job's own number of nodes or GPUs."""
     value = own.get(key, setting)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{key}: expected a whole number, got {value!r}")
     return value
 
 
-def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, str]:
-    """Return the overrides that every job gets unless its sweep sets them."""
-    values: dict[str, Value] = {
+def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, Value]:
+    """Return the values that every job gets unless somebody sets them."""
+    return {
         "logger.log_dir": f"{run_dir}/logs",
         "logger.wandb_enabled": True,
         "logger.wandb.name": name,
         "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
-        "cluster.num_nodes": nodes,
+        NODES: nodes,
     }
-    return {key: override(key, value) for key, value in values.items()}
 
 
-def _command(spec: SweepSpec, automatic: Mapping[str, str], combination: Combination) -> str:
-    return join(_words(spec, automatic, combination))
-
-
-def _words(spec: SweepSpec, automatic: Mapping[str, str], combination: Combination) -> Iterator[str]:
-    yield from ("uv", "run", spec.script_path)
-    if spec.config_path:
-        yield from ("--config", spec.config_path)
-    own = {bare_key(key) for key in combination.parameters}
-    yield from (text for key, text in automatic.items() if key not in own)
+def _words(run: _Run, combination: Combination, automatic: Mapping[str, Value], own: Collection[str]) -> Iterator[str]:
+    """Yield the words of a job's command."""
+    yield from ("uv", "run", run.sweep.script_path)
+    if run.sweep.config_path:
+        yield from ("--config", run.sweep.config_path)
+    yield from (override(key, value) for key, value in automatic.items() if key not in own)
     yield from (override(key, value) for key, value in combination.parameters.items())
+    yield from run.options.overrides

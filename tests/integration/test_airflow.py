@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPat
     return environment
 
 
-def dags_test(environment: dict[str, str], dag_id: str) -> tuple[int, str]:
+def dags_test(environment: dict[str, str], dag_id: str, *, dry_run: bool | None = False) -> tuple[int, str]:
     """Run a Dag in this process's child, and return its exit code and all it printed."""
+    conf = [] if dry_run is None else ["--conf", json.dumps({"dry_run": dry_run})]
     done = subprocess.run(
-        ["airflow", "dags", "test", dag_id],
+        ["airflow", "dags", "test", dag_id, *conf],
         env=environment,
         text=True,
         check=False,
@@ -77,6 +79,36 @@ def test_a_failed_combination_fails_the_run_and_shows_why(environment: dict[str,
     assert "try_number=2" not in log, "a job that failed is not waited for again"
 
 
+def test_dags_test_is_a_dry_run_unless_told_otherwise(
+    cluster: Sandbox, environment: dict[str, str], sweeps: Path
+) -> None:
+    (sweeps / "dry.yaml").write_text(
+        "script_path: examples/train_grpo.py\nseed: [1, 2]\nslurm: {jobname: dry, nodes: 2, time: 3:0:0}\n"
+    )
+    unreachable = {**environment, "AIRFLOW_CONN_SLURM_SANDBOX": "ssh://nobody@127.0.0.1:1"}
+    exit_code, log = dags_test(unreachable, "dry", dry_run=None)
+    assert exit_code == 0, log
+    assert "2 jobs, at most 96 GPU-hours; dry run" in log
+    assert re.search(r"dry_sweep_2  seed=2 +dry run", log)
+    assert "Dry run: nothing was submitted" in log
+    assert not run_dir(cluster, "dry_sweep_1").exists()
+    # What it printed can be pasted into the cluster's shell.
+    start = log.index("(\nmkdir -p")
+    pasted = log[start : log.index("\n)", start) + 2]
+    shown = subprocess.run(
+        ["ssh", "-F", str(cluster.directory / "ssh" / "config"), "sandbox", "bash"],
+        input=pasted,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    job_id = shown.stdout.strip()
+    assert (
+        cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j %D", f"--jobs={job_id}") == "dry_sweep_1 2\n"
+    )
+    cluster.slurm("scancel", job_id)
+
+
 @pytest.mark.parametrize(
     ("name", "section", "said"),
     [
@@ -105,7 +137,7 @@ def airflow(environment: dict[str, str], tmp_path: Path) -> Iterator[Standalone]
 
 
 def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
-    """Deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
+    """Trigger with values of the form, and deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
     (sweeps / "real.yaml").write_text(
         "script_path: examples/train_grpo.py\n"
         "grpo.num_episodes: [10, 20, 30, many]\n"
@@ -118,7 +150,13 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
     while "real" not in [dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]]:
         assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
         time.sleep(1)
-    run = airflow.call("POST", f"{path}/dagRuns", {"logical_date": None})["dag_run_id"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        airflow.call("POST", f"{path}/dagRuns", {"logical_date": None, "conf": {"time": "soon"}})
+    assert refused.value.code == 400
+    assert "'soon' does not match" in refused.value.read().decode()
+    refused.value.close()
+    form = {"overrides": ["+note='from the form'"], "time": "0:30:0", "only": "1-8"}
+    run = airflow.call("POST", f"{path}/dagRuns", {"logical_date": None, "conf": form})["dag_run_id"]
     tasks: list[dict[str, Any]] = []
     deferred = set()
     while airflow.call("GET", f"{path}/dagRuns/{run}")["state"] not in ("success", "failed"):
@@ -134,4 +172,6 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
     assert next(task["state"] for task in tasks if task["task_id"] == "report") == "failed"
     names = cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split()
     assert sorted(name for name in names if name.startswith("real_")) == [f"real_sweep_{n}" for n in range(1, 9)]
+    config = yaml.safe_load((run_dir(cluster, "real_sweep_1") / "logs" / "config.yaml").read_text())
+    assert config["note"] == "from the form"
     assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []

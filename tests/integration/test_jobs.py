@@ -13,7 +13,8 @@ import pytest
 
 from sandbox import Sandbox
 from slurm_sweep.errors import ClusterRefusedError
-from slurm_sweep.plan import Site, plan
+from slurm_sweep.plan import plan
+from slurm_sweep.site import Site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
@@ -279,7 +280,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     site = Site(
         profile=ClusterProfile.model_validate(profile), profile_name="p.yaml", environment={}, job_script=JOB_SCRIPT
     )
-    (request,) = plan(spec, site)
+    (request,) = plan(spec, site).jobs
     job, status = run_job(request)
     assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
     arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]

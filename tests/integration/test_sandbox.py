@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def command_line(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", *arguments],
+        # A shell that runs the tests in the background has them ignore SIGINT, and what they start inherits that.
+        ["env", "--default-signal=INT", sys.executable, "-m", "sandbox", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

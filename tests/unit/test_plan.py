@@ -7,9 +7,10 @@ from shlex import split
 import pytest
 
 from slurm_sweep.errors import SettingsError
-from slurm_sweep.plan import Site, plan
+from slurm_sweep.plan import Plan, plan
+from slurm_sweep.site import Site
 from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.sweep.settings import ClusterProfile
+from slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
 from slurm_sweep.sweep.spec import parse_sweep
 
 SWEEP = "script_path: examples/train_grpo.py\nconfig_path: configs/grpo.yaml\noptim.lr: [1e-6, 5e-6]\n"
@@ -28,7 +29,7 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
 def planned(
     text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> list[JobRequest]:
-    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment))
+    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment)).jobs
 
 
 def overrides(job: JobRequest) -> list[str]:
@@ -98,10 +99,10 @@ def test_what_is_missing_is_one_error_with_every_place() -> None:
         planned("script_path: a.py", None, {"ACCOUNT": ""})
     assert str(caught.value) == (
         "Missing the log directory: `log` in include/clusters/default.yaml, or LOG in the environment; "
-        "the account: `slurm.account` in the sweep file, `account` in include/clusters/default.yaml, or ACCOUNT in the "
-        "environment (null stands for none); "
-        "the container: `slurm.container` in the sweep file, `container` in include/clusters/default.yaml, or CON in "
-        "the environment (null stands for none)"
+        "the account: the trigger form, `slurm.account` in the sweep file, `account` in include/clusters/default.yaml, "
+        "or ACCOUNT in the environment (null in a file: none); "
+        "the container: the trigger form, `slurm.container` in the sweep file, `container` in "
+        "include/clusters/default.yaml, or CON in the environment (null in a file: none)"
     )
 
 
@@ -143,3 +144,104 @@ def test_an_absolute_script_may_exist_in_the_container_only() -> None:
 def test_a_request_survives_json() -> None:
     (job,) = planned("script_path: a.py\nslurm: {env: {A: b}, sbatch: {exclusive: true}}")
     assert JobRequest.from_json(job.to_json()) == job
+
+
+def triggered(text: str, **options: object) -> Plan:
+    return plan(parse_sweep(text, source="s.yaml"), site(), RunOptions.model_validate(options))
+
+
+def test_the_form_wins_over_everything() -> None:
+    text = "script_path: a.py\nslurm: {nodes: 2, time: 1:0:0, account: s, partition: s, jobname: s}"
+    form = {"nodes": 4, "gpus_per_node": 0, "time": "2:0:0", "account": "f", "partition": "f", "jobname": "f"}
+    (job,) = triggered(text, **form).jobs
+    assert (job.nodes, job.gpus_per_node, job.time, job.account, job.partition, job.name) == (
+        4,
+        0,
+        "2:0:0",
+        "f",
+        "f",
+        "f",
+    )
+    assert "cluster.num_nodes=4" in split(job.command)
+
+
+def test_an_empty_field_is_as_in_the_sweep() -> None:
+    (job,) = triggered("script_path: a.py\nslurm: {time: 1:0:0}", time="", nodes="", only="").jobs
+    assert (job.time, job.nodes) == ("1:0:0", 1)
+
+
+def test_an_override_wins_over_parameters_and_automatic_values() -> None:
+    planned = triggered(
+        SWEEP + "seed: [1, 2]\n", overrides=["++optim.lr=3e-6", "logger.wandb_enabled=False", "+x='a b'"]
+    )
+    assert [job.name for job in planned.jobs] == ["train_grpo_sweep_1", "train_grpo_sweep_2"]
+    assert planned.notes == [
+        "s.yaml: 2 of 2 combinations",
+        "The run's own settings replace optim.lr of the sweep: 4 combinations become 2",
+    ]
+    assert overrides(planned.jobs[1])[-4:] == ["seed=2", "++optim.lr=3e-6", "logger.wandb_enabled=False", "+x='a b'"]
+    assert "logger.wandb_enabled=True" not in overrides(planned.jobs[1])
+
+
+def test_only_runs_some_under_their_own_names() -> None:
+    planned = triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only="1-2, 5")
+    assert [job.name for job in planned.jobs] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
+    assert planned.notes == ["s.yaml: 3 of 5 combinations"]
+
+
+@pytest.mark.parametrize("only", ["0", "6", "3-2", "2-9"])
+def test_only_names_combinations_that_are_there(only: str) -> None:
+    with pytest.raises(SettingsError, match=f"^only: expected indices from 1 to 5 such as 1-4,9, got '{only}'"):
+        triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only=only)
+
+
+def test_slurm_is_asked_for_what_an_override_tells_the_script() -> None:
+    (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).jobs
+    assert (job.nodes, job.gpus_per_node) == (16, 4)
+    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number, got '\$\{x\}'"):
+        triggered("script_path: a.py", overrides=["cluster.num_nodes=${x}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("cluster.num_nodes: [1, 2]", {"nodes": 4}, "nodes: s.yaml sweeps over cluster.num_nodes"),
+        (
+            "seed: 1",
+            {"nodes": 4, "overrides": ["cluster.num_nodes=4"]},
+            "nodes: the overrides set cluster.num_nodes too",
+        ),
+        ("cluster.num_nodes: [1, 2]\nslurm: {nodes: 1}", {}, "s.yaml: slurm.nodes is 1 and cluster.num_nodes is 1, 2;"),
+        ("+cluster.gpus_per_node: 4\nslurm: {gpus_per_node: 8}", {}, r"slurm.gpus_per_node is 8 and \+cluster"),
+    ],
+)
+def test_two_sources_that_disagree_are_an_error(text: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        triggered(f"script_path: a.py\n{text}", **options)
+
+
+def test_a_form_value_replaces_a_constant_of_the_sweep() -> None:
+    (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).jobs
+    assert job.nodes == 4
+    assert [word for word in split(job.command) if "num_nodes" in word] == ["cluster.num_nodes=4"]
+
+
+def test_the_upper_bound_in_gpu_hours() -> None:
+    text = "script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2, gpus_per_node: 4, time: 1-12:30:00}"
+    assert triggered(text).gpu_hours == 2 * 2 * 4 * 36.5
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("90", 1.5),
+        ("1:30", 0.025),
+        ("4:0:0", 4),
+        ("1-2", 26),
+        ("1-2:30", 26.5),
+        ("0-0:0:36", 0.01),
+        ("UNLIMITED", float("inf")),
+    ],
+)
+def test_time_limits_in_hours(time: str, expected: float) -> None:
+    assert hours(time) == pytest.approx(expected)

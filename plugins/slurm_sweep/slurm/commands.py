@@ -14,6 +14,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest
 # What our scripts print begins behind this line: login banners and shell start-up files may have printed before.
 MARKER = "@slurm_sweep@"
 STATE_DIR = ".slurm_sweep"
+RUN_FOLDERS = ("checkpoints", "logs", "wandb", STATE_DIR)
 
 SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
@@ -50,8 +51,7 @@ recorded= job_id=
 [ -f "$state/record" ] && {{ IFS= read -r recorded; IFS= read -r job_id; }} < "$state/record"
 if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
   printed=$(
-    {exports}
-    {sbatch}
+{sbatch}
   ) || exit {sbatch_failed}
   job_id=$(printf '%s\\n' "$printed" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)\\{{0,1\\}}$/\\1/p' | tail -n 1)
   [ -n "$job_id" ] || {{ printf 'sbatch printed no job id: %s\\n' "$printed" >&2; exit {sbatch_failed}; }}
@@ -72,9 +72,6 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
 
     Run again for the same attempt, it submits nothing and prints the same id: the answer may have been lost.
     """
-    exports = "\n    ".join(f"export {name}={quote(value)}" for name, value in environment(job).items())
-    argv = join(sbatch_argv(job))
-    sbatch = f"{argv} < /dev/null" if job.batch_script else f"printf '%s' {quote(job.script)} | {argv}"
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     return script(
         _SUBMIT.format(
@@ -83,13 +80,26 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
             enter=f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
             inputs=join(_inputs(job)),
             attempt=quote(str(attempt)),
-            exports=exports,
-            sbatch=sbatch,
+            sbatch="\n".join(_sbatch(job)),
             refused=REFUSED,
             busy=BUSY,
             sbatch_failed=SBATCH_FAILED,
         )
     )
+
+
+def preview(job: JobRequest) -> str:
+    """Return what `submit` would do, ready to be pasted into a shell on the login node."""
+    enter = [f"cd -- {quote(job.workdir)}"] if job.workdir else []
+    folders = join(f"{job.run_dir}/{name}" for name in RUN_FOLDERS)
+    return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
+
+
+def _sbatch(job: JobRequest) -> list[str]:
+    """Return the lines that set the job's environment and call sbatch."""
+    exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
+    argv = join(sbatch_argv(job))
+    return [*exports, f"{argv} < /dev/null" if job.batch_script else f"printf '%s' {quote(job.script)} | {argv}"]
 
 
 def _inputs(job: JobRequest) -> list[str]:

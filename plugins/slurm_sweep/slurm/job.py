@@ -48,6 +48,7 @@ class JobRequest(_Value):
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
         options: Further options of sbatch by their long names; True for one without value.
+        dry_run: Show what would be submitted, and submit nothing.
     """
 
     ssh_conn_id: str
@@ -68,6 +69,7 @@ class JobRequest(_Value):
     mounts: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

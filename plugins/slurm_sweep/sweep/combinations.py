@@ -21,3 +21,19 @@ def expand(parameters: Mapping[str, Sequence[Value]]) -> Iterator[Combination]:
     """Yield all combinations in the file's order, the last parameter changing fastest."""
     for index, values in enumerate(product(*parameters.values()), start=1):
         yield Combination(index=index, parameters=dict(zip(parameters, values, strict=True)))
+
+
+def select(only: str, total: int) -> set[int]:
+    """Return the indices that a text such as ``1-4,9`` names.
+
+    Raises:
+        ValueError: It names one that is not among 1 to ``total``.
+    """
+    chosen: set[int] = set()
+    for part in only.split(","):
+        first, dash, last = (int(word) if word.strip().isdecimal() else word for word in part.partition("-"))
+        end = last if dash else first
+        if not isinstance(first, int) or not isinstance(end, int) or not 1 <= first <= end <= total:
+            raise ValueError(f"only: expected indices from 1 to {total} such as 1-4,9, got {part.strip()!r}")
+        chosen |= set(range(first, end + 1))
+    return chosen

@@ -13,9 +13,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from slurm_sweep.sweep.overrides import bare_key, is_key
+
 # sbatch(1), --time
-_TIME = re.compile(r"\d+|\d+:\d+|\d+:\d+:\d+|\d+-\d+|\d+-\d+:\d+|\d+-\d+:\d+:\d+|UNLIMITED|INFINITE", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*")
+TIME_PATTERN = r"^(\d+(:\d+(:\d+)?)?|\d+-\d+(:\d+(:\d+)?)?|UNLIMITED|INFINITE)$"
+ONLY_PATTERN = r"^\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*$"
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONG_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -43,7 +46,7 @@ OUR_VARIABLES = frozenset(
 
 def check_name(name: str) -> str:
     """Check a job name: it becomes a directory's name too."""
-    if not _NAME.fullmatch(name) or len(name) > 200:
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 200:
         raise ValueError(
             f"expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got {name!r}"
         )
@@ -52,9 +55,21 @@ def check_name(name: str) -> str:
 
 def check_time(time: str) -> str:
     """Check a time limit against the formats of sbatch."""
-    if not _TIME.fullmatch(time):
+    if not re.fullmatch(TIME_PATTERN, time):
         raise ValueError(f"expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got {time!r}")
     return time
+
+
+def hours(time: str) -> float:
+    """Return a time limit in hours; infinity for none."""
+    if time.isalpha():
+        return float("inf")
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    # d-h:m:s and h:m:s begin with hours, m and m:s with minutes
+    begin_with_hours = bool(dash) or len(parts) == 3
+    seconds = [3600, 60, 1] if begin_with_hours else [60, 1]
+    return int(days or 0) * 24 + sum(part * factor for part, factor in zip(parts, seconds, strict=False)) / 3600
 
 
 def _check_path(path: str) -> str:
@@ -98,6 +113,28 @@ def _check_env(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def _nothing_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    for text in overrides:
+        key, equals, _ = text.partition("=")
+        if not (is_key(key) and equals) and not is_key(key.removeprefix("~")):
+            raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
+        if "\0" in text:
+            raise ValueError(f"a NUL character in {text!r}")
+    keys = [override_key(text) for text in overrides]
+    if doubles := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"given twice: {', '.join(doubles)}")
+    return overrides
+
+
+def override_key(text: str) -> str:
+    """Return what an override speaks of: ``optim.lr`` for ``++optim.lr=1`` and ``~optim.lr``."""
+    return bare_key(text.partition("=")[0].removeprefix("~"))
+
+
 def _one_or_more(tags: Any) -> Any:
     return [tags] if isinstance(tags, str) else tags
 
@@ -106,6 +143,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrNone = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(check_name)]
 Path = Annotated[str, AfterValidator(_check_path)]
+Only = Annotated[str, Field(pattern=ONLY_PATTERN)]
 Time = Annotated[str, AfterValidator(check_time)]
 Env = Annotated[dict[str, str], AfterValidator(_check_env)]
 Options = Annotated[dict[str, str | Annotated[int, Field(strict=True)] | bool], AfterValidator(_check_options)]
@@ -145,6 +183,28 @@ class ClusterProfile(JobSettings):
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = "slurm"
     log: Annotated[str, AfterValidator(check_absolute)] | None = None
+
+
+class RunOptions(Section):
+    """What a person may say when triggering a run: the trigger form's fields. None is "as in the sweep file".
+
+    Attributes:
+        dry_run: Print what would be submitted; touch nothing.
+        overrides: ``key=value`` in Hydra's grammar, for any key; they win over the sweep's parameters.
+        only: Indices of the combinations to run, such as ``1-4,9``.
+    """
+
+    nodes: Annotated[Count | None, BeforeValidator(_nothing_if_empty)] = None
+    gpus_per_node: Annotated[CountOrNone | None, BeforeValidator(_nothing_if_empty)] = None
+    time: Annotated[Time | None, BeforeValidator(_nothing_if_empty)] = None
+    account: Annotated[Name | None, BeforeValidator(_nothing_if_empty)] = None
+    partition: Annotated[Path | None, BeforeValidator(_nothing_if_empty)] = None
+    container: Annotated[Path | None, BeforeValidator(_nothing_if_empty)] = None
+    mounts: Annotated[Path | None, BeforeValidator(_nothing_if_empty)] = None
+    jobname: Annotated[Name | None, BeforeValidator(_nothing_if_empty)] = None
+    dry_run: Annotated[bool, Field(strict=True)] = False
+    overrides: Annotated[tuple[str, ...], AfterValidator(_check_overrides)] = ()
+    only: Annotated[Only | None, BeforeValidator(_nothing_if_empty)] = None
 
 
 class DagSection(Section):

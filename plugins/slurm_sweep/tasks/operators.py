@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import SlurmClient, failure_text
@@ -73,8 +73,11 @@ class SlurmSubmitOperator(BaseOperator):
             map_index=-1 if task.map_index is None else task.map_index,
             try_number=task.try_number,
         )
+        request = JobRequest.from_json(_resolved(self.job))
+        if request.dry_run:
+            raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
         with airflow_errors():
-            job = asyncio.run(_submit(JobRequest.from_json(_resolved(self.job)), attempt))
+            job = asyncio.run(_submit(request, attempt))
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
 

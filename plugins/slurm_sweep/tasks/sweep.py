@@ -14,13 +14,17 @@ from airflow.sdk.exceptions import AirflowFailException
 from tabulate import tabulate
 
 from slurm_sweep.errors import SettingsError
-from slurm_sweep.plan import Site, plan
+from slurm_sweep.plan import plan
+from slurm_sweep.site import Site
+from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
 from slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_profile, load_sweep
+from slurm_sweep.tasks.form import run_options
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 
 DEFAULT_CLUSTER = "default"
+NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +79,24 @@ class PlanSweepOperator(BaseOperator):
         self.sweep_file = sweep_file
         self.include = include
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002  # Airflow's signature
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the plan."""
         folders = Folders(include=Path(self.include))
         path = Path(self.sweep_file)
         with airflow_errors():
             spec = load_sweep(path, source=folders.shown(path), max_combinations=max_combinations())
-            jobs = plan(spec, _site(spec.slurm, folders))
-        self.log.info("%s: %s", spec.source, "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs")
-        for job in jobs:
-            self.log.info("%s: %s", job.name, job.command)
-        return [job.to_json() for job in jobs]
+            options = run_options(context["params"])
+            planned = plan(spec, _site(spec.slurm, folders), options)
+        for note in planned.notes:
+            self.log.info(note)
+        for job in planned.jobs:
+            if options.dry_run:
+                self.log.info("%s: %s\nrun directory: %s\n%s", job.name, job.label, job.run_dir, preview(job))
+            else:
+                self.log.info("%s: %s", job.name, job.command)
+        count = "1 job" if len(planned.jobs) == 1 else f"{len(planned.jobs)} jobs"
+        self.log.info("%s, at most %.4g GPU-hours%s", count, planned.gpu_hours, "; dry run" if options.dry_run else "")
+        return [job.to_json() for job in planned.jobs]
 
 
 def _site(section: SlurmSection, folders: Folders) -> Site:
@@ -131,9 +142,12 @@ class ReportSweepOperator(BaseOperator):
         ended = ti.xcom_pull(task_ids=self.wait_task_id, key=STATUS_KEY, map_indexes=range(len(requests))) or []
         rows = report_rows(requests, [job for job in submitted if job], [status for status in ended if status])
         self.log.info("\n%s", tabulate(rows, headers="keys"))
+        ti.xcom_push(key="rows", value=rows)
+        if requests[0]["dry_run"]:
+            self.log.info("Dry run: nothing was submitted")
+            return {"combinations": len(rows), "succeeded": 0}
         succeeded = sum(row["state"] == "COMPLETED" for row in rows)
         summary = f"{succeeded} of {len(rows)} combinations succeeded"
-        ti.xcom_push(key="rows", value=rows)
         if succeeded < len(rows):
             failed = ", ".join(str(row["job"]) for row in rows if row["state"] != "COMPLETED")
             raise AirflowFailException(f"{summary}; not so: {failed}")
@@ -158,7 +172,7 @@ def report_rows(
                 "job": request["name"],
                 "combination": request["label"],
                 "job id": job["job_id"] if job else "",
-                "state": end.text if end else "not waited for" if job else "not submitted",
+                "state": end.text if end else "not waited for" if job else NOT_SUBMITTED[request["dry_run"]],
                 "elapsed": end.elapsed if end else "",
                 "log": job["log_path"] if job else "",
             }

@@ -8,7 +8,7 @@ from slurm_sweep.tasks.sweep import report_rows
 
 
 def test_gaps_are_told_as_such() -> None:
-    requests = [{"name": f"a_sweep_{n}", "label": f"lr={n}"} for n in (1, 2, 3)]
+    requests = [{"name": f"a_sweep_{n}", "label": f"lr={n}", "dry_run": False} for n in (1, 2, 3)]
     submitted = [
         SubmittedJob(ssh_conn_id="c", job_id=job_id, job_name=name, run_dir="/r", log_path=f"/r/{job_id}").to_json()
         for job_id, name in [("12", "a_sweep_2"), ("11", "a_sweep_1")]

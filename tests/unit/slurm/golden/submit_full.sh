@@ -26,15 +26,15 @@ recorded= job_id=
 [ -f "$state/record" ] && { IFS= read -r recorded; IFS= read -r job_id; } < "$state/record"
 if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
   printed=$(
-    export HF_HOME='/lustre/hf home'
-    export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
-    export COMMAND='uv run train.py '"'"'a=it'"'"'"'"'"'"'"'"'s'"'"''
-    export CONTAINER=/lustre/images/nemo_rl_base.sqsh
-    export GPUS_PER_NODE=8
-    export MOUNTS=/lustre:/lustre,/home:/home
-    export NUM_ACTOR_NODES=4
-    export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
-    sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
+export HF_HOME='/lustre/hf home'
+export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
+export COMMAND='uv run train.py '"'"'a=it'"'"'"'"'"'"'"'"'s'"'"''
+export CONTAINER=/lustre/images/nemo_rl_base.sqsh
+export GPUS_PER_NODE=8
+export MOUNTS=/lustre:/lustre,/home:/home
+export NUM_ACTOR_NODES=4
+export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
+sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
   ) || exit 92
   job_id=$(printf '%s\n' "$printed" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' | tail -n 1)
   [ -n "$job_id" ] || { printf 'sbatch printed no job id: %s\n' "$printed" >&2; exit 92; }

@@ -26,14 +26,14 @@ recorded= job_id=
 [ -f "$state/record" ] && { IFS= read -r recorded; IFS= read -r job_id; } < "$state/record"
 if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
   printed=$(
-    export BASE_LOG_DIR=/r/one
-    export COMMAND=true
-    export CONTAINER=''
-    export GPUS_PER_NODE=0
-    export MOUNTS=''
-    export NUM_ACTOR_NODES=1
-    export WANDB_DIR=/r/one
-    printf '%s' '#!/bin/sh
+export BASE_LOG_DIR=/r/one
+export COMMAND=true
+export CONTAINER=''
+export GPUS_PER_NODE=0
+export MOUNTS=''
+export NUM_ACTOR_NODES=1
+export WANDB_DIR=/r/one
+printf '%s' '#!/bin/sh
 eval "$COMMAND"
 ' | sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out
   ) || exit 92

@@ -1,0 +1,83 @@
+"""Where a sweep runs, and each setting's value there.
+
+First found wins: the trigger form > the sweep's ``slurm:`` section > the cluster profile > the predecessor's
+environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the built-in default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slurm_sweep.errors import SettingsError
+from slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
+
+DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
+_DEFAULTS: Mapping[str, Any] = {
+    "nodes": 1,
+    "gpus_per_node": 8,
+    "time": "4:0:0",
+    "partition": "batch",
+    "mounts": "/lustre:/lustre",
+    "workdir": None,
+    "batch_script": None,
+}
+_FROM_ENVIRONMENT = {"account": "ACCOUNT", "partition": "PARTITION"}
+_REQUIRED = {"account": "ACCOUNT", "container": "CON"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a sweep runs and what is said there about jobs.
+
+    Attributes:
+        profile: The cluster profile; an empty one where there is no file.
+        profile_name: The file that holds it or could hold it, as messages name it.
+        environment: Environment variables of the process that plans.
+        job_script: The text of our batch script, for clusters that name none of their own.
+    """
+
+    profile: ClusterProfile
+    profile_name: str
+    environment: Mapping[str, str]
+    job_script: str
+
+    def settings(self, section: SlurmSection, options: RunOptions) -> dict[str, Any]:
+        """Return the value of every `JobSettings` field, and of ``log``.
+
+        Raises:
+            SettingsError: Required ones are missing; the message names all of them and every place for each.
+        """
+        environment = {name: value for name, value in self.environment.items() if value}
+        settings = dict(_DEFAULTS)
+        settings |= {name: environment[key] for name, key in _FROM_ENVIRONMENT.items() if key in environment}
+        if "CON" in environment:
+            settings["container"] = f"{environment['CON'].rstrip('/')}/{DEFAULT_IMAGE}"
+        for layer in (self.profile, section):
+            settings |= {
+                name: getattr(layer, name) for name in layer.model_fields_set & JobSettings.model_fields.keys()
+            }
+        settings |= options.model_dump(include=set(JobSettings.model_fields), exclude_none=True)
+        settings["log"] = self.profile.log or environment.get("LOG")
+        self._refuse_missing(settings)
+        try:
+            settings["log"] = check_absolute(settings["log"])
+        except ValueError as error:
+            raise SettingsError(f"The log directory: {error}") from None
+        settings["env"] = {**self.profile.env, **section.env}
+        settings["sbatch"] = {**self.profile.sbatch, **section.sbatch}
+        return settings
+
+    def _refuse_missing(self, settings: Mapping[str, Any]) -> None:
+        missing = []
+        if settings["log"] is None:
+            missing.append(f"the log directory: `log` in {self.profile_name}, or LOG in the environment")
+        for name, variable in _REQUIRED.items():
+            if name not in settings:
+                places = f"`slurm.{name}` in the sweep file, `{name}` in {self.profile_name}"
+                missing.append(
+                    f"the {name}: the trigger form, {places}, or {variable} in the environment (null in a file: none)"
+                )
+        if missing:
+            raise SettingsError("Missing " + "; ".join(missing))

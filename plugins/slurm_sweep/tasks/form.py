@@ -1,0 +1,104 @@
+"""The trigger form: what a person may say when starting a run.
+
+Airflow checks the values against these Params, whether they come from the form, the REST interface or
+``airflow dags trigger --conf``, and refuses the run with the same words. What JSON Schema cannot tell, `plan` finds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Param
+
+from slurm_sweep.errors import Fault, SettingsError
+from slurm_sweep.sweep.document import validate
+from slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, RunOptions, SlurmSection
+from slurm_sweep.sweep.spec import SweepSpec
+
+_OR_EMPTY = r"^$|"
+
+
+def run_options(params: Mapping[str, Any]) -> RunOptions:
+    """Read the form's values.
+
+    Raises:
+        SettingsError: Values are wrong in a way that Params cannot tell; the message lists all of them.
+    """
+    faults: list[Fault] = []
+    values = {name: params[name] for name in RunOptions.model_fields if params.get(name) is not None}
+    options = validate(RunOptions, values, "", faults)
+    if options is None:
+        raise SettingsError("\n".join(map(str, faults)))
+    return options
+
+
+def sweep_form(spec: SweepSpec) -> dict[str, Param]:
+    """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
+    section = spec.slurm
+    return {
+        "dry_run": Param(
+            is_dags_test(),
+            type="boolean",
+            title="Dry run",
+            description="Show what would be submitted, and submit nothing.",
+        ),
+        "only": Param(
+            None,
+            type=["null", "string"],
+            pattern=_OR_EMPTY + ONLY_PATTERN,
+            title="Only these combinations",
+            description=f"Indices from 1 to {spec.size}, such as 1-4,9.",
+        ),
+        "overrides": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^(\+{0,2}[^=+~\s][^=\s]*=|~[^=\s]+)"},
+            title="Overrides",
+            description="A line each, key=value in Hydra's grammar, for any key. They win over the sweep's parameters.",
+        ),
+        "jobname": _text(
+            "Job name", "What job names and run directories begin with.", section, "jobname", NAME_PATTERN
+        ),
+        "nodes": _count("Nodes", "Nodes of each job.", section, "nodes", 1),
+        "gpus_per_node": _count("GPUs per node", "0 asks for none.", section, "gpus_per_node", 0),
+        "time": _text("Time limit", "Minutes, h:m:s, d-h or d-h:m:s.", section, "time", TIME_PATTERN),
+        "account": _text("Account", "The Slurm account that pays.", section, "account"),
+        "partition": _text("Partition", "The partition that jobs wait in.", section, "partition"),
+        "container": _text("Container", "The image's path on the cluster.", section, "container"),
+        "mounts": _text("Mounts", "source:target, separated by commas.", section, "mounts"),
+    }
+
+
+def is_dags_test() -> bool:
+    """Tell whether this process is ``airflow dags test``: there a dry run is the default."""
+    return sys.argv[1:3] == ["dags", "test"]
+
+
+def _text(title: str, description: str, section: SlurmSection, name: str, pattern: str = "") -> Param:
+    schema: dict[str, Any] = {"pattern": _OR_EMPTY + pattern} if pattern else {}
+    return Param(
+        None,
+        type=["null", "string"],
+        title=title,
+        description=_described(description, section, name),
+        section="Slurm",
+        **schema,
+    )
+
+
+def _count(title: str, description: str, section: SlurmSection, name: str, minimum: int) -> Param:
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=minimum,
+        title=title,
+        description=_described(description, section, name),
+        section="Slurm",
+    )
+
+
+def _described(description: str, section: SlurmSection, name: str) -> str:
+    value = getattr(section, name)
+    return f"{description} Empty: {'as set for the cluster' if value is None else f'{value}, as in the sweep file'}."

@@ -1,0 +1,81 @@
+"""The trigger form: Airflow checks its values before a run exists."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+
+from slurm_sweep.errors import SettingsError
+from slurm_sweep.sweep.settings import RunOptions
+from slurm_sweep.sweep.spec import parse_sweep
+from slurm_sweep.tasks.form import run_options, sweep_form
+
+SPEC = parse_sweep("script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2}", source="s.yaml")
+
+
+def checked(**conf: Any) -> dict[str, Any]:
+    """Do what Airflow does with a run's conf."""
+    params = ParamsDict(copy.deepcopy(sweep_form(SPEC)))
+    params.update(conf)
+    values: dict[str, Any] = params.validate()
+    return values
+
+
+def test_an_untouched_form_changes_nothing() -> None:
+    assert run_options(checked()) == RunOptions()
+
+
+def test_the_form_has_a_field_for_every_option() -> None:
+    assert sweep_form(SPEC).keys() == RunOptions.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"nodes": 4, "gpus_per_node": 0, "time": "8:0:0", "only": "1-4, 9", "jobname": "a.b-1"},
+        {"time": "", "only": "", "jobname": "", "account": "", "overrides": None},
+        {"overrides": ["a.b=1", "+x={a: 1}", "++y='it''s'", "~z", "empty=", "hydra/job@x=1"]},
+        {"time": "1-0", "dry_run": True},
+    ],
+)
+def test_what_the_form_takes(conf: dict[str, Any]) -> None:
+    run_options(checked(**conf))
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"nodes": 0},
+        {"nodes": "2"},
+        {"gpus_per_node": -1},
+        {"time": "soon"},
+        {"time": "1:2:3:4"},
+        {"only": "1-"},
+        {"only": "a"},
+        {"jobname": "../up"},
+        {"overrides": "a=1"},
+        {"overrides": ["no value"]},
+        {"overrides": ["=1"]},
+        {"dry_run": "yes"},
+    ],
+)
+def test_what_the_form_rejects(conf: dict[str, Any]) -> None:
+    with pytest.raises(ParamValidationError):
+        checked(**conf)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({"overrides": ["1a=1"]}, "overrides: expected key=value in Hydra's grammar, got '1a=1'"),
+        ({"overrides": ["a=1", "++a=2"]}, "overrides: given twice: a"),
+        ({"jobname": "x" * 201}, "jobname: expected a name of letters"),
+    ],
+)
+def test_what_only_the_plan_finds(conf: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        run_options(checked(**conf))
