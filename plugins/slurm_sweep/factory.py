@@ -19,11 +19,13 @@ from airflow.sdk import DAG, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowTimetableInvalid
 
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
+from slurm_sweep.site import Folders
 from slurm_sweep.sweep.overrides import quote
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
+from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import sweep_form
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from slurm_sweep.tasks.sweep import Folders, PlanSweepOperator, ReportSweepOperator, max_combinations
+from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 
 GROUP = "combination"
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
@@ -37,7 +39,7 @@ def sweep_dags(include: Path) -> dict[str, DAG]:
     Files that do not load are left out here; `check_sweeps` tells of them.
     """
     dags = {}
-    for path in _sweep_files(Folders(include=include), only=get_parsing_context().dag_id):
+    for path in _sweep_files(config.folders(include), only=get_parsing_context().dag_id):
         try:
             dags[path.stem] = sweep_dag(path, include)
         except SweepFileError:
@@ -52,7 +54,7 @@ def check_sweeps(include: Path) -> None:
         SlurmSweepError: Files do not load; the message lists all faults of all of them.
     """
     messages = []
-    for path in _sweep_files(Folders(include=include)):
+    for path in _sweep_files(config.folders(include)):
         try:
             sweep_dag(path, include)
         except SweepFileError as error:
@@ -71,12 +73,12 @@ def sweep_dag(path: Path, include: Path) -> DAG:
     Raises:
         SweepFileError: The file has faults.
     """
-    folders = Folders(include=include)
+    folders = config.folders(include)
     source = folders.shown(path)
     if not _DAG_ID.fullmatch(path.stem):
         problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
         raise SweepFileError(source, [Fault(key="", problem=problem)])
-    spec = load_sweep(path, source=source, max_combinations=max_combinations())
+    spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
     section = spec.dag
     try:
         dag = DAG(

@@ -5,7 +5,7 @@ Overrides, first found wins: the trigger form's > the sweep's parameters > the a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from shlex import join
@@ -20,8 +20,25 @@ from slurm_sweep.sweep.overrides import Value, bare_key, override
 from slurm_sweep.sweep.settings import RunOptions, hours, override_key
 from slurm_sweep.sweep.spec import SweepSpec
 
+_TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts", "env")
 NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
 _SETTING = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """One combination, and what is submitted for it.
+
+    Attributes:
+        index: Its number in the sweep, from 1.
+        parameters: Its values of the sweep's parameters.
+        overrides: All overrides of the script, as its command gives them.
+    """
+
+    index: int
+    parameters: Mapping[str, Value]
+    overrides: Sequence[str]
+    request: JobRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +46,28 @@ class Plan:
     """What a run will do.
 
     Attributes:
-        jobs: What to submit, one request a combination, in the sweep's order.
+        jobs: The combinations that run, in the sweep's order.
         notes: What the person who started the run should know.
     """
 
-    jobs: list[JobRequest]
-    notes: list[str]
+    jobs: Sequence[PlannedJob]
+    notes: Sequence[str]
+
+    @property
+    def requests(self) -> list[JobRequest]:
+        """Return what is submitted."""
+        return [job.request for job in self.jobs]
 
     @property
     def gpu_hours(self) -> float:
         """Return the upper bound: all jobs running into their time limits."""
-        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
+        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.requests)
+
+    @property
+    def summary(self) -> str:
+        """Return the number of jobs and what they may cost."""
+        count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
+        return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
 
 
 def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan:
@@ -60,11 +88,11 @@ def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan
     except ValueError as error:
         raise SettingsError(str(error)) from None
     run = _Run(sweep=sweep, site=site, settings=settings, options=options, base=base)
-    jobs = [_request(run, combination) for combination in expand(kept) if combination.index in chosen]
+    jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     return Plan(jobs=jobs, notes=_notes(spec, sweep, jobs))
 
 
-def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
+def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[object]) -> list[str]:
     notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
     if dropped := [key for key in spec.parameters if key not in sweep.parameters]:
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
@@ -106,38 +134,44 @@ class _Run:
     base: str
 
 
-def _request(run: _Run, combination: Combination) -> JobRequest:
-    sweep, settings, options = run.sweep, run.settings, run.options
-    name = job_name(run.base, combination.index, sweep.size)
+def _job(run: _Run, combination: Combination) -> PlannedJob:
+    name = job_name(run.base, combination.index, run.sweep.size)
+    run_dir = f"{run.settings['log']}/nemo-rl/{name}"
     own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
-    own |= {override_key(text): _number(text.partition("=")[2]) for text in options.overrides}
-    nodes = _count(own, NODES, settings["nodes"])
-    run_dir = f"{settings['log']}/nemo-rl/{name}"
-    script_and_config = [sweep.script_path, *([sweep.config_path] if sweep.config_path else [])]
-    return JobRequest(
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.options.overrides}
+    nodes = _count(own, NODES, run.settings["nodes"])
+    automatic = _automatic(run_dir, name, nodes)
+    overrides = [
+        *(override(key, value) for key, value in automatic.items() if key not in own),
+        *(override(key, value) for key, value in combination.parameters.items()),
+        *run.options.overrides,
+    ]
+    config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
+    same = {name: run.settings[name] for name in _TAKEN_OVER}
+    request = JobRequest(
         ssh_conn_id=run.site.profile.ssh_conn_id,
         name=name,
-        label=label(_told_apart_by(sweep, combination)) or " ".join(options.overrides),
-        command=join(_words(run, combination, _automatic(run_dir, name, nodes), own)),
+        label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
+        command=join(["uv", "run", run.sweep.script_path, *config, *overrides]),
         run_dir=run_dir,
-        workdir=settings["workdir"],
-        # An absolute path may exist in the container only; a relative one is looked up where the job starts.
-        inputs=[
-            path for path in script_and_config if not (settings["container"] and PurePosixPath(path).is_absolute())
-        ],
-        script="" if settings["batch_script"] else run.site.job_script,
-        batch_script=settings["batch_script"],
+        inputs=_inputs(run),
+        script="" if run.settings["batch_script"] else run.site.job_script,
         nodes=nodes,
-        gpus_per_node=_count(own, GPUS, settings["gpus_per_node"]),
-        time=settings["time"],
-        account=settings["account"],
-        partition=settings["partition"],
-        container=settings["container"],
-        mounts=settings["mounts"],
-        env=settings["env"],
-        options=settings["sbatch"],
-        dry_run=options.dry_run,
+        gpus_per_node=_count(own, GPUS, run.settings["gpus_per_node"]),
+        options=run.settings["sbatch"],
+        dry_run=run.options.dry_run,
+        **same,
     )
+    return PlannedJob(index=combination.index, parameters=combination.parameters, overrides=overrides, request=request)
+
+
+def _inputs(run: _Run) -> list[str]:
+    """Return the files that have to be there before anything is submitted.
+
+    An absolute path may exist in the container only; a relative one is looked up where the job starts.
+    """
+    paths = [run.sweep.script_path, *([run.sweep.config_path] if run.sweep.config_path else [])]
+    return [path for path in paths if not (run.settings["container"] and PurePosixPath(path).is_absolute())]
 
 
 def _told_apart_by(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
@@ -167,13 +201,3 @@ def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, Value]:
         "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
         NODES: nodes,
     }
-
-
-def _words(run: _Run, combination: Combination, automatic: Mapping[str, Value], own: Collection[str]) -> Iterator[str]:
-    """Yield the words of a job's command."""
-    yield from ("uv", "run", run.sweep.script_path)
-    if run.sweep.config_path:
-        yield from ("--config", run.sweep.config_path)
-    yield from (override(key, value) for key, value in automatic.items() if key not in own)
-    yield from (override(key, value) for key, value in combination.parameters.items())
-    yield from run.options.overrides

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slurm_sweep.errors import SettingsError
 from slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
+from slurm_sweep.sweep.spec import load_profile
 
+DEFAULT_CLUSTER = "default"
 DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
 _DEFAULTS: Mapping[str, Any] = {
     "nodes": 1,
@@ -25,6 +28,46 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 _FROM_ENVIRONMENT = {"account": "ACCOUNT", "partition": "PARTITION"}
 _REQUIRED = {"account": "ACCOUNT", "container": "CON"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where sweeps and clusters are described.
+
+    Attributes:
+        include: The project's folder ``include``; our batch script lies there.
+        sweeps: The sweep files.
+        clusters: The cluster profiles.
+    """
+
+    include: Path
+    sweeps: Path
+    clusters: Path
+
+    def shown(self, path: Path) -> str:
+        """Return the path as messages name it: from the project's folder on where it lies in there."""
+        root = self.include.absolute().parent
+        return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
+
+
+def find_site(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Site:
+    """Read the cluster profile that a sweep names, or the one called default if there is one.
+
+    Raises:
+        SettingsError: There is no profile of that name.
+        SweepFileError: The profile has faults.
+    """
+    path = folders.clusters / f"{section.cluster or DEFAULT_CLUSTER}.yaml"
+    shown = folders.shown(path)
+    if path.exists():
+        profile = load_profile(path, source=shown)
+    elif section.cluster:
+        known = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
+        raise SettingsError(f"slurm.cluster: there is no profile {shown}; profiles there: {known}")
+    else:
+        profile = ClusterProfile()
+    job_script = (folders.include / "job.sh").read_text("utf-8")
+    return Site(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,7 +280,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     site = Site(
         profile=ClusterProfile.model_validate(profile), profile_name="p.yaml", environment={}, job_script=JOB_SCRIPT
     )
-    (request,) = plan(spec, site).jobs
+    (request,) = plan(spec, site).requests
     job, status = run_job(request)
     assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
     arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]

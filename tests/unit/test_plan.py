@@ -29,7 +29,7 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
 def planned(
     text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> list[JobRequest]:
-    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment)).jobs
+    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment)).requests
 
 
 def overrides(job: JobRequest) -> list[str]:
@@ -153,7 +153,7 @@ def triggered(text: str, **options: object) -> Plan:
 def test_the_form_wins_over_everything() -> None:
     text = "script_path: a.py\nslurm: {nodes: 2, time: 1:0:0, account: s, partition: s, jobname: s}"
     form = {"nodes": 4, "gpus_per_node": 0, "time": "2:0:0", "account": "f", "partition": "f", "jobname": "f"}
-    (job,) = triggered(text, **form).jobs
+    (job,) = triggered(text, **form).requests
     assert (job.nodes, job.gpus_per_node, job.time, job.account, job.partition, job.name) == (
         4,
         0,
@@ -166,7 +166,7 @@ def test_the_form_wins_over_everything() -> None:
 
 
 def test_an_empty_field_is_as_in_the_sweep() -> None:
-    (job,) = triggered("script_path: a.py\nslurm: {time: 1:0:0}", time="", nodes="", only="").jobs
+    (job,) = triggered("script_path: a.py\nslurm: {time: 1:0:0}", time="", nodes="", only="").requests
     assert (job.time, job.nodes) == ("1:0:0", 1)
 
 
@@ -174,18 +174,23 @@ def test_an_override_wins_over_parameters_and_automatic_values() -> None:
     planned = triggered(
         SWEEP + "seed: [1, 2]\n", overrides=["++optim.lr=3e-6", "logger.wandb_enabled=False", "+x='a b'"]
     )
-    assert [job.name for job in planned.jobs] == ["train_grpo_sweep_1", "train_grpo_sweep_2"]
+    assert [job.name for job in planned.requests] == ["train_grpo_sweep_1", "train_grpo_sweep_2"]
     assert planned.notes == [
         "s.yaml: 2 of 2 combinations",
         "The run's own settings replace optim.lr of the sweep: 4 combinations become 2",
     ]
-    assert overrides(planned.jobs[1])[-4:] == ["seed=2", "++optim.lr=3e-6", "logger.wandb_enabled=False", "+x='a b'"]
-    assert "logger.wandb_enabled=True" not in overrides(planned.jobs[1])
+    assert overrides(planned.requests[1])[-4:] == [
+        "seed=2",
+        "++optim.lr=3e-6",
+        "logger.wandb_enabled=False",
+        "+x='a b'",
+    ]
+    assert "logger.wandb_enabled=True" not in overrides(planned.requests[1])
 
 
 def test_only_runs_some_under_their_own_names() -> None:
     planned = triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only="1-2, 5")
-    assert [job.name for job in planned.jobs] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
+    assert [job.name for job in planned.requests] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
     assert planned.notes == ["s.yaml: 3 of 5 combinations"]
 
 
@@ -196,7 +201,7 @@ def test_only_names_combinations_that_are_there(only: str) -> None:
 
 
 def test_slurm_is_asked_for_what_an_override_tells_the_script() -> None:
-    (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).jobs
+    (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).requests
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number, got '\$\{x\}'"):
         triggered("script_path: a.py", overrides=["cluster.num_nodes=${x}"])
@@ -221,7 +226,7 @@ def test_two_sources_that_disagree_are_an_error(text: str, options: dict[str, ob
 
 
 def test_a_form_value_replaces_a_constant_of_the_sweep() -> None:
-    (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).jobs
+    (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).requests
     assert job.nodes == 4
     assert [word for word in split(job.command) if "num_nodes" in word] == ["cluster.num_nodes=4"]
 

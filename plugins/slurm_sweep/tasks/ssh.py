@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 
 import asyncssh
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.monitor import INTERVAL, Monitor
+from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.tasks import config
 
 CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
 COMMAND_TIMEOUT = 120.0
@@ -121,8 +121,7 @@ async def monitor(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]
     sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
     if ssh_conn_id not in sessions:
         shell = SshShell(ssh_conn_id)
-        interval = conf.getfloat("slurm_sweep", "interval", fallback=INTERVAL)
-        sessions[ssh_conn_id] = _Session(shell, Monitor(SlurmClient(shell), interval=interval))
+        sessions[ssh_conn_id] = _Session(shell, Monitor(SlurmClient(shell), interval=config.interval()))
     session = sessions[ssh_conn_id]
     session.users += 1
     try:

@@ -4,62 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 from tabulate import tabulate
 
-from slurm_sweep.errors import SettingsError
 from slurm_sweep.plan import plan
-from slurm_sweep.site import Site
+from slurm_sweep.site import find_site
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
-from slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
-from slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_profile, load_sweep
+from slurm_sweep.sweep.spec import load_sweep
+from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import run_options
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 
-DEFAULT_CLUSTER = "default"
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folders:
-    """Where sweeps and clusters are described: ``include/``, unless the settings say otherwise.
-
-    Settings: ``sweeps_folder`` and ``clusters_folder`` in the section ``[slurm_sweep]`` of airflow.cfg.
-    """
-
-    include: Path
-
-    @property
-    def sweeps(self) -> Path:
-        """The sweep files."""
-        return Path(conf.get("slurm_sweep", "sweeps_folder", fallback=str(self.include / "sweeps")))
-
-    @property
-    def clusters(self) -> Path:
-        """The cluster profiles."""
-        return Path(conf.get("slurm_sweep", "clusters_folder", fallback=str(self.include / "clusters")))
-
-    @property
-    def job_script(self) -> Path:
-        """Our batch script."""
-        return self.include / "job.sh"
-
-    def shown(self, path: Path) -> str:
-        """Return the path as messages name it: from the project's folder on where it lies in there."""
-        root = self.include.parent
-        return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def max_combinations() -> int:
-    """Return the setting ``[slurm_sweep] max_combinations``."""
-    return int(conf.getint("slurm_sweep", "max_combinations", fallback=MAX_COMBINATIONS))
 
 
 class PlanSweepOperator(BaseOperator):
@@ -81,38 +42,21 @@ class PlanSweepOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the plan."""
-        folders = Folders(include=Path(self.include))
+        folders = config.folders(Path(self.include))
         path = Path(self.sweep_file)
         with airflow_errors():
-            spec = load_sweep(path, source=folders.shown(path), max_combinations=max_combinations())
+            spec = load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
             options = run_options(context["params"])
-            planned = plan(spec, _site(spec.slurm, folders), options)
+            planned = plan(spec, find_site(spec.slurm, folders, os.environ), options)
         for note in planned.notes:
             self.log.info(note)
-        for job in planned.jobs:
+        for job in planned.requests:
             if options.dry_run:
                 self.log.info("%s: %s\nrun directory: %s\n%s", job.name, job.label, job.run_dir, preview(job))
             else:
                 self.log.info("%s: %s", job.name, job.command)
-        count = "1 job" if len(planned.jobs) == 1 else f"{len(planned.jobs)} jobs"
-        self.log.info("%s, at most %.4g GPU-hours%s", count, planned.gpu_hours, "; dry run" if options.dry_run else "")
-        return [job.to_json() for job in planned.jobs]
-
-
-def _site(section: SlurmSection, folders: Folders) -> Site:
-    name = section.cluster or DEFAULT_CLUSTER
-    path = folders.clusters / f"{name}.yaml"
-    shown = folders.shown(path)
-    if path.exists():
-        profile = load_profile(path, source=shown)
-    elif section.cluster:
-        known = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
-        raise SettingsError(f"slurm.cluster: there is no profile {shown}; profiles there: {known}")
-    else:
-        profile = ClusterProfile()
-    return Site(
-        profile=profile, profile_name=shown, environment=os.environ, job_script=folders.job_script.read_text("utf-8")
-    )
+        self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
+        return [job.to_json() for job in planned.requests]
 
 
 class ReportSweepOperator(BaseOperator):
