@@ -16,7 +16,6 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, get_parsing_context, task_group
-from airflow.sdk.exceptions import AirflowTimetableInvalid
 
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from slurm_sweep.site import Folders
@@ -80,26 +79,21 @@ def sweep_dag(path: Path, include: Path) -> DAG:
         raise SweepFileError(source, [Fault(key="", problem=problem)])
     spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
     section = spec.dag
-    try:
-        dag = DAG(
-            dag_id=path.stem,
-            schedule=section.schedule,
-            start_date=_in_timezone(section.start_date, section.timezone),
-            catchup=section.catchup,
-            tags=["sweep", *section.tags],
-            description=section.description or f"{spec.size} combinations of {spec.script_path}",
-            max_active_runs=section.max_active_runs,
-            default_args={"owner": section.owner, "retries": section.retries},
-            doc_md=_documentation(spec),
-            params=sweep_form(spec),
-            auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
-        )
-        with dag:
-            _fill(path, include)
-        dag.validate()
-    except AirflowTimetableInvalid as error:
-        problem = f"expected a cron expression or a preset such as @daily, got {section.schedule!r} ({error})"
-        raise SweepFileError(source, [Fault(key="dag.schedule", problem=problem)]) from None
+    dag = DAG(
+        dag_id=path.stem,
+        schedule=section.schedule,
+        start_date=_in_timezone(section.start_date, section.timezone),
+        catchup=section.catchup,
+        tags=["sweep", *section.tags],
+        description=section.description or f"{spec.size} combinations of {spec.script_path}",
+        max_active_runs=section.max_active_runs,
+        default_args={"owner": section.owner, "retries": section.retries},
+        doc_md=_documentation(spec),
+        params=sweep_form(spec),
+        auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
+    )
+    with dag:
+        _fill(path, include)
     return dag
 
 

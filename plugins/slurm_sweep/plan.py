@@ -11,10 +11,11 @@ from pathlib import PurePosixPath
 from shlex import join
 from typing import Any
 
-from slurm_sweep.errors import SettingsError
+from slurm_sweep.errors import Fault, SettingsError
 from slurm_sweep.site import Site
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.sweep.combinations import Combination, expand, select
+from slurm_sweep.sweep.document import validate
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
 from slurm_sweep.sweep.settings import RunOptions, hours, override_key
@@ -68,6 +69,20 @@ class Plan:
         """Return the number of jobs and what they may cost."""
         count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
         return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
+
+
+def read_options(values: Mapping[str, Any]) -> RunOptions:
+    """Read what a person said when starting a run; other keys and None are passed over.
+
+    Raises:
+        SettingsError: Values are wrong; the message lists all of them.
+    """
+    faults: list[Fault] = []
+    said = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
+    options = validate(RunOptions, said, "", faults)
+    if options is None:
+        raise SettingsError("\n".join(map(str, faults)))
+    return options
 
 
 def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan:

@@ -99,7 +99,12 @@ def _sbatch(job: JobRequest) -> list[str]:
     """Return the lines that set the job's environment and call sbatch."""
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
     argv = join(sbatch_argv(job))
-    return [*exports, f"{argv} < /dev/null" if job.batch_script else f"printf '%s' {quote(job.script)} | {argv}"]
+    if job.batch_script:
+        return [*exports, f"{argv} < /dev/null"]
+    end = "END_OF_BATCH_SCRIPT"
+    while end in job.script:
+        end += "_"
+    return [*exports, f"{argv} <<'{end}'", job.script.removesuffix("\n"), end]
 
 
 def _inputs(job: JobRequest) -> list[str]:

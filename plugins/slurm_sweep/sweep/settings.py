@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
+from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from slurm_sweep.sweep.overrides import bare_key, is_key
@@ -39,6 +40,10 @@ _OUR_OPTIONS = {
     "wait": "nothing: the task waits for the job",
     "wrap": "script_path",
 }
+# Airflow's presets
+_PRESETS = {
+    "@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly",
+}  # fmt: skip
 OUR_VARIABLES = frozenset(
     {"BASE_LOG_DIR", "COMMAND", "CONTAINER", "GPUS_PER_NODE", "MOUNTS", "NUM_ACTOR_NODES", "WANDB_DIR"}
 )
@@ -93,6 +98,12 @@ def _check_timezone(name: str) -> str:
     return name
 
 
+def _check_schedule(schedule: str) -> str:
+    if schedule not in _PRESETS and not croniter.is_valid(schedule):
+        raise ValueError(f"expected a cron expression or a preset such as @daily, got {schedule!r}")
+    return schedule
+
+
 def _check_options(options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
     for name in options:
         if ours := _OUR_OPTIONS.get(name):
@@ -120,7 +131,8 @@ def _nothing_if_empty(value: Any) -> Any:
 def _check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
     for text in overrides:
         key, equals, _ = text.partition("=")
-        if not (is_key(key) and equals) and not is_key(key.removeprefix("~")):
+        sets, deletes = is_key(key) and bool(equals), key.startswith("~") and is_key(key[1:]) and key[1] != "+"
+        if not sets and not deletes:
             raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
         if "\0" in text:
             raise ValueError(f"a NUL character in {text!r}")
@@ -152,37 +164,52 @@ Options = Annotated[dict[str, str | Annotated[int, Field(strict=True)] | bool], 
 class Section(BaseModel):
     """What all sections share: no unknown keys, no changes afterwards, ``time: 240`` is taken as text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
 
 
 class JobSettings(Section):
     """How a job asks Slurm for what it needs; may stand in a sweep file and in a cluster profile."""
 
     nodes: Count | None = None
+    """Nodes of each job; a parameter cluster.num_nodes wins. Default 1."""
     gpus_per_node: CountOrNone | None = None
+    """GPUs on each node; 0 asks for none. Default 8."""
     time: Time | None = None
+    """Time limit, as sbatch takes it: minutes, h:m:s, d-h or d-h:m:s. Default 4:0:0."""
     account: Name | None = None
+    """The Slurm account; null: the user's default. Else ACCOUNT in the environment."""
     partition: Path | None = None
+    """The partition. Else PARTITION in the environment, else batch."""
     container: Path | None = None
+    """The image jobs run in, by its path on the cluster; null: none. Else $CON/nemo_rl_base.sqsh."""
     mounts: Path | None = None
+    """The container's mounts, source:target, separated by commas; null: none. Default /lustre:/lustre."""
     workdir: Path | None = None
+    """Where jobs run, on the cluster; script_path and config_path are relative to it."""
     batch_script: Path | None = None
+    """The cluster's own batch script, relative to workdir, such as ray.sub. Default: include/job.sh."""
     env: Env = Field(default_factory=dict)
+    """Further environment variables of the job."""
     sbatch: Options = Field(default_factory=dict)
+    """Further options of sbatch by their long names; true for one without value."""
 
 
 class SlurmSection(JobSettings):
     """The section ``slurm:`` of a sweep file."""
 
     cluster: Name | None = None
+    """A profile in include/clusters. Default: the one called default, if there is one."""
     jobname: Name | None = None
+    """What job names and run directories begin with. Default: the script's name without .py."""
 
 
 class ClusterProfile(JobSettings):
     """A file of include/clusters: where a cluster is and what jobs on it ask for unless the sweep says otherwise."""
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = "slurm"
+    """The Airflow connection (type ssh) of the login node."""
     log: Annotated[str, AfterValidator(check_absolute)] | None = None
+    """The log directory on the cluster: jobs write to {log}/nemo-rl/{job name}/. Else LOG in the environment."""
 
 
 class RunOptions(Section):
@@ -210,12 +237,21 @@ class RunOptions(Section):
 class DagSection(Section):
     """The section ``dag:`` of a sweep file; every key is the argument of Airflow's Dag with that name."""
 
-    schedule: str | None = None
+    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
+    """A cron expression, or a preset such as @daily; nothing: triggered by hand."""
     start_date: datetime | None = None
+    """Runs begin there; needed with a schedule."""
     timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
+    """The timezone of schedule and start_date, such as Europe/Berlin."""
     catchup: Annotated[bool, Field(strict=True)] = False
+    """Whether runs that were missed since start_date are made up for."""
     tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    """Tags of the Dag."""
     owner: Annotated[str, Field(min_length=1)] = "airflow"
+    """The Dag's owner."""
     description: str | None = None
+    """What the list of Dags says."""
     retries: CountOrNone = 0
+    """How often a submission that got no answer is tried again."""
     max_active_runs: Count = 1
+    """How many runs of the sweep may be under way at once."""

@@ -7,31 +7,14 @@ Airflow checks the values against these Params, whether they come from the form,
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
-from slurm_sweep.errors import Fault, SettingsError
-from slurm_sweep.sweep.document import validate
-from slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, RunOptions, SlurmSection
+from slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, SlurmSection
 from slurm_sweep.sweep.spec import SweepSpec
 
 _OR_EMPTY = r"^$|"
-
-
-def run_options(params: Mapping[str, Any]) -> RunOptions:
-    """Read the form's values.
-
-    Raises:
-        SettingsError: Values are wrong in a way that Params cannot tell; the message lists all of them.
-    """
-    faults: list[Fault] = []
-    values = {name: params[name] for name in RunOptions.model_fields if params.get(name) is not None}
-    options = validate(RunOptions, values, "", faults)
-    if options is None:
-        raise SettingsError("\n".join(map(str, faults)))
-    return options
 
 
 def sweep_form(spec: SweepSpec) -> dict[str, Param]:

@@ -11,13 +11,12 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 from tabulate import tabulate
 
-from slurm_sweep.plan import plan
+from slurm_sweep.plan import plan, read_options
 from slurm_sweep.site import find_site
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.sweep.spec import load_sweep
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.form import run_options
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
@@ -46,7 +45,7 @@ class PlanSweepOperator(BaseOperator):
         path = Path(self.sweep_file)
         with airflow_errors():
             spec = load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
-            options = run_options(context["params"])
+            options = read_options(context["params"])
             planned = plan(spec, find_site(spec.slurm, folders, os.environ), options)
         for note in planned.notes:
             self.log.info(note)

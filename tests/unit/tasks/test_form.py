@@ -10,9 +10,10 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
 from slurm_sweep.errors import SettingsError
+from slurm_sweep.plan import read_options
 from slurm_sweep.sweep.settings import RunOptions
 from slurm_sweep.sweep.spec import parse_sweep
-from slurm_sweep.tasks.form import run_options, sweep_form
+from slurm_sweep.tasks.form import sweep_form
 
 SPEC = parse_sweep("script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2}", source="s.yaml")
 
@@ -26,7 +27,7 @@ def checked(**conf: Any) -> dict[str, Any]:
 
 
 def test_an_untouched_form_changes_nothing() -> None:
-    assert run_options(checked()) == RunOptions()
+    assert read_options(checked()) == RunOptions()
 
 
 def test_the_form_has_a_field_for_every_option() -> None:
@@ -43,7 +44,7 @@ def test_the_form_has_a_field_for_every_option() -> None:
     ],
 )
 def test_what_the_form_takes(conf: dict[str, Any]) -> None:
-    run_options(checked(**conf))
+    read_options(checked(**conf))
 
 
 @pytest.mark.parametrize(
@@ -78,4 +79,4 @@ def test_what_the_form_rejects(conf: dict[str, Any]) -> None:
 )
 def test_what_only_the_plan_finds(conf: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        run_options(checked(**conf))
+        read_options(checked(**conf))

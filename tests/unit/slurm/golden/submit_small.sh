@@ -33,9 +33,10 @@ export GPUS_PER_NODE=0
 export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export WANDB_DIR=/r/one
-printf '%s' '#!/bin/sh
+sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out <<'END_OF_BATCH_SCRIPT'
+#!/bin/sh
 eval "$COMMAND"
-' | sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out
+END_OF_BATCH_SCRIPT
   ) || exit 92
   job_id=$(printf '%s\n' "$printed" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' | tail -n 1)
   [ -n "$job_id" ] || { printf 'sbatch printed no job id: %s\n' "$printed" >&2; exit 92; }

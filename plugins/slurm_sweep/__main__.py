@@ -1,0 +1,138 @@
+"""Look at sweep files without Airflow: find their faults, or see what they would submit.
+
+python -m slurm_sweep check include/sweeps/*.yaml
+python -m slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slurm_sweep.errors import SlurmSweepError
+from slurm_sweep.plan import Plan, PlannedJob, plan, read_options
+from slurm_sweep.schema import profile_schema, sweep_schema
+from slurm_sweep.site import Folders, find_site
+from slurm_sweep.slurm.commands import environment, preview, sbatch_argv
+from slurm_sweep.sweep.settings import RunOptions
+from slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
+
+_SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return 1 if a file has faults."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except SlurmSweepError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `... | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slurm_sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="list all faults of sweep files")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument(
+        "--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help="default: %(default)s"
+    )
+    check.set_defaults(run=_check)
+
+    show = commands.add_parser(
+        "preview",
+        help="show what a sweep would submit",
+        description="Show what a sweep would submit: a dry run. LOG, ACCOUNT, PARTITION and CON are read from the "
+        "environment, cluster profiles from the folder clusters beside the sweep file's.",
+    )
+    show.add_argument("file", type=Path, metavar="FILE")
+    show.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
+    for name in ("nodes", "gpus-per-node"):
+        show.add_argument(f"--{name}", type=int, metavar="N")
+    for name in ("time", "account", "partition", "container", "mounts", "jobname"):
+        show.add_argument(f"--{name}")
+    show.add_argument("--only", metavar="1-4,9", help="only these combinations")
+    show.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    show.set_defaults(run=_preview)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
+    schema.add_argument("kind", choices=_SCHEMAS)
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    faulty = 0
+    for path in options.files:
+        try:
+            spec = load_sweep(path, source=str(path), max_combinations=options.max_combinations)
+        except SlurmSweepError as error:
+            faulty += 1
+            print(error, file=sys.stderr)
+        else:
+            print(f"{path}: {spec.size} combinations of {spec.script_path}")
+    return 1 if faulty else 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    include = options.file.absolute().parents[1]
+    folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
+    spec = load_sweep(options.file, source=str(options.file))
+    planned = plan(spec, find_site(spec.slurm, folders, os.environ), _run_options(options))
+    if options.json:
+        print(json.dumps(_as_json(planned), indent=2))
+        return 0
+    for note in planned.notes:
+        print(f"# {note}")
+    for job in planned.requests:
+        print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
+    print(f"\n# {planned.summary}")
+    return 0
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    return read_options({name: getattr(options, name, None) for name in RunOptions.model_fields})
+
+
+def _as_json(planned: Plan) -> dict[str, Any]:
+    return {
+        "notes": list(planned.notes),
+        "gpu_hours": planned.gpu_hours if math.isfinite(planned.gpu_hours) else None,  # JSON knows no infinity
+        "jobs": [_job_as_json(job) for job in planned.jobs],
+    }
+
+
+def _job_as_json(job: PlannedJob) -> dict[str, Any]:
+    request = job.request
+    return {
+        "name": request.name,
+        "index": job.index,
+        "parameters": job.parameters,
+        "overrides": job.overrides,
+        "command": request.command,
+        "run_dir": request.run_dir,
+        "sbatch": sbatch_argv(request),
+        "env": environment(request),
+    }
+
+
+def _schema(options: argparse.Namespace) -> int:
+    print(json.dumps(_SCHEMAS[options.kind](), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""JSON Schemas of what people write, for their editors: `python -m slurm_sweep schema` makes include/schemas.
+
+They know names and types. Faults that need more than that (a product that is too large) are found on loading.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slurm_sweep.sweep.settings import ClusterProfile, DagSection, SlurmSection
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the schema of include/clusters/*.yaml."""
+    return {"$schema": _DIALECT, **ClusterProfile.model_json_schema(), "title": "Cluster profile"}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Return the schema of include/sweeps/*.yaml."""
+    return {
+        "$schema": _DIALECT,
+        "title": "Sweep",
+        "type": "object",
+        "required": ["script_path"],
+        "properties": {
+            "script_path": {"type": "string", "description": "The training script, relative to the working directory."},
+            "config_path": {"type": ["string", "null"], "description": "Its base config, likewise; optional."},
+            "slurm": {"anyOf": [SlurmSection.model_json_schema(), {"type": "null"}]},
+            "dag": {"anyOf": [DagSection.model_json_schema(), {"type": "null"}]},
+        },
+        "additionalProperties": {
+            "type": ["array", "string", "number", "boolean", "null"],
+            "minItems": 1,
+            "description": "A parameter and its values; each is combined with all those of the others.",
+        },
+    }

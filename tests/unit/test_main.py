@@ -1,0 +1,122 @@
+"""The command line that needs no Airflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from slurm_sweep.schema import profile_schema, sweep_schema
+
+PROJECT = Path(__file__).parents[2]
+GOOD = "script_path: examples/train.py\noptim.lr: [1e-6, 5e-6]\n"
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "PYTHONPATH": str(PROJECT / "plugins"),
+    "LOG": "/l",
+    "ACCOUNT": "a",
+    "CON": "/c",
+}
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slurm_sweep", *arguments],
+        env=ENVIRONMENT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def good(include: Path) -> Path:
+    path = include / "sweeps" / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_check_lists_all_faults_of_all_files(good: Path) -> None:
+    broken = good.with_name("broken.yaml")
+    broken.write_text("a: []\nslurm: {nods: 1}\n")
+    done = run("check", good, broken)
+    assert done.returncode == 1
+    assert done.stdout == f"{good}: 2 combinations of examples/train.py\n"
+    assert [line.removeprefix(f"{broken}: ").partition(":")[0] for line in done.stderr.splitlines()] == [
+        "script_path",
+        "a",
+        "slurm.nods",
+    ]
+    assert run("check", good).returncode == 0
+
+
+def test_preview_in_json(good: Path) -> None:
+    done = run("preview", good, "seed=7", "--nodes", "2", "--time", "1:0:0", "--only", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    (job,) = shown["jobs"]
+    assert (job["name"], job["index"], job["parameters"], job["run_dir"]) == (
+        "train_sweep_2",
+        2,
+        {"optim.lr": 5e-6},
+        "/l/nemo-rl/train_sweep_2",
+    )
+    assert job["overrides"][-3:] == ["cluster.num_nodes=2", "optim.lr=5e-06", "seed=7"]
+    assert job["command"].startswith("uv run examples/train.py logger.log_dir=/l/nemo-rl/train_sweep_2/logs")
+    assert {"sbatch", "--nodes=2", "--time=1:0:0", "--account=a"} <= set(job["sbatch"])
+    assert job["env"]["CONTAINER"] == "/c/nemo_rl_base.sqsh"
+    assert shown["gpu_hours"] == 16
+
+
+def test_preview_as_text_reads_the_profile_beside_the_sweeps(good: Path) -> None:
+    (good.parents[1] / "clusters" / "default.yaml").write_text("log: /profile\ncontainer: null\n")
+    done = run("preview", good)
+    assert (
+        "\n# train_sweep_1: lr=1e-06\n# run directory: /profile/nemo-rl/train_sweep_1\n(\nmkdir -p -- " in done.stdout
+    )
+    assert done.stdout.endswith("\n# 2 jobs, at most 64 GPU-hours\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--time", "soon"], "time: expected minutes"),
+        (["--only", "3"], "only: expected indices from 1 to 2"),
+        (["a"], "overrides: expected key=value"),
+        (["--jobname", "a/b"], "jobname: expected a name"),
+    ],
+)
+def test_bad_input_is_one_sentence_without_a_traceback(good: Path, arguments: list[str], said: str) -> None:
+    done = run("preview", good, *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize(("kind", "schema"), [("sweep", sweep_schema()), ("profile", profile_schema())])
+def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -> None:
+    text = (PROJECT / "include" / "schemas" / f"{kind}.json").read_text()
+    assert text == run("schema", kind).stdout, f"python -m slurm_sweep schema {kind} > include/schemas/{kind}.json"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_schemas_know_what_the_loader_knows() -> None:
+    sweeps = jsonschema.Draft202012Validator(sweep_schema())
+    for path in (PROJECT / "include" / "sweeps").glob("*.yaml"):
+        sweeps.validate(yaml.safe_load(path.read_text()))
+    jsonschema.Draft202012Validator(profile_schema()).validate(
+        yaml.safe_load((PROJECT / "include" / "clusters" / "example.yaml").read_text())
+    )
+    for wrong in (
+        {},
+        {"script_path": "a", "x": {}},
+        {"script_path": "a", "x": []},
+        {"script_path": "a", "slurm": {"n": 1}},
+    ):
+        assert not sweeps.is_valid(wrong), wrong
