@@ -12,11 +12,12 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slurm_sweep.errors import SlurmSweepError
-from slurm_sweep.plan import Plan, PlannedJob, plan, read_options
+from slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
 from slurm_sweep.schema import profile_schema, sweep_schema
 from slurm_sweep.site import Folders, find_site
 from slurm_sweep.slurm.commands import environment, preview, sbatch_argv
@@ -91,7 +92,11 @@ def _preview(options: argparse.Namespace) -> int:
     include = options.file.absolute().parents[1]
     folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
     spec = load_sweep(options.file, source=str(options.file))
-    planned = plan(spec, find_site(spec.slurm, folders, os.environ), _run_options(options))
+    said = _run_options(options)
+    planned = plan(spec, find_site(spec.slurm, folders, os.environ), said)
+    if unread := counts_to_read(spec, said):
+        note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
+        planned = replace(planned, notes=[*planned.notes, note])
     if options.json:
         print(json.dumps(_as_json(planned), indent=2))
         return 0

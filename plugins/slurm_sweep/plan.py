@@ -85,8 +85,28 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
     return options
 
 
-def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan:
+def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
+    """Return which counts only the script's config can tell, as ``{"nodes": "cluster.num_nodes"}``."""
+    if spec.config_path is None:
+        return {}
+    said = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
+    return {
+        setting: key
+        for key, setting in _SETTING.items()
+        if key not in said and getattr(options, setting) is None and setting not in spec.slurm.model_fields_set
+    }
+
+
+def plan(
+    spec: SweepSpec, site: Site, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
+) -> Plan:
     """Settle what to submit.
+
+    Args:
+        spec: The sweep.
+        site: Where it runs.
+        options: What the person said who started the run.
+        from_config: The answers to `counts_to_read`; what is not there is not said in the config.
 
     Raises:
         SettingsError: Settings are missing or contradict each other; the message says which, and every place for them.
@@ -96,7 +116,7 @@ def plan(spec: SweepSpec, site: Site, options: RunOptions | None = None) -> Plan
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
     sweep = replace(spec, parameters=kept)
     _refuse_disagreement(sweep)
-    settings = site.settings(spec.slurm, options)
+    settings = site.settings(spec.slurm, options, from_config or {})
     base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
     try:
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)

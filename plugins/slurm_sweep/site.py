@@ -1,7 +1,8 @@
 """Where a sweep runs, and each setting's value there.
 
-First found wins: the trigger form > the sweep's ``slurm:`` section > the cluster profile > the predecessor's
-environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the built-in default.
+First found wins: the trigger form > the sweep's ``slurm:`` section > the script's config (nodes and GPUs only) > the
+cluster profile > the predecessor's environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the built-in
+default.
 """
 
 from __future__ import annotations
@@ -86,8 +87,13 @@ class Site:
     environment: Mapping[str, str]
     job_script: str
 
-    def settings(self, section: SlurmSection, options: RunOptions) -> dict[str, Any]:
+    def settings(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> dict[str, Any]:
         """Return the value of every `JobSettings` field, and of ``log``.
+
+        Args:
+            section: The sweep's settings.
+            options: The run's.
+            from_config: What the script's config says of ``nodes`` and ``gpus_per_node``.
 
         Raises:
             SettingsError: Required ones are missing; the message names all of them and every place for each.
@@ -97,10 +103,7 @@ class Site:
         settings |= {name: environment[key] for name, key in _FROM_ENVIRONMENT.items() if key in environment}
         if "CON" in environment:
             settings["container"] = f"{environment['CON'].rstrip('/')}/{DEFAULT_IMAGE}"
-        for layer in (self.profile, section):
-            settings |= {
-                name: getattr(layer, name) for name in layer.model_fields_set & JobSettings.model_fields.keys()
-            }
+        settings |= _given(self.profile) | dict(from_config) | _given(section)
         settings |= options.model_dump(include=set(JobSettings.model_fields), exclude_none=True)
         settings["log"] = self.profile.log or environment.get("LOG")
         self._refuse_missing(settings)
@@ -111,6 +114,11 @@ class Site:
         settings["env"] = {**self.profile.env, **section.env}
         settings["sbatch"] = {**self.profile.sbatch, **section.sbatch}
         return settings
+
+    def workdir(self, section: SlurmSection) -> str | None:
+        """Return the directory on the cluster that the sweep's paths start from."""
+        given: str | None = (_given(self.profile) | _given(section)).get("workdir")
+        return given
 
     def _refuse_missing(self, settings: Mapping[str, Any]) -> None:
         missing = []
@@ -124,3 +132,8 @@ class Site:
                 )
         if missing:
             raise SettingsError("Missing " + "; ".join(missing))
+
+
+def _given(layer: JobSettings) -> dict[str, Any]:
+    """Return what a file says, null included."""
+    return {name: getattr(layer, name) for name in layer.model_fields_set & JobSettings.model_fields.keys()}

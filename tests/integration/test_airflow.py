@@ -109,6 +109,24 @@ def test_dags_test_is_a_dry_run_unless_told_otherwise(
     cluster.slurm("scancel", job_id)
 
 
+def test_the_number_of_nodes_is_read_in_the_config_on_the_cluster(
+    cluster: Sandbox, environment: dict[str, str], sweeps: Path
+) -> None:
+    configs = Path(str(cluster.profile["workdir"])) / "examples" / "configs"
+    (configs / "base").mkdir()
+    (configs / "base" / "big.yaml").write_text("defaults: ../grpo.yaml\ncluster: {num_nodes: 3}\n")
+    (configs / "child.yaml").write_text("defaults: base/big.yaml\ncluster: {gpus_per_node: 4}\n")
+    (sweeps / "inherit.yaml").write_text(
+        "script_path: examples/train_grpo.py\nconfig_path: examples/configs/child.yaml\nslurm: {time: 1:0:0}\n"
+    )
+    exit_code, log = dags_test(environment, "inherit", dry_run=None)
+    assert exit_code == 0, log
+    assert "1 job, at most 12 GPU-hours; dry run" in log
+    assert "cluster.num_nodes=3" in log
+    assert "--nodes=3" in log
+    assert "--gres=gpu:4" in log
+
+
 @pytest.mark.parametrize(
     ("name", "section", "said"),
     [

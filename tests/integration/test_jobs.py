@@ -288,6 +288,21 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     assert list(tmp_path.rglob("x")) == []
 
 
+def test_small_files_are_read_as_they_are(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    connected(cluster)
+    texts = {"a b.yaml": "x: 'grüße'\n\n", "empty.yaml": "", "dir/../a b.yaml": "x: 'grüße'\n\n"}
+    (tmp_path / "dir").mkdir()
+    for name in ("a b.yaml", "empty.yaml"):
+        (tmp_path / name).write_text(texts[name], encoding="utf-8")
+    names = [*texts, "none.yaml", "dir", str(tmp_path / "a b.yaml")]
+    read = with_client(lambda client: client.read_files(str(tmp_path), names))
+    assert read == {**texts, "none.yaml": None, "dir": None, str(tmp_path / "a b.yaml"): texts["a b.yaml"]}
+    with pytest.raises(ClusterRefusedError, match="/no/such"):
+        with_client(lambda client: client.read_files("/no/such", names))
+
+
 def test_one_attempt_has_one_job(cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path) -> None:
     connected(cluster)
     request = request_maker(cluster, tmp_path)("true")

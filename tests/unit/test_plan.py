@@ -7,7 +7,7 @@ from shlex import split
 import pytest
 
 from slurm_sweep.errors import SettingsError
-from slurm_sweep.plan import Plan, plan
+from slurm_sweep.plan import Plan, counts_to_read, plan
 from slurm_sweep.site import Site
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
@@ -250,3 +250,28 @@ def test_the_upper_bound_in_gpu_hours() -> None:
 )
 def test_time_limits_in_hours(time: str, expected: float) -> None:
     assert hours(time) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "wanted"),
+    [
+        ("", {}, {"nodes", "gpus_per_node"}),
+        ("slurm: {nodes: 2}", {}, {"gpus_per_node"}),
+        ("+cluster.num_nodes: [1, 2]", {}, {"gpus_per_node"}),
+        ("", {"nodes": 2, "overrides": ["cluster.gpus_per_node=4"]}, set()),
+    ],
+)
+def test_what_has_to_be_read_in_the_config(text: str, options: dict[str, object], wanted: set[str]) -> None:
+    spec = parse_sweep(f"script_path: a.py\nconfig_path: c.yaml\n{text}", source="s.yaml")
+    assert counts_to_read(spec, RunOptions.model_validate(options)).keys() == wanted
+
+
+def test_without_a_config_there_is_nothing_to_read() -> None:
+    assert counts_to_read(parse_sweep("script_path: a.py", source="s.yaml"), RunOptions()) == {}
+
+
+def test_the_config_wins_over_the_profile_and_the_default() -> None:
+    spec = parse_sweep("script_path: a.py\nconfig_path: c.yaml", source="s.yaml")
+    (job,) = plan(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).requests
+    assert (job.nodes, job.gpus_per_node) == (16, 4)
+    assert "cluster.num_nodes=16" in split(job.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -127,6 +128,24 @@ class SlurmClient:
         completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
         text = _output(completed).rstrip()
         return text or completed.stderr.strip() or "(the log is empty)"
+
+    async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
+        """Return the text of small files by path, None for one that cannot be read.
+
+        Args:
+            directory: What relative paths start from; None for the login directory.
+            paths: The files.
+        """
+        completed = await self._shell.run(commands.read_files(directory, paths))
+        if completed.exit_status != 0:
+            raise ClusterRefusedError(completed.stderr.strip())
+        lines = _output(completed).splitlines()
+        if len(lines) != len(paths):
+            raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
+        return {
+            path: None if line == "-" else b64decode(line).decode("utf-8", "replace")
+            for path, line in zip(paths, lines, strict=True)
+        }
 
     async def _accounting(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
         try:

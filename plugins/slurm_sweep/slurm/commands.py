@@ -192,6 +192,23 @@ def exit_files(run_dirs: Sequence[tuple[str, str]]) -> str:
     )
 
 
+def read_files(directory: str | None, paths: Sequence[str]) -> str:
+    """Return the question for small files: for each a line of base64, or ``-`` for one that cannot be read.
+
+    Paths are relative to ``directory``. At most 1 MiB of each is read.
+    """
+    return script(
+        *([f"cd -- {quote(directory)} || exit"] if directory else []),
+        f"for file in {join(paths)}; do",
+        '  if [ -f "$file" ] && [ -r "$file" ]; then',
+        """    printf '%s\\n' "$(head -c 1048576 -- "$file" | base64 | tr -d '\\n')" """.rstrip(),
+        "  else",
+        "    echo -",
+        "  fi",
+        "done",
+    )
+
+
 def tail(path: str, lines: int) -> str:
     """Return the question for a log's last lines, 64 KiB at most."""
     return script(f"tail -c 65536 -- {quote(path)} | tail -n {lines}")

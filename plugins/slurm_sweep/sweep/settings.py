@@ -171,9 +171,9 @@ class JobSettings(Section):
     """How a job asks Slurm for what it needs; may stand in a sweep file and in a cluster profile."""
 
     nodes: Count | None = None
-    """Nodes of each job; a parameter cluster.num_nodes wins. Default 1."""
+    """Nodes of each job; a parameter cluster.num_nodes wins. Else cluster.num_nodes in the config file, else 1."""
     gpus_per_node: CountOrNone | None = None
-    """GPUs on each node; 0 asks for none. Default 8."""
+    """GPUs on each node; 0 asks for none. Else cluster.gpus_per_node in the config file, else 8."""
     time: Time | None = None
     """Time limit, as sbatch takes it: minutes, h:m:s, d-h or d-h:m:s. Default 4:0:0."""
     account: Name | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,17 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 from tabulate import tabulate
 
-from slurm_sweep.plan import plan, read_options
-from slurm_sweep.site import find_site
+from slurm_sweep.plan import counts_to_read, plan, read_options
+from slurm_sweep.site import Site, find_site
+from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
-from slurm_sweep.sweep.spec import load_sweep
+from slurm_sweep.sweep.config import count, wanted_files
+from slurm_sweep.sweep.settings import RunOptions
+from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
+from slurm_sweep.tasks.ssh import SshShell
 
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 
@@ -46,7 +51,8 @@ class PlanSweepOperator(BaseOperator):
         with airflow_errors():
             spec = load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
             options = read_options(context["params"])
-            planned = plan(spec, find_site(spec.slurm, folders, os.environ), options)
+            site = find_site(spec.slurm, folders, os.environ)
+            planned = plan(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
         for note in planned.notes:
             self.log.info(note)
         for job in planned.requests:
@@ -56,6 +62,20 @@ class PlanSweepOperator(BaseOperator):
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
         return [job.to_json() for job in planned.requests]
+
+
+async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict[str, int]:
+    """Read the numbers of nodes and GPUs in the script's config, if nothing else says them."""
+    wanted = counts_to_read(spec, options)
+    path = spec.config_path
+    if not wanted or path is None:
+        return {}
+    texts: dict[str, str | None] = {}
+    async with SshShell(site.profile.ssh_conn_id) as shell:
+        while files := sorted(wanted_files(path, texts)):
+            texts |= await SlurmClient(shell).read_files(site.workdir(spec.slurm), files)
+    found = {setting: count(path, texts, key) for setting, key in wanted.items()}
+    return {setting: number for setting, number in found.items() if number is not None}
 
 
 class ReportSweepOperator(BaseOperator):
