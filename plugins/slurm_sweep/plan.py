@@ -18,7 +18,7 @@ from slurm_sweep.sweep.combinations import Combination, expand, select
 from slurm_sweep.sweep.document import validate
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
-from slurm_sweep.sweep.settings import RunOptions, hours, override_key
+from slurm_sweep.sweep.settings import RunOptions, hours, is_template, override_key
 from slurm_sweep.sweep.spec import SweepSpec
 
 _TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts", "env")
@@ -118,6 +118,8 @@ def plan(
     _refuse_disagreement(sweep)
     settings = site.settings(spec.slurm, options, from_config or {})
     base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
+    if is_template(base):
+        raise SettingsError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
     try:
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
     except ValueError as error:
@@ -194,6 +196,7 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         nodes=nodes,
         gpus_per_node=_count(own, GPUS, run.settings["gpus_per_node"]),
         options=run.settings["sbatch"],
+        resume=run.options.resume,
         dry_run=run.options.dry_run,
         **same,
     )

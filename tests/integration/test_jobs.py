@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -317,6 +318,28 @@ def test_one_attempt_has_one_job(cluster: Sandbox, connected: Callable[[Sandbox]
     assert len(set(same)) == 1
     assert other not in same
     assert cluster.slurm("squeue", "--states=all", "--noheader", "--format=%i", f"--name={request.name}").split() != []
+
+
+def test_a_run_directory_belongs_to_one_dag_run(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    connected(cluster)
+    request = request_maker(cluster, tmp_path)("true")
+    other_run = replace(attempt(), run_id="scheduled__2")
+
+    async def work(client: SlurmClient) -> list[str]:
+        first = await client.submit(request, attempt())
+        with pytest.raises(
+            ClusterRefusedError, match=r"belongs to another Dag run \(d r\); go on from its checkpoints"
+        ):
+            await client.submit(request, other_run)
+        resumed = await client.submit(replace(request, resume=True), other_run)
+        with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d scheduled__2\)"):
+            await client.submit(request, attempt())
+        return [first.job_id, resumed.job_id]
+
+    first, resumed = with_client(work)
+    assert first != resumed
 
 
 @pytest.mark.parametrize(

@@ -275,3 +275,11 @@ def test_the_config_wins_over_the_profile_and_the_default() -> None:
     (job,) = plan(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).requests
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     assert "cluster.num_nodes=16" in split(job.command)
+
+
+def test_a_template_is_no_job_name_before_airflow_rendered_it() -> None:
+    text = 'script_path: a.py\nslurm: {jobname: "a_{{ ds }}"}'
+    with pytest.raises(SettingsError, match="is a template, which Airflow renders in a run; give a job name"):
+        triggered(text)
+    (job,) = triggered(text, jobname="b").requests
+    assert job.name == "b"

@@ -24,6 +24,10 @@ REFUSED = 90
 BUSY = 91
 SBATCH_FAILED = 92
 
+_BELONGS_TO_ANOTHER = (
+    'refuse "the run directory $run_dir belongs to another Dag run ($owned_by); '
+    'go on from its checkpoints (resume), or choose another job name"'
+)
 _SUBMIT = """\
 refuse() {{ printf '%s\\n' "$1" >&2; exit {refused}; }}
 trap '' PIPE
@@ -46,16 +50,20 @@ until mkdir -- "$state/lock" 2>/dev/null; do
   sleep 1
 done
 trap 'rmdir -- "$state/lock"' EXIT
-attempt={attempt}
-recorded= job_id=
-[ -f "$state/record" ] && {{ IFS= read -r recorded; IFS= read -r job_id; }} < "$state/record"
+owner={owner} attempt={attempt} owned_by= recorded= job_id=
+[ -f "$state/record" ] && {{ IFS= read -r owned_by; IFS= read -r recorded; IFS= read -r job_id; }} < "$state/record"
+if [ -n "$owned_by" ] && [ "$owned_by" != "$owner" ]; then
+  {belongs_to_another}
+  recorded=
+fi
 if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
   printed=$(
 {sbatch}
   ) || exit {sbatch_failed}
   job_id=$(printf '%s\\n' "$printed" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)\\{{0,1\\}}$/\\1/p' | tail -n 1)
   [ -n "$job_id" ] || {{ printf 'sbatch printed no job id: %s\\n' "$printed" >&2; exit {sbatch_failed}; }}
-  printf '%s\\n%s\\n' "$attempt" "$job_id" > "$state/record.new" && mv -f -- "$state/record.new" "$state/record"
+  printf '%s\\n%s\\n%s\\n' "$owner" "$attempt" "$job_id" > "$state/record.new" &&
+    mv -f -- "$state/record.new" "$state/record"
 fi
 printf '%s\\n' "$job_id"
 """
@@ -70,7 +78,8 @@ def script(*lines: str) -> str:
 def submit(job: JobRequest, attempt: Attempt) -> str:
     """Return the script that makes the run directory and submits the job; it prints the job's id.
 
-    Run again for the same attempt, it submits nothing and prints the same id: the answer may have been lost.
+    Run again for the same attempt, it submits nothing and prints the same id: the answer may have been lost. A run
+    directory that another Dag run submitted from is refused, unless the job is to resume.
     """
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     return script(
@@ -79,7 +88,9 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
             state_dir=STATE_DIR,
             enter=f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
             inputs=join(_inputs(job)),
+            owner=quote(attempt.owner),
             attempt=quote(str(attempt)),
+            belongs_to_another=": # resume" if job.resume else _BELONGS_TO_ANOTHER,
             sbatch="\n".join(_sbatch(job)),
             refused=REFUSED,
             busy=BUSY,

@@ -48,6 +48,7 @@ class JobRequest(_Value):
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
         options: Further options of sbatch by their long names; True for one without value.
+        resume: Submit although another Dag run used the run directory: go on from its checkpoints.
         dry_run: Show what would be submitted, and submit nothing.
     """
 
@@ -69,6 +70,7 @@ class JobRequest(_Value):
     mounts: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    resume: bool = False
     dry_run: bool = False
 
 
@@ -82,9 +84,13 @@ class Attempt(_Value):
     map_index: int
     try_number: int
 
+    @property
+    def owner(self) -> str:
+        """The Dag run, which the run directory then belongs to."""
+        return " ".join(f"{self.dag_id} {self.run_id}".split())  # one line: it is one of the record's
+
     def __str__(self) -> str:
-        where = f"{self.dag_id} {self.run_id} {self.task_id} {self.map_index} try {self.try_number}"
-        return " ".join(where.split())  # one line: it is a line of the record
+        return f"{self.task_id} {self.map_index} try {self.try_number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

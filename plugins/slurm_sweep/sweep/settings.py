@@ -58,6 +58,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_template(name: str) -> bool:
+    """Tell whether a job name is yet to be rendered by Airflow: ``grpo_{{ ds_nodash }}``."""
+    return "{{" in name or "{%" in name
+
+
+def _check_name_or_template(name: str) -> str:
+    return name if is_template(name) else check_name(name)
+
+
 def check_time(time: str) -> str:
     """Check a time limit against the formats of sbatch."""
     if not re.fullmatch(TIME_PATTERN, time):
@@ -199,8 +208,9 @@ class SlurmSection(JobSettings):
 
     cluster: Name | None = None
     """A profile in include/clusters. Default: the one called default, if there is one."""
-    jobname: Name | None = None
-    """What job names and run directories begin with. Default: the script's name without .py."""
+    jobname: Annotated[str, AfterValidator(_check_name_or_template)] | None = None
+    """What job names and run directories begin with; may be a Jinja template. Default: the script's name without .py,
+    and in scheduled runs the run's date."""
 
 
 class ClusterProfile(JobSettings):
@@ -217,6 +227,7 @@ class RunOptions(Section):
 
     Attributes:
         dry_run: Print what would be submitted; touch nothing.
+        resume: Go on in run directories that another Dag run used, from its checkpoints.
         overrides: ``key=value`` in Hydra's grammar, for any key; they win over the sweep's parameters.
         only: Indices of the combinations to run, such as ``1-4,9``.
     """
@@ -230,6 +241,7 @@ class RunOptions(Section):
     mounts: Annotated[Path | None, BeforeValidator(_nothing_if_empty)] = None
     jobname: Annotated[Name | None, BeforeValidator(_nothing_if_empty)] = None
     dry_run: Annotated[bool, Field(strict=True)] = False
+    resume: Annotated[bool, Field(strict=True)] = False
     overrides: Annotated[tuple[str, ...], AfterValidator(_check_overrides)] = ()
     only: Annotated[Only | None, BeforeValidator(_nothing_if_empty)] = None
 

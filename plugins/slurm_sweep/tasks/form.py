@@ -27,6 +27,12 @@ def sweep_form(spec: SweepSpec) -> dict[str, Param]:
             title="Dry run",
             description="Show what would be submitted, and submit nothing.",
         ),
+        "resume": Param(
+            False,
+            type="boolean",
+            title="Resume",
+            description="Go on in an earlier run's directories, from its checkpoints. Otherwise they are refused.",
+        ),
         "only": Param(
             None,
             type=["null", "string"],

@@ -10,15 +10,18 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
+from jinja2 import TemplateError
 from tabulate import tabulate
 
+from slurm_sweep.errors import SettingsError
 from slurm_sweep.plan import counts_to_read, plan, read_options
 from slurm_sweep.site import Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.sweep.config import count, wanted_files
-from slurm_sweep.sweep.settings import RunOptions
+from slurm_sweep.sweep.names import base_name
+from slurm_sweep.sweep.settings import RunOptions, check_name
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
@@ -51,6 +54,7 @@ class PlanSweepOperator(BaseOperator):
         with airflow_errors():
             spec = load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
             options = read_options(context["params"])
+            options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             site = find_site(spec.slurm, folders, os.environ)
             planned = plan(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
         for note in planned.notes:
@@ -62,6 +66,21 @@ class PlanSweepOperator(BaseOperator):
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
         return [job.to_json() for job in planned.requests]
+
+    def _jobname(self, spec: SweepSpec, options: RunOptions, context: Context) -> str | None:
+        """Return the run's own job name: in scheduled runs with the date, so that none writes where another did."""
+        if options.jobname:
+            return options.jobname
+        try:
+            if spec.slurm.jobname:
+                return check_name(str(self.render_template(spec.slurm.jobname, context)))
+            run = context["dag_run"]
+            if run.run_type == "manual":
+                return None
+            date = run.logical_date or run.run_after
+            return check_name(f"{base_name(None, spec.script_path)}_{date:%Y%m%dT%H%M%S}")
+        except (ValueError, TemplateError) as error:
+            raise SettingsError(f"slurm.jobname: {error}") from None
 
 
 async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict[str, int]:

@@ -166,6 +166,11 @@ def test_a_fault(text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 
+def test_a_job_name_may_be_a_template() -> None:
+    spec = parse_sweep('script_path: a.py\nslurm: {jobname: "grpo_{{ ds_nodash }}"}', source="s.yaml")
+    assert spec.slurm.jobname == "grpo_{{ ds_nodash }}"
+
+
 def test_too_many_combinations_are_refused_before_they_are_built() -> None:
     huge = "script_path: a.py\n" + "".join(f"p{i}: [{', '.join(map(str, range(100)))}]\n" for i in range(20))
     assert faults(huge) == [f"{100**20} combinations, at most 1000 are allowed (setting max_combinations)"]

@@ -21,9 +21,12 @@ until mkdir -- "$state/lock" 2>/dev/null; do
   sleep 1
 done
 trap 'rmdir -- "$state/lock"' EXIT
-attempt='grpo manual__1 combination.submit 3 try 1'
-recorded= job_id=
-[ -f "$state/record" ] && { IFS= read -r recorded; IFS= read -r job_id; } < "$state/record"
+owner='grpo manual__1' attempt='combination.submit 3 try 1' owned_by= recorded= job_id=
+[ -f "$state/record" ] && { IFS= read -r owned_by; IFS= read -r recorded; IFS= read -r job_id; } < "$state/record"
+if [ -n "$owned_by" ] && [ "$owned_by" != "$owner" ]; then
+  refuse "the run directory $run_dir belongs to another Dag run ($owned_by); go on from its checkpoints (resume), or choose another job name"
+  recorded=
+fi
 if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
   printed=$(
 export HF_HOME='/lustre/hf home'
@@ -38,7 +41,8 @@ sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partiti
   ) || exit 92
   job_id=$(printf '%s\n' "$printed" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' | tail -n 1)
   [ -n "$job_id" ] || { printf 'sbatch printed no job id: %s\n' "$printed" >&2; exit 92; }
-  printf '%s\n%s\n' "$attempt" "$job_id" > "$state/record.new" && mv -f -- "$state/record.new" "$state/record"
+  printf '%s\n%s\n%s\n' "$owner" "$attempt" "$job_id" > "$state/record.new" &&
+    mv -f -- "$state/record.new" "$state/record"
 fi
 printf '%s\n' "$job_id"
 

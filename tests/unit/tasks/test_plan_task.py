@@ -1,0 +1,69 @@
+"""The task that plans a run, and the names of its jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from slurm_sweep.tasks.sweep import PlanSweepOperator
+
+DATE = datetime(2026, 1, 31, 3, 0, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOG": "/l", "ACCOUNT": "a", "CON": "/c"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str]:
+    path = include / "sweeps" / "s.yaml"
+    path.write_text(text)
+    context = {
+        "params": params,
+        "dag_run": SimpleNamespace(run_type=run_type, logical_date=DATE, run_after=DATE),
+        "ds_nodash": "20260131",
+    }
+    task = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
+    return [job["name"] for job in task.execute(context)]  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("section", "run_type", "params", "name"),
+    [
+        ("", "manual", {}, "train"),
+        ("", "scheduled", {}, "train_20260131T030000"),
+        ("", "backfill", {}, "train_20260131T030000"),
+        ("slurm: {jobname: mine}", "scheduled", {}, "mine"),
+        ('slurm: {jobname: "mine_{{ ds_nodash }}"}', "scheduled", {}, "mine_20260131"),
+        ("slurm: {jobname: mine}", "manual", {"jobname": "form"}, "form"),
+    ],
+)
+def test_what_a_runs_jobs_are_called(
+    include: Path, section: str, run_type: str, params: dict[str, Any], name: str
+) -> None:
+    text = f"script_path: x/train.py\nseed: [1, 2]\n{section}"
+    assert names(include, text, run_type=run_type, **params) == [f"{name}_sweep_1", f"{name}_sweep_2"]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{{ nowhere.x }}", "nowhere"), ("a {{ ds_nodash }}", "expected a name"), ("{{", "unexpected")],
+)
+def test_a_bad_template_fails_at_once(include: Path, template: str, said: str) -> None:
+    with pytest.raises(AirflowFailException, match=rf"^slurm.jobname: .*{said}"):
+        names(include, f'script_path: a.py\nslurm: {{jobname: "{template}"}}', run_type="manual")
+
+
+def test_missing_settings_fail_at_once_and_are_told_together(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOG", "ACCOUNT", "CON"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(AirflowFailException, match=r"(?s)^Missing the log directory.*the account.*the container"):
+        names(include, "script_path: a.py", run_type="manual")
