@@ -22,11 +22,13 @@ from slurm_sweep.site import Folders
 from slurm_sweep.sweep.overrides import quote
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.form import sweep_form
+from slurm_sweep.tasks.form import launch_form, sweep_form
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 
 GROUP = "combination"
+LAUNCH = "launch"
+MAX_LAUNCHES = 16
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
 _CELL = 60  # characters of a parameter's values in the Dag's documentation
 
@@ -77,6 +79,8 @@ def sweep_dag(path: Path, include: Path) -> DAG:
     if not _DAG_ID.fullmatch(path.stem):
         problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
         raise SweepFileError(source, [Fault(key="", problem=problem)])
+    if path.stem == LAUNCH:
+        raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {LAUNCH!r} is taken")])
     spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
     section = spec.dag
     dag = DAG(
@@ -93,12 +97,28 @@ def sweep_dag(path: Path, include: Path) -> DAG:
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
     with dag:
-        _fill(path, include)
+        _run_all(PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)))
     return dag
 
 
-def _fill(path: Path, include: Path) -> None:
-    plan = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
+def launch_dag(include: Path) -> DAG:
+    """Return the Dag ``launch``, which runs what its form says: a script once, or a sweep."""
+    dag = DAG(
+        dag_id=LAUNCH,
+        schedule=None,
+        tags=["sweep"],
+        description="Any script or sweep, from the trigger form",
+        max_active_runs=MAX_LAUNCHES,
+        params=launch_form(),
+        auto_register=False,
+    )
+    with dag:
+        _run_all(PlanSweepOperator(task_id="plan", include=str(include)))
+    return dag
+
+
+def _run_all(plan: PlanSweepOperator) -> None:
+    """Add the tasks that run a plan."""
 
     @task_group(group_id=GROUP)
     def combination(job: Any) -> None:

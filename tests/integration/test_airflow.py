@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +144,22 @@ def test_bad_input_fails_at_once(environment: dict[str, str], sweeps: Path, name
     assert "try_number=2" not in log
 
 
-@pytest.fixture
-def airflow(environment: dict[str, str], tmp_path: Path) -> Iterator[Standalone]:
-    airflow = Standalone(environment, tmp_path / "airflow.log")
+@pytest.fixture(scope="module")
+def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    airflow = Standalone(environment, tmp_path_factory.mktemp("standalone") / "airflow.log")
     airflow.start()
     try:
         airflow.wait_until_healthy()
         yield airflow
     finally:
         airflow.stop()
+
+
+def wait_for_dag(airflow: Standalone, dag_id: str) -> None:
+    deadline = time.monotonic() + 120
+    while dag_id not in [dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]]:
+        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
+        time.sleep(1)
 
 
 def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
@@ -164,10 +172,8 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
         "slurm: {jobname: real, gpus_per_node: 0}\n"
     )
     path = "/api/v2/dags/real"
-    deadline = time.monotonic() + 120
-    while "real" not in [dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]]:
-        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
-        time.sleep(1)
+    wait_for_dag(airflow, "real")
+    deadline = time.monotonic()
     with pytest.raises(urllib.error.HTTPError) as refused:
         airflow.call("POST", f"{path}/dagRuns", {"logical_date": None, "conf": {"time": "soon"}})
     assert refused.value.code == 400
@@ -193,3 +199,32 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
     config = yaml.safe_load((run_dir(cluster, "real_sweep_1") / "logs" / "config.yaml").read_text())
     assert config["note"] == "from the form"
     assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
+
+
+@pytest.mark.slow
+def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
+    start = datetime.now(timezone.utc) - timedelta(minutes=1)
+    (sweeps / "minutely.yaml").write_text(
+        "script_path: examples/train_grpo.py\n"
+        "seed: [1, 2]\n"
+        "slurm: {gpus_per_node: 0, nodes: 1}\n"
+        f'dag: {{schedule: "*/1 * * * *", start_date: "{start:%Y-%m-%dT%H:%M:00Z}", max_active_runs: 1}}\n'
+    )
+    wait_for_dag(airflow, "minutely")
+    path = "/api/v2/dags/minutely"
+    deadline = time.monotonic() + 240
+    while True:
+        runs = airflow.call("GET", f"{path}/dagRuns")["dag_runs"]
+        ended = [run for run in runs if run["state"] in ("success", "failed")]
+        if len(ended) >= 2:
+            break
+        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
+        time.sleep(2)
+    airflow.call("PATCH", path, {"is_paused": True})
+    assert {run["state"] for run in ended} == {"success"}
+    folder = Path(str(cluster.profile["log"])) / "nemo-rl"
+    for run in ended:
+        date = datetime.fromisoformat(run["logical_date"].replace("Z", "+00:00"))
+        for index in (1, 2):
+            record = folder / f"train_grpo_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
+            assert record.read_text().startswith(f"minutely {run['dag_run_id']}\n")

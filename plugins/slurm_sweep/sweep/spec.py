@@ -54,7 +54,7 @@ class SweepSpec:
 def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
     """Read a sweep file from disk; see `parse_sweep`."""
     source = source or path.name
-    return parse_sweep(_read(path, source), source=source, max_combinations=max_combinations)
+    return parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
 
 
 def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
@@ -65,19 +65,28 @@ def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
     """
     source = source or path.name
     faults: list[Fault] = []
-    profile = validate(ClusterProfile, read_mapping(_read(path, source), source), "", faults)
+    profile = validate(ClusterProfile, read_mapping(read_text(path, source), source), "", faults)
     if profile is None:
         raise SweepFileError(source, faults)
     return profile
 
 
-def parse_sweep(text: str, *, source: str, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
+def parse_sweep(
+    text: str,
+    *,
+    source: str,
+    max_combinations: int = MAX_COMBINATIONS,
+    script: str | None = None,
+    config: str | None = None,
+) -> SweepSpec:
     """Read a sweep file's text.
 
     Args:
         text: YAML, see the module's docstring.
         source: What messages call it.
         max_combinations: More are refused, before anything is built.
+        script: The script as a person named it beside the file; where both do, they have to match.
+        config: Likewise the config.
 
     Raises:
         SweepFileError: The text has faults; the message lists them all.
@@ -85,9 +94,9 @@ def parse_sweep(text: str, *, source: str, max_combinations: int = MAX_COMBINATI
     document = read_mapping(text, source)
     faults: list[Fault] = []
     parameters = {key: value for key, value in document.items() if key not in _OWN_KEYS}
-    script_path = _path(document, "script_path", faults)
-    config_path = _path(document, "config_path", faults)
-    if "script_path" not in document:
+    script_path = _path(document, "script_path", script, faults)
+    config_path = _path(document, "config_path", config, faults)
+    if script_path is None and document.get("script_path") is None:
         faults.append(Fault(key="script_path", problem=_missing_script(parameters)))
     values = {key: _values(key, value, faults) for key, value in parameters.items()}
     _refuse_doubles(values, faults)
@@ -112,7 +121,12 @@ def parse_sweep(text: str, *, source: str, max_combinations: int = MAX_COMBINATI
     )
 
 
-def _read(path: Path, source: str) -> str:
+def read_text(path: Path, source: str) -> str:
+    """Read a file that a person wrote.
+
+    Raises:
+        SweepFileError: It cannot be read, or is no UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -126,15 +140,21 @@ def _section(document: dict[str, Any], key: str) -> Any:
     return {} if value is None else value
 
 
-def _path(document: dict[str, Any], key: str, faults: list[Fault]) -> str | None:
+def _path(document: dict[str, Any], key: str, said: str | None, faults: list[Fault]) -> str | None:
+    """Return the path that the document or the person who started the run gives for ``key``."""
     value = document.get(key)
-    if value is None and key != "script_path":
+    if value is None:
+        value = said
+    if value is None:
         return None
-    if isinstance(value, str) and value.strip() and value.isprintable() and not value.startswith("-"):
-        return value
-    if key in document:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or value.startswith("-"):
         faults.append(Fault(key=key, problem=f"expected a path on the cluster, got {kind(value)}: {value!r}"))
-    return None
+        return None
+    if said is not None and said != value:
+        name = key.removesuffix("_path")
+        problem = f"{value!r} here, but the run was started with {name} {said!r}; they have to match: drop one of them"
+        faults.append(Fault(key=key, problem=problem))
+    return value
 
 
 def _missing_script(parameters: dict[str, Any]) -> str:

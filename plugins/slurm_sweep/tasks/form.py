@@ -14,12 +14,51 @@ from airflow.sdk import Param
 from slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, SlurmSection
 from slurm_sweep.sweep.spec import SweepSpec
 
+LAUNCH_SETTINGS = ("cluster", "workdir", "batch_script", "env", "sbatch")
 _OR_EMPTY = r"^$|"
 
 
 def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
-    section = spec.slurm
+    return _run_form(spec.slurm, f"Indices from 1 to {spec.size}, such as 1-4,9.")
+
+
+def launch_form() -> dict[str, Param]:
+    """Return the Params of the Dag ``launch``: what to run, and the fields that every sweep has."""
+    section = SlurmSection()
+    return {
+        "script": Param(
+            None, type=["null", "string"], title="Script", description="The training script on the cluster."
+        ),
+        "config": Param(None, type=["null", "string"], title="Config", description="Its base config, if it takes one."),
+        "sweep": Param(
+            None, type=["null", "string"], title="Sweep file", description="Or a file of include/sweeps, without .yaml."
+        ),
+        "sweep_text": Param(
+            None,
+            type=["null", "string"],
+            format="multiline",
+            title="Sweep",
+            description="Or a whole sweep, as YAML text.",
+        ),
+        **_run_form(section, "Indices such as 1-4,9."),
+        "cluster": _text("Cluster", "A profile in include/clusters.", section, "cluster", NAME_PATTERN),
+        "workdir": _text("Working directory", "Where jobs run, on the cluster.", section, "workdir"),
+        "batch_script": _text("Batch script", "The cluster's own, such as ray.sub.", section, "batch_script"),
+        "env": Param(
+            None, type=["null", "object"], title="Environment", description="Further variables.", section="Slurm"
+        ),
+        "sbatch": Param(
+            None,
+            type=["null", "object"],
+            title="sbatch options",
+            description="Further ones, by their long names.",
+            section="Slurm",
+        ),
+    }
+
+
+def _run_form(section: SlurmSection, indices: str) -> dict[str, Param]:
     return {
         "dry_run": Param(
             is_dags_test(),
@@ -38,7 +77,7 @@ def sweep_form(spec: SweepSpec) -> dict[str, Param]:
             type=["null", "string"],
             pattern=_OR_EMPTY + ONLY_PATTERN,
             title="Only these combinations",
-            description=f"Indices from 1 to {spec.size}, such as 1-4,9.",
+            description=indices,
         ),
         "overrides": Param(
             [],

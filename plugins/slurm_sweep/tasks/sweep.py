@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import TemplateError
 from tabulate import tabulate
 
-from slurm_sweep.errors import SettingsError
+from slurm_sweep.errors import Fault, SettingsError
 from slurm_sweep.plan import counts_to_read, plan, read_options
-from slurm_sweep.site import Site, find_site
+from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.sweep.config import count, wanted_files
+from slurm_sweep.sweep.document import validate
 from slurm_sweep.sweep.names import base_name
-from slurm_sweep.sweep.settings import RunOptions, check_name
-from slurm_sweep.sweep.spec import SweepSpec, load_sweep
+from slurm_sweep.sweep.settings import RunOptions, SlurmSection, check_name
+from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
+from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 from slurm_sweep.tasks.ssh import SshShell
 
@@ -31,28 +34,27 @@ NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 
 
 class PlanSweepOperator(BaseOperator):
-    """Read a sweep file and settle what each combination's job will be.
+    """Settle what each combination's job will be.
 
     Args:
-        sweep_file: The sweep file.
         include: The folder that holds clusters/ and job.sh.
+        sweep_file: The sweep file; None runs what the trigger form names, see `launched_sweep`.
 
     Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run.
     """
 
     ui_color = "#fff2cc"
 
-    def __init__(self, *, sweep_file: str, include: str, **kwargs: Any) -> None:
+    def __init__(self, *, include: str, sweep_file: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.sweep_file = sweep_file
         self.include = include
+        self.sweep_file = sweep_file
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the plan."""
         folders = config.folders(Path(self.include))
-        path = Path(self.sweep_file)
         with airflow_errors():
-            spec = load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
+            spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             site = find_site(spec.slurm, folders, os.environ)
@@ -66,6 +68,12 @@ class PlanSweepOperator(BaseOperator):
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
         return [job.to_json() for job in planned.requests]
+
+    def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
+        if self.sweep_file is None:
+            return launched_sweep(folders, params)
+        path = Path(self.sweep_file)
+        return load_sweep(path, source=folders.shown(path), max_combinations=config.max_combinations())
 
     def _jobname(self, spec: SweepSpec, options: RunOptions, context: Context) -> str | None:
         """Return the run's own job name: in scheduled runs with the date, so that none writes where another did."""
@@ -81,6 +89,43 @@ class PlanSweepOperator(BaseOperator):
             return check_name(f"{base_name(None, spec.script_path)}_{date:%Y%m%dT%H%M%S}")
         except (ValueError, TemplateError) as error:
             raise SettingsError(f"slurm.jobname: {error}") from None
+
+
+def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
+    """Return what a trigger form names: a script, a sweep as text, or a sweep file; its settings win over the sweep's.
+
+    Raises:
+        SweepFileError: The sweep has faults, or its script or config is not the form's.
+        SettingsError: The form's settings have faults.
+    """
+    name, text = params.get("sweep") or None, params.get("sweep_text") or None
+    if name and text:
+        raise SettingsError("sweep and sweep_text: give one of them")
+    source = "sweep_text" if text else "script"
+    if name:
+        path = folders.sweeps / f"{_checked(name)}.yaml"
+        source = folders.shown(path)
+        text = read_text(path, source)
+    spec = parse_sweep(
+        text or "{}",
+        source=source,
+        max_combinations=config.max_combinations(),
+        script=params.get("script") or None,
+        config=params.get("config") or None,
+    )
+    said = {key: params[key] for key in LAUNCH_SETTINGS if params.get(key)}
+    faults: list[Fault] = []
+    section = validate(SlurmSection, said, "", faults)
+    if section is None:
+        raise SettingsError("\n".join(map(str, faults)))
+    return replace(spec, slurm=spec.slurm.model_copy(update={key: getattr(section, key) for key in said}))
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_name(name)  # no path: only what lies in the folder
+    except ValueError as error:
+        raise SettingsError(f"sweep: {error}") from None
 
 
 async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict[str, int]:

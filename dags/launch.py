@@ -1,0 +1,7 @@
+"""The Airflow Dag "launch": any script or sweep, from the trigger form."""
+
+from pathlib import Path
+
+from slurm_sweep.factory import launch_dag
+
+launch = launch_dag(Path(__file__).parents[1] / "include")

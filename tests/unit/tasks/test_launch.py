@@ -1,0 +1,131 @@
+"""The Dag ``launch``, with the examples of the command-line launcher's own documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import split
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+
+from slurm_sweep.factory import launch_dag
+from slurm_sweep.tasks.sweep import PlanSweepOperator
+
+GRPO = {"script": "examples/train_grpo.py", "config": "examples/configs/grpo.yaml"}
+GIVEN = {"nodes": 1, "gpus_per_node": 8}  # else the config on the cluster is read
+SWEEP = "script_path: a.py\nconfig_path: c.yaml\nseed: [1, 2]\nslurm: {nodes: 2, gpus_per_node: 8, time: 1:0:0}\n"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOG": "/l", "ACCOUNT": "a", "CON": "/c"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
+    """Do what Airflow does with a run's conf, and plan."""
+    params = launch_dag(include).params
+    params.update(conf)
+    context = {"params": params.validate(), "dag_run": SimpleNamespace(run_type="manual")}
+    return PlanSweepOperator(task_id="plan", include=str(include)).execute(context)  # type: ignore[arg-type]
+
+
+def overrides(job: dict[str, Any]) -> list[str]:
+    return [word for word in split(job["command"]) if "=" in word]
+
+
+def test_example_1(include: Path) -> None:
+    (job,) = launch(
+        include,
+        **GRPO,
+        nodes=2,
+        gpus_per_node=8,
+        time="6:0:0",
+        jobname="grpo_llama_7b",
+        overrides=["model.model_name=meta-llama/Llama-3.2-7B"],
+    )
+    assert split(job["command"])[:5] == ["uv", "run", *[GRPO["script"], "--config", GRPO["config"]]]
+    assert (job["name"], job["nodes"], job["time"], job["run_dir"]) == (
+        "grpo_llama_7b",
+        2,
+        "6:0:0",
+        "/l/nemo-rl/grpo_llama_7b",
+    )
+    assert {"model.model_name=meta-llama/Llama-3.2-7B", "cluster.num_nodes=2"} <= set(overrides(job))
+
+
+def test_example_5(include: Path) -> None:
+    said = [
+        "model.model_name=meta-llama/Llama-3.2-8B",
+        "ppo.epochs=4",
+        "ppo.learning_rate=3e-6",
+        "logger.wandb.project=ppo_experiments",
+    ]
+    (job,) = launch(
+        include,
+        script="examples/train_ppo.py",
+        config="examples/configs/ppo.yaml",
+        nodes=4,
+        gpus_per_node=8,
+        time="10:0:0",
+        jobname="ppo_large_model",
+        overrides=said,
+    )
+    assert (job["name"], job["nodes"], job["time"]) == ("ppo_large_model", 4, "10:0:0")
+    assert overrides(job)[-4:] == said
+
+
+def test_example_6(include: Path) -> None:
+    said = ["logger.wandb.project=my_research", 'logger.wandb.tags=["experiment1", "baseline"]']
+    (job,) = launch(include, script="examples/train_grpo.py", jobname="custom_experiment", overrides=said)
+    assert job["name"] == "custom_experiment"
+    assert overrides(job)[-2:] == said
+    assert "logger.wandb.name=custom_experiment" in overrides(job)
+
+
+def test_a_sweep_as_text_and_by_name(include: Path) -> None:
+    (include / "sweeps" / "mine.yaml").write_text(SWEEP)
+    for conf in ({"sweep": "mine"}, {"sweep_text": SWEEP}, {"sweep": "mine", "script": "a.py", "config": "c.yaml"}):
+        assert [job["name"] for job in launch(include, **conf)] == ["a_sweep_1", "a_sweep_2"]
+    (job,) = launch(include, sweep="mine", only="2", time="2:0:0", workdir="/w", sbatch={"qos": "high"}, env={"A": "b"})
+    assert (job["name"], job["time"], job["nodes"], job["workdir"]) == ("a_sweep_2", "2:0:0", 2, "/w")
+    assert (job["options"], job["env"]) == ({"qos": "high"}, {"A": "b"})
+
+
+def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
+    jobs = launch(include, sweep_text="seed: [1, 2]", script="x.py")
+    assert [split(job["command"])[2] for job in jobs] == ["x.py", "x.py"]
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({}, "script: script_path: missing; name the training script"),
+        ({"sweep": "none"}, "none.yaml: cannot be read: No such file"),
+        ({"sweep": "../secret"}, "sweep: expected a name of letters"),
+        ({"sweep": "a", "sweep_text": "b"}, "sweep and sweep_text: give one of them"),
+        ({"sweep_text": "a: ["}, "sweep_text: line 2: not YAML"),
+        (
+            {"sweep_text": SWEEP, "config": "other.yaml"},
+            "sweep_text: config_path: 'c.yaml' here, but the run was started with config 'other.yaml'; they have to match",
+        ),
+        (
+            {"sweep_text": SWEEP, "script": "b.py"},
+            "script_path: 'a.py' here, but the run was started with script 'b.py'",
+        ),
+        ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: 'COMMAND' is set by slurm_sweep"),
+        ({"script": "a.py", "cluster": "far"}, "there is no profile include/clusters/far.yaml"),
+    ],
+)
+def test_what_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        launch(include, **conf)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("conf", [{"env": ["a"]}, {"cluster": "a/b"}, {"script": 1}])
+def test_what_the_form_rejects(include: Path, conf: dict[str, Any]) -> None:
+    with pytest.raises(ParamValidationError):
+        launch(include, **conf)
