@@ -18,10 +18,10 @@ from slurm_sweep.sweep.combinations import Combination, expand, select
 from slurm_sweep.sweep.document import validate
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
-from slurm_sweep.sweep.settings import RunOptions, hours, is_template, override_key
+from slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
 from slurm_sweep.sweep.spec import SweepSpec
 
-_TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts", "env")
+_TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts")
 NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
 _SETTING = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
 
@@ -195,12 +195,18 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         script="" if run.settings["batch_script"] else run.site.job_script,
         nodes=nodes,
         gpus_per_node=_count(own, GPUS, run.settings["gpus_per_node"]),
+        env={name: value for name, value in run.settings["env"].items() if isinstance(value, str)},
+        secrets={name: _reference(value) for name, value in run.settings["env"].items() if isinstance(value, Secret)},
         options=run.settings["sbatch"],
         resume=run.options.resume,
         dry_run=run.options.dry_run,
         **same,
     )
     return PlannedJob(index=combination.index, parameters=combination.parameters, overrides=overrides, request=request)
+
+
+def _reference(secret: Secret) -> str:
+    return f"variable:{secret.variable}" if secret.variable is not None else f"connection:{secret.connection}"
 
 
 def _inputs(run: _Run) -> list[str]:

@@ -65,6 +65,22 @@ def test_the_demonstrations_sweep(cluster: Sandbox, environment: dict[str, str],
         assert json.loads((folder / "metrics.json").read_text())["steps"] == 200
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8), ("model_comparison", 6)])
+def test_the_examples(cluster: Sandbox, environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
+    """The examples of the command-line launcher's documentation, dry and real."""
+    (sweeps / f"{name}.yaml").write_text((PROJECT / "include" / "sweeps" / f"{name}.yaml").read_text())
+    exit_code, log = dags_test(environment, name, dry_run=None)
+    assert exit_code == 0, log
+    assert f"{jobs} jobs, at most" in log
+    assert log.count("\nsbatch --parsable") == jobs
+    exit_code, log = dags_test(environment, name)
+    assert exit_code == 0, log
+    assert f"{jobs} of {jobs} combinations succeeded" in log
+    base = "train_grpo" if name == "grpo" else name
+    assert all((run_dir(cluster, f"{base}_sweep_{index}") / "metrics.json").exists() for index in range(1, jobs + 1))
+
+
 def test_a_failed_combination_fails_the_run_and_shows_why(environment: dict[str, str], sweeps: Path) -> None:
     (sweeps / "half.yaml").write_text(
         "script_path: examples/train_grpo.py\n"

@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from sandbox import Sandbox
+from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.triggers import SlurmJobTrigger
@@ -99,3 +100,36 @@ def test_errors_tell_airflow_whether_a_retry_can_help(tmp_path: Path, cluster: S
         assert not isinstance(caught.value, AirflowFailException)
     finally:
         cluster.start("sshd")
+
+
+def test_a_secret_reaches_the_job_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_WANDB_KEY", "s3cret one")
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", '{"conn_type": "http", "password": "s3cret $two"}')
+    request = JobRequest(
+        ssh_conn_id="slurm_sandbox",
+        name="secret",
+        command="true",
+        run_dir=str(tmp_path / "run"),
+        script=f'#!/bin/bash\nprintf "%s,%s" "$ONE" "$TWO" > {tmp_path}/arrived\n',
+        secrets={"ONE": "variable:wandb_key", "TWO": "connection:store"},
+    )
+    operator = SlurmSubmitOperator(task_id="submit", job=request)
+    job = operator.execute(Context())  # type: ignore[arg-type]
+    SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.3).execute(Context())  # type: ignore[arg-type]
+    assert (tmp_path / "arrived").read_text() == "s3cret one,s3cret $two"
+    seen = [json.dumps(job), json.dumps(operator.job), caplog.text, *capfd.readouterr(), preview(request)]
+    seen += [path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert not [text for text in seen if "s3cret" in text]
+    assert "# ONE comes from Airflow's variable:wandb_key\n" in preview(request)
+
+
+@pytest.mark.parametrize("reference", ["variable:none", "connection:none"])
+def test_a_missing_secret_fails_at_once(tmp_path: Path, reference: str) -> None:
+    job = JobRequest(
+        ssh_conn_id="slurm_sandbox", name="a", command="true", run_dir=str(tmp_path), secrets={"A": reference}
+    )
+    kind = reference.partition(":")[0]
+    with pytest.raises(AirflowFailException, match=f"^env: there is no Airflow {kind} 'none', or it holds no secret$"):
+        SlurmSubmitOperator(task_id="submit", job=job).execute(Context())  # type: ignore[arg-type]

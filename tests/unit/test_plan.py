@@ -283,3 +283,9 @@ def test_a_template_is_no_job_name_before_airflow_rendered_it() -> None:
         triggered(text)
     (job,) = triggered(text, jobname="b").requests
     assert job.name == "b"
+
+
+def test_secrets_are_references() -> None:
+    text = "script_path: a.py\nslurm: {env: {A: b, KEY: {variable: wandb}, TOKEN: {connection: store}}}"
+    (job,) = triggered(text).requests
+    assert (job.env, job.secrets) == ({"A": "b"}, {"KEY": "variable:wandb", "TOKEN": "connection:store"})

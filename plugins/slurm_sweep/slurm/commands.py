@@ -102,6 +102,7 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
 def preview(job: JobRequest) -> str:
     """Return what `submit` would do, ready to be pasted into a shell on the login node."""
     enter = [f"cd -- {quote(job.workdir)}"] if job.workdir else []
+    enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
     folders = join(f"{job.run_dir}/{name}" for name in RUN_FOLDERS)
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
 

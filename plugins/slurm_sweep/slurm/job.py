@@ -47,6 +47,8 @@ class JobRequest(_Value):
         container: The image that the batch script shall run in; None for none.
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
+        secrets: Further ones whose values are not here, with a reference that `SlurmSubmitOperator` resolves:
+            ``variable:NAME`` or ``connection:ID``.
         options: Further options of sbatch by their long names; True for one without value.
         resume: Submit although another Dag run used the run directory: go on from its checkpoints.
         dry_run: Show what would be submitted, and submit nothing.
@@ -69,6 +71,7 @@ class JobRequest(_Value):
     container: str | None = None
     mounts: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     resume: bool = False
     dry_run: bool = False

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from slurm_sweep.sweep.overrides import bare_key, is_key
 
@@ -122,13 +122,13 @@ def _check_options(options: dict[str, str | int | bool]) -> dict[str, str | int 
     return options
 
 
-def _check_env(env: dict[str, str]) -> dict[str, str]:
+def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
     for name, value in env.items():
         if name in OUR_VARIABLES:
             raise ValueError(f"{name!r} is set by slurm_sweep for each job")
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"expected the name of an environment variable, got {name!r}")
-        if "\0" in value:
+        if isinstance(value, str) and "\0" in value:
             raise ValueError(f"the value of {name!r} holds a NUL character")
     return env
 
@@ -160,13 +160,30 @@ def _one_or_more(tags: Any) -> Any:
     return [tags] if isinstance(tags, str) else tags
 
 
+class Secret(BaseModel):
+    """The value of an environment variable that Airflow keeps: ``{variable: NAME}`` or ``{connection: ID}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    variable: str | None = None
+    """The Airflow Variable that holds it."""
+    connection: str | None = None
+    """The Airflow connection whose password it is."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Secret:
+        if (self.variable is None) == (self.connection is None):
+            raise ValueError("expected {variable: NAME} or {connection: ID}")
+        return self
+
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrNone = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(check_name)]
 Path = Annotated[str, AfterValidator(_check_path)]
 Only = Annotated[str, Field(pattern=ONLY_PATTERN)]
 Time = Annotated[str, AfterValidator(check_time)]
-Env = Annotated[dict[str, str], AfterValidator(_check_env)]
+Env = Annotated[dict[str, str | Secret], AfterValidator(_check_env)]
 Options = Annotated[dict[str, str | Annotated[int, Field(strict=True)] | bool], AfterValidator(_check_options)]
 
 
@@ -198,7 +215,7 @@ class JobSettings(Section):
     batch_script: Path | None = None
     """The cluster's own batch script, relative to workdir, such as ray.sub. Default: include/job.sh."""
     env: Env = Field(default_factory=dict)
-    """Further environment variables of the job."""
+    """Further environment variables; a secret that Airflow keeps as {variable: NAME} or {connection: ID}."""
     sbatch: Options = Field(default_factory=dict)
     """Further options of sbatch by their long names; true for one without value."""
 

@@ -15,12 +15,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Context, PokeReturnValue, Variable, XComArg
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowRuntimeError,
+    AirflowSkipException,
+)
 
-from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
+from slurm_sweep.errors import ClusterUnavailableError, SettingsError, SlurmSweepError
 from slurm_sweep.slurm.client import SlurmClient, failure_text
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
@@ -77,7 +84,8 @@ class SlurmSubmitOperator(BaseOperator):
         if request.dry_run:
             raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
         with airflow_errors():
-            job = asyncio.run(_submit(request, attempt))
+            env = {**request.env, **{name: _secret(reference) for name, reference in request.secrets.items()}}
+            job = asyncio.run(_submit(replace(request, env=env), attempt))
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
 
@@ -145,6 +153,18 @@ def _resolved(job: Json | XComArg) -> Json:
     if not isinstance(job, Mapping):
         raise AirflowFailException(f"job: expected a job as JSON, got {type(job).__name__}: {job!r}")
     return job
+
+
+def _secret(reference: str) -> str:
+    """Return the value that a reference of `JobRequest.secrets` stands for; it goes to the cluster and nowhere else."""
+    kind, _, name = reference.partition(":")
+    try:
+        value = Variable.get(name) if kind == "variable" else BaseHook.get_connection(name).password
+    except (AirflowRuntimeError, AirflowNotFoundException, KeyError):
+        value = None
+    if not value:
+        raise SettingsError(f"env: there is no Airflow {kind} {name!r}, or it holds no secret")
+    return str(value)
 
 
 async def _submit(job: JobRequest, attempt: Attempt) -> SubmittedJob:
