@@ -19,11 +19,9 @@ from slurm_sweep.sweep.document import validate
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
 from slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
-from slurm_sweep.sweep.spec import SweepSpec
+from slurm_sweep.sweep.spec import COUNTS, GPUS, NODES, SweepSpec
 
 _TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts")
-NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
-_SETTING = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +90,7 @@ def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
     said = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
     return {
         setting: key
-        for key, setting in _SETTING.items()
+        for key, setting in COUNTS.items()
         if key not in said and getattr(options, setting) is None and setting not in spec.slurm.model_fields_set
     }
 
@@ -115,7 +113,6 @@ def plan(
     replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
     sweep = replace(spec, parameters=kept)
-    _refuse_disagreement(sweep)
     settings = site.settings(spec.slurm, options, from_config or {})
     base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
     if is_template(base):
@@ -139,25 +136,15 @@ def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[object]) -> list[st
 
 def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
     """Return which of the sweep's counts the form's fields replace; those do not go together with several others."""
-    given = {key for key, setting in _SETTING.items() if getattr(options, setting) is not None}
+    given = {key for key, setting in COUNTS.items() if getattr(options, setting) is not None}
     for key in given:
         if key in map(override_key, options.overrides):
-            raise SettingsError(f"{_SETTING[key]}: the overrides set {key} too; keep one of them")
+            raise SettingsError(f"{COUNTS[key]}: the overrides set {key} too; keep one of them")
         if any(bare_key(name) == key and len(values) > 1 for name, values in spec.parameters.items()):
             raise SettingsError(
-                f"{_SETTING[key]}: {spec.source} sweeps over {key}; to run with one number, override {key}"
+                f"{COUNTS[key]}: {spec.source} sweeps over {key}; to run with one number, override {key}"
             )
     return given
-
-
-def _refuse_disagreement(sweep: SweepSpec) -> None:
-    """Refuse a file that says two different numbers of nodes, or of GPUs."""
-    for name, values in sweep.parameters.items():
-        setting = _SETTING.get(bare_key(name), "")
-        said = getattr(sweep.slurm, setting) if setting in sweep.slurm.model_fields_set else None
-        if said is not None and any(value != said for value in values):
-            shown = ", ".join(map(str, values))
-            raise SettingsError(f"{sweep.source}: slurm.{setting} is {said} and {name} is {shown}; keep one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

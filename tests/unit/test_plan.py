@@ -216,8 +216,6 @@ def test_slurm_is_asked_for_what_an_override_tells_the_script() -> None:
             {"nodes": 4, "overrides": ["cluster.num_nodes=4"]},
             "nodes: the overrides set cluster.num_nodes too",
         ),
-        ("cluster.num_nodes: [1, 2]\nslurm: {nodes: 1}", {}, "s.yaml: slurm.nodes is 1 and cluster.num_nodes is 1, 2;"),
-        ("+cluster.gpus_per_node: 4\nslurm: {gpus_per_node: 8}", {}, r"slurm.gpus_per_node is 8 and \+cluster"),
     ],
 )
 def test_two_sources_that_disagree_are_an_error(text: str, options: dict[str, object], said: str) -> None:

@@ -9,7 +9,7 @@ dag: {schedule: "@daily"}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import prod
@@ -23,6 +23,8 @@ from slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
 from slurm_sweep.sweep.settings import ClusterProfile, DagSection, SlurmSection
 
 MAX_COMBINATIONS = 1000
+NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
+COUNTS = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
 _OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
 
 
@@ -101,6 +103,8 @@ def parse_sweep(
     values = {key: _values(key, value, faults) for key, value in parameters.items()}
     _refuse_doubles(values, faults)
     slurm = validate(SlurmSection, _section(document, "slurm"), "slurm", faults)
+    if slurm:
+        _refuse_disagreement(values, slurm, faults)
     dag = validate(DagSection, _section(document, "dag"), "dag", faults)
     if slurm and script_path:
         try:
@@ -186,3 +190,13 @@ def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> No
     for key in parameters:
         if (twin := seen.setdefault(bare_key(key), key)) != key:
             faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}: keep one of them"))
+
+
+def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: SlurmSection, faults: list[Fault]) -> None:
+    """Find two different numbers of nodes, or of GPUs."""
+    for name, values in parameters.items():
+        setting = COUNTS.get(bare_key(name), "")
+        said = getattr(slurm, setting) if setting in slurm.model_fields_set else None
+        if said is not None and any(value != said for value in values):
+            shown = ", ".join(map(str, values))
+            faults.append(Fault(key=name, problem=f"{shown} here, but slurm.{setting} is {said}: keep one of them"))
