@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 
 from slurm_sweep.errors import ClusterUnavailableError
@@ -20,10 +21,11 @@ _LOAD = 5  # a tick is never shorter than this many times what the last question
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiter:
     job: SubmittedJob
     final: asyncio.Future[JobStatus]
+    context: Context  # of the one who waits: Airflow sorts log lines into the tasks' logs by it
     seen: JobStatus | None = None
     missing_since: float | None = None
 
@@ -47,7 +49,7 @@ class Monitor:
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out."""
-        waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future())
+        waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
         self._waiters.append(waiter)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
@@ -94,7 +96,7 @@ class Monitor:
                 continue
             waiter.missing_since = None
             if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
-                log.info("Job %s is %s", status.job_id, status)
+                waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
             waiter.seen = status
             if status.state.is_final:
                 ended.append((waiter.job, status))

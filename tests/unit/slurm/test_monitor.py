@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import pytest
 from fake_shell import FakeShell, failed, silent
@@ -99,6 +101,41 @@ def test_nobody_waits_nobody_asks() -> None:
         return len(shell.asked) - asked
 
     assert asyncio.run(give_up()) == 0
+
+
+def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = ContextVar("who", default="nobody")
+    seen = []
+    caplog.set_level("INFO", logger="slurm_sweep")
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append((record.getMessage(), who.get()))
+        return True
+
+    monkeypatch.setattr(caplog.handler, "filters", [note])
+    shell = FakeShell(
+        squeue=in_turn(
+            "1|RUNNING|0:01|n1|None\n2|PENDING|0:00||Priority", "1|COMPLETED|0:01|n1|None\n2|COMPLETED|0:01|n1|None"
+        )
+    )
+
+    async def wait_as(monitor: Monitor, number: int) -> None:
+        who.set(f"task {number}")
+        await monitor.wait(job(number))
+
+    async def both() -> None:
+        monitor = Monitor(SlurmClient(shell), interval=0.01)
+        await asyncio.gather(wait_as(monitor, 1), wait_as(monitor, 2))
+
+    asyncio.run(both())
+    assert seen == [
+        ("Job 1 is RUNNING", "task 1"),
+        ("Job 2 is PENDING (Priority)", "task 2"),
+        ("Job 1 is COMPLETED", "task 1"),
+        ("Job 2 is COMPLETED", "task 2"),
+    ]
 
 
 def test_an_error_of_ours_reaches_those_who_wait() -> None:
