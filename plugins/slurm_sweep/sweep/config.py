@@ -90,7 +90,9 @@ def _parents(path: str, config: DictConfig) -> list[str]:
 def _merged(path: str, texts: Texts) -> DictConfig:
     config = _parsed(path, texts)
     parents = _parents(path, config)
-    config.pop("defaults", None)
+    if "defaults" not in config:
+        return config  # its `_override_` marks are for those who build on it
+    config.pop("defaults")
     base = OmegaConf.create({})
     for parent in parents:
         base = _merge(base, _merged(parent, texts))
@@ -100,7 +102,8 @@ def _merged(path: str, texts: Texts) -> DictConfig:
 def _merge(base: DictConfig, config: DictConfig) -> DictConfig:
     for key in list(config):
         section = config._get_node(key)
-        if isinstance(section, DictConfig) and section.pop("_override_", False):
+        if isinstance(section, DictConfig) and section.get("_override_", False):
+            section.pop("_override_")
             base.pop(key, None)
     merged = OmegaConf.merge(base, config)
     assert isinstance(merged, DictConfig)  # a mapping and a mapping

@@ -51,6 +51,14 @@ def read(files: dict[str, str], path: str = "c/child.yaml", key: str = NODES) ->
             },
             None,
         ),
+        (
+            {
+                "c/child.yaml": "defaults: [a.yaml, b.yaml]",
+                "c/a.yaml": "cluster: {num_nodes: 7}",
+                "c/b.yaml": "cluster: {_override_: true, gpus_per_node: 4}",
+            },
+            None,
+        ),
     ],
 )
 def test_what_a_config_says(files: dict[str, str], number: int | None) -> None:
