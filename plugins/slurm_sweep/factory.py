@@ -16,6 +16,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, get_parsing_context, task_group
+from airflow.sdk.exceptions import AirflowException
 
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from slurm_sweep.site import Folders
@@ -82,6 +83,15 @@ def sweep_dag(path: Path, include: Path) -> DAG:
     if path.stem == LAUNCH:
         raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {LAUNCH!r} is taken")])
     spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
+    try:
+        dag = _build(spec, path, include)
+        dag.validate()
+    except (AirflowException, ValueError) as error:  # Airflow's own limits: one file must not take the others down
+        raise SweepFileError(source, [Fault(key="dag", problem=str(error))]) from None
+    return dag
+
+
+def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
     section = spec.dag
     dag = DAG(
         dag_id=path.stem,

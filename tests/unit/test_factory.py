@@ -73,6 +73,12 @@ def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
+        ("a", GOOD + f"dag: {{tags: [{'x' * 101}]}}", "dag: tag cannot be longer than 100 characters"),
+        (
+            "a",
+            GOOD + "dag: {schedule: '@continuous', start_date: 2026-01-31, max_active_runs: 2}",
+            "dag: Invalid max_active_runs: ContinuousTimetable requires max_active_runs <= 1",
+        ),
         ("launch", GOOD, "another name, please: the Dag 'launch' is taken"),
         ("two words", GOOD, "expected a file name of letters, digits and _ . -"),
         ("a", GOOD + "dag: {schedule: often, start_date: 2026-01-31}", "dag.schedule: expected a cron expression or a"),
