@@ -22,8 +22,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def cluster_accounting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Eight nodes with accounting: sacct works, jobs of unknown accounts are refused."""
-    with Sandbox(tmp_path_factory.mktemp("a"), accounting=True) as box:
+    """Eight nodes with accounting, and a controller that forgets: sacct works, unknown accounts are refused."""
+    with Sandbox(tmp_path_factory.mktemp("a"), accounting=True, min_job_age=2) as box:
         yield box
 
 

@@ -121,26 +121,36 @@ def test_the_end_of_a_job(
     assert log == ("" if state.is_success else "broken")
 
 
-def test_a_job_that_squeue_has_forgotten(
-    any_cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "source", "without_exit_file"),
+    [("cluster_accounting", "sacct", JobState.FAILED), ("cluster_forgetful", "exit-status file", JobState.LOST)],
+)
+def test_jobs_that_squeue_has_forgotten(
+    request: pytest.FixtureRequest,
+    connected: Callable[[Sandbox], None],
+    tmp_path: Path,
+    name: str,
+    source: str,
+    without_exit_file: JobState,
 ) -> None:
-    connected(any_cluster)
-    request = request_maker(any_cluster, tmp_path)
+    box: Sandbox = request.getfixturevalue(name)
+    connected(box)
+    make = request_maker(box, tmp_path)
 
     async def work(client: SlurmClient) -> list[JobStatus]:
         jobs = [
-            await client.submit(request("true"), attempt()),
-            await client.submit(request("exit 3"), attempt()),
-            await client.submit(request("true", script="#!/bin/bash\nexit 5\n"), attempt()),
+            await client.submit(make("true"), attempt()),
+            await client.submit(make("exit 3"), attempt()),
+            await client.submit(make("true", script="#!/bin/bash\nexit 5\n"), attempt()),
         ]
-        await asyncio.sleep(8)  # MinJobAge 2 on the forgetful one
+        while {job.job_id for job in jobs} & (await client.queue()).keys():
+            await asyncio.sleep(0.5)
         return [await end(client, job) for job in jobs]
 
-    ended_well, failed, no_exit_file = with_client(work)
+    ended_well, failed, silent = with_client(work)
     assert (ended_well.state, failed.state, failed.exit_code) == (JobState.COMPLETED, JobState.FAILED, "3:0")
-    forgetful = any_cluster.slurm("squeue", "--states=all", "--noheader") == ""
-    assert no_exit_file.state is (JobState.LOST if forgetful else JobState.FAILED)
-    assert (ended_well.source == "exit-status file") == forgetful
+    assert (ended_well.source, failed.source) == (source, source)
+    assert silent.state is without_exit_file
 
 
 def test_a_job_cancelled_from_outside(
