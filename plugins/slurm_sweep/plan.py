@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 from shlex import join
 from typing import Any
 
-from slurm_sweep.errors import Fault, SettingsError
+from slurm_sweep.errors import SettingsError
 from slurm_sweep.site import Site
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.sweep.combinations import Combination, expand, select
-from slurm_sweep.sweep.document import validate
+from slurm_sweep.sweep.document import read_settings
 from slurm_sweep.sweep.names import base_name, job_name, label
 from slurm_sweep.sweep.overrides import Value, bare_key, override
 from slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
@@ -75,12 +75,8 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
     Raises:
         SettingsError: Values are wrong; the message lists all of them.
     """
-    faults: list[Fault] = []
     said = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
-    options = validate(RunOptions, said, "", faults)
-    if options is None:
-        raise SettingsError("\n".join(map(str, faults)))
-    return options
+    return read_settings(RunOptions, said)
 
 
 def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:

@@ -14,7 +14,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest
 # What our scripts print begins behind this line: login banners and shell start-up files may have printed before.
 MARKER = "@slurm_sweep@"
 STATE_DIR = ".slurm_sweep"
-RUN_FOLDERS = ("checkpoints", "logs", "wandb", STATE_DIR)
+RUN_FOLDERS = ("checkpoints", "logs", "wandb")
 
 SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
@@ -37,7 +37,7 @@ state=$run_dir/{state_dir}
 for input in {inputs}; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
 done
-mkdir -p -- "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb" "$state" ||
+mkdir -p -- {folders} "$state" ||
   refuse "cannot make the run directory $run_dir"
 [ -w "$run_dir/logs" ] && [ -w "$state" ] || refuse "cannot write into the run directory $run_dir"
 tries=0
@@ -86,6 +86,7 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
         _SUBMIT.format(
             run_dir=quote(job.run_dir),
             state_dir=STATE_DIR,
+            folders=" ".join(f'"$run_dir/{name}"' for name in RUN_FOLDERS),
             enter=f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
             inputs=join(_inputs(job)),
             owner=quote(attempt.owner),
@@ -103,7 +104,7 @@ def preview(job: JobRequest) -> str:
     """Return what `submit` would do, ready to be pasted into a shell on the login node."""
     enter = [f"cd -- {quote(job.workdir)}"] if job.workdir else []
     enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
-    folders = join(f"{job.run_dir}/{name}" for name in RUN_FOLDERS)
+    folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yamlcore import CCoreLoader
 
-from slurm_sweep.errors import Fault, SweepFileError, unknown_key
+from slurm_sweep.errors import Fault, SettingsError, SweepFileError, unknown_key
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,6 +63,19 @@ def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> 
             where = ".".join([key, *map(str, detail["loc"])] if key else map(str, detail["loc"]))
             faults.append(Fault(key=where, problem=_problem(model, dict(detail))))
         return None
+
+
+def read_settings(model: type[Model], values: Any) -> Model:
+    """Check what a person said when starting a run.
+
+    Raises:
+        SettingsError: Values are wrong; the message lists all of them.
+    """
+    faults: list[Fault] = []
+    settings = validate(model, values, "", faults)
+    if settings is None:
+        raise SettingsError("\n".join(map(str, faults)))
+    return settings
 
 
 def _problem(model: type[BaseModel], detail: dict[str, Any]) -> str:

@@ -14,14 +14,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import TemplateError
 from tabulate import tabulate
 
-from slurm_sweep.errors import Fault, SettingsError
+from slurm_sweep.errors import SettingsError
 from slurm_sweep.plan import counts_to_read, plan, read_options
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.sweep.config import count, wanted_files
-from slurm_sweep.sweep.document import validate
+from slurm_sweep.sweep.document import read_settings
 from slurm_sweep.sweep.names import base_name
 from slurm_sweep.sweep.settings import RunOptions, SlurmSection, check_name
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
@@ -114,10 +114,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         config=params.get("config") or None,
     )
     said = {key: params[key] for key in LAUNCH_SETTINGS if params.get(key)}
-    faults: list[Fault] = []
-    section = validate(SlurmSection, said, "", faults)
-    if section is None:
-        raise SettingsError("\n".join(map(str, faults)))
+    section = read_settings(SlurmSection, said)
     return replace(spec, slurm=spec.slurm.model_copy(update={key: getattr(section, key) for key in said}))
 
 
