@@ -4,8 +4,8 @@ Two questions: does the site mend it by itself (then it is waited for), and may 
 same (then the next submission looks for it first)? Anything that is not in the tables is a final and clear no.
 Sources: slurm_errno.c, slurm_protocol_defs.c (reasons of limits), Slurm 20.11 to 25.05.
 
-sbatch itself tries again where the controller has no room (``sleeping and retrying``), for two minutes in all; record.sh
-cuts it off after one.
+sbatch itself tries again where the controller has no room (``sleeping and retrying``), for two minutes in all;
+record.sh cuts it off after one.
 """
 
 from __future__ import annotations
