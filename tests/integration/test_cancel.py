@@ -168,7 +168,7 @@ def connection(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def context(task_id: str) -> Any:
     task = SimpleNamespace(
-        dag_id="d", run_id="r", task_id=task_id, map_index=-1, max_tries=0, try_number=1, start_date=None
+        dag_id="d", run_id="r", task_id=task_id, map_index=-1, max_tries=0, try_number=1, start_date=None, id="01-1"
     )
     task.xcom_push = lambda **_: None
     return {"ti": task}

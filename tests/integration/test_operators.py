@@ -31,6 +31,9 @@ class Context(dict[str, Any]):
                 task_id="submit",
                 map_index=-1,
                 try_number=1,
+                max_tries=0,
+                start_date=None,
+                id="01-1",
                 xcom_push=lambda key, value: self.pushed.update({key: value}),
             )
         )

@@ -87,6 +87,8 @@ class Attempt(_Value):
     Attributes:
         generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
             ``max_tries``.
+        id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
+            deleted and made again.
     """
 
     dag_id: str
@@ -95,6 +97,7 @@ class Attempt(_Value):
     map_index: int
     generation: int
     try_number: int
+    id: str
 
     @property
     def run(self) -> str:

@@ -1,12 +1,12 @@
 # Functions for one submission, once: for the login node's POSIX shell, with coreutils and Slurm's commands. commands.py
-# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, resume, parallel and gate, and the
+# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and gate, and the
 # functions call_sbatch, has_failed, has_ended and is_unclear.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory:
 #
 #   run DAG_ID RUN_ID           the Dag run that it belongs to
 #   task TASK_ID MAP_INDEX
-#   attempt GENERATION TRY      a clear begins a generation, a retry does not
+#   attempt GENERATION TRY ID   a clear begins a generation, a retry does not; the id is the task instance's
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
 #   jobs ID ...                 all earlier ones
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
@@ -27,6 +27,7 @@ read -r boot < /proc/sys/kernel/random/boot_id
 read -r pid _ < /proc/self/stat # $$ is another's in a subshell
 who="$host $boot $(readlink /proc/self/ns/pid) $pid"
 mine=$state/.$host.$pid
+attempt="$generation $try $ti"
 state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
 patience=600 # fifths of a second: longer than any holder works
 
@@ -220,8 +221,9 @@ open_record() {
 }
 
 decide() { # returns if there is something to submit
-  attempt="$generation $try"
   me="$run $task $attempt"
+  rest=${its_attempt#* }
+  its_generation=${its_attempt%% *} its_try=${rest%% *} its_ti=${rest#* }
   [ "$its_withdrawn" != "$me" ] || refuse "this attempt was withdrawn: its task was killed"
   if [ -z "$its_job$its_jobs" ]; then
     return # nothing was ever submitted here
@@ -233,9 +235,12 @@ decide() { # returns if there is something to submit
     is_live "$its_job" && refuse "the run directory $run_dir belongs to another Dag run ($its_run), whose job $its_job is $is; let it end, or: scancel $its_job"
   elif [ -z "$its_job" ]; then
     return # an intent that led to no job
-  elif [ "$its_attempt" = "$attempt" ]; then
+  elif [ "$its_ti" = "$ti" ]; then
     answer again
-  elif [ "${its_attempt% *}" = "$generation" ] && [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]; then
+  elif [ "$its_try" -gt "$try" ] && is_newer "$its_ti" "$ti"; then
+    refuse "a later try of this task has taken over"
+  elif [ "$its_generation" = "$generation" ] && [ "$its_try" -lt "$try" ] &&
+    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]; then
     ask
     shown "$its_job"
     if [ -z "$is" ] && [ -f "$state/$its_job.exit" ]; then
@@ -252,6 +257,10 @@ decide() { # returns if there is something to submit
     [ "$is" = COMPLETING ] || scancel -- "$its_job" < /dev/null
     stop 94 "its earlier job $its_job is $is and is being cancelled"
   fi
+}
+
+is_newer() { # ID ID: they begin with the time when Airflow made them; a Dag run that was deleted and made again has new ones
+  [ "$(printf '%s\n' "$1" "$2" | LC_ALL=C sort | tail -n 1)" = "$1" ]
 }
 
 pass_gate() { # at most $parallel live jobs of this Dag run
@@ -310,7 +319,7 @@ submit() {
 }
 
 withdraw() { # the attempt's job is cancelled; if it did not come yet, it never will
-  its_withdrawn="$run $task $generation $try"
+  its_withdrawn="$run $task $attempt"
   write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn"
   [ "$its_run $its_task $its_attempt" = "$its_withdrawn" ] && [ -n "$its_job" ] || return 0
   for pause in 1 2 4 8 16 32 64; do

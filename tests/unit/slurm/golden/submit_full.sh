@@ -1,6 +1,6 @@
 {
 printf '%s\n' @slurm_sweep@
-run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947
+run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947
 call_sbatch() {
 export HF_HOME='/lustre/hf home'
 export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4

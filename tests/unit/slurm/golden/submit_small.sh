@@ -1,6 +1,6 @@
 {
 printf '%s\n' @slurm_sweep@
-run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947
+run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947
 call_sbatch() {
 export BASE_LOG_DIR=/r/one
 export COMMAND=true
