@@ -17,6 +17,7 @@ CLUSTER = "sandbox"
 GPUS_PER_NODE = 8
 LOOPBACK = "127.0.0.1"
 MARKER = "SLURM_SANDBOX"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,8 @@ def sshd_config(settings: Settings) -> str:
         "StrictModes no",
         "LogLevel VERBOSE",
         "Subsystem sftp internal-sftp",
-        f"SetEnv SLURM_CONF={settings.environment['SLURM_CONF']} {MARKER}={directory}",
+        # Programs in DIR/bin, which is empty, stand before the system's for whoever logs in: tests put theirs there.
+        f"SetEnv SLURM_CONF={settings.environment['SLURM_CONF']} {MARKER}={directory} PATH={directory}/bin:{PATH}",
     ]
     return "\n".join(lines) + "\n"
 
