@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 
 from sandbox.processes import wait_until
 
@@ -45,7 +46,7 @@ def mark_submit_failed(stage: Stage, index: int) -> None:
 
 def mark_run_failed(stage: Stage) -> None:
     """Mark the whole Dag run failed."""
-    stage.theatre.airflow.call("PATCH", stage.path, {"state": "failed"})
+    _ask(stage, "PATCH", stage.path, {"state": "failed"})
     stage.note("user marks the Dag run failed")
     for index in stage.combinations:
         stage.excuse(index, marked=True)
@@ -59,7 +60,7 @@ def _mark(stage: Stage, index: int, state: str) -> None:
 
 def _patch(stage: Stage, task: str, index: int, state: str) -> None:
     path = f"{stage.path}/taskInstances/combination.{task}/{index}"
-    stage.theatre.airflow.call("PATCH", path, {"new_state": state})
+    _ask(stage, "PATCH", path, {"new_state": state})
     stage.note(f"user marks {task} of {stage.name(index)} {state}")
 
 
@@ -71,8 +72,21 @@ def _clear(stage: Stage, task: str, index: int, *, downstream: bool) -> None:
         "include_downstream": downstream,
         "only_failed": False,
     }
-    stage.theatre.airflow.call("POST", f"/api/v2/dags/{stage.dag_id}/clearTaskInstances", body)
+    _ask(stage, "POST", f"/api/v2/dags/{stage.dag_id}/clearTaskInstances", body)
     stage.note(f"user clears {task} of {stage.name(index)}{', and what follows' if downstream else ' alone'}")
+
+
+def _ask(stage: Stage, method: str, path: str, body: object) -> None:
+    """Ask Airflow, and once more where its database deadlocked with the scheduler's: users click again, too."""
+    for last in (False, False, True):
+        try:
+            stage.theatre.airflow.call(method, path, body)
+            return
+        except HTTPError as error:
+            error.close()
+            if error.code != 500 or last:
+                raise
+            stage.note("Airflow answers a user with its internal error 500")
 
 
 def _wait_until_waiting(stage: Stage, index: int) -> None:
