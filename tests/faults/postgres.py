@@ -56,6 +56,11 @@ class Postgres:
             "unix_socket_directories": "",
             "fsync": "off",
             "max_connections": 200,
+            # A killed scheduler's workers keep its connection open, with its transaction and its locks: all of Airflow
+            # stands still until they end, unless the database ends the transaction.
+            "idle_in_transaction_session_timeout": "15s",
+            "log_line_prefix": "%m [%p] %x ",
+            "log_lock_waits": "on",
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         with (self._folder / "log").open("wb") as log:

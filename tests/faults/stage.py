@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from sandbox.processes import wait_until
 from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Sampler, Tasks
@@ -79,7 +81,10 @@ class Stage:
 
     def note(self, what: str) -> None:
         """Put a fault on record."""
-        self.faults.append((time.time(), what))
+        now = time.time()
+        self.faults.append((now, what))
+        with (self.theatre.airflow.folder / "faults.log").open("a") as log:
+            log.write(f"{datetime.fromtimestamp(now, timezone.utc):%H:%M:%S.%f} {self.jobname} {what}\n")
 
     def pause(self, least: float, most: float) -> None:
         """Let a random time pass: this is what makes the moments random."""
@@ -114,11 +119,9 @@ class Stage:
         Raises:
             AssertionError: One of the four numbers is not 0.
         """
-        call = self.theatre.airflow.call
         wait_until(self._is_over, END)
         wait_until(lambda: not self.live_jobs(), ORPHAN_SECONDS + 10)
         self._sampler.stop()
-        self.tasks.look()
         names = {combination.name for combination in self.combinations.values()}
         events = [event for event in self.theatre.login.events() if event.job_name in names]
         combinations = self.combinations.values()
@@ -134,16 +137,7 @@ class Stage:
         self.theatre.report(f"faults: {len(faults)} injected into {self.jobname}")
         if verdict.offenders:
             by_name = {combination.name: combination for combination in combinations}
-            tries = {
-                name: [
-                    f"{task} try {row['try_number']}: {row['state']} {row['start_date']} .. {row['end_date']}"
-                    for task in ("submit", "wait")
-                    for row in call("GET", f"{self.path}/taskInstances/combination.{task}/{by_name[name].index}/tries")[
-                        "task_instances"
-                    ]
-                ]
-                for name in verdict.offenders
-            }
+            tries = {name: self._tries(by_name[name].index) for name in verdict.offenders}
             told = describe(verdict, by_name, self.theatre.cluster, self.tasks, events, tries, self.began)
             timeline = "\n".join(f"  {moment - self.began:6.1f} {what}" for moment, what in faults)
             raise AssertionError(
@@ -152,6 +146,22 @@ class Stage:
             )
         return verdict
 
+    def _tries(self, index: int) -> list[str]:
+        found: list[str] = []
+        for task in ("submit", "wait"):
+            rows: list[dict[str, Any]] = []
+            with suppress(OSError):  # Airflow may be what is broken
+                path = f"{self.path}/taskInstances/combination.{task}/{index}/tries"
+                rows = self.theatre.airflow.call("GET", path)["task_instances"]
+            found += [
+                f"{task} try {row['try_number']}: {row['state']} {row['start_date']} .. {row['end_date']}"
+                for row in rows
+            ]
+        return found
+
     def _is_over(self) -> bool:
-        ended = self.theatre.airflow.call("GET", self.path)["state"] in ("success", "failed")
-        return ended and all(self.tasks.ended(index) for index in self.combinations)
+        time.sleep(1)
+        with suppress(OSError):
+            ended = self.theatre.airflow.call("GET", self.path)["state"] in ("success", "failed")
+            return ended and all(self.tasks.ended(index) for index in self.combinations)
+        return False
