@@ -4,7 +4,8 @@
     ├── SweepFileError        a sweep file or cluster profile has faults; lists all of them
     ├── SettingsError         settings that a run needs are missing or contradict each other
     ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
-    └── ClusterUnavailableError    no answer now (network, sshd, controller): worth another try
+    └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
+        └── NotYetError            the run's own limit of parallel jobs is reached
 
 Messages name the subject, the value and what was expected, so that the reader knows what to change.
 """
@@ -54,7 +55,11 @@ class ClusterRefusedError(SlurmSweepError):
 
 
 class ClusterUnavailableError(SlurmSweepError):
-    """The cluster gave no answer. Nothing is known about the request's effect."""
+    """The cluster gave no answer, or one that time will change; to send the request again does no harm."""
+
+
+class NotYetError(ClusterUnavailableError):
+    """All is well, and it is not this job's turn."""
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:

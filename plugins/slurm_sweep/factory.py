@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from airflow.sdk.exceptions import AirflowException
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from slurm_sweep.site import Folders
 from slurm_sweep.sweep.overrides import quote
+from slurm_sweep.sweep.settings import DagSection
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import launch_form, sweep_form
@@ -30,6 +32,7 @@ from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 GROUP = "combination"
 LAUNCH = "launch"
 MAX_LAUNCHES = 16
+RETRY_DELAY = timedelta(seconds=20)
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
 _CELL = 60  # characters of a parameter's values in the Dag's documentation
 
@@ -101,13 +104,16 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         tags=["sweep", *section.tags],
         description=section.description or f"{spec.size} combinations of {spec.script_path}",
         max_active_runs=section.max_active_runs,
-        default_args={"owner": section.owner, "retries": section.retries},
+        default_args={"owner": section.owner, "retries": section.retries, "retry_delay": RETRY_DELAY},
         doc_md=_documentation(spec),
         params=sweep_form(spec),
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
     with dag:
-        _run_all(PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)))
+        _run_all(
+            PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)),
+            spec.slurm.max_parallel_jobs,
+        )
     return dag
 
 
@@ -119,6 +125,7 @@ def launch_dag(include: Path) -> DAG:
         tags=["sweep"],
         description="Any script or sweep, from the trigger form",
         max_active_runs=MAX_LAUNCHES,
+        default_args={"retries": DagSection().retries, "retry_delay": RETRY_DELAY},
         params=launch_form(),
         auto_register=False,
     )
@@ -127,12 +134,18 @@ def launch_dag(include: Path) -> DAG:
     return dag
 
 
-def _run_all(plan: PlanSweepOperator) -> None:
+def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> None:
     """Add the tasks that run a plan."""
 
     @task_group(group_id=GROUP)
     def combination(job: Any) -> None:
-        submit = SlurmSubmitOperator(task_id="submit", job=job, map_index_template="{{ task.job['label'] }}")
+        submit = SlurmSubmitOperator(
+            task_id="submit",
+            job=job,
+            map_index_template="{{ task.job['label'] }}",
+            # The login node keeps the limit; this only spares it from those whose turn cannot have come.
+            max_active_tis_per_dagrun=max_parallel_jobs,
+        )
         SlurmJobSensor(task_id="wait", job=submit.output, map_index_template="{{ task.job['label'] }}")
 
     report = ReportSweepOperator(
@@ -140,10 +153,9 @@ def _run_all(plan: PlanSweepOperator) -> None:
         plan_task_id="plan",
         submit_task_id=f"{GROUP}.submit",
         wait_task_id=f"{GROUP}.wait",
-        trigger_rule="all_done",
-        retries=0,
     )
     combination.expand(job=plan.output) >> report
+    report.as_teardown(on_failure_fail_dagrun=True)
 
 
 def _in_timezone(date: Any, timezone: str) -> Any:

@@ -21,7 +21,7 @@ from slurm_sweep.sweep.overrides import Value, bare_key, override
 from slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
 from slurm_sweep.sweep.spec import COUNTS, GPUS, NODES, SweepSpec
 
-_TAKEN_OVER = ("workdir", "batch_script", "time", "account", "partition", "container", "mounts")
+_TAKEN_OVER = ("workdir", "max_parallel_jobs", "batch_script", "time", "account", "partition", "container", "mounts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from slurm_sweep.sweep.spec import load_profile
 DEFAULT_CLUSTER = "default"
 DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
 _DEFAULTS: Mapping[str, Any] = {
+    "max_parallel_jobs": None,
     "nodes": 1,
     "gpus_per_node": 8,
     "time": "4:0:0",

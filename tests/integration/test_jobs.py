@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +78,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
 
 
 def attempt(number: int = 1) -> Attempt:
-    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=number)
+    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=number)
 
 
 def with_client(work: Callable[[SlurmClient], Coroutine[Any, Any, Result]]) -> Result:
@@ -312,44 +311,6 @@ def test_small_files_are_read_as_they_are(
     assert read == {**texts, "none.yaml": None, "dir": None, str(tmp_path / "a b.yaml"): texts["a b.yaml"]}
     with pytest.raises(ClusterRefusedError, match="/no/such"):
         with_client(lambda client: client.read_files("/no/such", names))
-
-
-def test_one_attempt_has_one_job(cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path) -> None:
-    connected(cluster)
-    request = request_maker(cluster, tmp_path)("true")
-
-    async def work(client: SlurmClient) -> list[str]:
-        together = await asyncio.gather(*(client.submit(request, attempt()) for _ in range(4)))
-        again = await client.submit(request, attempt())
-        other = await client.submit(request, attempt(2))
-        return [job.job_id for job in (*together, again, other)]
-
-    *same, other = with_client(work)
-    assert len(set(same)) == 1
-    assert other not in same
-    assert cluster.slurm("squeue", "--states=all", "--noheader", "--format=%i", f"--name={request.name}").split() != []
-
-
-def test_a_run_directory_belongs_to_one_dag_run(
-    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
-) -> None:
-    connected(cluster)
-    request = request_maker(cluster, tmp_path)("true")
-    other_run = replace(attempt(), run_id="scheduled__2")
-
-    async def work(client: SlurmClient) -> list[str]:
-        first = await client.submit(request, attempt())
-        with pytest.raises(
-            ClusterRefusedError, match=r"belongs to another Dag run \(d r\); go on from its checkpoints"
-        ):
-            await client.submit(request, other_run)
-        resumed = await client.submit(replace(request, resume=True), other_run)
-        with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d scheduled__2\)"):
-            await client.submit(request, attempt())
-        return [first.job_id, resumed.job_id]
-
-    first, resumed = with_client(work)
-    assert first != resumed
 
 
 @pytest.mark.parametrize(

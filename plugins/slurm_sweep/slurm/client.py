@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
 from slurm_sweep.slurm import commands, parse
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.refusals import is_passing
 from slurm_sweep.slurm.states import JobState
+
+log = logging.getLogger(__name__)
 
 LOG_LINES = 50
 
-# What the site mends by itself, in the words of sbatch, squeue and sacct; anything else that sbatch says is final.
-_PASSING = (
-    "Unable to contact slurm controller",
-    "Socket timed out",
-    "Connection refused",
-    "Connection timed out",
-    "Zero Bytes were transmitted",
-    "Slurm temporarily unable to accept job",
-    "QOSMaxSubmitJobPerUserLimit",
-    "AssocMaxSubmitJobLimit",
-    "AssocGrpSubmitJobsLimit",
-    "Job violates accounting/QOS policy (job submit limit",
-)
 _NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
 
@@ -62,11 +53,20 @@ class SlurmClient:
         self._shell = shell
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
-        """Submit a job; for an attempt that has one already, return that one."""
+        """Submit a job; for an attempt that has one already, return that one.
+
+        Each call goes one step: one that has first to cancel an earlier job raises `ClusterUnavailableError` until that
+        job is gone.
+
+        Raises:
+            NotYetError: The Dag run has ``max_parallel_jobs`` live jobs.
+        """
         completed = await self._shell.run(commands.submit(job, attempt))
         if completed.exit_status != 0:
             _raise_submit_error(job, completed)
-        job_id = _output(completed).strip()
+        job_id, _, origin = _output(completed).strip().partition(" ")
+        if origin == "adopted":
+            log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
         return SubmittedJob(
             ssh_conn_id=job.ssh_conn_id,
             job_id=job_id,
@@ -76,9 +76,34 @@ class SlurmClient:
             label=job.label,
         )
 
+    async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
+        """Cancel the job of an attempt whose task is killed, also one that sbatch is just about to make."""
+        _output(await self._shell.run(commands.withdraw(job, attempt)))
+
     async def queue(self) -> dict[str, JobStatus]:
         """Return all of the user's jobs that squeue shows, by job id."""
         return await self._ask(commands.squeue(), parse.squeue)
+
+    async def live_jobs(self, run: str, run_dirs: Sequence[str]) -> dict[str, str]:
+        """Return the live jobs that a Dag run has in its run directories: their run directory, by job id.
+
+        Args:
+            run: `Attempt.run`.
+            run_dirs: Those of the Dag run; one that belongs to another run by now is passed over.
+        """
+        folders = {f"{form}/logs/slurm-": run_dir for run_dir in run_dirs for form in commands.forms(run_dir)}
+        completed = await self._shell.run(commands.outputs(run_dirs))
+        if completed.exit_status != 0:
+            raise ClusterUnavailableError(completed.stderr.strip())
+        found = {
+            job_id: folders[start]
+            for job_id, (state, path) in parse.outputs(_output(completed)).items()
+            if not state.is_final and (start := path[: path.rfind("slurm-") + 6]) in folders
+        }
+        records = {run_dir: f"{run_dir}/{commands.RECORD}" for run_dir in found.values()}
+        texts = await self.read_files(None, list(records.values())) if records else {}
+        ours = {run_dir for run_dir, path in records.items() if f"run {run}\n" in (texts[path] or "")}
+        return {job_id: run_dir for job_id, run_dir in found.items() if run_dir in ours}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
         """Find out how jobs ended that squeue no longer shows; those that nobody knows are left out.
@@ -195,10 +220,17 @@ def _shown(completed: Completed) -> str:
 
 def _raise_submit_error(job: JobRequest, completed: Completed) -> None:
     said = completed.stderr.strip()
-    if completed.exit_status == commands.REFUSED:
-        raise ClusterRefusedError(f"{job.name} was not submitted: {said}")
-    if completed.exit_status == commands.SBATCH_FAILED:
-        refused = not any(words in said for words in _PASSING)
-        kind = ClusterRefusedError if refused else ClusterUnavailableError
-        raise kind(f"{job.name} was not submitted: {said}")
-    raise ClusterUnavailableError(f"{job.name} was not submitted: {_shown(completed)}")
+    message = f"{job.name} was not submitted: {said}"
+    match completed.exit_status:
+        case commands.REFUSED:
+            raise ClusterRefusedError(message)
+        case commands.SBATCH_REFUSED if not is_passing(said):
+            raise ClusterRefusedError(message)
+        case commands.FULL:
+            raise NotYetError(said)
+        case commands.SBATCH_REFUSED | commands.BUSY | commands.ENDING:
+            raise ClusterUnavailableError(message)
+        case commands.UNCLEAR:
+            raise ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {said}")
+        case _:
+            raise ClusterUnavailableError(f"{job.name} was not submitted: {_shown(completed)}")

@@ -7,66 +7,34 @@ that gets only half of it (a cut connection) runs nothing of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
 from shlex import join, quote
 
 from slurm_sweep.slurm.job import Attempt, JobRequest
+from slurm_sweep.slurm.refusals import UNCLEAR as UNCLEAR_WORDS
+from slurm_sweep.slurm.states import JobState, Kind
 
 # What our scripts print begins behind this line: login banners and shell start-up files may have printed before.
 MARKER = "@slurm_sweep@"
 STATE_DIR = ".slurm_sweep"
+RECORD = f"{STATE_DIR}/record"
 RUN_FOLDERS = ("checkpoints", "logs", "wandb")
 
 SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
 
-# Exit statuses of the submit script, above those of sbatch.
+_RECORD = Path(__file__).with_name("record.sh").read_text(encoding="utf-8")
+
+# Exit statuses of record.sh, above those of sbatch.
 REFUSED = 90
 BUSY = 91
-SBATCH_FAILED = 92
+SBATCH_REFUSED = 92
+UNCLEAR = 93
+ENDING = 94
+FULL = 95
 
-_BELONGS_TO_ANOTHER = (
-    'refuse "the run directory $run_dir belongs to another Dag run ($owned_by); '
-    'go on from its checkpoints (resume), or choose another job name"'
-)
-_SUBMIT = """\
-refuse() {{ printf '%s\\n' "$1" >&2; exit {refused}; }}
-trap '' PIPE
-run_dir={run_dir}
-state=$run_dir/{state_dir}
-{enter}
-for input in {inputs}; do
-  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
-done
-mkdir -p -- {folders} "$state" ||
-  refuse "cannot make the run directory $run_dir"
-[ -w "$run_dir/logs" ] && [ -w "$state" ] || refuse "cannot write into the run directory $run_dir"
-tries=0
-until mkdir -- "$state/lock" 2>/dev/null; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 30 ]; then
-    printf '%s\\n' "another submission holds $state/lock; if none is under way, remove it" >&2
-    exit {busy}
-  fi
-  sleep 1
-done
-trap 'rmdir -- "$state/lock"' EXIT
-owner={owner} attempt={attempt} owned_by= recorded= job_id=
-[ -f "$state/record" ] && {{ IFS= read -r owned_by; IFS= read -r recorded; IFS= read -r job_id; }} < "$state/record"
-if [ -n "$owned_by" ] && [ "$owned_by" != "$owner" ]; then
-  {belongs_to_another}
-  recorded=
-fi
-if [ "$recorded" != "$attempt" ] || [ -z "$job_id" ]; then
-  printed=$(
-{sbatch}
-  ) || exit {sbatch_failed}
-  job_id=$(printf '%s\\n' "$printed" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)\\{{0,1\\}}$/\\1/p' | tail -n 1)
-  [ -n "$job_id" ] || {{ printf 'sbatch printed no job id: %s\\n' "$printed" >&2; exit {sbatch_failed}; }}
-  printf '%s\\n%s\\n%s\\n' "$owner" "$attempt" "$job_id" > "$state/record.new" &&
-    mv -f -- "$state/record.new" "$state/record"
-fi
-printf '%s\\n' "$job_id"
-"""
+_SBATCH_SECONDS = 60  # it tries again by itself, for minutes, where the controller is full
 
 
 def script(*lines: str) -> str:
@@ -76,28 +44,74 @@ def script(*lines: str) -> str:
 
 
 def submit(job: JobRequest, attempt: Attempt) -> str:
-    """Return the script that makes the run directory and submits the job; it prints the job's id.
+    """Return the script that makes the run directory and submits the job; see record.sh.
 
-    Run again for the same attempt, it submits nothing and prints the same id: the answer may have been lost. A run
-    directory that another Dag run submitted from is refused, unless the job is to resume.
+    It prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had it already) or ``adopted``
+    (an earlier try of this attempt's task had, whose answer was lost).
     """
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     return script(
-        _SUBMIT.format(
-            run_dir=quote(job.run_dir),
-            state_dir=STATE_DIR,
-            folders=" ".join(f'"$run_dir/{name}"' for name in RUN_FOLDERS),
-            enter=f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
-            inputs=join(_inputs(job)),
-            owner=quote(attempt.owner),
-            attempt=quote(str(attempt)),
-            belongs_to_another=": # resume" if job.resume else _BELONGS_TO_ANOTHER,
-            sbatch="\n".join(_sbatch(job)),
-            refused=REFUSED,
-            busy=BUSY,
-            sbatch_failed=SBATCH_FAILED,
-        )
+        *_record(job, attempt),
+        f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
+        f"for input in {join(_inputs(job))}; do",
+        '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',
+        "done",
+        "make_folders",
+        "open_record",
+        "decide",
+        "submit",
     )
+
+
+def withdraw(job: JobRequest, attempt: Attempt) -> str:
+    """Return the script that cancels an attempt's job without its id, also if sbatch is still under way.
+
+    It works on in the background, so that sending it is enough.
+    """
+    work = [*_record(job, attempt), "make_folders", "open_record", "withdraw"]
+    return script("(", *work, ") < /dev/null > /dev/null 2>&1 &")
+
+
+def _record(job: JobRequest, attempt: Attempt) -> list[str]:
+    """Return the functions of record.sh for one attempt."""
+    folder = job.run_dir.rpartition("/")[0]
+    gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+    values = {
+        "run_dir": job.run_dir,
+        "escaped_dir": _escaped(job.run_dir),
+        "output_format": _output_format([job.run_dir]),
+        "run": attempt.run,
+        "task": attempt.task,
+        "generation": str(attempt.generation),
+        "try": str(attempt.try_number),
+        "resume": "yes" if job.resume else "",
+        "parallel": str(job.max_parallel_jobs or ""),
+        "gate": gate,
+    }
+    return [
+        " ".join(f"{name}={quote(value)}" for name, value in values.items()),
+        "call_sbatch() {",
+        *_sbatch(job, f"timeout -k 5 {_SBATCH_SECONDS} "),
+        "}",
+        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
+        _predicate("has_ended", (state.value for state in JobState if state.is_final)),
+        _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR_WORDS)),
+        _RECORD,
+    ]
+
+
+def _predicate(name: str, patterns: Iterable[str]) -> str:
+    return f"{name}() {{ case $1 in {' | '.join(patterns)}) ;; *) return 1 ;; esac; }}"
+
+
+def forms(path: str) -> tuple[str, str]:
+    """Return how Slurm may show a path in a job's output path: as a file name pattern, or (newer ones) as it is."""
+    return _escaped(path), path
+
+
+def _escaped(path: str) -> str:
+    """Return the path as a file name pattern of sbatch."""
+    return path.replace("%", "%%")
 
 
 def preview(job: JobRequest) -> str:
@@ -108,10 +122,10 @@ def preview(job: JobRequest) -> str:
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
 
 
-def _sbatch(job: JobRequest) -> list[str]:
+def _sbatch(job: JobRequest, prefix: str = "") -> list[str]:
     """Return the lines that set the job's environment and call sbatch."""
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
-    argv = join(sbatch_argv(job))
+    argv = prefix + join(sbatch_argv(job))
     if job.batch_script:
         return [*exports, f"{argv} < /dev/null"]
     end = "END_OF_BATCH_SCRIPT"
@@ -133,7 +147,7 @@ def sbatch_argv(job: JobRequest) -> list[str]:
         "partition": job.partition,
         "time": job.time,
         "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
-        "output": log_path(job.run_dir.replace("%", "%%"), "%j"),
+        "output": log_path(_escaped(job.run_dir), "%j"),
         **job.options,
     }
     flags = [
@@ -166,6 +180,17 @@ def environment(job: JobRequest) -> dict[str, str]:
 def squeue() -> str:
     """Return the question for all of the user's jobs: one for everybody who waits."""
     return script(f"squeue --me --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
+
+
+def outputs(run_dirs: Iterable[str]) -> str:
+    """Return the question where the user's jobs write: job id, state and output path of each."""
+    return script(f"squeue --me --states=all --noheader {quote(_output_format(run_dirs))} < /dev/null")
+
+
+def _output_format(run_dirs: Iterable[str]) -> str:
+    """Return squeue's option for output paths, wide enough to tell which lie in one of the run directories."""
+    width = max(len(log_path(_escaped(run_dir), "%j").encode()) for run_dir in run_dirs) + 20
+    return f"--Format=JobID:20,State:20,StdOut:{width}"
 
 
 def sacct(job_ids: Iterable[str]) -> str:

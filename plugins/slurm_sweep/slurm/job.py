@@ -51,6 +51,8 @@ class JobRequest(_Value):
             ``variable:NAME`` or ``connection:ID``.
         options: Further options of sbatch by their long names; True for one without value.
         resume: Submit although another Dag run used the run directory: go on from its checkpoints.
+        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
+            for any number.
         dry_run: Show what would be submitted, and submit nothing.
     """
 
@@ -74,26 +76,40 @@ class JobRequest(_Value):
     secrets: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     resume: bool = False
+    max_parallel_jobs: int | None = None
     dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(_Value):
-    """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id."""
+    """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
+
+    Attributes:
+        generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
+            ``max_tries``.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
+    generation: int
     try_number: int
 
     @property
-    def owner(self) -> str:
-        """The Dag run, which the run directory then belongs to."""
-        return " ".join(f"{self.dag_id} {self.run_id}".split())  # one line: it is one of the record's
+    def run(self) -> str:
+        """The Dag run, as one line of the record."""
+        return run_name(self.dag_id, self.run_id)
 
-    def __str__(self) -> str:
-        return f"{self.task_id} {self.map_index} try {self.try_number}"
+    @property
+    def task(self) -> str:
+        """The task, as one line of the record."""
+        return f"{self.task_id} {self.map_index}"
+
+
+def run_name(dag_id: str, run_id: str) -> str:
+    """Return a Dag run's name, one line without runs of blanks."""
+    return " ".join(f"{dag_id} {run_id}".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

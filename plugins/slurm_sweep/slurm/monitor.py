@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from slurm_sweep.slurm.patience import PATIENCE
 from slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
@@ -37,21 +38,27 @@ class Monitor:
         client: The cluster.
         interval: Seconds between two questions.
         grace: Seconds for which a job that nobody on the cluster knows is still hoped for.
+        patience: Seconds of silence after which those who wait get its error.
     """
 
-    def __init__(self, client: SlurmClient, *, interval: float = INTERVAL, grace: float = GRACE) -> None:
+    def __init__(
+        self, client: SlurmClient, *, interval: float = INTERVAL, grace: float = GRACE, patience: float = PATIENCE
+    ) -> None:
         self._client = client
         self._interval = interval
         self._grace = grace
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
+        self._patience = patience
         self._trouble = ""
+        self._answered = 0.0
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
-        """Wait until the job has ended and return how; silence of the cluster is waited out."""
+        """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
         waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
         self._waiters.append(waiter)
         if self._task is None or self._task.done():
+            self._answered = time.monotonic()
             self._task = asyncio.create_task(self._watch())
         try:
             return await waiter.final
@@ -66,13 +73,20 @@ class Monitor:
             try:
                 await self._tick()
                 self._note("")
+                self._answered = time.monotonic()
             except ClusterUnavailableError as error:
                 self._note(str(error))
+                if time.monotonic() - self._answered > self._patience:
+                    self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
+                    return
             except Exception as error:  # nobody else sees it: those who wait shall
-                for waiter in self._open():
-                    waiter.final.set_exception(error)
+                self._give_up(error)
                 return
             await asyncio.sleep(max(self._interval, _LOAD * (time.monotonic() - began)))
+
+    def _give_up(self, error: Exception) -> None:
+        for waiter in self._open():
+            waiter.final.set_exception(error)
 
     def _open(self) -> list[_Waiter]:
         return [waiter for waiter in self._waiters if not waiter.final.done()]

@@ -24,6 +24,12 @@ def squeue(output: str) -> dict[str, JobStatus]:
     }
 
 
+def outputs(output: str) -> dict[str, tuple[JobState, str]]:
+    """Read the answer to `commands.outputs`: state and output path, by job id."""
+    rows = (line.split(maxsplit=2) for line in output.splitlines())
+    return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and row[0].isdecimal()}
+
+
 def sacct(output: str) -> dict[str, JobStatus]:
     """Read the answer to `commands.sacct`, by job id."""
     return {

@@ -218,6 +218,8 @@ class JobSettings(Section):
     """Further environment variables; a secret that Airflow keeps as {variable: NAME} or {connection: ID}."""
     sbatch: Options = Field(default_factory=dict)
     """Further options of sbatch by their long names; true for one without value."""
+    max_parallel_jobs: Count | None = None
+    """How many jobs of a run may be in Slurm's hands at once, queued or running. Default: all."""
 
 
 class SlurmSection(JobSettings):
@@ -280,7 +282,7 @@ class DagSection(Section):
     """The Dag's owner."""
     description: str | None = None
     """What the list of Dags says."""
-    retries: CountOrNone = 0
-    """How often a submission that got no answer is tried again."""
+    retries: CountOrNone = 3
+    """How often a task is tried again whose worker or triggerer died. A job that failed is not run again."""
     max_active_runs: Count = 1
     """How many runs of the sweep may be under way at once."""

@@ -8,6 +8,7 @@ from airflow.sdk.configuration import conf
 
 from slurm_sweep.site import Folders
 from slurm_sweep.slurm.monitor import INTERVAL
+from slurm_sweep.slurm.patience import PATIENCE
 from slurm_sweep.sweep.spec import MAX_COMBINATIONS
 
 _SECTION = "slurm_sweep"
@@ -30,3 +31,8 @@ def max_combinations() -> int:
 def interval() -> float:
     """Return the seconds between two questions to a cluster."""
     return float(conf.getfloat(_SECTION, "interval", fallback=INTERVAL))
+
+
+def patience() -> float:
+    """Return for how many seconds a task waits for a cluster that does not answer, or takes no jobs now."""
+    return float(conf.getfloat(_SECTION, "patience", fallback=PATIENCE))

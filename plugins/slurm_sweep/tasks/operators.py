@@ -15,26 +15,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any, TypeAlias
 
-from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Context, PokeReturnValue, Variable, XComArg
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowRuntimeError,
-    AirflowSkipException,
-)
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
+from airflow.sdk.bases.operator import TriggerFailureReason
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from slurm_sweep.errors import ClusterUnavailableError, SettingsError, SlurmSweepError
+from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import SlurmClient, failure_text
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.slurm.patience import patiently
+from slurm_sweep.tasks import config
+from slurm_sweep.tasks.cancel import by_hand, cancel_at_exit, forget, in_worker, insist, is_over, states_of
+from slurm_sweep.tasks.form import is_dags_test
+from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell
-from slurm_sweep.tasks.triggers import SlurmJobTrigger
+from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 
 STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
+
+_NO_LIMIT = timedelta(days=36500)
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -51,41 +54,66 @@ def airflow_errors() -> Iterator[None]:
 
 
 class SlurmSubmitOperator(BaseOperator):
-    """Submit one Slurm job over SSH; it does not wait for it.
+    """Submit one Slurm job over SSH; it does not wait for the job.
+
+    However often it runs for one attempt, there is one job: see record.sh. A retry takes over the job of the try
+    before; after a clear, the earlier job is cancelled, and a new one submitted when it is gone.
 
     Args:
         job: What to submit: a `JobRequest`, or one as JSON, or the output of a task that gives one.
+        deferrable: Wait in the triggerer while the cluster does not answer or takes no jobs now; otherwise here.
 
     Returns (XCom): a `SubmittedJob` as JSON: ``job_id``, ``job_name``, ``run_dir``, ``log_path``, ``ssh_conn_id`` and
     ``label``.
 
-    Fails without retries if the cluster refuses the job, the login, or a path; with retries if it does not answer.
+    Fails without retries if the cluster refuses the job, the login, or a path.
     """
 
     template_fields: Sequence[str] = ("job",)
     template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#d5e8d4"
 
-    def __init__(self, *, job: JobRequest | Json | XComArg, **kwargs: Any) -> None:
+    def __init__(self, *, job: JobRequest | Json | XComArg, deferrable: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job = job.to_json() if isinstance(job, JobRequest) else job
+        self.deferrable = deferrable
+        self._submission: tuple[JobRequest, Attempt] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job."""
-        task = context["ti"]
-        attempt = Attempt(
-            dag_id=task.dag_id,
-            run_id=task.run_id,
-            task_id=task.task_id,
-            map_index=-1 if task.map_index is None else task.map_index,
-            try_number=task.try_number,
-        )
         request = JobRequest.from_json(_resolved(self.job))
         if request.dry_run:
             raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
+        attempt = _attempt(context)
         with airflow_errors():
-            env = {**request.env, **{name: _secret(reference) for name, reference in request.secrets.items()}}
-            job = asyncio.run(_submit(replace(request, env=env), attempt))
+            ready = with_secrets(request)
+            self._submission = request, attempt
+            patience = 0.0 if self.deferrable else config.patience()
+            try:
+                job = asyncio.run(_submit(ready, attempt, patience))
+            except ClusterUnavailableError as error:
+                if not self.deferrable:
+                    raise
+                self.log.info("Waiting in the triggerer: %s", error)
+                trigger = SlurmSubmitTrigger(request=request.to_json(), attempt=attempt.to_json())
+                self.defer(trigger=trigger, method_name="resume")
+        return self._end(job)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # Airflow's
+        """End as the trigger's event says."""
+        if "error" in event:
+            raise AirflowFailException(event["error"])
+        return self._end(SubmittedJob.from_json(event["job"]))
+
+    def on_kill(self) -> None:
+        """Cancel the job that is being submitted."""
+        if self._submission:
+            in_worker(partial(_withdraw, *self._submission))
+
+    def _end(self, job: SubmittedJob) -> dict[str, Any]:
+        self._submission = None
+        if is_dags_test():
+            cancel_at_exit(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
 
@@ -96,10 +124,14 @@ class SlurmJobSensor(BaseSensorOperator):
     Any other end fails the task, without retries (the same job would only fail again), with state, exit code, nodes,
     the log's path and its last 50 lines. The XCom ``status`` holds a `JobStatus` as JSON, whatever the end.
 
+    The job is cancelled if the task is marked failed or successful, is deleted, is killed in its worker, or takes
+    longer than ``timeout`` or ``execution_timeout``; not if the task is cleared, and then waits for the same job again.
+
     Args:
         job: A `SubmittedJob`, or one as JSON, or the output of a `SlurmSubmitOperator`.
         deferrable: Wait in the triggerer, where all waiting tasks share one SSH connection and one squeue a tick.
             Otherwise wait in the worker, over one connection, asking each ``poke_interval`` seconds.
+        timeout: Seconds, or a timedelta; None for no limit.
 
     Returns (XCom): the `JobStatus` as JSON.
     """
@@ -108,21 +140,37 @@ class SlurmJobSensor(BaseSensorOperator):
     template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#dae8fc"
 
-    def __init__(self, *, job: SubmittedJob | Json | XComArg, deferrable: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        job: SubmittedJob | Json | XComArg,
+        deferrable: bool = True,
+        timeout: timedelta | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Airflow's default of seven days is no limit for a job that waits in Slurm's queue.
+        super().__init__(timeout=_NO_LIMIT if timeout is None else timeout, **kwargs)
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.deferrable = deferrable
+        self._waiting: tuple[SubmittedJob, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look once, then wait."""
         job = SubmittedJob.from_json(_resolved(self.job))
-        seen = self.poke(context)
-        if seen.xcom_value is not None:
-            return dict(seen.xcom_value)
-        if self.deferrable:
-            self.defer(trigger=SlurmJobTrigger(job=job.to_json()), method_name="resume")
+        self._waiting = job, context["ti"]
+        left = self._seconds_left(context)
         with airflow_errors():
-            status, log_tail = asyncio.run(_wait(job, self.poke_interval))
+            try:
+                status, log_tail = asyncio.run(_look(job))
+            except ClusterUnavailableError as error:
+                self.log.info("Waiting: %s", error)
+                status = None
+        if status is None and self.deferrable:
+            limit = None if left is None else timedelta(seconds=left)
+            self.defer(trigger=SlurmJobTrigger(job=job.to_json()), method_name="resume", timeout=limit)
+        if status is None:
+            with airflow_errors():
+                status, log_tail = self._wait(job, left)
         return self._end(context, job, status, log_tail)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -136,17 +184,59 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """End as the trigger's event says."""
-        if "error" in event:
-            raise AirflowFailException(event["error"])
         job = SubmittedJob.from_json(_resolved(self.job))
+        if "error" in event:
+            raise AirflowFailException(f"{event['error']}\nThe job may still run; to cancel it, {by_hand(job)}")
         return self._end(context, job, JobStatus.from_json(event["status"]), event["log_tail"])
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Cancel the job if the time is up: no trigger does, in that case."""
+        if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+            asyncio.run(_cancel(SubmittedJob.from_json(_resolved(self.job))))
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job, unless the task was cleared."""
+        if self._waiting:
+            in_worker(partial(_cancel_unless_cleared, *self._waiting))
+
+    def _seconds_left(self, context: Context) -> float | None:
+        """Return how long the task may take from now on; None for any time."""
+        limits = [limit for limit in (self.execution_timeout, timedelta(seconds=self.timeout)) if limit is not None]
+        limit = min(limits)
+        if limit >= _NO_LIMIT:
+            return None
+        began = context["ti"].start_date or datetime.now(timezone.utc)
+        return max(1.0, (began + limit - datetime.now(timezone.utc)).total_seconds())
+
+    def _wait(self, job: SubmittedJob, seconds: float | None) -> tuple[JobStatus, str]:
+        try:
+            return asyncio.run(asyncio.wait_for(_wait(job, self.poke_interval), seconds))
+        except asyncio.TimeoutError:
+            asyncio.run(_cancel(job))
+            raise AirflowFailException(f"Job {job.job_id} was not over in time, and is cancelled") from None
+
     def _end(self, context: Context, job: SubmittedJob, status: JobStatus, log_tail: str) -> dict[str, Any]:
+        self._waiting = None
+        forget(job)
         context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())
         if not status.state.is_success:
             raise AirflowFailException(failure_text(job, status, log_tail))
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
         return status.to_json()
+
+
+def _attempt(context: Context) -> Attempt:
+    task = context["ti"]
+    return Attempt(
+        dag_id=task.dag_id,
+        run_id=task.run_id,
+        task_id=task.task_id,
+        map_index=-1 if task.map_index is None else task.map_index,
+        # A clear raises it, by one more than the try's number; a retry does not.
+        generation=task.max_tries,
+        try_number=task.try_number,
+    )
 
 
 def _resolved(job: Json | XComArg) -> Json:
@@ -155,21 +245,19 @@ def _resolved(job: Json | XComArg) -> Json:
     return job
 
 
-def _secret(reference: str) -> str:
-    """Return the value that a reference of `JobRequest.secrets` stands for; it goes to the cluster and nowhere else."""
-    kind, _, name = reference.partition(":")
-    try:
-        value = Variable.get(name) if kind == "variable" else BaseHook.get_connection(name).password
-    except (AirflowRuntimeError, AirflowNotFoundException, KeyError):
-        value = None
-    if not value:
-        raise SettingsError(f"env: there is no Airflow {kind} {name!r}, or it holds no secret")
-    return str(value)
-
-
-async def _submit(job: JobRequest, attempt: Attempt) -> SubmittedJob:
+async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> SubmittedJob:
     async with SshShell(job.ssh_conn_id) as shell:
-        return await SlurmClient(shell).submit(job, attempt)
+        client = SlurmClient(shell)
+        if patience == 0:
+            return await client.submit(job, attempt)
+        return await patiently(lambda: client.submit(job, attempt), patience)
+
+
+async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
+    async with SshShell(job.ssh_conn_id) as shell:
+        client = SlurmClient(shell)
+        instead = f"on the cluster of connection {job.ssh_conn_id!r}: scancel --me --name={job.name}"
+        await insist(f"The submission of {job.name}", lambda: client.withdraw(job, attempt), instead)
 
 
 async def _look(job: SubmittedJob) -> tuple[JobStatus | None, str]:
@@ -183,5 +271,17 @@ async def _look(job: SubmittedJob) -> tuple[JobStatus | None, str]:
 async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:
     async with SshShell(job.ssh_conn_id) as shell:
         client = SlurmClient(shell)
-        status = await Monitor(client, interval=interval).wait(job)
-        return status, await client.failure_log(job, status)
+        status = await Monitor(client, interval=interval, patience=config.patience()).wait(job)
+        return status, await patiently(lambda: client.failure_log(job, status), config.patience())
+
+
+async def _cancel(job: SubmittedJob) -> None:
+    async with SshShell(job.ssh_conn_id) as shell:
+        client = SlurmClient(shell)
+        await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job))
+
+
+async def _cancel_unless_cleared(job: SubmittedJob, task: Any) -> None:
+    states = states_of(task)
+    if is_over(states, task.task_id, task.map_index) or "running" in states.values():
+        await _cancel(job)

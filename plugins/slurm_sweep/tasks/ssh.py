@@ -22,7 +22,8 @@ from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.tasks import config
 
 CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
-COMMAND_TIMEOUT = 120.0
+COMMAND_TIMEOUT = 300.0  # longer than any script of record.sh works
+_KEEPALIVE = 15.0  # a connection that is silent for three of them is lost
 _CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
 
 
@@ -57,7 +58,7 @@ class SshShell:
                     "sh -s", input=script, timeout=COMMAND_TIMEOUT, encoding="utf-8", errors="replace"
                 )
             except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
-                if not isinstance(error, asyncssh.ChannelOpenError):
+                if not isinstance(error, (asyncssh.ChannelOpenError, asyncio.TimeoutError)):
                     self._drop(connection)
                 raise self._unavailable(error) from error
         if done.exit_status is None or done.exit_status < 0:  # the channel or the shell was killed
@@ -75,7 +76,11 @@ class SshShell:
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         name = self._ssh_conn_id
         try:
-            return await asyncio.wait_for(SSHHookAsync(ssh_conn_id=name).get_conn(), CONNECT_TIMEOUT)
+            connection: asyncssh.SSHClientConnection = await asyncio.wait_for(
+                SSHHookAsync(ssh_conn_id=name).get_conn(), CONNECT_TIMEOUT
+            )
+            connection.set_keepalive(_KEEPALIVE, 3)
+            return connection
         except AirflowNotFoundException:
             raise ClusterRefusedError(
                 f"There is no Airflow connection {name!r}: add one of type ssh (Admin > Connections, or "
@@ -112,6 +117,10 @@ class _Session:
     users: int = 0
 
 
+def _monitor(shell: SshShell) -> Monitor:
+    return Monitor(SlurmClient(shell), interval=config.interval(), patience=config.patience())
+
+
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Session]] = WeakKeyDictionary()
 
 
@@ -121,7 +130,7 @@ async def monitor(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]
     sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
     if ssh_conn_id not in sessions:
         shell = SshShell(ssh_conn_id)
-        sessions[ssh_conn_id] = _Session(shell, Monitor(SlurmClient(shell), interval=config.interval()))
+        sessions[ssh_conn_id] = _Session(shell, _monitor(shell))
     session = sessions[ssh_conn_id]
     session.users += 1
     try:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,20 @@ from slurm_sweep.plan import counts_to_read, plan, read_options
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
-from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.slurm.job import JobStatus, run_name
+from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.sweep.config import count, wanted_files
 from slurm_sweep.sweep.document import read_settings
 from slurm_sweep.sweep.names import base_name
 from slurm_sweep.sweep.settings import RunOptions, SlurmSection, check_name
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
+from slurm_sweep.tasks.cancel import insist, is_over, states_of
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 from slurm_sweep.tasks.ssh import SshShell
 
+PATIENCE = 300.0  # seconds: a report is not worth waiting for longer
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 
 
@@ -140,7 +144,10 @@ async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict
 
 
 class ReportSweepOperator(BaseOperator):
-    """Print what became of each combination; fail if any of them failed, so that the Dag run is failed too.
+    """Print what became of each combination, and cancel jobs of the Dag run that no task waits for any more.
+
+    Fails if a combination failed, so that the Dag run is failed too. As a teardown it runs also where somebody marked
+    the Dag run failed or successful: that is when tasks are skipped whose jobs live.
 
     Args:
         plan_task_id: The task that gave the plan; likewise the ones that submitted and waited.
@@ -170,6 +177,8 @@ class ReportSweepOperator(BaseOperator):
         if requests[0]["dry_run"]:
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
+        with airflow_errors():
+            asyncio.run(self._cancel_abandoned(ti, requests))
         succeeded = sum(row["state"] == "COMPLETED" for row in rows)
         summary = f"{succeeded} of {len(rows)} combinations succeeded"
         if succeeded < len(rows):
@@ -177,6 +186,20 @@ class ReportSweepOperator(BaseOperator):
             raise AirflowFailException(f"{summary}; not so: {failed}")
         self.log.info(summary)
         return {"combinations": len(rows), "succeeded": succeeded}
+
+    async def _cancel_abandoned(self, ti: Any, requests: Sequence[Mapping[str, Any]]) -> None:
+        index = {request["run_dir"]: number for number, request in enumerate(requests)}
+        async with SshShell(requests[0]["ssh_conn_id"]) as shell:
+            client = SlurmClient(shell)
+            live = await patiently(lambda: client.live_jobs(run_name(ti.dag_id, ti.run_id), list(index)), PATIENCE)
+            if not live:
+                return
+            tasks = [self.submit_task_id, self.wait_task_id]
+            states = states_of(ti, tasks)
+            for job_id, run_dir in live.items():
+                if all(is_over(states, task, index[run_dir]) for task in tasks):
+                    self.log.warning("Job %s runs in %s, and no task waits for it any more", job_id, run_dir)
+                    await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}", PATIENCE)
 
 
 def report_rows(

@@ -1,51 +1,134 @@
-"""Waiting for a job without a worker."""
+"""Waiting without a worker: for the cluster to take a job, and for the job's end."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import SlurmSweepError
-from slurm_sweep.slurm.job import SubmittedJob
+from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from slurm_sweep.slurm.patience import patiently
+from slurm_sweep.tasks import config
+from slurm_sweep.tasks.cancel import by_hand, insist, is_over, states_of
+from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import monitor
 
 HOLD_BACK = 10.0
 
+_cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
-class SlurmJobTrigger(BaseTrigger):
-    """Fires when a job has ended, with its status and, unless it succeeded, the end of its log.
+
+class _JobTrigger(BaseTrigger):
+    """Fires once; cancels its job if the task is over before.
 
     The event never comes in the first `HOLD_BACK` seconds: one that follows the deferral at once can meet the
     scheduler before the worker's own end does, and the scheduler then fails the task (apache/airflow issue 71580).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+
+    @abstractmethod
+    async def _work(self) -> dict[str, Any]:
+        """Return the event's payload."""
+
+    @abstractmethod
+    async def _cancel(self) -> None:
+        """Cancel the job, whose task is over."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event; ``{"error": ...}`` for what a retry would not mend."""
+        began = time.monotonic()
+        try:
+            event = await self._work()
+        except SlurmSweepError as error:
+            event = {"error": str(error)}
+        await asyncio.sleep(max(0.0, HOLD_BACK - (time.monotonic() - began)))
+        yield TriggerEvent(event)
+
+    async def on_kill(self) -> None:
+        """Cancel the job, unless the task lives: cleared, or taken over by another triggerer."""
+        # Airflow cuts this method off after a second or so: the work goes on behind it.
+        work = asyncio.create_task(self._cancel_unless_alive())
+        _cancelling.add(work)
+        work.add_done_callback(_cancelling.discard)
+        await asyncio.shield(work)
+
+    async def _cancel_unless_alive(self) -> None:
+        task = self.task_instance
+        if task is None:
+            return
+        states = await sync_to_async(states_of)(task)
+        if is_over(states, task.task_id, task.map_index):
+            await self._cancel()
+        else:
+            self.log.info("The task lives (%s): its job is left alone", *states.values())
+
+
+class SlurmJobTrigger(_JobTrigger):
+    """Fires when a job has ended: ``{"status": ..., "log_tail": ...}``, its log's end unless it succeeded.
 
     Args:
         job: A `SubmittedJob` as JSON.
     """
 
     def __init__(self, job: Mapping[str, Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        super().__init__()
         self.job = job
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {"job": self.job}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event, ``{"status": ..., "log_tail": ...}`` or ``{"error": ...}``."""
-        began = time.monotonic()
-        try:
-            event = await self._wait(SubmittedJob.from_json(self.job))
-        except SlurmSweepError as error:
-            event = {"error": str(error)}
-        await asyncio.sleep(max(0.0, HOLD_BACK - (time.monotonic() - began)))
-        yield TriggerEvent(event)
-
-    async def _wait(self, job: SubmittedJob) -> dict[str, Any]:
+    async def _work(self) -> dict[str, Any]:
+        job = SubmittedJob.from_json(self.job)
         async with monitor(job.ssh_conn_id) as (client, shared):
             status = await shared.wait(job)
-            log_tail = await client.failure_log(job, status)
+            log_tail = await patiently(lambda: client.failure_log(job, status), config.patience())
         return {"status": status.to_json(), "log_tail": log_tail}
+
+    async def _cancel(self) -> None:
+        job = SubmittedJob.from_json(self.job)
+        async with monitor(job.ssh_conn_id) as (client, _):
+            await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job))
+
+
+class SlurmSubmitTrigger(_JobTrigger):
+    """Submits a job as soon as the cluster takes it; fires with ``{"job": ...}``, a `SubmittedJob` as JSON.
+
+    Args:
+        request: A `JobRequest` as JSON, its secrets still references.
+        attempt: An `Attempt` as JSON.
+    """
+
+    def __init__(self, request: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.request = request
+        self.attempt = attempt
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class's path and its arguments."""
+        arguments = {"request": self.request, "attempt": self.attempt}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    async def _work(self) -> dict[str, Any]:
+        request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
+        request = await sync_to_async(with_secrets)(request)
+        async with monitor(request.ssh_conn_id) as (client, _):
+            job = await patiently(lambda: client.submit(request, attempt), config.patience())
+        return {"job": job.to_json()}
+
+    async def _cancel(self) -> None:
+        request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
+        async with monitor(request.ssh_conn_id) as (client, _):
+            await insist(
+                f"The submission of {request.name}",
+                lambda: client.withdraw(request, attempt),
+                f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={request.name}",
+            )

@@ -14,7 +14,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.states import JobState
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1)
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
 NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
@@ -44,9 +44,9 @@ def test_submit_returns_the_job() -> None:
     ("answer", "error", "text"),
     [
         (failed("no such file: a.py", commands.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
-        (failed("sbatch: error: Invalid account", commands.SBATCH_FAILED), ClusterRefusedError, "Invalid account"),
-        (failed("sbatch: error: Unable to contact slurm controller", commands.SBATCH_FAILED), ClusterUnavailableError, "contact"),
-        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", commands.SBATCH_FAILED), ClusterUnavailableError, "QOSMax"),
+        (failed("sbatch: error: Invalid account", commands.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
+        (failed("sbatch: error: Unable to contact slurm controller", commands.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
+        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", commands.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
         (failed("another submission holds the lock", commands.BUSY), ClusterUnavailableError, "lock"),
         (silent(), ClusterUnavailableError, "connection lost"),
         (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),

@@ -1,0 +1,302 @@
+# Functions for one submission, once: for the login node's POSIX shell, with coreutils and Slurm's commands. commands.py
+# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, resume, parallel and gate, and the
+# functions call_sbatch, has_failed, has_ended and is_unclear.
+#
+# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory:
+#
+#   run DAG_ID RUN_ID           the Dag run that it belongs to
+#   task TASK_ID MAP_INDEX
+#   attempt GENERATION TRY      a clear begins a generation, a retry does not
+#   job ID                      nothing after `job`: an intent, sbatch was about to be called
+#   jobs ID ...                 all earlier ones
+#   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
+#
+# The intent is on disk before sbatch is called. Whoever finds it without a job asks the cluster for a job that writes
+# into this run directory and that the record does not know: that job is the intent's. Nothing here reads a clock.
+
+refuse() { printf '%s\n' "$1" >&2; exit 90; }
+stop() { printf '%s\n' "$2" >&2; exit "$1"; } # 91 busy, 92 sbatch said no, 93 unclear or no answer, 94 ending, 95 full
+trap '' PIPE HUP # a connection that is cut does not stop us half way
+trap 'exit 143' TERM INT
+set -C # files are made anew, never through a link that somebody planted
+
+state=$run_dir/.slurm_sweep
+record=$state/record
+host=$(uname -n)
+pid=$(exec sh -c 'printf %s "$PPID"') # $$ is another's in a subshell
+who="$host $(cat /proc/sys/kernel/random/boot_id 2> /dev/null) $(readlink /proc/self/ns/pid 2> /dev/null) $pid"
+mine=$state/.$host.$pid
+state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
+patience=600 # fifths of a second: longer than any holder works
+
+# Folders and links
+
+own_links() { # no link on the way that another user made
+  for place in "$@"; do
+    if [ -L "$place" ]; then
+      case $(stat -c %u -- "$place") in
+        0 | "$(id -u)") ;;
+        *) refuse "$place is a symbolic link that another user made; it is not followed" ;;
+      esac
+    fi
+  done
+}
+
+make_folders() {
+  mkdir -p -- "${run_dir%/*}" || refuse "cannot make the run directory $run_dir"
+  own_links "${run_dir%/*}"
+  for folder in "$run_dir" "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"; do
+    own_links "$folder"
+    [ -d "$folder" ] || mkdir -- "$folder" || [ -d "$folder" ] || refuse "cannot make the run directory $run_dir"
+  done
+  own_links "$record"
+  [ -w "$run_dir/logs" ] || refuse "cannot write into the run directory $run_dir"
+}
+
+save_as() { # FILE TEXT: whole and on disk, or fail
+  rm -f -- "$1" 2> /dev/null
+  { printf '%s\n' "$2" > "$1"; } 2> /dev/null
+  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ] && { sync -- "$1" 2> /dev/null || :; }
+}
+
+# The lock: a file with its holder's host, boot, process namespace and pid, linked into place
+
+is_ours() { # LOCK
+  [ "$(cat -- "$1" 2> /dev/null)" = "$who" ]
+}
+
+release() {
+  [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
+  [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
+  rm -f -- "$mine" "$mine.new" "$mine.broken"
+}
+
+is_dead() { # a holder of this host, boot and process namespace that does not live any more
+  [ "${1% *}" = "${who% *}" ] && ! kill -0 "${1##* }" 2> /dev/null
+}
+
+take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than anybody works
+  save_as "$mine" "$who" || refuse "cannot write into ${1%/*}"
+  waited=0 seen=
+  until ln -- "$mine" "$1" 2> /dev/null; do
+    holder=$(cat -- "$1" 2> /dev/null)
+    [ "$holder" = "$seen" ] || { seen=$holder waited=0; }
+    if [ -n "$holder" ] && { is_dead "$holder" || [ "$waited" -ge "$patience" ]; }; then
+      mv -f -- "$1" "$mine.broken" 2> /dev/null
+      # Somebody else may have broken it first, and a third taken it: give that one back.
+      [ "$(cat -- "$mine.broken" 2> /dev/null)" = "$holder" ] || ln -- "$mine.broken" "$1" 2> /dev/null
+      rm -f -- "$mine.broken"
+      seen=
+      continue
+    fi
+    [ "$waited" -lt "$patience" ] || stop 91 "cannot make $1, or somebody else holds it"
+    waited=$((waited + 1))
+    sleep 0.2
+  done
+  rm -f -- "$mine"
+}
+
+still_held() { # or it was broken meanwhile: this process slept for long, and another works in its place
+  is_ours "$state_lock" && { [ -z "$holds_gate" ] || is_ours "$gate_lock"; } ||
+    stop 91 "the lock was taken from this submission, which was too slow"
+}
+
+# The record
+
+read_record() { # FILE
+  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
+  [ -f "$1" ] || return 0
+  while read -r key value; do
+    case $key in
+      run) its_run=$value ;;
+      task) its_task=$value ;;
+      attempt) its_attempt=$value ;;
+      job) its_job=$value ;;
+      jobs) its_jobs=$value ;;
+      withdrawn) its_withdrawn=$value ;;
+    esac
+  done < "$1"
+}
+
+write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
+  text=$(printf 'run %s\ntask %s\nattempt %s\njob %s\njobs %s\nwithdrawn %s' "$@")
+  save_as "$mine.new" "$text" && mv -f -- "$mine.new" "$record" && { sync -- "$state" 2> /dev/null || :; }
+}
+
+# The cluster
+
+ask() { # all of the user's jobs: id, state, output path
+  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null) ||
+    stop 93 "squeue: $queue"
+}
+
+shown() { # ID: sets `is` to the state that squeue shows, to nothing once it shows the job no more
+  is=$(printf '%s\n' "$queue" | sed -n "s/^$1 \{1,\}\([A-Z_]\{1,\}\).*/\1/p")
+}
+
+is_live() { # ID
+  shown "$1"
+  [ -n "$is" ] && ! has_ended "$is"
+}
+
+is_known() { # ID: to the record
+  case " $its_jobs $its_job " in *" $1 "*) return 0 ;; esac
+  return 1
+}
+
+add() { # ID: to the earlier jobs
+  its_jobs="$its_jobs${its_jobs:+ }$1"
+}
+
+logs() { # the ids of the jobs that wrote a log here
+  for file in "$run_dir"/logs/slurm-*.out; do
+    file=${file##*/slurm-}
+    case ${file%.out} in '' | *[!0-9]*) ;; *) printf '%s\n' "${file%.out}" ;; esac
+  done
+}
+
+search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
+  ask
+  while read -r id _ path; do
+    case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
+    if is_known "$id"; then
+      continue
+    elif [ -z "$its_job" ]; then
+      its_job=$id
+    elif is_live "$id"; then
+      scancel -- "$id" < /dev/null
+      add "$id"
+    fi
+  done << END_OF_QUEUE
+$queue
+END_OF_QUEUE
+  [ -n "$its_job" ] || for id in $(logs); do is_known "$id" || its_job=$id; done # ended, and forgotten
+}
+
+settle() { # an intent without a job: its sbatch may just have been cut off, and slurmctld may be slow
+  for pause in 0 2 3 5; do
+    sleep "$pause"
+    search
+    [ -z "$its_job" ] || break
+  done
+}
+
+# What to do
+
+answer() { # HOW
+  printf '%s %s\n' "$its_job" "$1"
+  exit 0
+}
+
+open_record() {
+  trap release EXIT
+  take "$state_lock"
+  holds_state=yes
+  read_record "$record"
+  if [ -n "$its_attempt" ] && [ -z "$its_job" ]; then
+    settle
+    [ -z "$its_job" ] ||
+      write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn" ||
+      refuse "cannot write into the run directory $run_dir"
+  fi
+}
+
+decide() { # returns if there is something to submit
+  attempt="$generation $try"
+  me="$run $task $attempt"
+  [ "$its_withdrawn" != "$me" ] || refuse "this attempt was withdrawn: its task was killed"
+  if [ -z "$its_job$its_jobs" ]; then
+    return # nothing was ever submitted here
+  elif [ "$its_run $its_task" != "$run $task" ]; then
+    [ "$its_run" != "$run" ] || refuse "the run directory $run_dir belongs to another task of this Dag run ($its_task)"
+    [ -n "$resume" ] || refuse "the run directory $run_dir belongs to another Dag run ($its_run); go on from its checkpoints (resume), or choose another job name"
+    [ -z "$its_job" ] && return
+    ask
+    is_live "$its_job" && refuse "the run directory $run_dir belongs to another Dag run ($its_run), whose job $its_job is $is; let it end, or: scancel $its_job"
+  elif [ -z "$its_job" ]; then
+    return # an intent that led to no job
+  elif [ "$its_attempt" = "$attempt" ]; then
+    answer again
+  elif [ "${its_attempt% *}" = "$generation" ] && [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]; then
+    ask
+    shown "$its_job"
+    if [ -z "$is" ] && [ -f "$state/$its_job.exit" ]; then
+      read -r is < "$state/$its_job.exit"
+      [ "$is" = "0 -" ] || is=FAILED
+    fi
+    has_failed "$is" && return
+    write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn" ||
+      refuse "cannot write into the run directory $run_dir"
+    answer adopted
+  else
+    ask
+    is_live "$its_job" || return 0
+    [ "$is" = COMPLETING ] || scancel -- "$its_job" < /dev/null
+    stop 94 "its earlier job $its_job is $is and is being cancelled"
+  fi
+}
+
+pass_gate() { # at most $parallel live jobs of this Dag run
+  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
+  own_links "${gate%/*}" "$gate"
+  take "$gate_lock"
+  holds_gate=yes
+  ask
+  live=0 members=
+  [ ! -f "$gate/members" ] || while read -r member; do
+    [ "$member" != "$run_dir" ] || continue
+    read_record "$member/.slurm_sweep/record"
+    [ "$its_run" = "$run" ] || continue
+    if [ -z "$its_job" ] || is_live "$its_job"; then
+      live=$((live + 1)) members="$members$member
+"
+    fi
+  done < "$gate/members"
+  [ "$live" -lt "$parallel" ] || stop 95 "$live jobs of this run are live, max_parallel_jobs is $parallel"
+  save_as "$mine.new" "$members$run_dir" && mv -f -- "$mine.new" "$gate/members" || refuse "cannot write $gate/members"
+  read_record "$record"
+}
+
+submit() {
+  [ -z "$parallel" ] || pass_gate
+  before=$(cat -- "$record" 2> /dev/null)
+  # A log that is there already is no sign of the job to come.
+  [ -z "$its_job" ] || add "$its_job"
+  its_job=
+  for id in $(logs); do is_known "$id" || add "$id"; done
+  still_held
+  write_record "$run" "$task" "$attempt" "" "$its_jobs" "$its_withdrawn" || refuse "cannot write into the run directory $run_dir"
+  said=$(call_sbatch 2>&1)
+  status=$?
+  if [ "$status" -ne 0 ]; then
+    [ "$status" -lt 124 ] || stop 93 "sbatch was cut off: $said" # by timeout, or by a signal
+    is_unclear "$said" && stop 93 "$said"
+    if [ -n "$before" ]; then
+      save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
+    else
+      rm -f -- "$record"
+    fi
+    stop 92 "$said"
+  fi
+  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
+  case $its_job in
+    '' | *[!0-9]*) # none, or several lines that look like one: the cluster knows
+      its_job=
+      settle
+      [ -n "$its_job" ] || stop 93 "sbatch printed no job id: $said"
+      ;;
+  esac
+  # If this fails, the intent stands, and leads to the job.
+  write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+  answer submitted
+}
+
+withdraw() { # the attempt's job is cancelled; if it did not come yet, it never will
+  its_withdrawn="$run $task $generation $try"
+  write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+  [ "$its_run $its_task $its_attempt" = "$its_withdrawn" ] && [ -n "$its_job" ] || return 0
+  for pause in 1 2 4 8 16 32 64; do
+    scancel -- "$its_job" < /dev/null && break
+    sleep "$pause"
+  done
+}

@@ -1,0 +1,32 @@
+"""Secrets that Airflow keeps: they go to the cluster, in the environment of sbatch, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow.sdk import BaseHook, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+
+from slurm_sweep.errors import SettingsError
+from slurm_sweep.slurm.job import JobRequest
+
+
+def with_secrets(request: JobRequest) -> JobRequest:
+    """Return the request with the values of its secrets in the environment.
+
+    Raises:
+        SettingsError: Airflow has no such Variable or connection.
+    """
+    values = {name: _value(reference) for name, reference in request.secrets.items()}
+    return replace(request, env={**request.env, **values})
+
+
+def _value(reference: str) -> str:
+    kind, _, name = reference.partition(":")
+    try:
+        value = Variable.get(name) if kind == "variable" else BaseHook.get_connection(name).password
+    except (AirflowRuntimeError, AirflowNotFoundException, KeyError):
+        value = None
+    if not value:
+        raise SettingsError(f"env: there is no Airflow {kind} {name!r}, or it holds no secret")
+    return str(value)

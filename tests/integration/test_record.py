@@ -1,0 +1,442 @@
+"""One job per attempt: the table in the README, row by row, and what can break between sbatch and the record.
+
+The scripts run in real shells against a real Slurm. What a login node does to them is done by wrappers around
+Slurm's commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.processes import wait_until
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
+from slurm_sweep.slurm import commands
+from slurm_sweep.slurm.client import Completed, SlurmClient
+from slurm_sweep.slurm.job import Attempt, JobRequest
+
+pytestmark = pytest.mark.sandbox
+
+FIRST = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1)
+RETRY = replace(FIRST, try_number=2)
+CLEARED = replace(FIRST, generation=1, try_number=2)
+OTHER_RUN = replace(FIRST, run_id="r2")
+SLEEP = "sleep 600"
+
+
+@dataclass(kw_only=True)
+class Login:
+    """A login node: its shell, with folder ``bin`` first on the path."""
+
+    box: Sandbox
+    folder: Path
+    shell: str = "dash"
+    edits: dict[str, str] = field(default_factory=dict)
+
+    async def run(self, script: str) -> Completed:
+        for old, new in self.edits.items():
+            assert old in script
+            script = script.replace(old, new)
+        path = f"{self.folder}/bin:{os.environ['PATH']}"
+        process = await asyncio.create_subprocess_exec(
+            *(self.shell, "-s"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **self.box.environment, "PATH": path, "BIN": str(self.folder / "bin")},
+        )
+        stdout, stderr = await process.communicate(script.encode())
+        return Completed(exit_status=process.returncode or 0, stdout=stdout.decode(), stderr=stderr.decode())
+
+    def request(self, command: str = SLEEP, name: str = "job", **changes: Any) -> JobRequest:
+        run_dir = str(self.folder / "runs" / name)
+        script = (Path(__file__).parents[2] / "include" / "job.sh").read_text()
+        return JobRequest(
+            **{"ssh_conn_id": "x", "name": name, "command": command, "run_dir": run_dir, "script": script, **changes}
+        )
+
+    def submit(self, request: JobRequest, attempt: Attempt = FIRST) -> str:
+        return asyncio.run(SlurmClient(self).submit(request, attempt)).job_id
+
+    def submit_when_possible(self, request: JobRequest, attempt: Attempt) -> str:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return self.submit(request, attempt)
+            except ClusterUnavailableError:
+                assert time.monotonic() < end
+                time.sleep(0.5)
+
+    def withdraw(self, request: JobRequest, attempt: Attempt = FIRST) -> None:
+        asyncio.run(SlurmClient(self).withdraw(request, attempt))
+
+    def wrap(self, command: str, text: str) -> Path:
+        """Put a script before a command; ``real`` in it is the command itself."""
+        file = self.folder / "bin" / command
+        file.parent.mkdir(exist_ok=True)
+        real = subprocess.run(["which", command], capture_output=True, text=True, check=True).stdout.strip()
+        file.write_text(f'#!/bin/bash\nreal() {{ {real} "$@"; }}\n{text}\n')
+        file.chmod(0o755)
+        return file
+
+    def jobs(self, name: str = "job") -> dict[str, str]:
+        """Return all jobs whose logs are in the run directory: their states by id."""
+        lines = self.box.slurm(
+            "squeue", "--me", "--states=all", "--noheader", "--Format=JobID:20,State:20,StdOut:300"
+        ).splitlines()
+        rows = [line.split() for line in lines]
+        return {job: state for job, state, log in rows if log.startswith(f"{self.folder}/runs/{name}/")}
+
+    def live(self, name: str = "job") -> list[str]:
+        return [job for job, state in self.jobs(name).items() if state in ("PENDING", "RUNNING", "COMPLETING")]
+
+    def wait_for(self, job: str, *states: str) -> None:
+        assert wait_until(lambda: self.jobs().get(job) in states, 60), self.jobs()
+
+    def record(self, name: str = "job") -> dict[str, str]:
+        text = (self.folder / "runs" / name / commands.RECORD).read_text()
+        return dict(line.partition(" ")[::2] for line in text.splitlines())
+
+
+@pytest.fixture(params=["dash", "bash"])
+def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
+    login = Login(box=cluster, folder=tmp_path, shell=request.param)
+    yield login
+    for folder in (tmp_path / "runs").glob("*"):
+        cluster.slurm("scancel", *login.live(folder.name), check=False)
+
+
+# The table
+
+
+def test_nothing_was_submitted_yet(login: Login) -> None:
+    job = login.submit(login.request())
+    assert login.live() == [job]
+    assert login.record() == {"run": "d r", "task": "t 0", "attempt": "0 1", "job": job, "jobs": "", "withdrawn": ""}
+
+
+def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -> None:
+    with ThreadPoolExecutor() as pool:
+        jobs = set(pool.map(lambda _: login.submit(login.request()), range(6)))
+    assert jobs == {login.submit(login.request())} == set(login.jobs())
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "is_taken_over"),
+    [(SLEEP, "RUNNING", True), ("true", "COMPLETED", True), ("exit 3", "FAILED", False)],
+)
+def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
+    login: Login, command: str, state: str, is_taken_over: bool
+) -> None:
+    request = login.request(command)
+    first = login.submit(request)
+    login.wait_for(first, state)
+    second = login.submit(request, RETRY)
+    assert (second == first) is is_taken_over
+    assert login.submit(request, RETRY) == second
+    assert login.record()["attempt"] == "0 2"
+
+
+def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
+    request = login.request()
+    first = login.submit(request)
+    login.wait_for(first, "RUNNING")
+    with pytest.raises(ClusterUnavailableError, match=f"its earlier job {first} is RUNNING and is being cancelled"):
+        login.submit(request, CLEARED)
+    second = login.submit_when_possible(request, CLEARED)
+    assert login.jobs()[first] == "CANCELLED"
+    assert login.live() == [second]
+    assert login.record()["jobs"] == first
+
+
+def test_after_a_clear_an_ended_job_is_followed_by_a_new_one(login: Login) -> None:
+    request = login.request("true")
+    first = login.submit(request)
+    login.wait_for(first, "COMPLETED")
+    assert login.submit(request, CLEARED) != first
+
+
+def test_another_dag_run_is_refused_unless_it_resumes_and_the_job_has_ended(login: Login) -> None:
+    request = login.request()
+    first = login.submit(request)
+    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r\); go on from its checkpoints"):
+        login.submit(request, OTHER_RUN)
+    with pytest.raises(ClusterRefusedError, match=rf"another Dag run \(d r\), whose job {first} is .*scancel {first}$"):
+        login.submit(replace(request, resume=True), OTHER_RUN)
+    login.box.slurm("scancel", first)
+    login.wait_for(first, "CANCELLED")
+    second = login.submit(replace(request, resume=True), OTHER_RUN)
+    assert login.live() == [second]
+    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r2\)"):
+        login.submit(request)
+
+
+def test_another_task_of_the_same_run_is_refused(login: Login) -> None:
+    login.submit(login.request())
+    with pytest.raises(ClusterRefusedError, match=r"belongs to another task of this Dag run \(t 0\)"):
+        login.submit(login.request(), replace(FIRST, map_index=1))
+
+
+# Between sbatch and the record
+
+
+def cut_off_once(login: Login) -> str:
+    """Submit, and kill the script when sbatch has made the job; return the job's id."""
+    # Its parent is `timeout`; then come the subshell that reads its output, and the script.
+    family = "subshell=$(ps -o ppid= -p $PPID); script=$(ps -o ppid= -p $subshell)"
+    wrapper = login.wrap("sbatch", f'{family}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
+    with pytest.raises(ClusterUnavailableError):
+        login.submit(login.request())
+    wrapper.unlink()
+    assert login.record()["job"] == ""
+    return (login.folder / "bin" / "said").read_text().strip()
+
+
+@pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
+def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
+    job = cut_off_once(login)
+    assert login.submit(login.request(), attempt) == job
+    assert list(login.jobs()) == [job]
+
+
+def test_after_a_clear_it_is_found_and_cancelled(login: Login) -> None:
+    job = cut_off_once(login)
+    second = login.submit_when_possible(login.request(), CLEARED)
+    assert login.jobs()[job] == "CANCELLED"
+    assert login.live() == [second]
+
+
+def test_it_is_found_by_its_log_when_slurm_has_forgotten_it(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
+    login = Login(box=cluster_forgetful, folder=tmp_path)
+    logs = tmp_path / "runs" / "job" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "slurm-99999.out").touch()  # of another tool, earlier
+    login.wrap("sbatch", 'sed "s/sleep 600/true/" | real "$@"; echo "sbatch: error: Socket timed out" >&2; exit 1')
+    with pytest.raises(ClusterUnavailableError, match="it is not clear yet whether job was submitted"):
+        login.submit(login.request("true"))
+    assert wait_until(lambda: len(list(logs.iterdir())) == 2, 30)
+    assert wait_until(lambda: not login.jobs(), 60), "forgotten"
+    (job,) = {path.name for path in logs.iterdir()} - {"slurm-99999.out"}
+    assert f"slurm-{login.submit(login.request('true'))}.out" == job
+
+
+def test_a_twin_is_cancelled(login: Login) -> None:
+    job = cut_off_once(login)
+    folder = login.folder / "runs" / "job"
+    twin = login.box.slurm("sbatch", "--parsable", f"--output={folder}/logs/slurm-%j.out", "--wrap=sleep 600").strip()
+    assert login.submit(login.request()) == job
+    login.wait_for(twin, "CANCELLED")
+    assert login.live() == [job]
+
+
+def test_an_unclear_answer_without_a_job_leads_to_one_job(login: Login) -> None:
+    wrapper = login.wrap(
+        "sbatch",
+        'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1',
+    )
+    with pytest.raises(ClusterUnavailableError, match=r"it is not clear yet .*Socket timed out"):
+        login.submit(login.request())
+    wrapper.unlink()
+    began = time.monotonic()
+    job = login.submit(login.request())
+    assert time.monotonic() - began > 9, "slurmctld may be slow to take a job whose sbatch gave up"
+    assert list(login.jobs()) == [job]
+
+
+def test_a_refusal_leaves_the_run_directory_to_the_next(login: Login) -> None:
+    with pytest.raises(ClusterRefusedError, match="invalid partition specified: nowhere"):
+        login.submit(login.request(partition="nowhere"))
+    assert not (login.folder / "runs" / "job" / commands.RECORD).exists()
+    job = login.submit(login.request(), OTHER_RUN)
+    assert login.live() == [job]
+
+
+@pytest.mark.parametrize("noise", ["echo 2024; echo Welcome", "echo 12 jobs before you; echo"], ids=["number", "words"])
+def test_noise_around_the_job_id(login: Login, noise: str) -> None:
+    login.wrap("sbatch", f'{noise}; real "$@"; status=$?; echo "sbatch: warning: low disk" >&2; echo bye; exit $status')
+    job = login.submit(login.request())
+    assert login.live() == [job]
+
+
+def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
+    job = cut_off_once(login)
+    wrapper = login.wrap("squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1')
+    for attempt in (FIRST, RETRY, CLEARED):
+        with pytest.raises(ClusterUnavailableError, match="Unable to contact slurm controller"):
+            login.submit(login.request(), attempt)
+    wrapper.unlink()
+    assert list(login.jobs()) == [job]
+    assert login.submit(login.request()) == job
+
+
+# The lock
+
+
+def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
+    cut_off_once(login)
+    lock = login.folder / "runs" / "job" / commands.STATE_DIR / "lock"
+    assert lock.exists()
+    began = time.monotonic()
+    login.submit(login.request())
+    assert time.monotonic() - began < 3
+    assert [path.name for path in lock.parent.iterdir()] == ["record"], "nothing is left over"
+
+
+def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Login) -> None:
+    login.edits = {"patience=600": "patience=15"}
+    request = login.request()
+    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("other-host boot namespace 1\n")
+    began = time.monotonic()
+    job = login.submit(request)
+    assert 3 <= time.monotonic() - began < 10
+    assert login.live() == [job]
+    assert not lock.exists()
+
+
+def test_who_lost_the_lock_submits_nothing(login: Login) -> None:
+    """As after a minute in which the login node stood still."""
+    request = login.request("true")
+    first = login.submit(request)
+    login.wait_for(first, "COMPLETED")
+    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    login.wrap("squeue", f'echo other-host boot namespace 1 > {lock}; real "$@"')
+    with pytest.raises(ClusterUnavailableError, match="the lock was taken from this submission"):
+        login.submit(request, CLEARED)
+    assert list(login.jobs()) == [first]
+    assert lock.read_text().startswith("other-host"), "another's lock is left alone"
+
+
+# Withdrawal
+
+
+def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Login) -> None:
+    request = login.request()
+    login.withdraw(request)
+    assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+    with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
+        login.submit(request)
+    assert login.jobs() == {}
+    job = login.submit(request, RETRY)
+    assert login.live() == [job]
+
+
+@pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
+def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
+    login.wrap("sbatch", f'sleep {pause}; real "$@"')
+    request = login.request()
+    with ThreadPoolExecutor() as pool:
+        submission = pool.submit(login.submit, request)
+        if not pause:
+            submission.result()
+        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        login.withdraw(request)
+        first = submission.result()
+    login.wait_for(first, "CANCELLED")
+    second = login.submit_when_possible(request, RETRY)
+    assert login.live() == [second]
+
+
+# The limit of parallel jobs
+
+
+def test_never_more_parallel_jobs_than_allowed(login: Login) -> None:
+    attempts = {f"job{number}": replace(FIRST, map_index=number) for number in range(6)}
+
+    def try_to_submit(name: str) -> str | None:
+        try:
+            return login.submit(login.request(name=name, max_parallel_jobs=2), attempts[name])
+        except NotYetError:
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        jobs = dict(zip(attempts, pool.map(try_to_submit, attempts), strict=True))
+    taken = {name: job for name, job in jobs.items() if job}
+    assert len(taken) == 2
+    assert try_to_submit(next(iter(taken))) in taken.values(), "one that is in is in"
+    login.box.slurm("scancel", *taken.values())
+    assert wait_until(lambda: not any(login.live(name) for name in attempts), 30)
+    with ThreadPoolExecutor() as pool:
+        more = [job for job in pool.map(try_to_submit, attempts.keys() - taken.keys()) if job]
+    assert len(more) == 2
+
+
+# Links and folders
+
+
+def plant(place: Path, target: Path, user: int) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir()
+    place.symlink_to(target)
+    os.lchown(place, user, user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can plant another user's link")
+@pytest.mark.parametrize("name", ["", "job", "job/.slurm_sweep", "job/logs", "job/checkpoints", "job/wandb"])
+def test_a_link_that_another_user_planted_is_not_followed(login: Login, name: str) -> None:
+    place, target = login.folder / "runs" / name, login.folder / "target"
+    plant(place, target, 65534)
+    with pytest.raises(ClusterRefusedError, match="is a symbolic link that another user made; it is not followed"):
+        login.submit(login.request())
+    assert list(target.iterdir()) == []
+    os.lchown(place, 0, 0)
+    assert login.submit(login.request()), "one's own is"
+
+
+@pytest.mark.parametrize("name", ["record", "lock"])
+def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> None:
+    request = login.request()
+    victim = login.folder / "victim"
+    victim.write_text("mine")
+    place = Path(request.run_dir) / commands.STATE_DIR / name
+    place.parent.mkdir(parents=True)
+    login.edits = {"patience=600": "patience=5"}
+    place.symlink_to(victim)
+    login.submit(request)
+    assert victim.read_text() == "mine"
+
+
+def test_folders_and_record_follow_the_umask(login: Login) -> None:
+    earlier = os.umask(0o027)
+    try:
+        request = login.request()
+        login.submit(request)
+    finally:
+        os.umask(earlier)
+    state = Path(request.run_dir) / commands.STATE_DIR
+    assert [oct(path.stat().st_mode & 0o777) for path in (state.parent, state, state / "record")] == [
+        "0o750",
+        "0o750",
+        "0o640",
+    ]
+
+
+def test_a_cut_connection_does_not_stop_a_submission(login: Login) -> None:
+    login.wrap("sbatch", 'sleep 1; real "$@"')
+    request = login.request()
+    environment = {**os.environ, **login.box.environment, "PATH": f"{login.folder}/bin:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        [login.shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    ) as process:
+        for pipe, text in ((process.stdin, commands.submit(request, FIRST)), (process.stdout, "")):
+            assert pipe
+            if text:
+                pipe.write(text.encode())
+            else:
+                assert pipe.readline().decode() == f"{commands.MARKER}\n"
+            pipe.close()
+        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        process.send_signal(signal.SIGHUP)
+        process.wait(30)
+    assert login.live() == [login.record()["job"]]
