@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 START = 120  # seconds
 TRIGGERER_THRESHOLD = 8  # seconds of silence after which another triggerer takes over
-# So that a fault is noticed in seconds, where an ordinary Airflow takes minutes.
+# So that a fault is noticed in seconds, where an ordinary Airflow takes minutes; but not so soon that a scheduler that is
+# merely slow, on two cores, is taken for dead (with a threshold of 10 s it reset its own tasks again and again).
 QUICK = {
     "API__MAXIMUM_PAGE_LIMIT": 1000,
     "CORE__PARALLELISM": 8,
     "CORE__DEFAULT_TASK_RETRY_DELAY": 6,
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
     "SCHEDULER__JOB_HEARTBEAT_SEC": 2,
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 10,
-    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 5,
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 30,
+    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 30,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
     "SCHEDULER__TASK_QUEUED_TIMEOUT": 60,
     "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from sandbox.processes import wait_until
 from tests.faults.airflow_parts import AirflowParts
 from tests.faults.evidence import Cluster, Sampler
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import SWEEPS, Theatre
+from tests.faults.stage import FULL, SWEEPS, Theatre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,18 +36,18 @@ _failed: list[str] = []
 @pytest.fixture(scope="session")
 def theatre() -> Iterator[Theatre]:
     """A cluster that forgets, a login node of ours, and all parts of Airflow; kept on disk if a test failed."""
-    full = os.environ.get("FAULTS") == "full"
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us so wants everything stopped, too
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     folder.chmod(0o711)  # for Postgres, which is another user where we are root
-    report(f"FAULT_SEED={seed} {'full' if full else 'short'}; logs, kept after a failure: {folder}")
+    report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
     (folder / "sweeps").mkdir()
     for name, size in SWEEPS.items():
         (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=", ".join(map(str, range(size)))))
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")
-        login = LoginNode(box, slow=10 if full else 5)
+        login = LoginNode(box, slow=10 if FULL else 5)
         cluster = Cluster(box)
         sampler = Sampler(cluster.look, 0.8)
         airflow = AirflowParts(environment, folder)
@@ -55,7 +56,7 @@ def theatre() -> Iterator[Theatre]:
             airflow.start()
             sampler.start()
             assert wait_until(lambda: SWEEPS.keys() <= _known_dags(airflow), 120), f"no Dags; see {folder}"
-            yield Theatre(box=box, login=login, airflow=airflow, cluster=cluster, full=full, seed=seed, report=report)
+            yield Theatre(box=box, login=login, airflow=airflow, cluster=cluster, seed=seed, report=report)
         finally:
             if sampler.is_alive():
                 sampler.stop()

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from sandbox.processes import send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
+from tests.faults.stage import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.airflow_parts import Part
     from tests.faults.stage import Stage
+
+
+_WORKER = "airflow worker -- "  # then a task instance's id, or "LocalExecutor:" and what it does
 
 
 def triggerer_killed(stage: Stage) -> None:
@@ -35,23 +39,22 @@ def _kill(stage: Stage, part: Part) -> None:
 
 def worker_killed(stage: Stage) -> None:
     """Kill a process that runs a task: the task's own or the executor's that watches over it."""
-    word = stage.rng.choice(["airflow worker -- ", "airflow supervisor: "])
 
     def busy() -> list[int]:
         names = {pid: title(pid) for pid in stage.theatre.airflow.scheduler.pids}
-        return sorted(pid for pid, name in names.items() if name.startswith(word) and "LocalExecutor" not in name)
+        return sorted(pid for pid, name in names.items() if name.startswith(_WORKER) and "<idle>" not in name)
 
     if wait_until(lambda: bool(busy()), 30) and (pids := busy()):
         pid = stage.rng.choice(pids)
         name = title(pid)
         send(signal.SIGKILL, [pid])
-        stage.note(f"worker killed: {name[:100]}")
+        stage.note(f"worker killed: {name.removeprefix(_WORKER)[:100]}")
 
 
 def triggerer_stalled(stage: Stage) -> None:
     """Stall a triggerer until the other one has taken over its triggers, and for 60 s in a full run; then let it go."""
     part = stage.rng.choice(stage.theatre.airflow.triggerers)
-    least = 60.0 if stage.theatre.full else TRIGGERER_THRESHOLD + 4.0
+    least = 60.0 if FULL else TRIGGERER_THRESHOLD + 4.0
     began = time.monotonic()
     part.freeze()
     stage.note(f"{part.name} stalled")
@@ -73,7 +76,7 @@ def controller_restarted(stage: Stage) -> None:
 
 def sshd_stopped(stage: Stage) -> None:
     """Stop sshd and its sessions, for 60 s in a full run, and start it again."""
-    seconds = 60 if stage.theatre.full else 15
+    seconds = 60 if FULL else 15
     stage.theatre.box.stop("sshd")
     stage.note(f"sshd stopped for {seconds} s")
     time.sleep(seconds)

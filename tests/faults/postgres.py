@@ -58,7 +58,7 @@ class Postgres:
             "max_connections": 200,
             # A killed scheduler's workers keep its connection open, with its transaction and its locks: all of Airflow
             # stands still until they end, unless the database ends the transaction.
-            "idle_in_transaction_session_timeout": "15s",
+            "idle_in_transaction_session_timeout": "6s",
             "log_line_prefix": "%m [%p] %x ",
             "log_lock_waits": "on",
         }

@@ -1,4 +1,4 @@
-"""Sweeps of forty jobs under fault: nothing runs twice, nothing is lost, nothing ends wrongly, nothing is left behind.
+"""Sweeps under fault: nothing runs twice, nothing is lost, nothing ends wrongly, nothing is left behind.
 
 Each test runs one sweep and breaks one side of it at random moments (FAULT_SEED repeats the choices). The cluster's
 list of jobs is then compared with Airflow's tasks. `scripts/test --full` does all of it three times, and longer.
@@ -6,7 +6,6 @@ list of jobs is then compared with Airflow's tasks. `scripts/test --full` does a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from tests.faults import users
 from tests.faults.disks import KINDS, Disks
 from tests.faults.injectors import AIRFLOW, CLUSTER
 from tests.faults.login_node import SBATCH_FAULTS
-from tests.faults.stage import SWEEPS, Stage
+from tests.faults.stage import FULL, SWEEPS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tests.faults.stage import Theatre
 
 pytestmark = [pytest.mark.faults, pytest.mark.sandbox, pytest.mark.slow]
-rounds = pytest.mark.parametrize("number", range(1, 4 if os.environ.get("FAULTS") == "full" else 2))
+rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
 FAILING = 0.2  # share of the jobs that exit with 3
 
 
@@ -70,7 +69,7 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
         disks.break_disk(kind, stage.name(index))
         stage.excuse(index)
         stage.note(f"disk of {stage.name(index)} {kind}")
-    for number_of_fault, index in enumerate(indices[: 4 * len(SBATCH_FAULTS)]):
+    for number_of_fault, index in enumerate(indices[: stage.size * 3 // 4]):
         login.break_sbatch(stage.name(index), SBATCH_FAULTS[number_of_fault % len(SBATCH_FAULTS)])
     skew = stage.rng.choice([-1, 1]) * stage.rng.randint(600, 7200)
     login.skew_clock(skew)
@@ -99,7 +98,7 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
 def test_users_intervene(theatre: Theatre, number: int) -> None:
     """Tasks are cleared and marked while their jobs run, and while they are submitted."""
     stage = stage_of(theatre, "user_faults", number)
-    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * 3
+    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * (3 if FULL else 2)
     victims = stage.rng.sample(range(stage.size), len(acts) + 1)
     slow = victims.pop()
     theatre.login.break_sbatch(stage.name(slow), "slow")
