@@ -128,6 +128,7 @@ class Stage:
         wait_until(self._is_over, END)
         wait_until(lambda: not self.live_jobs(), ORPHAN_SECONDS + 10)
         self._sampler.stop()
+        self._clear_up()
         names = {combination.name for combination in self.combinations.values()}
         events = [event for event in self.theatre.login.events() if event.job_name in names]
         combinations = self.combinations.values()
@@ -151,6 +152,14 @@ class Stage:
                 f"logs: {self.theatre.airflow.folder}\n{told}\nfaults (seconds since the Dag run's start):\n{timeline}"
             )
         return verdict
+
+    def _clear_up(self) -> None:
+        """Leave nothing of this run to the next one."""
+        if not all(self.tasks.ended(index) for index in self.combinations):
+            with suppress(OSError):
+                self.theatre.airflow.call("PATCH", self.path, {"state": "failed"})
+        if live := self.live_jobs():
+            self.theatre.box.slurm("scancel", *live, check=False)
 
     def _tries(self, index: int) -> list[str]:
         found: list[str] = []
