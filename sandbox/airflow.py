@@ -95,8 +95,8 @@ class Api:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
-            result: dict[str, Any] = json.load(answer)
-        return result
+            text = answer.read()
+        return dict(json.loads(text)) if text else {}
 
     def is_healthy(self) -> bool:
         """Whether all parts of Airflow say that they are well."""
@@ -157,6 +157,15 @@ class Standalone(Api):
             end = "\n".join(self.log.read_text().splitlines()[-40:])
             raise SandboxError(f"Airflow did not start; the end of its log {self.log}:\n{end}")
         self.log_in()
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Return once Airflow has read the Dag's file.
+
+        Raises:
+            SandboxError: It did not in `START` seconds.
+        """
+        if not wait_until(lambda: dag_id in [dag["dag_id"] for dag in self.call("GET", "/api/v2/dags")["dags"]], START):
+            raise SandboxError(f"Airflow does not know the Dag {dag_id}; see {self.log}")
 
     def stop(self) -> None:
         """Stop it and all that it started."""

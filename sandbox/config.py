@@ -164,7 +164,9 @@ def sshd_config(settings: Settings) -> str:
         "LogLevel VERBOSE",
         "Subsystem sftp internal-sftp",
         # Programs in DIR/bin, which is empty, stand before the system's for whoever logs in: tests put theirs there.
-        f"SetEnv SLURM_CONF={settings.environment['SLURM_CONF']} {MARKER}={directory} PATH={directory}/bin:{PATH}",
+        # A home of its own spares each command what the user's ~/.bashrc does.
+        f"SetEnv SLURM_CONF={settings.environment['SLURM_CONF']} {MARKER}={directory} PATH={directory}/bin:{PATH} "
+        f"HOME={directory}/home",
     ]
     return "\n".join(lines) + "\n"
 

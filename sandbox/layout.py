@@ -27,7 +27,7 @@ MAX_DIRECTORY_BYTES = 72
 # Below the ports that Linux gives to outgoing connections (32768 and up).
 PORTS = range(10000, 32000)
 SSHD_PRIVILEGE_FOLDER = Path("/run/sshd")
-FOLDERS = ("bin", "dev", "log", "logs", "munge", "run", "spool", "sql/tmp", "ssh", "state", "workspace")
+FOLDERS = ("bin", "dev", "home", "log", "logs", "munge", "run", "spool", "sql/tmp", "ssh", "state", "workspace")
 
 
 def load(directory: Path) -> Settings | None:

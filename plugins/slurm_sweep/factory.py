@@ -146,7 +146,12 @@ def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> N
             # The login node keeps the limit; this only spares it from those whose turn cannot have come.
             max_active_tis_per_dagrun=max_parallel_jobs,
         )
-        SlurmJobSensor(task_id="wait", job=submit.output, map_index_template="{{ task.job['label'] }}")
+        SlurmJobSensor(
+            task_id="wait",
+            job=submit.output,
+            submitted_by=submit.task_id,
+            map_index_template="{{ task.job['label'] }}",
+        )
 
     report = ReportSweepOperator(
         task_id="report",

@@ -54,13 +54,8 @@ class LoginNode:
         (self._folder / "log").touch()
         shutil.copytree(PROGRAMS, box.directory / "bin", dirs_exist_ok=True)
         shutil.copy(PROGRAMS / "work.sh", str(box.profile["workdir"]))
-        # A home of its own, too: killed in the middle of somebody's ~/.bashrc, a shell may leave locks behind there
-        # (pyenv's makes each later login, of anybody, wait for a minute).
-        home = box.directory / "home"
-        home.mkdir()
-        config = box.directory / "ssh" / "sshd_config"
-        text = config.read_text().replace("SetEnv ", f"SetEnv HOME={home} ")
-        config.write_text(f"{text}ForceCommand {box.directory}/bin/session\n")
+        with (box.directory / "ssh" / "sshd_config").open("a") as config:
+            config.write(f"ForceCommand {box.directory}/bin/session\n")
         box.stop("sshd")
         box.start("sshd")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox import Sandbox
+from sandbox.airflow import Standalone, airflow_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,3 +35,29 @@ def cluster_forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sand
     """Two nodes without accounting that forget a job 2 s after its end."""
     with Sandbox(tmp_path_factory.mktemp("f"), nodes=2, min_job_age=2) as box:
         yield box
+
+
+@pytest.fixture(scope="session")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of sweep files that Airflow watches."""
+    return tmp_path_factory.mktemp("sweeps")
+
+
+@pytest.fixture(scope="session")
+def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of Airflow's commands."""
+    environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
+    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    """All of Airflow, running."""
+    airflow = Standalone(environment, tmp_path_factory.mktemp("standalone") / "airflow.log")
+    airflow.start()
+    try:
+        airflow.wait_until_healthy()
+        yield airflow
+    finally:
+        airflow.stop()

@@ -7,7 +7,6 @@ import re
 import subprocess
 import time
 import urllib.error
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,9 @@ import pytest
 import yaml
 
 from sandbox import Sandbox
-from sandbox.airflow import PROJECT, Standalone, airflow_environment
+from sandbox.airflow import PROJECT, Standalone
 
 pytestmark = pytest.mark.sandbox
-
-
-@pytest.fixture(scope="module")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sweeps")
-
-
-@pytest.fixture(scope="module")
-def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
-    return environment
 
 
 def dags_test(environment: dict[str, str], dag_id: str, *, dry_run: bool | None = False) -> tuple[int, str]:
@@ -160,24 +147,6 @@ def test_bad_input_fails_at_once(environment: dict[str, str], sweeps: Path, name
     assert "try_number=2" not in log
 
 
-@pytest.fixture(scope="module")
-def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    airflow = Standalone(environment, tmp_path_factory.mktemp("standalone") / "airflow.log")
-    airflow.start()
-    try:
-        airflow.wait_until_healthy()
-        yield airflow
-    finally:
-        airflow.stop()
-
-
-def wait_for_dag(airflow: Standalone, dag_id: str) -> None:
-    deadline = time.monotonic() + 120
-    while dag_id not in [dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]]:
-        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
-        time.sleep(1)
-
-
 def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
     """Trigger with values of the form, and deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
     (sweeps / "real.yaml").write_text(
@@ -188,7 +157,7 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
         "slurm: {jobname: real, gpus_per_node: 0}\n"
     )
     path = "/api/v2/dags/real"
-    wait_for_dag(airflow, "real")
+    airflow.wait_for_dag("real")
     deadline = time.monotonic()
     with pytest.raises(urllib.error.HTTPError) as refused:
         airflow.call("POST", f"{path}/dagRuns", {"logical_date": None, "conf": {"time": "soon"}})
@@ -226,7 +195,7 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         "slurm: {gpus_per_node: 0, nodes: 1}\n"
         f'dag: {{schedule: "*/1 * * * *", start_date: "{start:%Y-%m-%dT%H:%M:00Z}", max_active_runs: 1}}\n'
     )
-    wait_for_dag(airflow, "minutely")
+    airflow.wait_for_dag("minutely")
     path = "/api/v2/dags/minutely"
     deadline = time.monotonic() + 240
     while True:

@@ -132,6 +132,8 @@ class SlurmJobSensor(BaseSensorOperator):
         deferrable: Wait in the triggerer, where all waiting tasks share one SSH connection and one squeue a tick.
             Otherwise wait in the worker, over one connection, asking each ``poke_interval`` seconds.
         timeout: Seconds, or a timedelta; None for no limit.
+        submitted_by: In a mapped task group, the task whose instances submit the jobs for those of this one: then a
+            job is cancelled also where its task was marked before the triggerer took it up, as long as others wait.
 
     Returns (XCom): the `JobStatus` as JSON.
     """
@@ -146,12 +148,14 @@ class SlurmJobSensor(BaseSensorOperator):
         job: SubmittedJob | Json | XComArg,
         deferrable: bool = True,
         timeout: timedelta | float | None = None,
+        submitted_by: str | None = None,
         **kwargs: Any,
     ) -> None:
         # Airflow's default of seven days is no limit for a job that waits in Slurm's queue.
         super().__init__(timeout=_NO_LIMIT if timeout is None else timeout, **kwargs)
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.deferrable = deferrable
+        self.submitted_by = submitted_by
         self._waiting: tuple[SubmittedJob, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -167,7 +171,8 @@ class SlurmJobSensor(BaseSensorOperator):
                 status = None
         if status is None and self.deferrable:
             limit = None if left is None else timedelta(seconds=left)
-            self.defer(trigger=SlurmJobTrigger(job=job.to_json()), method_name="resume", timeout=limit)
+            trigger = SlurmJobTrigger(job=job.to_json(), submitted_by=self.submitted_by)
+            self.defer(trigger=trigger, method_name="resume", timeout=limit)
         if status is None:
             with airflow_errors():
                 status, log_tail = self._wait(job, left)

@@ -16,6 +16,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.cancel import by_hand, insist, is_over, states_of
+from slurm_sweep.tasks.guard import guard
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import monitor
 
@@ -76,20 +77,24 @@ class SlurmJobTrigger(_JobTrigger):
 
     Args:
         job: A `SubmittedJob` as JSON.
+        submitted_by: See `SlurmJobSensor`.
     """
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
+    def __init__(self, job: Mapping[str, Any], submitted_by: str | None = None) -> None:
         super().__init__()
         self.job = job
+        self.submitted_by = submitted_by
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"job": self.job}
+        arguments = {"job": self.job, "submitted_by": self.submitted_by}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def _work(self) -> dict[str, Any]:
         job = SubmittedJob.from_json(self.job)
         async with monitor(job.ssh_conn_id) as (client, shared):
-            status = await shared.wait(job)
+            async with guard(client, self.task_instance, self.submitted_by):
+                status = await shared.wait(job)
             log_tail = await patiently(lambda: client.failure_log(job, status), config.patience())
         return {"status": status.to_json(), "log_tail": log_tail}
 
