@@ -66,6 +66,12 @@ def tree(roots: Iterable[int]) -> set[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 if it is dead."""
+    stat = _stat(pid)
+    return 0 if stat is None else int(stat[1])
+
+
 def session(leader: int) -> set[int]:
     """All living processes of the session that a process leads or led."""
     return {pid for pid in _pids() if (stat := _stat(pid)) is not None and int(stat[3]) == leader}

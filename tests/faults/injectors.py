@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from sandbox.processes import send, title, tree, wait_until
+from sandbox.processes import parent, send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
 from tests.faults.stage import FULL
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
 
-_WORKER = "airflow worker -- "  # then a task instance's id, or "LocalExecutor:" and what it does
+_WORKER = "airflow worker -- "  # then "LocalExecutor: ..." for one of the executor's, or the id of the task that it runs
 
 
 def triggerer_killed(stage: Stage) -> None:
@@ -38,17 +39,22 @@ def _kill(stage: Stage, part: Part) -> None:
 
 
 def worker_killed(stage: Stage) -> None:
-    """Kill a process that runs a task: the task's own or the executor's that watches over it."""
+    """Kill the process that runs a task, or the executor's that watches over it."""
 
-    def busy() -> list[int]:
-        names = {pid: title(pid) for pid in stage.theatre.airflow.scheduler.pids}
-        return sorted(pid for pid, name in names.items() if name.startswith(_WORKER) and "<idle>" not in name)
+    def running() -> list[int]:
+        names = {pid: title(pid).removeprefix(_WORKER) for pid in stage.theatre.airflow.scheduler.pids}
+        return sorted(pid for pid, name in names.items() if re.fullmatch(r"[0-9a-f-]{36}", name))
 
-    if wait_until(lambda: bool(busy()), 30) and (pids := busy()):
-        pid = stage.rng.choice(pids)
-        name = title(pid)
-        send(signal.SIGKILL, [pid])
-        stage.note(f"worker killed: {name.removeprefix(_WORKER)[:100]}")
+    # Not a worker that has just fetched its work: LocalExecutor never misses it, and the task stays queued for good.
+    if wait_until(lambda: bool(running()), 60) and (pids := running()):
+        task = stage.rng.choice(pids)
+        name = title(task).removeprefix(_WORKER)
+        if stage.rng.random() < 0.5:
+            send(signal.SIGKILL, [task])
+            stage.note(f"worker killed: it ran task instance {name}")
+        else:
+            send(signal.SIGKILL, {parent(task)} & stage.theatre.airflow.scheduler.pids)
+            stage.note(f"worker killed: it watched over task instance {name}")
 
 
 def triggerer_stalled(stage: Stage) -> None:

@@ -106,7 +106,7 @@ def test_users_intervene(theatre: Theatre, number: int) -> None:
         theatre.login.plan_job(stage.name(index), (150, 0), (5, 0))
     for index, act in zip(victims, acts, strict=True):
         if act is users.clear_wait:
-            theatre.login.plan_job(stage.name(index), (60, 0), (5, 0))
+            theatre.login.plan_job(stage.name(index), (40, 0), (5, 0))
     theatre.login.plan_job(stage.name(slow), (150, 0))
     stage.trigger()
     for index, act in sorted([*zip(victims, acts, strict=True), (slow, users.mark_submit_failed)]):
