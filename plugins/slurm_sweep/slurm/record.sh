@@ -22,9 +22,10 @@ set -C # files are made anew, never through a link that somebody planted
 
 state=$run_dir/.slurm_sweep
 record=$state/record
-host=$(uname -n)
-pid=$(exec sh -c 'printf %s "$PPID"') # $$ is another's in a subshell
-who="$host $(cat /proc/sys/kernel/random/boot_id 2> /dev/null) $(readlink /proc/self/ns/pid 2> /dev/null) $pid"
+read -r host < /proc/sys/kernel/hostname
+read -r boot < /proc/sys/kernel/random/boot_id
+read -r pid _ < /proc/self/stat # $$ is another's in a subshell
+who="$host $boot $(readlink /proc/self/ns/pid) $pid"
 mine=$state/.$host.$pid
 state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
 patience=600 # fifths of a second: longer than any holder works
@@ -43,32 +44,46 @@ own_links() { # no link on the way that another user made
 }
 
 make_folders() {
-  mkdir -p -- "${run_dir%/*}" || refuse "cannot make the run directory $run_dir"
-  own_links "${run_dir%/*}"
-  for folder in "$run_dir" "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"; do
-    own_links "$folder"
-    [ -d "$folder" ] || mkdir -- "$folder" || [ -d "$folder" ] || refuse "cannot make the run directory $run_dir"
+  parent=${run_dir%/*}
+  [ -d "$parent" ] || mkdir -p -- "$parent" || refuse "cannot make the run directory $run_dir"
+  own_links "$parent" "$run_dir"
+  [ -d "$run_dir" ] || mkdir -- "$run_dir" || [ -d "$run_dir" ] || refuse "cannot make the run directory $run_dir"
+  set -- "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"
+  own_links "$@" "$record"
+  for folder in "$@"; do
+    shift
+    [ -d "$folder" ] || set -- "$@" "$folder"
   done
-  own_links "$record"
+  # Somebody else, submitting the same, may make them at the same moment.
+  [ $# -eq 0 ] || mkdir -- "$@" 2> /dev/null || mkdir -p -- "$@" || refuse "cannot make the run directory $run_dir"
+  own_links "$@"
   [ -w "$run_dir/logs" ] || refuse "cannot write into the run directory $run_dir"
 }
 
-save_as() { # FILE TEXT: whole and on disk, or fail
-  rm -f -- "$1" 2> /dev/null
+save_as() { # FILE TEXT: whole, or fail
+  [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
   { printf '%s\n' "$2" > "$1"; } 2> /dev/null
-  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ] && { sync -- "$1" 2> /dev/null || :; }
+  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ]
+}
+
+to_disk() { # FILE ...
+  sync -- "$@" 2> /dev/null || :
 }
 
 # The lock: a file with its holder's host, boot, process namespace and pid, linked into place
 
 is_ours() { # LOCK
-  [ "$(cat -- "$1" 2> /dev/null)" = "$who" ]
+  holder=
+  { read -r holder < "$1"; } 2> /dev/null
+  [ "$holder" = "$who" ]
 }
 
 release() {
   [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
   [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
-  rm -f -- "$mine" "$mine.new" "$mine.broken"
+  for leftover in "$mine" "$mine.new" "$mine.broken"; do
+    [ ! -e "$leftover" ] || rm -f -- "$leftover"
+  done
 }
 
 is_dead() { # a holder of this host, boot and process namespace that does not live any more
@@ -120,7 +135,10 @@ read_record() { # FILE
 
 write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
   text=$(printf 'run %s\ntask %s\nattempt %s\njob %s\njobs %s\nwithdrawn %s' "$@")
-  save_as "$mine.new" "$text" && mv -f -- "$mine.new" "$record" && { sync -- "$state" 2> /dev/null || :; }
+  save_as "$mine.new" "$text" || return
+  [ -n "$4" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
+  mv -f -- "$mine.new" "$record" || return
+  [ -n "$4" ] || to_disk "$state"
 }
 
 # The cluster

@@ -7,8 +7,8 @@ those whose triggers another triggerer took over. The task instance's state tell
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -91,10 +91,11 @@ def in_worker(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 _tested: dict[str, SubmittedJob] = {}
 
 
-def cancel_at_exit(job: SubmittedJob) -> None:
-    """Cancel the job when this process ends, unless `forget` is called before."""
-    if not _tested:
-        atexit.register(_cancel_tested)
+def cancel_if_interrupted(job: SubmittedJob) -> None:
+    """Cancel the job if an exception such as Ctrl-C ends this process before `forget` is called."""
+    if sys.excepthook is not _cancel_tested:
+        _excepthooks.append(sys.excepthook)
+        sys.excepthook = _cancel_tested
     _tested[job.job_id] = job
 
 
@@ -103,7 +104,11 @@ def forget(job: SubmittedJob) -> None:
     _tested.pop(job.job_id, None)
 
 
-def _cancel_tested() -> None:
+_excepthooks: list[Callable[..., Any]] = []
+
+
+def _cancel_tested(*error: Any) -> None:
+    # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
     async def cancel(job: SubmittedJob) -> None:
         async with SshShell(job.ssh_conn_id) as shell:
             client = SlurmClient(shell)
@@ -112,5 +117,6 @@ def _cancel_tested() -> None:
     async def cancel_all() -> None:
         await asyncio.gather(*map(cancel, _tested.values()))
 
+    _excepthooks[-1](*error)
     if _tested:
         asyncio.run(cancel_all())

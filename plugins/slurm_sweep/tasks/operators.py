@@ -29,7 +29,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.cancel import by_hand, cancel_at_exit, forget, in_worker, insist, is_over, states_of
+from slurm_sweep.tasks.cancel import by_hand, cancel_if_interrupted, forget, in_worker, insist, is_over, states_of
 from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell
@@ -97,6 +97,9 @@ class SlurmSubmitOperator(BaseOperator):
                 self.log.info("Waiting in the triggerer: %s", error)
                 trigger = SlurmSubmitTrigger(request=request.to_json(), attempt=attempt.to_json())
                 self.defer(trigger=trigger, method_name="resume")
+            except KeyboardInterrupt:  # in `airflow dags test`
+                self.on_kill()
+                raise
         return self._end(job)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  # Airflow's
@@ -113,7 +116,7 @@ class SlurmSubmitOperator(BaseOperator):
     def _end(self, job: SubmittedJob) -> dict[str, Any]:
         self._submission = None
         if is_dags_test():
-            cancel_at_exit(job)
+            cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
 

@@ -16,7 +16,7 @@ END_OF_BATCH_SCRIPT
 }
 has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Unexpected message received'* | *'Message receive failure'* | *'Message send failure'* | *'Communication shutdown failure'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Connection timed out'* | *'sleeping and retrying'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 cd || refuse 'no home'
