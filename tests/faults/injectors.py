@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
 
-_WORKER = "airflow worker -- "  # then "LocalExecutor: ..." for one of the executor's, or the id of the task that it runs
+_WORKER = (
+    "airflow worker -- "  # then "LocalExecutor: ..." for one of the executor's, or the id of the task that it runs
+)
 
 
 def triggerer_killed(stage: Stage) -> None:
