@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from typing_extensions import Self
 
 from slurm_sweep.slurm.states import JobState
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]+")
+_RUN_DIR = re.compile(r"/[^\n\0]*[^/\n\0]")
+_OUR_OPTIONS = frozenset({"array", "job-name", "output", "parsable", "test-only", "wrap"})
 
 
 class _Value:
@@ -79,6 +86,19 @@ class JobRequest(_Value):
     max_parallel_jobs: int | None = None
     dry_run: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what no quoting makes safe, and what would lead the record astray."""
+        for field_name, names in (("env", self.env), ("secrets", self.secrets)):
+            if wrong := [name for name in names if not _VARIABLE.fullmatch(name)]:
+                raise ValueError(f"{field_name}: expected names of letters, digits and _, got {wrong[0]!r}")
+        for name in self.options:
+            if not _OPTION.fullmatch(name):
+                raise ValueError(f"options: expected long names of sbatch's options, got {name!r}")
+            if name in _OUR_OPTIONS:
+                raise ValueError(f"options: {name} is set by the submission itself")
+        if not _RUN_DIR.fullmatch(self.run_dir):
+            raise ValueError(f"run_dir: expected an absolute path of one line, got {self.run_dir!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(_Value):
@@ -107,12 +127,16 @@ class Attempt(_Value):
     @property
     def task(self) -> str:
         """The task, as one line of the record."""
-        return f"{self.task_id} {self.map_index}"
+        return f"{_word(self.task_id)} {self.map_index}"
 
 
 def run_name(dag_id: str, run_id: str) -> str:
-    """Return a Dag run's name, one line without runs of blanks."""
-    return " ".join(f"{dag_id} {run_id}".split())
+    """Return a Dag run's name, two words of one line; what ids cannot hold in Airflow is percent-encoded."""
+    return f"{_word(dag_id)} {_word(run_id)}"
+
+
+def _word(text: str) -> str:
+    return quote(text, safe=":+~@,") or "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
