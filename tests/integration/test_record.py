@@ -291,6 +291,20 @@ def test_noise_around_the_job_id(login: Login, noise: str) -> None:
     assert login.live() == [job]
 
 
+def test_a_wrapper_of_sbatch_that_fails_after_it(login: Login) -> None:
+    login.wrap("sbatch", 'real "$@" > /dev/null; echo "quota: cannot tell your share" >&2; exit 1')
+    job = login.submit(login.request())
+    assert login.live() == [job]
+
+
+def test_without_sbatch_nothing_is_waited_for(login: Login) -> None:
+    login.wrap(
+        "timeout", 'if [ "$4" = sbatch ]; then echo "timeout: failed to run sbatch" >&2; exit 127; fi; real "$@"'
+    )
+    with pytest.raises(ClusterRefusedError, match="failed to run sbatch"):
+        login.submit(login.request())
+
+
 def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     job = cut_off_once(login)
     wrapper = login.wrap("squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1')

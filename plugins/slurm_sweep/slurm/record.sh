@@ -295,9 +295,24 @@ submit() {
   write_record "$run" "$task" "$attempt" "" "$its_jobs" "$its_withdrawn" || refuse "cannot write into the run directory $run_dir"
   said=$(call_sbatch 2>&1)
   status=$?
+  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
   if [ "$status" -ne 0 ]; then
-    [ "$status" -lt 124 ] || stop 93 "sbatch was cut off: $said" # by timeout, or by a signal
+    case $status in
+      126 | 127) ;; # there is no sbatch
+      12[4-9] | 1[3-9]? | 2??) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal
+    esac
     is_unclear "$said" && stop 93 "$said"
+    case $its_job:$said in
+      :*"sbatch: "*) ;; # its own words, and no job
+      *) # those of a wrapper of the site, say, which may have failed after sbatch
+        its_job=
+        settle
+        if [ -n "$its_job" ]; then
+          write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+          answer submitted
+        fi
+        ;;
+    esac
     if [ -n "$before" ]; then
       save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
     else
@@ -305,7 +320,6 @@ submit() {
     fi
     stop 92 "$said"
   fi
-  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
   case $its_job in
     '' | *[!0-9]*) # none, or several lines that look like one: the cluster knows
       its_job=
