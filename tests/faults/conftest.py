@@ -33,7 +33,7 @@ _lines: list[str] = []
 _failed: list[str] = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def theatre() -> Iterator[Theatre]:
     """A cluster that forgets, a login node of ours, and all parts of Airflow; kept on disk if a test failed."""
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))

@@ -291,6 +291,16 @@ def test_noise_around_the_job_id(login: Login, noise: str) -> None:
     assert login.live() == [job]
 
 
+def test_squeue_that_fails_every_third_time_is_outlasted(login: Login) -> None:
+    wrapper = login.wrap("sbatch", "kill -9 $PPID")
+    with pytest.raises(ClusterUnavailableError, match="sbatch was cut off"):
+        login.submit(login.request())
+    wrapper.unlink()
+    login.wrap("squeue", 'echo >> "$BIN/calls"; [ $(($(wc -l < "$BIN/calls") % 3)) -ne 0 ] || exit 1; real "$@"')
+    job = login.submit_when_possible(login.request(), FIRST)
+    assert login.live() == [job]
+
+
 def test_a_wrapper_of_sbatch_that_fails_after_it(login: Login) -> None:
     login.wrap("sbatch", 'real "$@" > /dev/null; echo "quota: cannot tell your share" >&2; exit 1')
     job = login.submit(login.request())

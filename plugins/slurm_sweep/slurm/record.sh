@@ -144,9 +144,12 @@ write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
 
 # The cluster
 
-ask() { # all of the user's jobs: id, state, output path
-  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null) ||
-    stop 93 "squeue: $queue"
+query() { # all of the user's jobs: id, state, output path; fails if there is no answer
+  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null)
+}
+
+ask() {
+  query || stop 93 "squeue: $queue"
 }
 
 shown() { # ID: sets `is` to the state that squeue shows, to nothing once it shows the job no more
@@ -175,7 +178,6 @@ logs() { # the ids of the jobs that wrote a log here
 }
 
 search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
-  ask
   while read -r id _ path; do
     case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
     if is_known "$id"; then
@@ -195,9 +197,13 @@ END_OF_QUEUE
 settle() { # an intent without a job: its sbatch may just have been cut off, and slurmctld may be slow
   for pause in 0 2 3 5; do
     sleep "$pause"
+    answered=
+    query || continue
+    answered=yes
     search
-    [ -z "$its_job" ] || break
+    [ -z "$its_job" ] || return 0
   done
+  [ -n "$answered" ] || stop 93 "squeue: $queue" # the last look is the one that counts
 }
 
 # What to do
