@@ -14,7 +14,7 @@ from sandbox import Sandbox
 from slurm_sweep.slurm.commands import preview
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from slurm_sweep.tasks.triggers import SlurmJobTrigger
+from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 
 pytestmark = pytest.mark.sandbox
 
@@ -88,18 +88,28 @@ def test_wait_defers_and_ends_as_the_event_says(tmp_path: Path) -> None:
     assert path == "slurm_sweep.tasks.triggers.SlurmJobTrigger"
     assert SlurmJobTrigger(**arguments).serialize() == (path, arguments)
     assert len(json.dumps(arguments)) < 1024
-    with pytest.raises(AirflowFailException, match=r"^the login node refuses us$"):
+    with pytest.raises(
+        AirflowFailException, match=r"^the login node refuses us\nThe job may still run; to cancel it, on the cluster"
+    ):
         sensor.resume(Context(), {"error": "the login node refuses us"})  # type: ignore[arg-type]
 
 
-def test_errors_tell_airflow_whether_a_retry_can_help(tmp_path: Path, cluster: Sandbox) -> None:
+def test_errors_tell_airflow_whether_a_retry_can_help(
+    tmp_path: Path, cluster: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = JobRequest(ssh_conn_id="slurm_sandbox", name="a", command="true", run_dir="/dev/null/a", script="#!/bin/sh\n")
     with pytest.raises(AirflowFailException, match="cannot make the run directory /dev/null/a"):
         SlurmSubmitOperator(task_id="submit", job=job).execute(Context())  # type: ignore[arg-type]
     cluster.stop("sshd")
     try:
-        with pytest.raises(AirflowException, match="no answer from the login node") as caught:
+        with pytest.raises(TaskDeferred) as deferred:
             submit(tmp_path, "true")
+        trigger = deferred.value.trigger
+        assert isinstance(trigger, SlurmSubmitTrigger)
+        assert type(trigger)(**trigger.serialize()[1]).serialize() == trigger.serialize()
+        monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__PATIENCE", "0")
+        with pytest.raises(AirflowException, match="no answer from the login node") as caught:
+            SlurmSubmitOperator(task_id="submit", job=job, deferrable=False).execute(Context())  # type: ignore[arg-type]
         assert not isinstance(caught.value, AirflowFailException)
     finally:
         cluster.start("sshd")
