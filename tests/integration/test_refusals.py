@@ -75,21 +75,22 @@ def test_a_controller_that_is_down_is_waited_out(box: Sandbox, tmp_path: Path) -
         {"account": "nobody"},
         {"partition": "nowhere"},
         {"options": {"qos": "nothing"}},
-        {"nodes": 99},
         {"options": {"constraint": "cray"}},
-        {"partition": "debug", "time": "3:0:0", "options": {"comment": "over the partition's limit"}},
+        {"options": {"gres": "tpu:1"}},
     ],
-    ids=["account", "partition", "qos", "nodes", "constraint", "time"],
+    ids=["account", "partition", "qos", "constraint", "gres"],
 )
-def test_what_never_passes_is_refused_at_once_or_stands_in_the_queue(
-    box: Sandbox, tmp_path: Path, changes: dict[str, Any]
-) -> None:
-    """Some sites let a job over a partition's limits wait in the queue, with the reason: EnforcePartLimits=NO."""
+def test_what_never_passes_is_refused_at_once(box: Sandbox, tmp_path: Path, changes: dict[str, Any]) -> None:
     request = request_maker(box, tmp_path)("true", **changes)
-    if changes.get("partition") == "debug":
-        job = with_client(lambda client: client.submit(request, attempt()))
-        status = with_client(lambda client: client.queue())[job.job_id]
-        assert not status.state.is_final
-        return
     with pytest.raises(ClusterRefusedError, match="was not submitted"):
         with_client(lambda client: client.submit(request, attempt()))
+
+
+@pytest.mark.parametrize("changes", [{"nodes": 99}, {"partition": "debug", "time": "3:0:0"}], ids=["nodes", "time"])
+def test_what_is_over_a_partitions_limits_stands_in_the_queue(
+    box: Sandbox, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Unless the site refuses it: EnforcePartLimits is NO by default."""
+    request = request_maker(box, tmp_path)("true", **changes)
+    job = with_client(lambda client: client.submit(request, attempt()))
+    assert not with_client(lambda client: client.queue())[job.job_id].state.is_final
