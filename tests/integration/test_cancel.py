@@ -154,7 +154,7 @@ def test_dags_test_that_is_interrupted_leaves_no_job(
         time.sleep(3)
         process.send_signal(signal.SIGINT)
         log, _ = process.communicate(timeout=IN_TIME)
-    assert live() == [], log
+    assert wait_until(lambda: not live(), IN_TIME), log
     assert process.returncode != 0
 
 

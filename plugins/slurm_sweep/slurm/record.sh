@@ -303,13 +303,12 @@ submit() {
   status=$?
   its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
   if [ "$status" -ne 0 ]; then
-    case $status in
-      126 | 127) ;; # there is no sbatch
-      12[4-9] | 1[3-9]? | 2??) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal
+    case $status in # 255 is sbatch's own, for a wrong option
+      124 | 125 | 129 | 1[3-5]?) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal
     esac
     is_unclear "$said" && stop 93 "$said"
     case $its_job:$said in
-      :*"sbatch: "*) ;; # its own words, and no job
+      :*"sbatch: "* | :*"timeout: "*) ;; # its own words, or there is no sbatch; and no job
       *) # those of a wrapper of the site, say, which may have failed after sbatch
         its_job=
         settle
