@@ -124,6 +124,7 @@ def test_a_job_that_waits_for_a_drained_node(
     assert status.state is JobState.COMPLETED
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_node_that_dies(tmp_path_factory: pytest.TempPathFactory, connected: Callable[[Sandbox], None]) -> None:
     """Its job is run again on another node; one that must not be is a failure, neither lost nor a success."""
