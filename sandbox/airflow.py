@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sandbox.cluster import Sandbox
 from sandbox.layout import free_ports
@@ -98,6 +98,21 @@ class Api:
             text = answer.read()
         return dict(json.loads(text)) if text else {}
 
+    def mark_task(self, run: str, task_id: str, map_index: int, state: str) -> None:
+        """Give an instance of a mapped task an end, as a user does; ``run`` is the Dag run's path in the interface."""
+        self.call("PATCH", f"{run}/taskInstances/{task_id}/{map_index}", {"new_state": state})
+
+    def clear_task(self, dag_id: str, run_id: str, task_id: str, map_index: int, *, downstream: bool) -> None:
+        """Clear an instance of a mapped task, alone or with all that follows."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [[task_id, map_index]],
+            "include_downstream": downstream,
+            "only_failed": False,
+        }
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
     def is_healthy(self) -> bool:
         """Whether all parts of Airflow say that they are well."""
         try:
@@ -132,15 +147,8 @@ class Standalone(Api):
 
     def start(self) -> None:
         """Start it, and return at once."""
-        with self.log.open("w") as file:
-            self._process = subprocess.Popen(
-                ["airflow", "standalone"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
+        with self.log.open("wb") as file:
+            self._process = launch(["airflow", "standalone"], self._environment, file)
 
     @property
     def pid(self) -> int:
@@ -172,6 +180,13 @@ class Standalone(Api):
         if self._process:
             stop_tree(self.pid)
             self._process.wait()
+
+
+def launch(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own, all that it prints into ``log``."""
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
 
 
 def stop_tree(root: int) -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.airflow import Api, merge
+from sandbox.airflow import Api, launch, merge
 from sandbox.layout import free_ports
 from sandbox.processes import SandboxError, send, session, wait_until
 from tests.faults.postgres import Postgres, postgres_programs
@@ -52,16 +52,7 @@ class Part:
     def start(self) -> None:
         """Start it, and return at once."""
         with self.log.open("ab") as file:
-            self._processes.append(
-                subprocess.Popen(
-                    self._command,
-                    env=self._environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=file,
-                    start_new_session=True,
-                )
-            )
+            self._processes.append(launch(self._command, self._environment, file))
 
     @property
     def pids(self) -> set[int]:

@@ -8,6 +8,9 @@ from urllib.error import HTTPError
 from sandbox.processes import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.airflow import Api
     from tests.faults.stage import Stage
 
 WAIT = 120.0
@@ -46,7 +49,7 @@ def mark_submit_failed(stage: Stage, index: int) -> None:
 
 def mark_run_failed(stage: Stage) -> None:
     """Mark the whole Dag run failed."""
-    _ask(stage, "PATCH", stage.path, {"state": "failed"})
+    _ask(stage, lambda airflow: airflow.call("PATCH", stage.path, {"state": "failed"}))
     stage.note("user marks the Dag run failed")
     for index in stage.combinations:
         stage.excuse(index, marked=True)
@@ -59,28 +62,24 @@ def _mark(stage: Stage, index: int, state: str) -> None:
 
 
 def _patch(stage: Stage, task: str, index: int, state: str) -> None:
-    path = f"{stage.path}/taskInstances/combination.{task}/{index}"
-    _ask(stage, "PATCH", path, {"new_state": state})
+    _ask(stage, lambda airflow: airflow.mark_task(stage.path, f"combination.{task}", index, state))
     stage.note(f"user marks {task} of {stage.name(index)} {state}")
 
 
 def _clear(stage: Stage, task: str, index: int, *, downstream: bool) -> None:
-    body = {
-        "dry_run": False,
-        "dag_run_id": stage.run_id,
-        "task_ids": [[f"combination.{task}", index]],
-        "include_downstream": downstream,
-        "only_failed": False,
-    }
-    _ask(stage, "POST", f"/api/v2/dags/{stage.dag_id}/clearTaskInstances", body)
+    task_id = f"combination.{task}"
+    _ask(
+        stage,
+        lambda airflow: airflow.clear_task(stage.dag_id, stage.run_id, task_id, index, downstream=downstream),
+    )
     stage.note(f"user clears {task} of {stage.name(index)}{', and what follows' if downstream else ' alone'}")
 
 
-def _ask(stage: Stage, method: str, path: str, body: object) -> None:
+def _ask(stage: Stage, act: Callable[[Api], object]) -> None:
     """Ask Airflow, and once more where its database deadlocked with the scheduler's: users click again, too."""
     for last in (False, False, True):
         try:
-            stage.theatre.airflow.call(method, path, body)
+            act(stage.theatre.airflow)
             return
         except HTTPError as error:
             error.close()

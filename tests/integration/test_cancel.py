@@ -57,18 +57,10 @@ class Run:
         return [job for job, state, name in rows if state in LIVE and name.startswith(f"{self.name}_sweep_{index + 1}")]
 
     def set(self, task: str, index: int, state: str) -> None:
-        path = f"{self.path}/{self.id}/taskInstances/combination.{task}/{index}"
-        self._airflow.call("PATCH", path, {"new_state": state})
+        self._airflow.mark_task(f"{self.path}/{self.id}", f"combination.{task}", index, state)
 
     def clear(self, task: str, index: int, *, downstream: bool) -> None:
-        body = {
-            "dry_run": False,
-            "dag_run_id": self.id,
-            "task_ids": [[f"combination.{task}", index]],
-            "include_downstream": downstream,
-            "only_failed": False,
-        }
-        self._airflow.call("POST", f"/api/v2/dags/{self.name}/clearTaskInstances", body)
+        self._airflow.clear_task(self.name, self.id, f"combination.{task}", index, downstream=downstream)
 
     def mark(self, state: str) -> None:
         self._airflow.call("PATCH", f"{self.path}/{self.id}", {"state": state})

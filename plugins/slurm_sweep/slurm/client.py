@@ -6,7 +6,7 @@ import logging
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
 from slurm_sweep.slurm import commands, parse
@@ -14,6 +14,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.refusals import is_passing
 from slurm_sweep.slurm.states import JobState
 
+Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 LOG_LINES = 50
@@ -92,12 +93,10 @@ class SlurmClient:
             run_dirs: Those of the Dag run; one that belongs to another run by now is passed over.
         """
         folders = {f"{form}/logs/slurm-": run_dir for run_dir in run_dirs for form in commands.forms(run_dir)}
-        completed = await self._shell.run(commands.outputs(run_dirs))
-        if completed.exit_status != 0:
-            raise ClusterUnavailableError(completed.stderr.strip())
+        outputs = await self._ask(commands.outputs(run_dirs), parse.outputs)
         found = {
             job_id: folders[start]
-            for job_id, (state, path) in parse.outputs(_output(completed)).items()
+            for job_id, (state, path) in outputs.items()
             if not state.is_final and (start := path[: path.rfind("slurm-") + 6]) in folders
         }
         records = {run_dir: f"{run_dir}/{commands.RECORD}" for run_dir in found.values()}
@@ -186,7 +185,7 @@ class SlurmClient:
     async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
         return await self._ask(commands.exit_files([(job.job_id, job.run_dir) for job in jobs]), parse.exit_files)
 
-    async def _ask(self, script: str, read: Callable[[str], dict[str, JobStatus]]) -> dict[str, JobStatus]:
+    async def _ask(self, script: str, read: Callable[[str], Answer]) -> Answer:
         completed = await self._shell.run(script)
         if completed.exit_status != 0:
             raise ClusterUnavailableError(completed.stderr.strip() or f"exit status {completed.exit_status}, no reason")

@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import SubmittedJob
+from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.tasks.ssh import SshShell
 
 IN_WORKER = 4.0  # seconds: Airflow kills the worker's process five after it asked it to end
@@ -78,6 +78,20 @@ async def insist(what: str, cancel: Callable[[], Awaitable[None]], instead: str,
             return
 
 
+async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
+    """Cancel a job, as `insist` does."""
+    await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job), patience)
+
+
+async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
+    """Cancel what an attempt submits, as `insist` does."""
+    await insist(
+        f"The submission of {request.name}",
+        lambda: client.withdraw(request, attempt),
+        f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={request.name}",
+    )
+
+
 def in_worker(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run ``work`` to its end, at most `IN_WORKER` seconds, from a signal handler that may have met a running loop."""
     thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
@@ -111,8 +125,7 @@ def _cancel_tested(*error: Any) -> None:
     # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
     async def cancel(job: SubmittedJob) -> None:
         async with SshShell(job.ssh_conn_id) as shell:
-            client = SlurmClient(shell)
-            await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job), patience=20)
+            await cancel_job(SlurmClient(shell), job, patience=20)
 
     async def cancel_all() -> None:
         await asyncio.gather(*map(cancel, _tested.values()))

@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import SubmittedJob
-from slurm_sweep.tasks.cancel import by_hand, insist, is_over, states_of
+from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of
 
 INTERVAL = 10.0
 
@@ -57,7 +57,7 @@ class _Guard:
         for job in jobs:
             if job.job_id in live:
                 log.warning("Job %s runs, and its task is over", job.job_id)
-                await insist(f"Job {job.job_id}", lambda job=job: self._client.cancel(job.job_id), by_hand(job))  # type: ignore[misc]
+                await cancel_job(self._client, job)
         self._seen = over  # one that is cleared comes back
 
     async def _job(self, index: int) -> SubmittedJob | None:

@@ -29,7 +29,16 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.cancel import by_hand, cancel_if_interrupted, forget, in_worker, insist, is_over, states_of
+from slurm_sweep.tasks.cancel import (
+    by_hand,
+    cancel_if_interrupted,
+    cancel_job,
+    forget,
+    in_worker,
+    is_over,
+    states_of,
+    withdraw,
+)
 from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell
@@ -264,9 +273,7 @@ async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> Submitt
 
 async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
     async with SshShell(job.ssh_conn_id) as shell:
-        client = SlurmClient(shell)
-        instead = f"on the cluster of connection {job.ssh_conn_id!r}: scancel --me --name={job.name}"
-        await insist(f"The submission of {job.name}", lambda: client.withdraw(job, attempt), instead)
+        await withdraw(SlurmClient(shell), job, attempt)
 
 
 async def _look(job: SubmittedJob) -> tuple[JobStatus | None, str]:
@@ -286,8 +293,7 @@ async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:
 
 async def _cancel(job: SubmittedJob) -> None:
     async with SshShell(job.ssh_conn_id) as shell:
-        client = SlurmClient(shell)
-        await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job))
+        await cancel_job(SlurmClient(shell), job)
 
 
 async def _cancel_unless_cleared(job: SubmittedJob, task: Any) -> None:

@@ -15,7 +15,7 @@ from slurm_sweep.errors import SlurmSweepError
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.cancel import by_hand, insist, is_over, states_of
+from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from slurm_sweep.tasks.guard import guard
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import monitor
@@ -101,7 +101,7 @@ class SlurmJobTrigger(_JobTrigger):
     async def _cancel(self) -> None:
         job = SubmittedJob.from_json(self.job)
         async with monitor(job.ssh_conn_id) as (client, _):
-            await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job))
+            await cancel_job(client, job)
 
 
 class SlurmSubmitTrigger(_JobTrigger):
@@ -132,8 +132,4 @@ class SlurmSubmitTrigger(_JobTrigger):
     async def _cancel(self) -> None:
         request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
         async with monitor(request.ssh_conn_id) as (client, _):
-            await insist(
-                f"The submission of {request.name}",
-                lambda: client.withdraw(request, attempt),
-                f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={request.name}",
-            )
+            await withdraw(client, request, attempt)
