@@ -4,7 +4,7 @@
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory:
 #
-#   run DAG_ID RUN_ID           the Dag run that it belongs to
+#   run DAG_ID RUN_ID           the Dag run that it belongs to; names are written so that they hold no blanks
 #   task TASK_ID MAP_INDEX
 #   attempt GENERATION TRY      a clear begins a generation, a retry does not
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
@@ -111,7 +111,7 @@ read_record() { # FILE
       run) its_run=$value ;;
       task) its_task=$value ;;
       attempt) its_attempt=$value ;;
-      job) its_job=$value ;;
+      job) case $value in *[!0-9]*) ;; *) its_job=$value ;; esac ;; # it goes into sed's program: who wrote it?
       jobs) its_jobs=$value ;;
       withdrawn) its_withdrawn=$value ;;
     esac
@@ -158,6 +158,7 @@ logs() { # the ids of the jobs that wrote a log here
 search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
   ask
   while read -r id _ path; do
+    case $id in '' | *[!0-9]*) continue ;; esac # an array's: none of ours
     case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
     if is_known "$id"; then
       continue
@@ -237,13 +238,13 @@ decide() { # returns if there is something to submit
 }
 
 pass_gate() { # at most $parallel live jobs of this Dag run
-  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   own_links "${gate%/*}" "$gate"
+  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   take "$gate_lock"
   holds_gate=yes
   ask
   live=0 members=
-  [ ! -f "$gate/members" ] || while read -r member; do
+  [ ! -f "$gate/members" ] || while IFS= read -r member; do
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/.slurm_sweep/record"
     [ "$its_run" = "$run" ] || continue

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any, TypeAlias
+from shlex import quote
+from typing import Any, TypeAlias, TypeVar
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow.sdk.bases.operator import TriggerFailureReason
@@ -40,6 +41,7 @@ STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
 _NO_LIMIT = timedelta(days=36500)
 
 Json: TypeAlias = Mapping[str, Any]
+Job = TypeVar("Job", JobRequest, SubmittedJob)
 
 
 @contextmanager
@@ -81,7 +83,7 @@ class SlurmSubmitOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job."""
-        request = JobRequest.from_json(_resolved(self.job))
+        request = _read(JobRequest, self.job)
         if request.dry_run:
             raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
         attempt = _attempt(context)
@@ -163,7 +165,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look once, then wait."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         self._waiting = job, context["ti"]
         left = self._seconds_left(context)
         with airflow_errors():
@@ -183,7 +185,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         with airflow_errors():
             status, log_tail = asyncio.run(_look(job))
         if status is None:
@@ -192,7 +194,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """End as the trigger's event says."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         if "error" in event:
             raise AirflowFailException(f"{event['error']}\nThe job may still run; to cancel it, {by_hand(job)}")
         return self._end(context, job, JobStatus.from_json(event["status"]), event["log_tail"])
@@ -200,7 +202,7 @@ class SlurmJobSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the job if the time is up: no trigger does, in that case."""
         if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
-            asyncio.run(_cancel(SubmittedJob.from_json(_resolved(self.job))))
+            asyncio.run(_cancel(_read(SubmittedJob, self.job)))
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -247,10 +249,13 @@ def _attempt(context: Context) -> Attempt:
     )
 
 
-def _resolved(job: Json | XComArg) -> Json:
+def _read(kind: type[Job], job: Json | XComArg) -> Job:
     if not isinstance(job, Mapping):
         raise AirflowFailException(f"job: expected a job as JSON, got {type(job).__name__}: {job!r}")
-    return job
+    try:
+        return kind.from_json(job)
+    except (TypeError, ValueError) as error:
+        raise AirflowFailException(f"job: {error}") from None
 
 
 async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> SubmittedJob:
@@ -264,7 +269,7 @@ async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> Submitt
 async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
     async with SshShell(job.ssh_conn_id) as shell:
         client = SlurmClient(shell)
-        instead = f"on the cluster of connection {job.ssh_conn_id!r}: scancel --me --name={job.name}"
+        instead = f"on the cluster of connection {job.ssh_conn_id!r}: scancel --me --name={quote(job.name)}"
         await insist(f"The submission of {job.name}", lambda: client.withdraw(job, attempt), instead)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from shlex import quote
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -135,5 +136,5 @@ class SlurmSubmitTrigger(_JobTrigger):
             await insist(
                 f"The submission of {request.name}",
                 lambda: client.withdraw(request, attempt),
-                f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={request.name}",
+                f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}",
             )
