@@ -128,10 +128,9 @@ def _sbatch(job: JobRequest, prefix: str = "") -> list[str]:
     argv = prefix + join(sbatch_argv(job))
     if job.batch_script:
         return [*exports, f"{argv} < /dev/null"]
-    end = "END_OF_BATCH_SCRIPT"
-    while end in job.script:
-        end += "_"
-    return [*exports, f"{argv} <<'{end}'", job.script.removesuffix("\n"), end]
+    # Not the script itself as a here-document: dash 0.5.12 loses a byte where a line begins like the end's ("Eé").
+    text = quote(job.script.removesuffix("\n"))
+    return [*exports, f"batch_script={text}", f"{argv} << END", "$batch_script", "END"]
 
 
 def _inputs(job: JobRequest) -> list[str]:

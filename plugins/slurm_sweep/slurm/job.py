@@ -154,7 +154,9 @@ class JobRequest(_Value):
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
             _expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
-            _expect(not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment")
+            _expect(
+                not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment"
+            )
         values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
             if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
