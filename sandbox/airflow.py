@@ -69,7 +69,46 @@ def merge(environment: Mapping[str, str], **settings: object) -> dict[str, str]:
     return {**environment, **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()}}
 
 
-class Standalone:
+class Api:
+    """Airflow's REST interface.
+
+    Args:
+        url: Where it is.
+        home: The home of that Airflow, which keeps the password.
+    """
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = url
+        self.user = self.password = self._token = ""
+        self._home = home
+
+    def log_in(self) -> None:
+        """Log in as the user whose password Airflow made up at its start."""
+        passwords = self._home / "simple_auth_manager_passwords.json.generated"
+        ((self.user, self.password),) = json.loads(passwords.read_text()).items()
+        login = {"username": self.user, "password": self.password}
+        self._token = self.call("POST", "/auth/token", login)["access_token"]
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Call the interface and return the answer."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return dict(json.loads(text)) if text else {}
+
+    def is_healthy(self) -> bool:
+        """Whether all parts of Airflow say that they are well."""
+        try:
+            parts = self.call("GET", "/api/v2/monitor/health")
+        except OSError:
+            return False
+        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all(parts[name]["status"] == "healthy" for name in names)
+
+
+class Standalone(Api):
     """``airflow standalone``: all parts of Airflow, on free ports of this machine.
 
     Args:
@@ -79,10 +118,9 @@ class Standalone:
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         api, worker_log, trigger_log = free_ports(3)
-        self.url = f"http://127.0.0.1:{api}"
+        super().__init__(f"http://127.0.0.1:{api}", Path(environment["AIRFLOW_HOME"]))
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
-        self.user = self.password = self._token = ""
         self._environment = merge(
             environment,
             API__PORT=api,
@@ -115,22 +153,10 @@ class Standalone:
         Raises:
             SandboxError: They did not in `START` seconds; the message shows the log's end.
         """
-        if not wait_until(lambda: not tree([self.pid]) or self._is_healthy(), START) or not tree([self.pid]):
+        if not wait_until(lambda: not tree([self.pid]) or self.is_healthy(), START) or not tree([self.pid]):
             end = "\n".join(self.log.read_text().splitlines()[-40:])
             raise SandboxError(f"Airflow did not start; the end of its log {self.log}:\n{end}")
-        passwords = Path(self._environment["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
-        ((self.user, self.password),) = json.loads(passwords.read_text()).items()
-        login = {"username": self.user, "password": self.password}
-        self._token = self.call("POST", "/auth/token", login)["access_token"]
-
-    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Call Airflow's REST interface and return the answer."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-        return dict(json.loads(text)) if text else {}
+        self.log_in()
 
     def wait_for_dag(self, dag_id: str) -> None:
         """Return once Airflow has read the Dag's file.
@@ -146,14 +172,6 @@ class Standalone:
         if self._process:
             stop_tree(self.pid)
             self._process.wait()
-
-    def _is_healthy(self) -> bool:
-        try:
-            parts = self.call("GET", "/api/v2/monitor/health")
-        except OSError:
-            return False
-        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        return all(parts[name]["status"] == "healthy" for name in names)
 
 
 def stop_tree(root: int) -> None:

@@ -96,6 +96,8 @@ def slurm_conf(settings: Settings) -> str:
         "GresTypes=gpu",
         "ReturnToService=2",
         "SlurmdTimeout=30",
+        "PreemptType=preempt/partition_prio",
+        "PreemptMode=REQUEUE",
         "KillWait=5",
         f"MinJobAge={settings.min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1",
@@ -107,7 +109,7 @@ def slurm_conf(settings: Settings) -> str:
             f"AccountingStoragePort={ports['slurmdbd']}",
             # Here the "password" is the munge socket; without it slurmctld speaks to the default one.
             f"AccountingStoragePass={directory}/munge/s",
-            "AccountingStorageEnforce=associations",
+            "AccountingStorageEnforce=associations,limits,qos",
             "AccountingStorageTRES=gres/gpu",
         ]
     lines += [
@@ -116,8 +118,11 @@ def slurm_conf(settings: Settings) -> str:
         for node in settings.node_names
     ]
     lines += [
-        "PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE",
-        "PartitionName=debug Nodes=ALL MaxTime=1",
+        "PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE PreemptMode=OFF",
+        "PartitionName=debug Nodes=ALL MaxTime=1 PreemptMode=OFF",
+        # Jobs in `high` push those in `low` back into the queue.
+        "PartitionName=low Nodes=ALL MaxTime=INFINITE PriorityTier=1",
+        "PartitionName=high Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF",
     ]
     return "\n".join(lines) + "\n"
 

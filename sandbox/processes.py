@@ -66,6 +66,24 @@ def tree(roots: Iterable[int]) -> set[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 if it is dead."""
+    stat = _stat(pid)
+    return 0 if stat is None else int(stat[1])
+
+
+def session(leader: int) -> set[int]:
+    """All living processes of the session that a process leads or led."""
+    return {pid for pid in _pids() if (stat := _stat(pid)) is not None and int(stat[3]) == leader}
+
+
+def title(pid: int) -> str:
+    """The command line of a process, as it may have rewritten it; empty if it is dead."""
+    with suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return ""
+
+
 def belonging_to(directory: Path) -> set[int]:
     """All living processes of a sandbox, never the caller or its parents."""
     return tree(pid for pid in _pids() if _is_marked(pid, directory)) - ancestors(os.getpid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from sandbox import Sandbox
 from sandbox.airflow import Standalone, airflow_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +62,13 @@ def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
         yield airflow
     finally:
         airflow.stop()
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
+    """Make a cluster the one of the Airflow connection ``slurm_sandbox``."""
+
+    def connect(box: Sandbox) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))
+
+    return connect

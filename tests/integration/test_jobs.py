@@ -69,16 +69,8 @@ def request_maker(box: Sandbox, folder: Path) -> Request:
     return make
 
 
-@pytest.fixture
-def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
-    def connect(box: Sandbox) -> None:
-        monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))
-
-    return connect
-
-
 def attempt(number: int = 1) -> Attempt:
-    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=number)
+    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=number, id=str(number))
 
 
 def with_client(work: Callable[[SlurmClient], Coroutine[Any, Any, Result]]) -> Result:

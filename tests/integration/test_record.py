@@ -27,10 +27,10 @@ from slurm_sweep.slurm.job import Attempt, JobRequest
 
 pytestmark = pytest.mark.sandbox
 
-FIRST = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1)
-RETRY = replace(FIRST, try_number=2)
-CLEARED = replace(FIRST, generation=1, try_number=2)
-OTHER_RUN = replace(FIRST, run_id="r2")
+FIRST = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="01-1")
+RETRY = replace(FIRST, try_number=2, id="02-1")
+CLEARED = replace(FIRST, generation=1, try_number=2, id="02-2")
+OTHER_RUN = replace(FIRST, run_id="r2", id="01-2")
 SLEEP = "sleep 600"
 
 
@@ -122,7 +122,14 @@ def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> A
 def test_nothing_was_submitted_yet(login: Login) -> None:
     job = login.submit(login.request())
     assert login.live() == [job]
-    assert login.record() == {"run": "d r", "task": "t 0", "attempt": "0 1", "job": job, "jobs": "", "withdrawn": ""}
+    assert login.record() == {
+        "run": "d r",
+        "task": "t 0",
+        "attempt": "0 1 01-1",
+        "job": job,
+        "jobs": "",
+        "withdrawn": "",
+    }
 
 
 def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -> None:
@@ -144,7 +151,7 @@ def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
     second = login.submit(request, RETRY)
     assert (second == first) is is_taken_over
     assert login.submit(request, RETRY) == second
-    assert login.record()["attempt"] == "0 2"
+    assert login.record()["attempt"] == "0 2 02-1"
 
 
 def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
@@ -164,6 +171,22 @@ def test_after_a_clear_an_ended_job_is_followed_by_a_new_one(login: Login) -> No
     first = login.submit(request)
     login.wait_for(first, "COMPLETED")
     assert login.submit(request, CLEARED) != first
+
+
+def test_a_worker_that_was_given_up_and_lives_does_not_take_the_job_back(login: Login) -> None:
+    request = login.request()
+    login.submit(request, FIRST)
+    second = login.submit_when_possible(request, CLEARED)
+    with pytest.raises(ClusterRefusedError, match="a later try of this task has taken over"):
+        login.submit(request, FIRST)
+    assert login.live() == [second]
+
+
+def test_a_dag_run_that_was_deleted_and_made_again_gets_a_job_of_its_own(login: Login) -> None:
+    request = login.request("true")
+    first = login.submit(request, replace(CLEARED, id="05-1"))
+    login.wait_for(first, "COMPLETED")
+    assert login.submit(request, replace(FIRST, id="06-1")) != first
 
 
 def test_another_dag_run_is_refused_unless_it_resumes_and_the_job_has_ended(login: Login) -> None:
@@ -266,6 +289,30 @@ def test_noise_around_the_job_id(login: Login, noise: str) -> None:
     login.wrap("sbatch", f'{noise}; real "$@"; status=$?; echo "sbatch: warning: low disk" >&2; echo bye; exit $status')
     job = login.submit(login.request())
     assert login.live() == [job]
+
+
+def test_squeue_that_fails_every_third_time_is_outlasted(login: Login) -> None:
+    wrapper = login.wrap("sbatch", "kill -9 $PPID")
+    with pytest.raises(ClusterUnavailableError, match="sbatch was cut off"):
+        login.submit(login.request())
+    wrapper.unlink()
+    login.wrap("squeue", 'echo >> "$BIN/calls"; [ $(($(wc -l < "$BIN/calls") % 3)) -ne 0 ] || exit 1; real "$@"')
+    job = login.submit_when_possible(login.request(), FIRST)
+    assert login.live() == [job]
+
+
+def test_a_wrapper_of_sbatch_that_fails_after_it(login: Login) -> None:
+    login.wrap("sbatch", 'real "$@" > /dev/null; echo "quota: cannot tell your share" >&2; exit 1')
+    job = login.submit(login.request())
+    assert login.live() == [job]
+
+
+def test_without_sbatch_nothing_is_waited_for(login: Login) -> None:
+    login.wrap(
+        "timeout", 'if [ "$4" = sbatch ]; then echo "timeout: failed to run sbatch" >&2; exit 127; fi; real "$@"'
+    )
+    with pytest.raises(ClusterRefusedError, match="failed to run sbatch"):
+        login.submit(login.request())
 
 
 def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:

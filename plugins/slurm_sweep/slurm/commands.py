@@ -84,6 +84,7 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
         "task": attempt.task,
         "generation": str(attempt.generation),
         "try": str(attempt.try_number),
+        "ti": attempt.instance,
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,

@@ -181,6 +181,8 @@ class Attempt(_Value):
     Attributes:
         generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
             ``max_tries``.
+        id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
+            deleted and made again.
     """
 
     dag_id: str
@@ -189,6 +191,7 @@ class Attempt(_Value):
     map_index: int
     generation: int
     try_number: int
+    id: str
 
     @property
     def run(self) -> str:
@@ -200,6 +203,11 @@ class Attempt(_Value):
         """The task, as one line of the record."""
         return f"{_word(self.task_id)} {self.map_index}"
 
+    @property
+    def instance(self) -> str:
+        """The id, as one word of the record."""
+        return _word(self.id)
+
 
 def run_name(dag_id: str, run_id: str) -> str:
     """Return a Dag run's name: two words, and no other Dag run's."""
@@ -207,8 +215,8 @@ def run_name(dag_id: str, run_id: str) -> str:
 
 
 def _word(name: str) -> str:
-    """Return a name as it is if it has letters and digits of ASCII and ``_.-~:+`` only, else written as in a URL."""
-    return quote(name, safe=":+", errors="surrogatepass")
+    """Return a name as one word: as it is in Airflow's own forms, else percent-encoded."""
+    return quote(name, safe=":+~@,", errors="surrogatepass") or "%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,12 @@
 # Functions for one submission, once: for the login node's POSIX shell, with coreutils and Slurm's commands. commands.py
-# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, resume, parallel and gate, and the
+# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and gate, and the
 # functions call_sbatch, has_failed, has_ended and is_unclear.
 #
-# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory:
+# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names that hold no blanks:
 #
-#   run DAG_ID RUN_ID           the Dag run that it belongs to; names are written so that they hold no blanks
+#   run DAG_ID RUN_ID           the Dag run that it belongs to
 #   task TASK_ID MAP_INDEX
-#   attempt GENERATION TRY      a clear begins a generation, a retry does not
+#   attempt GENERATION TRY ID   a clear begins a generation, a retry does not; the id is the task instance's
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
 #   jobs ID ...                 all earlier ones
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
@@ -22,10 +22,12 @@ set -C # files are made anew, never through a link that somebody planted
 
 state=$run_dir/.slurm_sweep
 record=$state/record
-host=$(uname -n)
-pid=$(exec sh -c 'printf %s "$PPID"') # $$ is another's in a subshell
-who="$host $(cat /proc/sys/kernel/random/boot_id 2> /dev/null) $(readlink /proc/self/ns/pid 2> /dev/null) $pid"
+read -r host < /proc/sys/kernel/hostname
+read -r boot < /proc/sys/kernel/random/boot_id
+read -r pid _ < /proc/self/stat # $$ is another's in a subshell
+who="$host $boot $(readlink /proc/self/ns/pid) $pid"
 mine=$state/.$host.$pid
+attempt="$generation $try $ti"
 state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
 patience=600 # fifths of a second: longer than any holder works
 
@@ -43,32 +45,46 @@ own_links() { # no link on the way that another user made
 }
 
 make_folders() {
-  mkdir -p -- "${run_dir%/*}" || refuse "cannot make the run directory $run_dir"
-  own_links "${run_dir%/*}"
-  for folder in "$run_dir" "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"; do
-    own_links "$folder"
-    [ -d "$folder" ] || mkdir -- "$folder" || [ -d "$folder" ] || refuse "cannot make the run directory $run_dir"
+  parent=${run_dir%/*}
+  [ -d "$parent" ] || mkdir -p -- "$parent" || refuse "cannot make the run directory $run_dir"
+  own_links "$parent" "$run_dir"
+  [ -d "$run_dir" ] || mkdir -- "$run_dir" || [ -d "$run_dir" ] || refuse "cannot make the run directory $run_dir"
+  set -- "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"
+  own_links "$@" "$record"
+  for folder in "$@"; do
+    shift
+    [ -d "$folder" ] || set -- "$@" "$folder"
   done
-  own_links "$record"
+  # Somebody else, submitting the same, may make them at the same moment.
+  [ $# -eq 0 ] || mkdir -- "$@" 2> /dev/null || mkdir -p -- "$@" || refuse "cannot make the run directory $run_dir"
+  own_links "$@"
   [ -w "$run_dir/logs" ] || refuse "cannot write into the run directory $run_dir"
 }
 
-save_as() { # FILE TEXT: whole and on disk, or fail
-  rm -f -- "$1" 2> /dev/null
+save_as() { # FILE TEXT: whole, or fail
+  [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
   { printf '%s\n' "$2" > "$1"; } 2> /dev/null
-  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ] && { sync -- "$1" 2> /dev/null || :; }
+  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ]
+}
+
+to_disk() { # FILE ...
+  sync -- "$@" 2> /dev/null || :
 }
 
 # The lock: a file with its holder's host, boot, process namespace and pid, linked into place
 
 is_ours() { # LOCK
-  [ "$(cat -- "$1" 2> /dev/null)" = "$who" ]
+  holder=
+  { read -r holder < "$1"; } 2> /dev/null
+  [ "$holder" = "$who" ]
 }
 
 release() {
   [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
   [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
-  rm -f -- "$mine" "$mine.new" "$mine.broken"
+  for leftover in "$mine" "$mine.new" "$mine.broken"; do
+    [ ! -e "$leftover" ] || rm -f -- "$leftover"
+  done
 }
 
 is_dead() { # a holder of this host, boot and process namespace that does not live any more
@@ -120,14 +136,20 @@ read_record() { # FILE
 
 write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
   text=$(printf 'run %s\ntask %s\nattempt %s\njob %s\njobs %s\nwithdrawn %s' "$@")
-  save_as "$mine.new" "$text" && mv -f -- "$mine.new" "$record" && { sync -- "$state" 2> /dev/null || :; }
+  save_as "$mine.new" "$text" || return
+  [ -n "$4" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
+  mv -f -- "$mine.new" "$record" || return
+  [ -n "$4" ] || to_disk "$state"
 }
 
 # The cluster
 
-ask() { # all of the user's jobs: id, state, output path
-  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null) ||
-    stop 93 "squeue: $queue"
+query() { # all of the user's jobs: id, state, output path; fails if there is no answer
+  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null)
+}
+
+ask() {
+  query || stop 93 "squeue: $queue"
 }
 
 shown() { # ID: sets `is` to the state that squeue shows, to nothing once it shows the job no more
@@ -156,7 +178,6 @@ logs() { # the ids of the jobs that wrote a log here
 }
 
 search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
-  ask
   while read -r id _ path; do
     case $id in '' | *[!0-9]*) continue ;; esac # an array's: none of ours
     case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
@@ -177,9 +198,13 @@ END_OF_QUEUE
 settle() { # an intent without a job: its sbatch may just have been cut off, and slurmctld may be slow
   for pause in 0 2 3 5; do
     sleep "$pause"
+    answered=
+    query || continue
+    answered=yes
     search
-    [ -z "$its_job" ] || break
+    [ -z "$its_job" ] || return 0
   done
+  [ -n "$answered" ] || stop 93 "squeue: $queue" # the last look is the one that counts
 }
 
 # What to do
@@ -203,8 +228,9 @@ open_record() {
 }
 
 decide() { # returns if there is something to submit
-  attempt="$generation $try"
   me="$run $task $attempt"
+  rest=${its_attempt#* }
+  its_generation=${its_attempt%% *} its_try=${rest%% *} its_ti=${rest#* }
   [ "$its_withdrawn" != "$me" ] || refuse "this attempt was withdrawn: its task was killed"
   if [ -z "$its_job$its_jobs" ]; then
     return # nothing was ever submitted here
@@ -216,9 +242,12 @@ decide() { # returns if there is something to submit
     is_live "$its_job" && refuse "the run directory $run_dir belongs to another Dag run ($its_run), whose job $its_job is $is; let it end, or: scancel $its_job"
   elif [ -z "$its_job" ]; then
     return # an intent that led to no job
-  elif [ "$its_attempt" = "$attempt" ]; then
+  elif [ "$its_ti" = "$ti" ]; then
     answer again
-  elif [ "${its_attempt% *}" = "$generation" ] && [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]; then
+  elif [ "$its_try" -gt "$try" ] && is_newer "$its_ti" "$ti"; then
+    refuse "a later try of this task has taken over"
+  elif [ "$its_generation" = "$generation" ] && [ "$its_try" -lt "$try" ] &&
+    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]; then
     ask
     shown "$its_job"
     if [ -z "$is" ] && [ -f "$state/$its_job.exit" ]; then
@@ -235,6 +264,10 @@ decide() { # returns if there is something to submit
     [ "$is" = COMPLETING ] || scancel -- "$its_job" < /dev/null
     stop 94 "its earlier job $its_job is $is and is being cancelled"
   fi
+}
+
+is_newer() { # ID ID: they begin with the time when Airflow made them; a Dag run that was deleted and made again has new ones
+  [ "$(printf '%s\n' "$1" "$2" | LC_ALL=C sort | tail -n 1)" = "$1" ]
 }
 
 pass_gate() { # at most $parallel live jobs of this Dag run
@@ -269,9 +302,23 @@ submit() {
   write_record "$run" "$task" "$attempt" "" "$its_jobs" "$its_withdrawn" || refuse "cannot write into the run directory $run_dir"
   said=$(call_sbatch 2>&1)
   status=$?
+  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
   if [ "$status" -ne 0 ]; then
-    [ "$status" -lt 124 ] || stop 93 "sbatch was cut off: $said" # by timeout, or by a signal
+    case $status in # 255 is sbatch's own, for a wrong option
+      124 | 125 | 129 | 1[3-5]?) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal
+    esac
     is_unclear "$said" && stop 93 "$said"
+    case $its_job:$said in
+      :*"sbatch: "* | :*"timeout: "*) ;; # its own words, or there is no sbatch; and no job
+      *) # those of a wrapper of the site, say, which may have failed after sbatch
+        its_job=
+        settle
+        if [ -n "$its_job" ]; then
+          write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+          answer submitted
+        fi
+        ;;
+    esac
     if [ -n "$before" ]; then
       save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
     else
@@ -279,7 +326,6 @@ submit() {
     fi
     stop 92 "$said"
   fi
-  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
   case $its_job in
     '' | *[!0-9]*) # none, or several lines that look like one: the cluster knows
       its_job=
@@ -293,7 +339,7 @@ submit() {
 }
 
 withdraw() { # the attempt's job is cancelled; if it did not come yet, it never will
-  its_withdrawn="$run $task $generation $try"
+  its_withdrawn="$run $task $attempt"
   write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn"
   [ "$its_run $its_task $its_attempt" = "$its_withdrawn" ] && [ -n "$its_job" ] || return 0
   for pause in 1 2 4 8 16 32 64; do

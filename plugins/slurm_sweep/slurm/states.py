@@ -60,9 +60,10 @@ class JobState(Enum):
 
     @classmethod
     def parse(cls, text: str) -> JobState:
-        """Read what Slurm prints: ``RUNNING``, ``CANCELLED by 1001``, ``COMPLETED+``."""
+        """Read what Slurm prints: ``RUNNING``, ``R``, ``CANCELLED by 1001``, ``COMPLETED+``."""
         words = text.split()
-        return cls.__members__.get(words[0].rstrip("+"), cls.UNKNOWN) if words else cls.UNKNOWN
+        name = words[0].rstrip("+") if words else ""
+        return cls.__members__.get(_SHORT.get(name, name), cls.UNKNOWN)
 
     @property
     def is_final(self) -> bool:
@@ -78,3 +79,35 @@ class JobState(Enum):
     def is_success(self) -> bool:
         """Whether the job ended well."""
         return self.kind is Kind.SUCCEEDED
+
+
+_SHORT = {
+    "BF": "BOOT_FAIL",
+    "CA": "CANCELLED",
+    "CD": "COMPLETED",
+    "CF": "CONFIGURING",
+    "CG": "COMPLETING",
+    "DL": "DEADLINE",
+    "EX": "EXPEDITING",
+    "F": "FAILED",
+    "LF": "LAUNCH_FAILED",
+    "NF": "NODE_FAIL",
+    "OOM": "OUT_OF_MEMORY",
+    "PD": "PENDING",
+    "PR": "PREEMPTED",
+    "PU": "POWER_UP_NODE",
+    "R": "RUNNING",
+    "RD": "RESV_DEL_HOLD",
+    "RF": "REQUEUE_FED",
+    "RH": "REQUEUE_HOLD",
+    "RQ": "REQUEUED",
+    "RS": "RESIZING",
+    "RV": "REVOKED",
+    "S": "SUSPENDED",
+    "SE": "SPECIAL_EXIT",
+    "SI": "SIGNALING",
+    "SO": "STAGE_OUT",
+    "ST": "STOPPED",
+    "TO": "TIMEOUT",
+    "UD": "UPDATE_DB",
+}

@@ -23,7 +23,8 @@ NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONG_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
-# What job and record rely on; `JobRequest` refuses the same, for whoever builds one by hand. `gres` stays the user's: it replaces the one made from gpus_per_node.
+# What job and record rely on; `JobRequest` refuses the same, for whoever builds one by hand.
+# `gres` stays the user's: it replaces the one made from gpus_per_node.
 _OUR_OPTIONS = {
     "account": "slurm.account",
     "array": "parameters with several values",

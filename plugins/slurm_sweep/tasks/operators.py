@@ -246,6 +246,7 @@ def _attempt(context: Context) -> Attempt:
         # A clear raises it, by one more than the try's number; a retry does not.
         generation=task.max_tries,
         try_number=task.try_number,
+        id=str(task.id),
     )
 
 

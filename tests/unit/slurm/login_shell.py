@@ -16,7 +16,7 @@ SHELLS = {
     "bash": ["/usr/bin/bash", "--posix", "-s"],
 }  # as `sh` is the one or the other
 TOOLS = (
-    "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sh", "sleep", "stat", "sync", "tail",
+    "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
     "timeout", "tr", "uname",
 )  # fmt: skip
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}

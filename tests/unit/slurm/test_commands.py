@@ -15,7 +15,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 ATTEMPT = Attempt(
-    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1
+    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1, id="01-1"
 )
 FULL = JobRequest(
     ssh_conn_id="c",

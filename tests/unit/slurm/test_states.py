@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_sweep.slurm.states import JobState
+from slurm_sweep.slurm.states import _SHORT, JobState
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,31 @@ def test_active_states(name: str) -> None:
 def test_failures(name: str) -> None:
     assert JobState.parse(name).is_final
     assert not JobState.parse(name).is_success
+
+
+@pytest.mark.parametrize(
+    ("short", "state"),
+    [
+        ("PD", JobState.PENDING),
+        ("R", JobState.RUNNING),
+        ("CG", JobState.COMPLETING),
+        ("CD", JobState.COMPLETED),
+        ("F", JobState.FAILED),
+        ("CA+", JobState.CANCELLED),
+        ("TO", JobState.TIMEOUT),
+        ("OOM", JobState.OUT_OF_MEMORY),
+        ("NF", JobState.NODE_FAIL),
+        ("PR", JobState.PREEMPTED),
+        ("XX", JobState.UNKNOWN),
+    ],
+)
+def test_short_forms(short: str, state: JobState) -> None:
+    assert JobState.parse(short) is state
+
+
+def test_each_state_of_slurms_has_one_short_form() -> None:
+    assert sorted(_SHORT.values()) == sorted(
+        state.value
+        for state in JobState
+        if state not in (JobState.LOST, JobState.UNKNOWN, JobState.RECONFIG_FAIL)  # ours, and one that has none
+    )

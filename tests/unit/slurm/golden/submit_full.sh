@@ -1,6 +1,6 @@
 {
 printf '%s\n' @slurm_sweep@
-run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947
+run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947
 call_sbatch() {
 export HF_HOME='/lustre/hf home'
 export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
@@ -14,7 +14,7 @@ timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=re
 }
 has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Unexpected message received'* | *'Message receive failure'* | *'Message send failure'* | *'Communication shutdown failure'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Connection timed out'* | *'sleeping and retrying'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'

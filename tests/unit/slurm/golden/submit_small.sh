@@ -1,6 +1,6 @@
 {
 printf '%s\n' @slurm_sweep@
-run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947
+run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947
 call_sbatch() {
 export BASE_LOG_DIR=/r/one
 export COMMAND=true
@@ -17,7 +17,7 @@ END
 }
 has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Unexpected message received'* | *'Message receive failure'* | *'Message send failure'* | *'Communication shutdown failure'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Connection timed out'* | *'sleeping and retrying'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 cd || refuse 'no home'

@@ -1,0 +1,88 @@
+"""One Airflow and one cluster for all faults; what was found is shown at the end of the test run."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.airflow import airflow_environment
+from sandbox.processes import wait_until
+from tests.faults.airflow_parts import AirflowParts
+from tests.faults.evidence import Cluster, Sampler
+from tests.faults.login_node import LoginNode, write_profile
+from tests.faults.stage import FULL, SWEEPS, Theatre
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SWEEP = """\
+script_path: work.sh
+index: [{indices}]
+slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}}}
+dag: {{retries: 3}}
+"""
+_lines: list[str] = []
+_failed: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def theatre() -> Iterator[Theatre]:
+    """A cluster that forgets, a login node of ours, and all parts of Airflow; kept on disk if a test failed."""
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us so wants everything stopped, too
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    folder.chmod(0o711)  # for Postgres, which is another user where we are root
+    report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
+    (folder / "sweeps").mkdir()
+    for name, size in SWEEPS.items():
+        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=", ".join(map(str, range(size)))))
+    with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
+        environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
+        write_profile(box, folder / "airflow" / "clusters" / "default.yaml")
+        login = LoginNode(box, slow=10 if FULL else 5)
+        cluster = Cluster(box)
+        sampler = Sampler(cluster.look, 0.8)
+        airflow = AirflowParts(environment, folder)
+        report(f"Airflow's database: {'Postgres' if airflow.postgres else 'SQLite, as no Postgres is installed'}")
+        try:
+            airflow.start()
+            sampler.start()
+            assert wait_until(lambda: SWEEPS.keys() <= _known_dags(airflow), 120), f"no Dags; see {folder}"
+            yield Theatre(box=box, login=login, airflow=airflow, cluster=cluster, seed=seed, report=report)
+        finally:
+            if sampler.is_alive():
+                sampler.stop()
+            airflow.stop()
+    if not _failed:
+        shutil.rmtree(folder)
+
+
+def _known_dags(airflow: AirflowParts) -> set[str]:
+    return {dag["dag_id"] for dag in airflow.call("GET", "/api/v2/dags")["dags"]}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember failures: their logs are kept."""
+    if report.failed and "tests/faults" in report.nodeid:
+        _failed.append(report.nodeid)
+
+
+def report(line: str) -> None:
+    """Keep a line for the end of the test run."""
+    _lines.append(line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the lines."""
+    if _lines:
+        terminalreporter.section("faults")
+        for line in _lines:
+            terminalreporter.write_line(line)

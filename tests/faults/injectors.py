@@ -1,0 +1,109 @@
+"""The faults that come at a moment: one function each, and tables of them. Each returns once the fault is mended."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from sandbox.processes import parent, send, title, tree, wait_until
+from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
+from tests.faults.stage import FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.airflow_parts import Part
+    from tests.faults.stage import Stage
+
+
+_WORKER = (
+    "airflow worker -- "  # then "LocalExecutor: ..." for one of the executor's, or the id of the task that it runs
+)
+
+
+def triggerer_killed(stage: Stage) -> None:
+    """Kill a triggerer with SIGKILL, and start it again."""
+    _kill(stage, stage.rng.choice(stage.theatre.airflow.triggerers))
+
+
+def scheduler_killed(stage: Stage) -> None:
+    """Kill the scheduler with SIGKILL, its workers with it or not, and start it again."""
+    _kill(stage, stage.theatre.airflow.scheduler)
+
+
+def _kill(stage: Stage, part: Part) -> None:
+    whole = stage.rng.random() < 0.5
+    part.kill(whole=whole)
+    stage.note(f"{part.name} killed{', with all that it had started' if whole else ''}")
+    part.start()
+
+
+def worker_killed(stage: Stage) -> None:
+    """Kill the process that runs a task, or the executor's that watches over it."""
+
+    def running() -> list[int]:
+        names = {pid: title(pid).removeprefix(_WORKER) for pid in stage.theatre.airflow.scheduler.pids}
+        return sorted(pid for pid, name in names.items() if re.fullmatch(r"[0-9a-f-]{36}", name))
+
+    # Not a worker that has just fetched its work: LocalExecutor never misses it, and the task stays queued for good.
+    if wait_until(lambda: bool(running()), 60) and (pids := running()):
+        task = stage.rng.choice(pids)
+        name = title(task).removeprefix(_WORKER)
+        if stage.rng.random() < 0.5:
+            send(signal.SIGKILL, [task])
+            stage.note(f"worker killed: it ran task instance {name}")
+        else:
+            send(signal.SIGKILL, {parent(task)} & stage.theatre.airflow.scheduler.pids)
+            stage.note(f"worker killed: it watched over task instance {name}")
+
+
+def triggerer_stalled(stage: Stage) -> None:
+    """Stall a triggerer until the other one has taken over its triggers, and for 60 s in a full run; then let it go."""
+    part = stage.rng.choice(stage.theatre.airflow.triggerers)
+    least = 60.0 if FULL else TRIGGERER_THRESHOLD + 4.0
+    began = time.monotonic()
+    part.freeze()
+    stage.note(f"{part.name} stalled")
+    # Triggers of the stalled one carry its id until the other one, which runs, takes them.
+    taken = wait_until(
+        lambda: time.monotonic() - began > least and len(set(stage.tasks.triggerers.values())) <= 1, least + 20
+    )
+    part.thaw()
+    stage.note(f"{part.name} goes on, its triggers {'were' if taken else 'were not'} taken over")
+
+
+def controller_restarted(stage: Stage) -> None:
+    """Restart slurmctld; nobody gets an answer for a moment."""
+    stage.theatre.box.stop("slurmctld")
+    stage.note("slurmctld stopped")
+    stage.pause(1, 4)
+    stage.theatre.box.start("slurmctld")
+
+
+def sshd_stopped(stage: Stage) -> None:
+    """Stop sshd and its sessions, for 60 s in a full run, and start it again."""
+    seconds = 60 if FULL else 15
+    stage.theatre.box.stop("sshd")
+    stage.note(f"sshd stopped for {seconds} s")
+    time.sleep(seconds)
+    stage.theatre.box.start("sshd")
+    stage.note("sshd runs again")
+
+
+def connections_cut(stage: Stage) -> None:
+    """Kill the sshd processes of all sessions; what they had started goes on."""
+    listener = stage.theatre.box.status()["sshd"]
+    if listener is not None:
+        sessions = [pid for pid in tree([listener]) if pid != listener and title(pid).startswith("sshd")]
+        send(signal.SIGKILL, sessions)
+        stage.note(f"{len(sessions)} SSH connections cut")
+
+
+AIRFLOW: dict[str, Callable[[Stage], None]] = {
+    function.__name__: function for function in (triggerer_killed, scheduler_killed, worker_killed, triggerer_stalled)
+}
+CLUSTER: dict[str, Callable[[Stage], None]] = {
+    function.__name__: function for function in (controller_restarted, sshd_stopped, connections_cut)
+}

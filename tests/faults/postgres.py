@@ -1,0 +1,96 @@
+"""A private Postgres in one folder, as any Airflow that is not a trial has; SQLite where none is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from sandbox.layout import free_ports
+from sandbox.processes import SandboxError, wait_until
+
+
+def postgres_programs() -> Path | None:
+    """The folder of the newest installed Postgres' programs."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return folders[-1] if folders else None
+
+
+class Postgres:
+    """A server on the loopback address with one empty database, ``airflow``.
+
+    Args:
+        folder: Where its data and its log go; made if it is not there.
+        programs: What `postgres_programs` found.
+    """
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._programs = programs
+        (self._port,) = free_ports(1)
+        self._folder = folder
+        # Postgres refuses root: Debian's package brings a user that owns nothing else.
+        self._as_user = (
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The database for SQLAlchemy."""
+        return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/airflow"
+
+    def start(self) -> None:
+        """Start the server and make the database."""
+        data = self._folder / "data"
+        self._folder.mkdir(mode=0o755)
+        data.mkdir(mode=0o700)
+        if self._as_user:
+            shutil.chown(self._folder, "postgres")
+            shutil.chown(data, "postgres")
+        self._run("initdb", "--auth=trust", "--username=airflow", "--no-sync", f"--pgdata={data}")
+        settings = {
+            "port": self._port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": 200,
+            # A killed scheduler's workers keep its connection open, with its transaction and its locks: all of Airflow
+            # stands still until they end, unless the database ends the transaction.
+            "idle_in_transaction_session_timeout": "6s",
+            "log_line_prefix": "%m [%p] %x ",
+            "log_lock_waits": "on",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*self._as_user, str(self._programs / "postgres"), "-D", str(data), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if not wait_until(self._answers, 30):
+            raise SandboxError(f"Postgres does not start: {(self._folder / 'log').read_text()}")
+        self._run("createdb", *self._address, "airflow")
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._process:
+            self._process.send_signal(signal.SIGINT)  # fast: it does not wait for its clients
+            self._process.wait(timeout=20)
+
+    @property
+    def _address(self) -> list[str]:
+        return ["--host=127.0.0.1", f"--port={self._port}", "--username=airflow"]
+
+    def _answers(self) -> bool:
+        ready = [str(self._programs / "pg_isready"), *self._address]
+        return subprocess.run(ready, capture_output=True, check=False).returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user, str(self._programs / program), *arguments]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SandboxError(f"{program}: {done.stdout}{done.stderr}")

@@ -1,0 +1,182 @@
+"""One sweep under fault: triggers it, keeps the time of what is done to it, and collects the evidence at its end."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from sandbox.processes import wait_until
+from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Sampler, Tasks
+from tests.faults.verdict import Combination, Verdict, describe, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox import Sandbox
+    from tests.faults.airflow_parts import AirflowParts
+    from tests.faults.login_node import LoginNode
+
+FULL = os.environ.get("FAULTS") == "full"
+# Combinations by Dag: a short run does with fewer.
+SWEEPS = (
+    {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10}
+    if FULL
+    else {"airflow_faults": 16, "cluster_faults": 24, "user_faults": 14, "stopped": 6}
+)
+END = 180.0  # seconds that a run may take after the last fault
+
+
+@dataclass(slots=True, kw_only=True)
+class Theatre:
+    """What all sweeps share: a cluster, its login node, Airflow, and a record of all jobs."""
+
+    box: Sandbox
+    login: LoginNode
+    airflow: AirflowParts
+    cluster: Cluster
+    seed: int
+    report: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Stage:
+    """One Dag run.
+
+    Attributes:
+        rng: All choices and moments come from it.
+        faults: Time and text of what was done, in order.
+    """
+
+    theatre: Theatre
+    dag_id: str
+    jobname: str
+    size: int
+    rng: random.Random = field(init=False)
+    faults: list[tuple[float, str]] = field(default_factory=list)
+    combinations: dict[int, Combination] = field(init=False)
+    again: set[str] = field(default_factory=set)
+    run_id: str = ""
+    began: float = 0.0
+    tasks: Tasks = field(init=False)
+    _sampler: Sampler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.theatre.seed} {self.jobname}")
+        self.combinations = {
+            index: Combination(index=index, name=f"{self.jobname}_sweep_{index + 1}") for index in range(self.size)
+        }
+
+    @property
+    def path(self) -> str:
+        """The Dag run in Airflow's REST interface."""
+        return f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}"
+
+    def name(self, index: int) -> str:
+        """The job name of a combination."""
+        return self.combinations[index].name
+
+    def excuse(self, index: int, *, marked: bool = False) -> None:
+        """A combination may fail, or a user chose its end."""
+        combination = self.combinations[index]
+        self.combinations[index] = replace(combination, marked=marked or combination.marked, excused=True)
+
+    def note(self, what: str) -> None:
+        """Put a fault on record."""
+        now = time.time()
+        self.faults.append((now, what))
+        with (self.theatre.airflow.folder / "faults.log").open("a") as log:
+            log.write(f"{datetime.fromtimestamp(now, timezone.utc):%H:%M:%S.%f} {self.jobname} {what}\n")
+
+    def pause(self, least: float, most: float) -> None:
+        """Let a random time pass: this is what makes the moments random."""
+        time.sleep(self.rng.uniform(least, most))
+
+    def trigger(self) -> None:
+        """Start the Dag run, under its own job name."""
+        self.began = time.time()
+        call = self.theatre.airflow.call
+        body = {"logical_date": None, "conf": {"jobname": self.jobname}}
+        self.run_id = call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"]
+        index_of = {combination.name: index for index, combination in self.combinations.items()}
+        self.tasks = Tasks(self.theatre.airflow, self.path, self.theatre.cluster, index_of)
+        self._sampler = Sampler(self.tasks.look, 1.5)
+        self._sampler.start()
+
+    def live_jobs(self) -> dict[str, str]:
+        """Job id and name of this run's jobs that live."""
+        names = {combination.name for combination in self.combinations.values()}
+        return {job_id: name for job_id, name in self.theatre.cluster.live.items() if name in names}
+
+    def wait_for_jobs(self, count: int, seconds: float = 90) -> None:
+        """Return once so many combinations have had a job."""
+        seen = self.theatre.cluster.of
+        assert wait_until(
+            lambda: sum(bool(seen(combination.name)) for combination in self.combinations.values()) >= count, seconds
+        ), f"no {count} jobs after {seconds} s; logs: {self.theatre.airflow.folder}"
+
+    def finish(self) -> Verdict:
+        """Wait for the end of the run and its jobs, judge, and report.
+
+        Raises:
+            AssertionError: One of the four numbers is not 0.
+        """
+        wait_until(self._is_over, END)
+        wait_until(lambda: not self.live_jobs(), ORPHAN_SECONDS + 10)
+        self._sampler.stop()
+        self._clear_up()
+        names = {combination.name for combination in self.combinations.values()}
+        events = [event for event in self.theatre.login.events() if event.job_name in names]
+        combinations = self.combinations.values()
+        verdict = judge(combinations, self.theatre.cluster, self.tasks, events, self.again)
+        faults = sorted(
+            self.faults + [entry for entry in self.theatre.login.faults if entry[0] >= self.began],
+        )
+        self.theatre.report(
+            f"{self.jobname}: {self.size} combinations, {verdict.jobs} jobs in {time.time() - self.began:.0f} s; "
+            + "; ".join(f"{kind}: {number}" for kind, number in verdict.numbers.items())
+            + f"; run again without need: {verdict.again}"
+        )
+        self.theatre.report(f"faults: {len(faults)} injected into {self.jobname}")
+        if verdict.offenders:
+            by_name = {combination.name: combination for combination in combinations}
+            tries = {name: self._tries(by_name[name].index) for name in verdict.offenders}
+            told = describe(verdict, by_name, self.theatre.cluster, self.tasks, events, tries, self.began)
+            timeline = "\n".join(f"  {moment - self.began:6.1f} {what}" for moment, what in faults)
+            raise AssertionError(
+                f"{verdict.numbers}, FAULT_SEED={self.theatre.seed}, Dag run {self.dag_id} {self.run_id}, "
+                f"logs: {self.theatre.airflow.folder}\n{told}\nfaults (seconds since the Dag run's start):\n{timeline}"
+            )
+        return verdict
+
+    def _clear_up(self) -> None:
+        """Leave nothing of this run to the next one."""
+        if not all(self.tasks.ended(index) for index in self.combinations):
+            with suppress(OSError):
+                self.theatre.airflow.call("PATCH", self.path, {"state": "failed"})
+        if live := self.live_jobs():
+            self.theatre.box.slurm("scancel", *live, check=False)
+
+    def _tries(self, index: int) -> list[str]:
+        found: list[str] = []
+        for task in ("submit", "wait"):
+            rows: list[dict[str, Any]] = []
+            with suppress(OSError):  # Airflow may be what is broken
+                path = f"{self.path}/taskInstances/combination.{task}/{index}/tries"
+                rows = self.theatre.airflow.call("GET", path)["task_instances"]
+            found += [
+                f"{task} try {row['try_number']}: {row['state']} {row['start_date']} .. {row['end_date']}"
+                for row in rows
+            ]
+        return found
+
+    def _is_over(self) -> bool:
+        time.sleep(1)
+        with suppress(OSError):
+            ended = self.theatre.airflow.call("GET", self.path)["state"] in ("success", "failed")
+            return ended and all(self.tasks.ended(index) for index in self.combinations)
+        return False

@@ -1,0 +1,127 @@
+"""Sweeps under fault: nothing runs twice, nothing is lost, nothing ends wrongly, nothing is left behind.
+
+Each test runs one sweep and breaks one side of it at random moments (FAULT_SEED repeats the choices). The cluster's
+list of jobs is then compared with Airflow's tasks. `scripts/test --full` does all of it three times, and longer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import users
+from tests.faults.disks import KINDS, Disks
+from tests.faults.injectors import AIRFLOW, CLUSTER
+from tests.faults.login_node import SBATCH_FAULTS
+from tests.faults.stage import FULL, SWEEPS, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults.stage import Theatre
+
+pytestmark = [pytest.mark.faults, pytest.mark.sandbox, pytest.mark.slow]
+rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
+FAILING = 0.2  # share of the jobs that exit with 3
+
+
+def stage_of(theatre: Theatre, dag_id: str, number: int) -> Stage:
+    """A stage whose jobs are planned: 5 to 20 s, some of them fail."""
+    stage = Stage(theatre, dag_id, f"{dag_id.partition('_')[0]}{number}", SWEEPS[dag_id])
+    for index in range(stage.size):
+        status = 3 if stage.rng.random() < FAILING else 0
+        theatre.login.plan_job(stage.name(index), (stage.rng.randint(5, 20), status))
+    return stage
+
+
+@rounds
+def test_airflow_dies(theatre: Theatre, number: int) -> None:
+    """Triggerers, the scheduler and workers are killed; a triggerer stalls and comes back."""
+    stage = stage_of(theatre, "airflow_faults", number)
+    order = ["triggerer_killed", "worker_killed", "scheduler_killed", "worker_killed", "triggerer_stalled"]
+    order += ["worker_killed", "triggerer_killed"]
+    stage.rng.shuffle(order)
+    stage.trigger()
+    stage.wait_for_jobs(3)
+    for name in order:
+        stage.pause(1, 5)
+        AIRFLOW[name](stage)
+    stage.finish()
+
+
+@pytest.fixture
+def disks(theatre: Theatre) -> Iterator[Disks]:
+    disks = Disks(Path(str(theatre.box.profile["log"])))
+    yield disks
+    disks.unmount()
+
+
+@rounds
+def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) -> None:
+    """Everything between Airflow and Slurm goes wrong: connections, sshd, slurmctld, each command, the clock, the disk."""
+    stage = stage_of(theatre, "cluster_faults", number)
+    login = theatre.login
+    indices = stage.rng.sample(range(stage.size), stage.size)
+    for kind in KINDS if Disks.possible() else ():
+        index = indices.pop()
+        disks.break_disk(kind, stage.name(index))
+        stage.excuse(index)
+        stage.note(f"disk of {stage.name(index)} {kind}")
+    for number_of_fault, index in enumerate(indices[: stage.size * 3 // 4]):
+        login.break_sbatch(stage.name(index), SBATCH_FAULTS[number_of_fault % len(SBATCH_FAULTS)])
+    skew = stage.rng.choice([-1, 1]) * stage.rng.randint(600, 7200)
+    login.skew_clock(skew)
+    stage.note(f"clock of the login node {skew:+d} s off")
+    login.greet("Welcome to the cluster!\n12345\n")
+    stage.note("banner at each login")
+    login.break_squeue(3)
+    order = ["controller_restarted", "sshd_stopped", "connections_cut", "connections_cut", "connections_cut"]
+    stage.rng.shuffle(order)
+    stage.trigger()
+    stage.wait_for_jobs(3)
+    for name in order:
+        stage.pause(1, 6)
+        CLUSTER[name](stage)
+    disks.mend()
+    stage.note("disks mended")
+    try:
+        stage.finish()
+    finally:
+        login.break_squeue(None)
+        login.skew_clock(0)
+        login.greet("")
+
+
+@rounds
+def test_users_intervene(theatre: Theatre, number: int) -> None:
+    """Tasks are cleared and marked while their jobs run, and while they are submitted."""
+    stage = stage_of(theatre, "user_faults", number)
+    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * (3 if FULL else 2)
+    victims = stage.rng.sample(range(stage.size), len(acts) + 1)
+    slow = victims.pop()
+    theatre.login.break_sbatch(stage.name(slow), "slow")
+    for index in victims:
+        theatre.login.plan_job(stage.name(index), (150, 0), (5, 0))
+    for index, act in zip(victims, acts, strict=True):
+        if act is users.clear_wait:
+            theatre.login.plan_job(stage.name(index), (40, 0), (5, 0))
+    theatre.login.plan_job(stage.name(slow), (150, 0))
+    stage.trigger()
+    for index, act in sorted([*zip(victims, acts, strict=True), (slow, users.mark_submit_failed)]):
+        act(stage, index)
+    stage.finish()
+
+
+@rounds
+def test_a_run_is_stopped(theatre: Theatre, number: int) -> None:
+    """The whole Dag run is marked failed, at a random moment: its jobs go."""
+    stage = stage_of(theatre, "stopped", number)
+    for index in range(stage.size):
+        theatre.login.plan_job(stage.name(index), (150, 0))
+    stage.trigger()
+    stage.wait_for_jobs(stage.rng.randint(2, stage.size))
+    stage.pause(0, 5)
+    users.mark_run_failed(stage)
+    stage.finish()

@@ -1,0 +1,98 @@
+"""What users do in the middle of a sweep, through Airflow's REST interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+
+from sandbox.processes import wait_until
+
+if TYPE_CHECKING:
+    from tests.faults.stage import Stage
+
+WAIT = 120.0
+
+
+def clear_submit(stage: Stage, index: int) -> None:
+    """Clear submit with all that follows, while the job runs: the job shall be gone before its successor comes."""
+    _wait_until_waiting(stage, index)
+    stage.again.add(stage.name(index))
+    _clear(stage, "submit", index, downstream=True)
+
+
+def clear_wait(stage: Stage, index: int) -> None:
+    """Clear wait alone, while the job runs: the same job is waited for."""
+    _wait_until_waiting(stage, index)
+    _clear(stage, "wait", index, downstream=False)
+
+
+def mark_failed(stage: Stage, index: int) -> None:
+    """Mark wait failed, while the job runs."""
+    _mark(stage, index, "failed")
+
+
+def mark_success(stage: Stage, index: int) -> None:
+    """Mark wait successful, while the job runs."""
+    _mark(stage, index, "success")
+
+
+def mark_submit_failed(stage: Stage, index: int) -> None:
+    """Mark submit failed in the middle of a slow sbatch."""
+    assert wait_until(lambda: stage.tasks.state("submit", index) == "running", WAIT), stage.name(index)
+    stage.pause(0, 4)
+    stage.excuse(index, marked=True)
+    _patch(stage, "submit", index, "failed")
+
+
+def mark_run_failed(stage: Stage) -> None:
+    """Mark the whole Dag run failed."""
+    _ask(stage, "PATCH", stage.path, {"state": "failed"})
+    stage.note("user marks the Dag run failed")
+    for index in stage.combinations:
+        stage.excuse(index, marked=True)
+
+
+def _mark(stage: Stage, index: int, state: str) -> None:
+    _wait_until_waiting(stage, index)
+    stage.excuse(index, marked=True)
+    _patch(stage, "wait", index, state)
+
+
+def _patch(stage: Stage, task: str, index: int, state: str) -> None:
+    path = f"{stage.path}/taskInstances/combination.{task}/{index}"
+    _ask(stage, "PATCH", path, {"new_state": state})
+    stage.note(f"user marks {task} of {stage.name(index)} {state}")
+
+
+def _clear(stage: Stage, task: str, index: int, *, downstream: bool) -> None:
+    body = {
+        "dry_run": False,
+        "dag_run_id": stage.run_id,
+        "task_ids": [[f"combination.{task}", index]],
+        "include_downstream": downstream,
+        "only_failed": False,
+    }
+    _ask(stage, "POST", f"/api/v2/dags/{stage.dag_id}/clearTaskInstances", body)
+    stage.note(f"user clears {task} of {stage.name(index)}{', and what follows' if downstream else ' alone'}")
+
+
+def _ask(stage: Stage, method: str, path: str, body: object) -> None:
+    """Ask Airflow, and once more where its database deadlocked with the scheduler's: users click again, too."""
+    for last in (False, False, True):
+        try:
+            stage.theatre.airflow.call(method, path, body)
+            return
+        except HTTPError as error:
+            error.close()
+            if error.code != 500 or last:
+                raise
+            stage.note("Airflow answers a user with its internal error 500")
+
+
+def _wait_until_waiting(stage: Stage, index: int) -> None:
+    """Return a random moment after the job of a combination began to be waited for."""
+    waits = ("running", "deferred")
+    assert wait_until(lambda: stage.tasks.state("wait", index) in waits, WAIT), (
+        f"{stage.name(index)}: submit {stage.tasks.state('submit', index)}, wait {stage.tasks.state('wait', index)}"
+    )
+    stage.pause(0, 4)
