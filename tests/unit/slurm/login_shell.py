@@ -17,7 +17,7 @@ SHELLS = {
 }  # as `sh` is the one or the other
 TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
-    "timeout", "tr", "uname",
+    "timeout", "touch", "tr", "uname",
 )  # fmt: skip
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 

@@ -458,7 +458,7 @@ def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["job", "jobs", "attempt", "run", "task", "withdrawn"])
-@pytest.mark.parametrize("text", ["x/;e touch x;s/", "x/w x", "$(touch x)", "7 -u root", "--user=root", "7\nrun d"])
+@pytest.mark.parametrize("text", ["x/x/;e touch x;#", "x/x/w x", "$(touch x)", "7 -u root", "--user=root", "7\nrun d"])
 def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str, text: str) -> None:
     attempt = replace(ATTEMPT, generation=1, try_number=2)
     job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
