@@ -5,7 +5,7 @@
 # It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. That is how the
 # end of a job is known where Slurm has forgotten it (no accounting, MinJobAge over).
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.exit
-rm -f -- "$exit_file" # of this job before it was requeued
+rm -f -- "$exit_file" "$exit_file.new" # of this job before it was requeued
 
 if [ -n "$CONTAINER" ]; then
   srun --nodes=1 --ntasks=1 --container-image="$CONTAINER" --container-workdir="$PWD" \
@@ -23,5 +23,6 @@ if [ "$signal" != - ]; then # the wait was interrupted: let COMMAND end in its o
   status=$?
 fi
 
+set -C # never through a link that somebody planted
 printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new" && mv -f -- "$exit_file.new" "$exit_file"
 exit "$status"

@@ -168,7 +168,7 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
     ]
     config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
     same = {name: run.settings[name] for name in _TAKEN_OVER}
-    request = JobRequest(
+    request = _request(
         ssh_conn_id=run.site.profile.ssh_conn_id,
         name=name,
         label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
@@ -186,6 +186,13 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         **same,
     )
     return PlannedJob(index=combination.index, parameters=combination.parameters, overrides=overrides, request=request)
+
+
+def _request(**values: Any) -> JobRequest:
+    try:
+        return JobRequest(**values)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _reference(secret: Secret) -> str:

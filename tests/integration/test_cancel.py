@@ -224,7 +224,7 @@ def test_a_time_limit_holds_while_deferred_and_cancels(cluster: Sandbox, tmp_pat
         sensor.resume_execution(
             TRIGGER_FAIL_REPR, {"error": TriggerFailureReason.TRIGGER_TIMEOUT.value}, context("wait")
         )
-    assert state(cluster, job["job_id"]) == "CANCELLED"
+    assert wait_until(lambda: state(cluster, job["job_id"]) == "CANCELLED", IN_TIME)
 
 
 def test_without_a_time_limit_there_is_none(tmp_path: Path) -> None:

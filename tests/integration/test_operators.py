@@ -129,13 +129,39 @@ def test_a_secret_reaches_the_job_and_nothing_else(
         secrets={"ONE": "variable:wandb_key", "TWO": "connection:store"},
     )
     operator = SlurmSubmitOperator(task_id="submit", job=request)
-    job = operator.execute(Context())  # type: ignore[arg-type]
-    SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.3).execute(Context())  # type: ignore[arg-type]
+    context = Context()
+    job = operator.execute(context)  # type: ignore[arg-type]
+    SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.3).execute(context)  # type: ignore[arg-type]
     assert (tmp_path / "arrived").read_text() == "s3cret one,s3cret $two"
     seen = [json.dumps(job), json.dumps(operator.job), caplog.text, *capfd.readouterr(), preview(request)]
+    seen += [json.dumps(context.pushed)]
     seen += [path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert not [text for text in seen if "s3cret" in text]
     assert "# ONE comes from Airflow's variable:wandb_key\n" in preview(request)
+
+
+def test_a_submission_that_waits_in_the_triggerer_carries_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Sandbox
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_WANDB_KEY", "s3cret one")
+    given = {"ssh_conn_id": "slurm_sandbox", "name": "a", "command": "true", "run_dir": str(tmp_path / "run")}
+    request = JobRequest(**given, secrets={"ONE": "variable:wandb_key"})  # type: ignore[arg-type]
+    cluster.stop("sshd")
+    try:
+        with pytest.raises(TaskDeferred) as deferred:
+            SlurmSubmitOperator(task_id="submit", job=request).execute(Context())  # type: ignore[arg-type]
+    finally:
+        cluster.start("sshd")
+    shown = json.dumps(deferred.value.trigger.serialize())
+    assert "variable:wandb_key" in shown
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("wrong", [{"name": "a\nb"}, {"options": {"wrap": "x"}}, {"no_such_field": 1}])
+def test_what_is_no_job_fails_at_once(wrong: dict[str, Any]) -> None:
+    job = {"ssh_conn_id": "slurm_sandbox", "name": "a", "command": "true", "run_dir": "/r", **wrong}
+    with pytest.raises(AirflowFailException, match=r"^job: "):
+        SlurmSubmitOperator(task_id="submit", job=job).execute(Context())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reference", ["variable:none", "connection:none"])

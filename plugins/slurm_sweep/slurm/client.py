@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,10 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 LOG_LINES = 50
+
+# What a terminal would obey, in a log or an error of the cluster's: sequences such as colours, and control characters.
+_ESCAPES = re.compile(r"\x1b(\[[0-9;:<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[^\[\]])")
+_CONTROLS = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
 _NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
@@ -66,6 +71,8 @@ class SlurmClient:
         if completed.exit_status != 0:
             _raise_submit_error(job, completed)
         job_id, _, origin = _output(completed).strip().partition(" ")
+        if not (job_id.isascii() and job_id.isdecimal()):
+            raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
         if origin == "adopted":
             log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
         return SubmittedJob(
@@ -101,7 +108,7 @@ class SlurmClient:
         }
         records = {run_dir: f"{run_dir}/{commands.RECORD}" for run_dir in found.values()}
         texts = await self.read_files(None, list(records.values())) if records else {}
-        ours = {run_dir for run_dir, path in records.items() if f"run {run}\n" in (texts[path] or "")}
+        ours = {run_dir for run_dir, path in records.items() if (texts[path] or "").startswith(f"run {run}\n")}
         return {job_id: run_dir for job_id, run_dir in found.items() if run_dir in ours}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
@@ -143,15 +150,15 @@ class SlurmClient:
         """Cancel one job; one that has ended already is fine."""
         completed = await self._shell.run(commands.cancel(job_id))
         if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
-            raise ClusterUnavailableError(f"scancel {job_id}: {completed.stderr.strip()}")
+            raise ClusterUnavailableError(f"scancel {job_id}: {_said(completed)}")
 
     async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of a failed job's log, or why there are none; of a job that succeeded, nothing."""
         if status.state.is_success:
             return ""
         completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
-        text = _output(completed).rstrip()
-        return text or completed.stderr.strip() or "(the log is empty)"
+        lines = _printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
+        return "\n".join(lines) or _said(completed) or "(the log is empty)"
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read.
@@ -162,7 +169,7 @@ class SlurmClient:
         """
         completed = await self._shell.run(commands.read_files(directory, paths))
         if completed.exit_status != 0:
-            raise ClusterRefusedError(completed.stderr.strip())
+            raise ClusterRefusedError(_said(completed))
         lines = _output(completed).splitlines()
         if len(lines) != len(paths):
             raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
@@ -188,7 +195,7 @@ class SlurmClient:
     async def _ask(self, script: str, read: Callable[[str], Answer]) -> Answer:
         completed = await self._shell.run(script)
         if completed.exit_status != 0:
-            raise ClusterUnavailableError(completed.stderr.strip() or f"exit status {completed.exit_status}, no reason")
+            raise ClusterUnavailableError(_said(completed) or f"exit status {completed.exit_status}, no reason")
         return read(_output(completed))
 
 
@@ -214,11 +221,20 @@ def _output(completed: Completed) -> str:
 
 
 def _shown(completed: Completed) -> str:
-    return (completed.stderr.strip() or completed.stdout.strip() or "nothing")[-2000:]
+    return (_said(completed) or _printable(completed.stdout).strip() or "nothing")[-2000:]
+
+
+def _said(completed: Completed) -> str:
+    return _printable(completed.stderr).strip()
+
+
+def _printable(text: str) -> str:
+    r"""Return text without what a terminal would obey; ``\r``, as progress bars print it, ends a line."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def _raise_submit_error(job: JobRequest, completed: Completed) -> None:
-    said = completed.stderr.strip()
+    said = _said(completed)
     message = f"{job.name} was not submitted: {said}"
     match completed.exit_status:
         case commands.REFUSED:

@@ -52,7 +52,7 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     return script(
         *_record(job, attempt),
-        f"cd -- {quote(job.workdir)} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
+        f"cd -- {quote(_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
         f"for input in {join(_inputs(job))}; do",
         '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',
         "done",
@@ -84,7 +84,7 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
         "task": attempt.task,
         "generation": str(attempt.generation),
         "try": str(attempt.try_number),
-        "ti": attempt.id,
+        "ti": attempt.instance,
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,
@@ -117,7 +117,7 @@ def _escaped(path: str) -> str:
 
 def preview(job: JobRequest) -> str:
     """Return what `submit` would do, ready to be pasted into a shell on the login node."""
-    enter = [f"cd -- {quote(job.workdir)}"] if job.workdir else []
+    enter = [f"cd -- {quote(_path(job.workdir))} || exit"] if job.workdir else []
     enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
     folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
@@ -129,10 +129,9 @@ def _sbatch(job: JobRequest, prefix: str = "") -> list[str]:
     argv = prefix + join(sbatch_argv(job))
     if job.batch_script:
         return [*exports, f"{argv} < /dev/null"]
-    end = "END_OF_BATCH_SCRIPT"
-    while end in job.script:
-        end += "_"
-    return [*exports, f"{argv} <<'{end}'", job.script.removesuffix("\n"), end]
+    # Not the script itself as a here-document: dash 0.5.12 loses a byte where a line begins like the end's ("Eé").
+    text = quote(job.script.removesuffix("\n"))
+    return [*exports, f"batch_script={text}", f"{argv} << END", "$batch_script", "END"]
 
 
 def _inputs(job: JobRequest) -> list[str]:
@@ -156,7 +155,12 @@ def sbatch_argv(job: JobRequest) -> list[str]:
         for name, value in options.items()
         if value is not None and value is not False
     ]
-    return ["sbatch", "--parsable", *flags, *([job.batch_script] if job.batch_script else [])]
+    return ["sbatch", "--parsable", *flags, *([_path(job.batch_script)] if job.batch_script else [])]
+
+
+def _path(path: str) -> str:
+    """Return a path that no command takes for an option, nor `cd` for the directory before."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def log_path(run_dir: str, job_id: str) -> str:
@@ -200,13 +204,13 @@ def sacct(job_ids: Iterable[str]) -> str:
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
-    """Return the question to the controller, a line of output a job; jobs that it forgot are left out.
+    """Return the question to the controller, some lines of output a job; jobs that it forgot are left out.
 
     Its error for one of those goes nowhere; any other error ends the script with status 1.
     """
     return script(
         f"for job in {join(job_ids)}; do",
-        '  answer=$(scontrol --oneliner show job "$job" 2>&1 < /dev/null)',
+        '  answer=$(scontrol show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
         "    *'Invalid job id'*) ;;",
@@ -223,7 +227,7 @@ def exit_files(run_dirs: Sequence[tuple[str, str]]) -> str:
     """
     return script(
         *(
-            f"[ -f {path} ] && printf '%s %s\\n' {quote(job_id)} \"$(head -n 1 -- {path})\""
+            f"[ -f {path} ] && printf '%s %s\\n' {quote(job_id)} \"$(head -c 64 -- {path} | head -n 1)\""
             for job_id, run_dir in run_dirs
             for path in [quote(f"{run_dir}/{STATE_DIR}/{job_id}.exit")]
         ),
@@ -237,8 +241,8 @@ def read_files(directory: str | None, paths: Sequence[str]) -> str:
     Paths are relative to ``directory``. At most 1 MiB of each is read.
     """
     return script(
-        *([f"cd -- {quote(directory)} || exit"] if directory else []),
-        f"for file in {join(paths)}; do",
+        *([f"cd -- {quote(_path(directory))} || exit"] if directory else []),
+        f"for file in {join(map(_path, paths))}; do",
         '  if [ -f "$file" ] && [ -r "$file" ]; then',
         """    printf '%s\\n' "$(head -c 1048576 -- "$file" | base64 | tr -d '\\n')" """.rstrip(),
         "  else",
@@ -249,8 +253,13 @@ def read_files(directory: str | None, paths: Sequence[str]) -> str:
 
 
 def tail(path: str, lines: int) -> str:
-    """Return the question for a log's last lines, 64 KiB at most."""
-    return script(f"tail -c 65536 -- {quote(path)} | tail -n {lines}")
+    """Return the question for a log's last lines, 64 KiB at most. Slurm's logs are files: nothing else is read."""
+    file = quote(path)
+    refusal = quote(f"{path} is no regular file; it is not read")
+    return script(
+        f"if [ -L {file} ] || {{ [ -e {file} ] && [ ! -f {file} ]; }}; then printf '%s\\n' {refusal} >&2; exit 1; fi",
+        f"tail -c 65536 -- {file} | tail -n {lines}",
+    )
 
 
 def cancel(job_id: str) -> str:

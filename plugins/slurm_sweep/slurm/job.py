@@ -1,4 +1,8 @@
-"""The values that travel: what is asked for, what was submitted, how it stands."""
+"""The values that travel: what is asked for, what was submitted, how it stands.
+
+They check themselves, wherever they come from: what a shell, a file name, Slurm or the record cannot carry unharmed is
+a ValueError with subject, value and expectation.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,49 @@ from typing_extensions import Self
 from slurm_sweep.slurm.states import JobState
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTION = re.compile(r"[a-z][a-z0-9-]+")
-_RUN_DIR = re.compile(r"/[^\n\0]*[^/\n\0]")
-_OUR_OPTIONS = frozenset({"array", "job-name", "output", "parsable", "test-only", "wrap"})
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+_JOB_ID = re.compile(r"[0-9]+([_+][0-9]+)?")  # with the index of an array's job, or of a heterogeneous one's part
+_SECRET = re.compile(r"(variable|connection):.+")
+_LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment: Linux takes no more
+
+# Options of sbatch that are fields here, or that record.sh could not keep its promises with.
+OUR_OPTIONS = frozenset(
+    {
+        "account", "array", "chdir", "clusters", "error", "export", "export-file", "help", "job-name", "nodes",
+        "output", "parsable", "partition", "test-only", "time", "usage", "version", "wait", "wrap",
+    }
+)  # fmt: skip
+
+
+def our_option(name: str) -> str | None:
+    """Return which of `OUR_OPTIONS` sbatch takes ``name`` for: it understands abbreviations too."""
+    return next((ours for ours in sorted(OUR_OPTIONS) if ours.startswith(name)), None)
+
+
+def _expect(is_so: object, subject: str, value: object, expectation: str) -> None:
+    if not is_so:
+        shown = repr(value)
+        raise ValueError(f"{subject}: expected {expectation}, got {shown if len(shown) < 200 else shown[:200] + '…'}")
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_directory(subject: str, path: object) -> None:
+    fits = _is_line(path) and re.fullmatch(r"/[^\\]*[^\\/]", str(path))
+    _expect(fits, subject, path, "an absolute path, printable, without backslashes and without a slash at its end")
 
 
 class _Value:
@@ -87,17 +131,47 @@ class JobRequest(_Value):
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no quoting makes safe, and what would lead the record astray."""
-        for field_name, names in (("env", self.env), ("secrets", self.secrets)):
-            if wrong := [name for name in names if not _VARIABLE.fullmatch(name)]:
-                raise ValueError(f"{field_name}: expected names of letters, digits and _, got {wrong[0]!r}")
-        for name in self.options:
-            if not _OPTION.fullmatch(name):
-                raise ValueError(f"options: expected long names of sbatch's options, got {name!r}")
-            if name in _OUR_OPTIONS:
-                raise ValueError(f"options: {name} is set by the submission itself")
-        if not _RUN_DIR.fullmatch(self.run_dir):
-            raise ValueError(f"run_dir: expected an absolute path of one line, got {self.run_dir!r}")
+        """Check what came.
+
+        Raises:
+            ValueError: A value cannot go where it shall. Those of the environment are not shown: they may be secrets.
+        """
+        _expect(_is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
+        _check_directory("run_dir", self.run_dir)
+        for subject in ("workdir", "batch_script", "time", "account", "partition"):
+            value = getattr(self, subject)
+            _expect(value is None or _is_line(value), subject, value, "printable text")
+        for path in self.inputs:
+            _expect(_is_line(path), "inputs", path, "printable paths")
+        _expect(_is_text(self.script), "script", self.script, "UTF-8 text without NUL")
+        _expect(_is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
+        _expect(_is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
+        limit = self.max_parallel_jobs
+        _expect(limit is None or _is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
+        self._check_environment()
+        self._check_options()
+
+    def _check_environment(self) -> None:
+        for name in (*self.env, *self.secrets):
+            _expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
+            _expect(
+                not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment"
+            )
+        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
+        for name, value in values.items():
+            if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
+                raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")
+        for name, reference in self.secrets.items():
+            fits = _is_line(reference) and _SECRET.fullmatch(reference)
+            _expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
+
+    def _check_options(self) -> None:
+        for name, value in self.options.items():
+            _expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
+            ours = our_option(name)
+            _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
+            fits = value == "" or _is_line(str(value))  # else one could forge a line of scontrol's
+            _expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +195,7 @@ class Attempt(_Value):
 
     @property
     def run(self) -> str:
-        """The Dag run, as one line of the record."""
+        """The Dag run, as one line of the record; see `run_name`."""
         return run_name(self.dag_id, self.run_id)
 
     @property
@@ -129,14 +203,20 @@ class Attempt(_Value):
         """The task, as one line of the record."""
         return f"{_word(self.task_id)} {self.map_index}"
 
+    @property
+    def instance(self) -> str:
+        """The id, as one word of the record."""
+        return _word(self.id)
+
 
 def run_name(dag_id: str, run_id: str) -> str:
-    """Return a Dag run's name, two words of one line; what ids cannot hold in Airflow is percent-encoded."""
+    """Return a Dag run's name: two words, and no other Dag run's."""
     return f"{_word(dag_id)} {_word(run_id)}"
 
 
-def _word(text: str) -> str:
-    return quote(text, safe=":+~@,") or "-"
+def _word(name: str) -> str:
+    """Return a name as one word: as it is in Airflow's own forms, else percent-encoded."""
+    return quote(name, safe=":+~@,", errors="surrogatepass") or "%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +229,16 @@ class SubmittedJob(_Value):
     run_dir: str
     log_path: str
     label: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what came.
+
+        Raises:
+            ValueError: It is no job's id, or no path.
+        """
+        _expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
+        _check_directory("run_dir", self.run_dir)
+        _check_directory("log_path", self.log_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

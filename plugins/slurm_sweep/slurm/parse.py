@@ -1,11 +1,17 @@
-"""What Slurm's commands print, read into values. Lines of another form are passed over: sites print notices."""
+"""What Slurm's commands print, read into values. Lines of another form are passed over: sites print notices.
+
+A line ends with a newline only: what `str.splitlines` knows besides may stand in names and paths.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.slurm.states import JobState
+
+_OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "NodeList"))
 
 
 def squeue(output: str) -> dict[str, JobStatus]:
@@ -26,7 +32,7 @@ def squeue(output: str) -> dict[str, JobStatus]:
 
 def outputs(output: str) -> dict[str, tuple[JobState, str]]:
     """Read the answer to `commands.outputs`: state and output path, by job id."""
-    rows = (line.split(maxsplit=2) for line in output.splitlines())
+    rows = (line.split(maxsplit=2) for line in output.split("\n"))
     return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and row[0].isdecimal()}
 
 
@@ -47,13 +53,18 @@ def sacct(output: str) -> dict[str, JobStatus]:
 
 
 def scontrol(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `commands.scontrol`, by job id."""
+    """Read the answer to `commands.scontrol`, by job id.
+
+    Names, paths and comments of the user's may hold ``JobState=COMPLETED``; the lines read here are Slurm's alone.
+    """
     found = {}
-    for line in output.splitlines():
-        fields = dict(word.partition("=")[::2] for word in line.split(" "))
-        if "JobId" in fields and "JobState" in fields:
-            found[fields["JobId"]] = JobStatus(
-                job_id=fields["JobId"],
+    for record in re.split(r"^(?=JobId=)", output, flags=re.MULTILINE):
+        lines = [line for line in record.split("\n") if line.startswith(_OF_SLURM)]
+        fields = dict(word.partition("=")[::2] for line in lines for word in line.split())
+        job_id = record.partition(" ")[0].partition("=")[2]
+        if "JobState" in fields:
+            found[job_id] = JobStatus(
+                job_id=job_id,
                 state=JobState.parse(fields["JobState"]),
                 text=fields["JobState"],
                 exit_code=fields.get("ExitCode", ""),
@@ -86,7 +97,7 @@ def exit_files(output: str) -> dict[str, JobStatus]:
 
 def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:
     """Yield the lines that have ``width`` fields and begin with a job id, as fields."""
-    for line in output.splitlines():
+    for line in output.split("\n"):
         fields = [field.strip() for field in line.split(separator, width - 1)]
         if len(fields) == width and fields[0][:1].isdecimal():
             yield fields

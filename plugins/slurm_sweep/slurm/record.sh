@@ -2,7 +2,7 @@
 # puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and gate, and the
 # functions call_sbatch, has_failed, has_ended and is_unclear.
 #
-# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory:
+# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names that hold no blanks:
 #
 #   run DAG_ID RUN_ID           the Dag run that it belongs to
 #   task TASK_ID MAP_INDEX
@@ -127,7 +127,7 @@ read_record() { # FILE
       run) its_run=$value ;;
       task) its_task=$value ;;
       attempt) its_attempt=$value ;;
-      job) its_job=$value ;;
+      job) case $value in *[!0-9]*) ;; *) its_job=$value ;; esac ;; # it goes into sed's program: who wrote it?
       jobs) its_jobs=$value ;;
       withdrawn) its_withdrawn=$value ;;
     esac
@@ -179,6 +179,7 @@ logs() { # the ids of the jobs that wrote a log here
 
 search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
   while read -r id _ path; do
+    case $id in '' | *[!0-9]*) continue ;; esac # an array's: none of ours
     case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
     if is_known "$id"; then
       continue
@@ -270,13 +271,13 @@ is_newer() { # ID ID: they begin with the time when Airflow made them; a Dag run
 }
 
 pass_gate() { # at most $parallel live jobs of this Dag run
-  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   own_links "${gate%/*}" "$gate"
+  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   take "$gate_lock"
   holds_gate=yes
   ask
   live=0 members=
-  [ ! -f "$gate/members" ] || while read -r member; do
+  [ ! -f "$gate/members" ] || while IFS= read -r member; do
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/.slurm_sweep/record"
     [ "$its_run" = "$run" ] || continue

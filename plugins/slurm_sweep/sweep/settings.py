@@ -23,13 +23,17 @@ NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONG_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
-# What job and record rely on. `gres` stays the user's: it replaces the one made from gpus_per_node.
+# What job and record rely on; `JobRequest` refuses the same, for whoever builds one by hand.
+# `gres` stays the user's: it replaces the one made from gpus_per_node.
 _OUR_OPTIONS = {
     "account": "slurm.account",
     "array": "parameters with several values",
     "chdir": "slurm.workdir",
+    "clusters": "another profile",
     "error": "nothing: errors go to the job's log",
     "export": "slurm.env",
+    "export-file": "slurm.env",
+    "help": "sbatch --help yourself",
     "job-name": "slurm.jobname",
     "nodes": "slurm.nodes",
     "output": "nothing: the log lies in the run directory",
@@ -37,6 +41,8 @@ _OUR_OPTIONS = {
     "partition": "slurm.partition",
     "test-only": "nothing: it submits no job",
     "time": "slurm.time",
+    "usage": "sbatch --usage yourself",
+    "version": "sbatch --version yourself",
     "wait": "nothing: the task waits for the job",
     "wrap": "script_path",
 }
@@ -114,11 +120,14 @@ def _check_schedule(schedule: str) -> str:
 
 
 def _check_options(options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
-    for name in options:
-        if ours := _OUR_OPTIONS.get(name):
-            raise ValueError(f"{name!r} is set by slurm_sweep; use {ours}")
+    for name, value in options.items():
         if not _LONG_OPTION.fullmatch(name):
             raise ValueError(f"expected the long name of an sbatch option without dashes, got {name!r}")
+        # sbatch understands abbreviations: `arr` is `array` to it.
+        if ours := next((ours for ours in _OUR_OPTIONS if ours.startswith(name)), None):
+            raise ValueError(f"{ours!r} is set by slurm_sweep; use {_OUR_OPTIONS[ours]}")
+        if not str(value).isprintable():
+            raise ValueError(f"expected printable text as the value of {name!r}, got {value!r}")
     return options
 
 
@@ -128,6 +137,8 @@ def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
             raise ValueError(f"{name!r} is set by slurm_sweep for each job")
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"expected the name of an environment variable, got {name!r}")
+        if name.startswith("SBATCH_"):
+            raise ValueError(f"{name!r} is an option of sbatch's: use slurm.sbatch")
         if isinstance(value, str) and "\0" in value:
             raise ValueError(f"the value of {name!r} holds a NUL character")
     return env
@@ -174,6 +185,9 @@ class Secret(BaseModel):
     def _check_one(self) -> Secret:
         if (self.variable is None) == (self.connection is None):
             raise ValueError("expected {variable: NAME} or {connection: ID}")
+        name = self.variable or self.connection
+        if not name or not name.isprintable():
+            raise ValueError(f"expected a printable name, got {name!r}")
         return self
 
 

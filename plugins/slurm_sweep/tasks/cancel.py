@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -88,7 +89,7 @@ async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -
     await insist(
         f"The submission of {request.name}",
         lambda: client.withdraw(request, attempt),
-        f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={request.name}",
+        f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}",
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow.sdk.bases.operator import TriggerFailureReason
@@ -49,6 +49,7 @@ STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
 _NO_LIMIT = timedelta(days=36500)
 
 Json: TypeAlias = Mapping[str, Any]
+Job = TypeVar("Job", JobRequest, SubmittedJob)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ class SlurmSubmitOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job."""
-        request = JobRequest.from_json(_resolved(self.job))
+        request = _read(JobRequest, self.job)
         if request.dry_run:
             raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
         attempt = _attempt(context)
@@ -172,7 +173,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look once, then wait."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         self._waiting = job, context["ti"]
         left = self._seconds_left(context)
         with airflow_errors():
@@ -192,7 +193,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the job once."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         with airflow_errors():
             status, log_tail = asyncio.run(_look(job))
         if status is None:
@@ -201,7 +202,7 @@ class SlurmJobSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """End as the trigger's event says."""
-        job = SubmittedJob.from_json(_resolved(self.job))
+        job = _read(SubmittedJob, self.job)
         if "error" in event:
             raise AirflowFailException(f"{event['error']}\nThe job may still run; to cancel it, {by_hand(job)}")
         return self._end(context, job, JobStatus.from_json(event["status"]), event["log_tail"])
@@ -209,7 +210,7 @@ class SlurmJobSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the job if the time is up: no trigger does, in that case."""
         if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
-            asyncio.run(_cancel(SubmittedJob.from_json(_resolved(self.job))))
+            asyncio.run(_cancel(_read(SubmittedJob, self.job)))
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -257,10 +258,13 @@ def _attempt(context: Context) -> Attempt:
     )
 
 
-def _resolved(job: Json | XComArg) -> Json:
+def _read(kind: type[Job], job: Json | XComArg) -> Job:
     if not isinstance(job, Mapping):
         raise AirflowFailException(f"job: expected a job as JSON, got {type(job).__name__}: {job!r}")
-    return job
+    try:
+        return kind.from_json(job)
+    except (TypeError, ValueError) as error:
+        raise AirflowFailException(f"job: {error}") from None
 
 
 async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> SubmittedJob:

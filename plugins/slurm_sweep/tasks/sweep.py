@@ -25,7 +25,7 @@ from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.sweep.config import count, wanted_files
 from slurm_sweep.sweep.document import read_settings
 from slurm_sweep.sweep.names import base_name
-from slurm_sweep.sweep.settings import RunOptions, SlurmSection, check_name
+from slurm_sweep.sweep.settings import RunOptions, Secret, SlurmSection, check_name, is_template
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.cancel import insist, is_over, states_of
@@ -119,7 +119,17 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     )
     said = {key: params[key] for key in LAUNCH_SETTINGS if params.get(key)}
     section = read_settings(SlurmSection, said)
+    for typed in [section, *([] if name else [spec.slurm])]:
+        _refuse_what_airflow_keeps(typed)
     return replace(spec, slurm=spec.slurm.model_copy(update={key: getattr(section, key) for key in said}))
+
+
+def _refuse_what_airflow_keeps(section: SlurmSection) -> None:
+    """Who may start a run may not thereby read Airflow's secrets: only files name them, and hold templates."""
+    if secrets := [name for name, value in section.env.items() if isinstance(value, Secret)]:
+        raise SettingsError(f"env: {', '.join(secrets)}: only a sweep file or a cluster profile can name a secret")
+    if is_template(section.jobname or ""):
+        raise SettingsError(f"slurm.jobname: only in a sweep file can it be a template, got {section.jobname!r}")
 
 
 def _checked(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 
 import pytest
 from fake_shell import FakeShell, failed, silent
@@ -17,6 +18,7 @@ REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/on
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
+SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n"
 NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
 CONTROLLER_DOWN = failed("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 
@@ -64,10 +66,10 @@ def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error:
         ({"squeue": "7|NODE_FAIL|0:01|n1|None"}, None, None),
         ({"squeue": "7|COMPLETED|0:01|n1|None"}, "COMPLETED", "squeue"),
         ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
-        ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": "JobId=7 JobState=FAILED ExitCode=3:0"}, "FAILED", "scontrol"),
+        ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
         ({"squeue": "8|RUNNING|0:01|n1|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1"}, "TIMEOUT", "sacct"),
         ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1"}, "NODE_FAIL", "sacct"),
-        ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": "JobId=7 JobState=CANCELLED ExitCode=0:15"}, "CANCELLED", "scontrol"),
+        ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
         ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
         ({"squeue": "", "scontrol": FORGOTTEN, "head": ""}, None, None),
@@ -96,6 +98,31 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
     asyncio.run(SlurmClient(FakeShell(scancel=failed("scancel: error: Invalid job id 7"))).cancel("7"))
     with pytest.raises(ClusterUnavailableError, match="scancel 7"):
         asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel("7"))
+
+
+def test_what_is_no_job_id_is_not_taken_for_one() -> None:
+    with pytest.raises(ClusterUnavailableError, match=r"^expected a job's id, got 'Welcome!\\n7'$"):
+        submit(FakeShell(sbatch="Welcome!\n7 submitted\n"))
+
+
+def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
+    status = JobStatus(job_id="7", state=JobState.FAILED, text="FAILED", source="sacct")
+    hostile = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\x08\x00 10%\r 20%\r\nlast \x1bc\x1b\ttab grüße 雪\n"
+    said = asyncio.run(SlurmClient(FakeShell(tail=hostile)).failure_log(JOB, status))
+    assert said == "red31m 10%\n 20%\nlast tab grüße 雪"
+    progress = "\r".join(map(str, range(1000)))
+    said = asyncio.run(SlurmClient(FakeShell(tail=progress)).failure_log(JOB, status))
+    assert said.split("\n") == [str(number) for number in range(950, 1000)]
+    with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
+        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", commands.REFUSED)))
+
+
+def test_a_run_is_known_by_its_whole_name() -> None:
+    """Not by the end of another's."""
+    record = b64encode(b"run xd r\ntask run d r\nattempt 0 1\njob 7\njobs\nwithdrawn\n").decode()
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out", head=record)
+    for run, live in (("d r", {}), ("xd r", {"7": "/r/one"})):
+        assert asyncio.run(SlurmClient(shell).live_jobs(run, ["/r/one"])) == live
 
 
 def test_a_failure_says_all_that_is_needed() -> None:

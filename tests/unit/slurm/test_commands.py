@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from shlex import join, quote, split
+from shlex import quote
 
 import pytest
 from hypothesis import given, settings
@@ -112,11 +112,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @settings(max_examples=50, deadline=None)
 @given(value=TEXT | st.sampled_from(["$(touch x)", "`touch x`", "'; touch x; '", "\\", "\n touch x\n"]))
 def test_a_real_shell_hands_on_what_it_was_given(value: str) -> None:
-    job = JobRequest(
-        ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value}, options={"comment": value}
-    )
+    job = JobRequest(ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value})
     exports = "\n".join(f"export {name}={quote(text)}" for name, text in commands.environment(job).items())
     script = commands.script(exports, 'printf \'%s\\0\' "$COMMAND" "$MINE"')
     done = subprocess.run(["dash", "-s"], input=script.encode(), capture_output=True, check=True, env={})
     assert done.stdout.decode() == f"{commands.MARKER}\n{value}\0{value}\0"
-    assert f"--comment={value}" in split(join(commands.sbatch_argv(job)))

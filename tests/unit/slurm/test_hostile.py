@@ -1,168 +1,504 @@
-"""Hostile values in every place that reaches a shell, in real shells: they arrive as they are, and nothing else runs.
+"""Values that try to be more than values: every one arrives as it was given, and nothing else is executed.
 
-Slurm's commands are small recorders here, since what counts is what the shell makes of our text; real Slurm gets
-hostile values in tests/integration/test_jobs.py. 12,000 values, and 300 whole scripts.
+The shells are real; Slurm's commands are recorders (`login_shell`). Where it makes no difference, one shell takes
+thousands of scripts, each in a subshell. `pytest tests/unit/slurm/test_hostile.py --hypothesis-show-statistics` counts.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from shlex import quote
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
+from login_shell import SHELLS, Login, Shell
 
-from slurm_sweep.slurm import commands
-from slurm_sweep.slurm.job import Attempt, JobRequest
+from slurm_sweep.slurm import commands, parse
+from slurm_sweep.slurm.job import OUR_OPTIONS, Attempt, JobRequest, SubmittedJob, run_name
+from slurm_sweep.sweep.settings import JobSettings
 
-NASTY = st.sampled_from(
-    [
-        "$(touch x)",
-        "`touch x`",
-        "'; touch x; '",
-        '"; touch x; "',
-        "\\",
-        "\n touch x\n",
-        "-rf",
-        "*",
-        "~",
-        "!x",
-        "%j",
-        "a|b",
-        "\r",
-        "é\u2028",
-    ]
+RECORD = Path(commands.__file__).with_name("record.sh").read_text()
+CONTEXT = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
-TEXT = st.lists(
-    NASTY | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12), max_size=3
-).map("".join)
-# A directory's name: no slash, and none of the two that every directory has.
-FOLDER = TEXT.map(lambda text: text.replace("/", "").replace("\n", "")[:40]).filter(
-    lambda name: name not in ("", ".", "..")
+
+NASTY = [
+    "$(touch x)", "`touch x`", "'; touch x; '", '"; touch x; "', "& touch x &", "| touch x", "> x", "\\", "'", '"', "$", "`", "*",
+    "?", "[!a]", "~", "-", "--", "-n", "--wrap=touch x", "%j", "%%", "%", "!", "#", "=", ";", "{", "}", "(", ")", "${HOME}", "$PWD",
+    "$((1+1))", "END_OF_BATCH_SCRIPT", commands.MARKER, "x withdrawn y", "job 1", "\x7f", "\x01", "\x81", "é", "雪", "\u2028", "\u202e",
+    " ", "  ", "|", ",",
+]  # fmt: skip
+NASTY_TEXT = [
+    *NASTY,
+    "\n",
+    "\r\n",
+    "\ntouch x\n",
+    "\nEND_OF_BATCH_SCRIPT\ntouch x\n",
+    "\t",
+    "\x1b[2J",
+    "\nEOF\n",
+    "\\\n",
+]
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=8)
+TEXT = st.builds("".join, st.tuples(st.sampled_from(NASTY_TEXT), ANY, st.sampled_from(["", *NASTY_TEXT])))
+LINE = st.builds("".join, st.tuples(st.sampled_from([text for text in NASTY if text.isprintable()]), PRINTABLE))
+FILE = LINE.map(lambda text: text.replace("/", "_")).filter(lambda name: name not in (".", ".."))
+FOLDER = st.builds(lambda *names: "/" + "/".join(names).replace("\\", "_"), FILE, FILE)
+ATTEMPTS = st.builds(
+    lambda name, other, third, number: Attempt(
+        dag_id=name, run_id=other, task_id=third, map_index=number - 1, generation=number, try_number=number, id=name
+    ),
+    *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
-BATCH = 100  # values handed to one shell: what counts are values, not processes
-many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-some = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+OPTIONS = ["comment", "qos", "constraint", "mail-user", "x"]
 
 
-@pytest.fixture(params=["dash", "bash"])
-def shell(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def run(shell: str, script: str, folder: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    path = f"{folder}/bin:{os.environ['PATH']}"
-    done = subprocess.run(
-        [shell, "-s"],
-        input=script.encode(),
-        cwd=folder,
-        capture_output=True,
-        check=False,
-        env={"PATH": path, "HOME": folder, "LC_ALL": "C.UTF-8", **environment},
+def job_of(texts: list[str], lines: list[str], run_dir: str, has_file: bool, number: int) -> JobRequest:
+    """Return a job with hostile values in all its fields."""
+    return JobRequest(
+        ssh_conn_id="c",
+        name=lines[0].replace("/", "_"),
+        command=texts[0],
+        run_dir=run_dir,
+        workdir=lines[1] if number % 3 else None,
+        inputs=lines[:number],
+        script=texts[1],
+        batch_script=lines[0] if has_file else None,
+        time=lines[1],
+        account=lines[1] + lines[0],
+        partition=lines[0],
+        container=texts[2],
+        mounts=texts[1] + texts[2],
+        env={"MINE": texts[0] + texts[1], f"MINE_{number}": texts[2]},
+        options={OPTIONS[number]: lines[1], OPTIONS[number - 1]: has_file, OPTIONS[number - 2]: number},
+        resume=has_file,
+        max_parallel_jobs=number or None,
     )
-    assert not (Path(folder) / "x").exists(), "something was executed"
-    return done
+
+
+JOBS = st.builds(
+    job_of,
+    *(st.lists(TEXT, min_size=3, max_size=3), st.lists(LINE, min_size=2, max_size=2)),
+    *(FOLDER, st.booleans(), st.integers(0, 4)),
+)
+
+# In place of the commands: each says what it was called with. `timeout` runs what follows its own three words.
+FUNCTIONS = r"""
+note() { printf '%s\0' "$#" "$@"; }
+for_slurm() { note "$@"; }
+scancel() { note "$@"; }
+sacct() { note "$@"; }
+scontrol() { note "$@"; }
+squeue() { note "$@"; }
+mkdir() { note mkdir "$@"; }
+cd() { note cd "$@"; }
+timeout() { shift 3; "$@"; }
+sbatch() { note sbatch "$@"; /usr/bin/env -0; printf 'STDIN\0'; /usr/bin/cat; }
+"""
+# In place of record.sh: its variables.
+STUB = r"""
+refuse() { note refuse "$@"; }
+make_folders() { :; }
+open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$generation" "$try" "$ti" "$resume" "$parallel" "$gate"; }
+decide() { :; }
+submit() { call_sbatch; }
+"""
+
+GOOD: dict[str, Any] = {"ssh_conn_id": "c", "name": "n", "command": "true", "run_dir": "/r"}
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="01-1")
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(SHELLS[request.param], tmp_path_factory.mktemp("shell") / "home")
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(params=SHELLS)
+def login(request: pytest.FixtureRequest, tmp_path: Path) -> Login:
+    return Login(argv=SHELLS[request.param], folder=tmp_path / "login")
+
+
+_numbers = count()
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def logins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Make a new login node for each example."""
+    root = tmp_path_factory.mktemp("logins")
+    return lambda: Login(argv=SHELLS[request.param], folder=root / str(next(_numbers)))
+
+
+def after_marker(said: str) -> str:
+    marker, _, rest = said.partition("\n")
+    assert marker == commands.MARKER
+    return rest
+
+
+def notes(said: str) -> tuple[list[list[str]], str]:
+    """Split what `note` printed into calls, and the rest behind them."""
+    calls = []
+    while said:
+        width, _, rest = said.partition("\0")
+        if not width.isdecimal():
+            break
+        *words, said = rest.split("\0", int(width))
+        calls.append(words)
+        if words[0] == "sbatch":
+            break
+    return calls, said
+
+
+def check_sbatch(job: JobRequest, call: list[str], rest: str) -> None:
+    assert call == commands.sbatch_argv(job)
+    assert f"--output={job.run_dir.replace('%', '%%')}/logs/slurm-%j.out" in call
+    entries, _, script = rest.partition("STDIN\0")
+    environment = dict(entry.partition("=")[::2] for entry in entries.split("\0"))
+    expected = {**job.env, "COMMAND": job.command, "BASE_LOG_DIR": job.run_dir, "WANDB_DIR": job.run_dir}
+    expected |= {"CONTAINER": job.container or "", "MOUNTS": job.mounts or ""}
+    assert {name: environment.get(name) for name in expected} == expected
+    assert script == ("" if job.batch_script else job.script.removesuffix("\n") + "\n")
+
+
+# One shell, thousands of scripts
+
+
+@settings(CONTEXT, max_examples=60)
+@given(values=st.lists(TEXT, min_size=100, max_size=100))
+def test_a_quoted_value_is_one_word_and_itself(shell: Shell, values: list[str]) -> None:
+    """Through `shlex.quote`, inside our brace group, the only way by which values reach a shell."""
+    script = commands.script("printf '%s\\0' " + " ".join(map(quote, values)))
+    assert after_marker(shell.run(script)) == "".join(f"{value}\0" for value in values)
+
+
+@settings(CONTEXT, max_examples=500)
+@given(value=TEXT)
+def test_cancel(shell: Shell, value: str) -> None:
+    assert notes(after_marker(shell.run(commands.cancel(value), FUNCTIONS)))[0] == [["--", value]]
+
+
+@settings(CONTEXT, max_examples=500)
+@given(value=TEXT.map(lambda text: text.rstrip("\n")))
+def test_lookups(shell: Shell, value: str) -> None:
+    ids = ["7", value]
+    (call,) = notes(after_marker(shell.run(commands.sacct(ids), FUNCTIONS)))[0]
+    assert call == ["-X", "-n", "-P", "-o", commands.SACCT_FIELDS, "-j", ",".join(ids)]
+    # A variable cannot hold NUL: what is called is written with newlines around here.
+    functions = """scontrol() { [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }"""
+    said = after_marker(shell.run(commands.scontrol(ids), functions))
+    assert said == "".join(f"<show job {job_id}>\n" for job_id in ids)
+
+
+@settings(CONTEXT, max_examples=100)
+@given(run_dirs=st.lists(FOLDER, min_size=1, max_size=3))
+def test_outputs(shell: Shell, run_dirs: list[str]) -> None:
+    (call,) = notes(after_marker(shell.run(commands.outputs(run_dirs), FUNCTIONS)))[0]
+    assert call[:-1] == ["--me", "--states=all", "--noheader"]
+    width = int(call[-1].removeprefix("--Format=JobID:20,State:20,StdOut:"))
+    assert all(width > len(f"{run_dir}/logs/slurm-%j.out".encode()) for run_dir in run_dirs)
+
+
+@settings(CONTEXT, max_examples=300)
+@given(job=JOBS)
+def test_preview(shell: Shell, job: JobRequest) -> None:
+    calls, rest = notes(shell.run(commands.preview(job), FUNCTIONS))
+    folders = [f"{job.run_dir}/{name}" for name in ("checkpoints", "logs", "wandb", ".slurm_sweep")]
+    assert calls[0] == ["mkdir", "-p", "--", *folders]
+    assert calls[1:-1] == ([["cd", "--", arrived(job.workdir)]] if job.workdir else [])
+    check_sbatch(job, calls[-1], rest)
+
+
+def arrived(path: str) -> str:
+    return f"./{path}" if path.startswith("-") else path
+
+
+@settings(CONTEXT, max_examples=300)
+@given(job=JOBS, attempt=ATTEMPTS)
+@example(job=JobRequest(**GOOD, script="END\nEé\nEND雪\n$batch_script\n"), attempt=ATTEMPT)
+def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
+    script = commands.submit(job, attempt).replace(RECORD, STUB)
+    calls, rest = notes(after_marker(shell.run(script, FUNCTIONS)))
+    cd, *refused, values, sbatch = calls
+    assert cd == (["cd", "--", arrived(job.workdir)] if job.workdir else ["cd"])
+    inputs = [*job.inputs, *([job.batch_script] if job.batch_script else [])]
+    missing = [
+        f"no such file on the cluster: {file} (looked for from {shell.folder})"
+        for file in inputs
+        if file not in ("/", "~/")
+    ]
+    assert [text for _, text in refused] == [text for text in missing if not exists(shell, text)]
+    run_dir, escaped, _, run, task, generation, number, instance, resume, parallel, gate = values
+    assert (run_dir, escaped, run, task) == (job.run_dir, job.run_dir.replace("%", "%%"), attempt.run, attempt.task)
+    assert (generation, number, instance) == (str(attempt.generation), str(attempt.try_number), attempt.instance)
+    assert (resume, parallel) == ("yes" if job.resume else "", str(job.max_parallel_jobs or ""))
+    assert gate.startswith(f"{job.run_dir.rpartition('/')[0]}/.slurm_sweep/")
+    check_sbatch(job, sbatch, rest)
+
+
+def exists(shell: Shell, text: str) -> bool:
+    """A path such as ``//`` exists."""
+    return (shell.folder / text.removeprefix("no such file on the cluster: ").rpartition(" (looked")[0]).exists()
+
+
+@settings(CONTEXT, max_examples=200)
+@given(job=JOBS, attempt=ATTEMPTS)
+def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
+    script = commands.withdraw(job, attempt).replace(RECORD, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
+    (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ :; }}")))[0]
+    assert (values[0], values[3:7]) == (job.run_dir, [attempt.run, attempt.task, *[str(attempt.try_number)] * 2])
+
+
+# Names of real files
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[str]:
-    with TemporaryDirectory(prefix="h") as folder:
-        programs = Path(folder) / "bin"
-        programs.mkdir()
-        for name, prints in {"sbatch": "echo 7", "squeue": ":", "scancel": ":", "sacct": ":", "scontrol": ":"}.items():
-            program = programs / name
-            program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$COMMAND" "$MINE" "$@" > "$HOME/{name}.args"\n{prints}\n')
-            program.chmod(0o755)
-        yield folder
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    root = tmp_path_factory.mktemp("tree")
+    return lambda: root / str(next(_numbers))
 
 
-@many
-@given(values=st.lists(TEXT, min_size=BATCH, max_size=BATCH))
-def test_a_quoted_value_is_one_word_and_itself(shell: str, folder: str, values: list[str]) -> None:
-    """Through `shlex.quote`, inside our brace group, the only way by which values reach a shell."""
-    done = run(shell, commands.script("printf '%s\\0' " + " ".join(map(quote, values))), folder)
-    assert done.stdout.decode() == f"{commands.MARKER}\n" + "".join(f"{value}\0" for value in values)
+@settings(CONTEXT, max_examples=50)
+@given(name=FILE, files=st.dictionaries(FILE, st.binary(max_size=50), min_size=1, max_size=3))
+@example(name="-", files={"-": b"x", "-n": b""})
+def test_read_files(shell: Shell, tree: Any, name: str, files: dict[str, bytes]) -> None:
+    root: Path = tree()
+    (root / name).mkdir(parents=True)
+    for file, content in files.items():
+        (root / name / file).write_bytes(content)
+    wanted = [*files, "not there"] if "not there" not in files else list(files)
+    for directory, paths in ((str(root / name), wanted), (None, [f"{root}/{name}/{file}" for file in wanted])):
+        lines = after_marker(shell.run(commands.read_files(directory, paths))).splitlines()
+        assert [None if line == "-" else b64decode(line) for line in lines] == [files.get(file) for file in wanted]
 
 
-def attempt(run_id: str = "r", task_id: str = "t") -> Attempt:
-    return Attempt(dag_id="d", run_id=run_id, task_id=task_id, map_index=0, generation=0, try_number=1, id="01-1")
+@settings(CONTEXT, max_examples=100)
+@given(name=FILE, content=st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
+    root: Path = tree()
+    root.mkdir()
+    (root / name).write_bytes(content.encode())
+    assert after_marker(shell.run(commands.tail(str(root / name), 50))) == content
 
 
-@some
-@given(value=TEXT, name=FOLDER)
-def test_a_submission_hands_on_what_it_was_given(shell: str, folder: str, value: str, name: str) -> None:
-    with TemporaryDirectory(dir=folder) as parent:
-        job = JobRequest(
-            ssh_conn_id="c",
-            name="n",
-            command=value,
-            run_dir=f"{parent}/{name}",
-            script=value,
-            env={"MINE": value},
-            options={"comment": value},
-        )
-        done = run(shell, commands.submit(job, attempt(value, value)), folder)
-        assert done.stdout.decode() == f"{commands.MARKER}\n7 submitted\n", done.stderr.decode()
-        command, mine, *arguments = (Path(folder) / "sbatch.args").read_bytes().decode().split("\0")[:-1]
-        assert (command, mine) == (value, value)
-        assert arguments == commands.sbatch_argv(job)[1:]
-        assert [path.name for path in Path(parent).iterdir()] == [name]
-        again = run(shell, commands.submit(job, attempt(value, value)), folder)
-        assert again.stdout.decode() == f"{commands.MARKER}\n7 again\n", again.stderr.decode()
-        other = run(shell, commands.submit(job, replace(attempt(value + "_", value), id="02-1")), folder)
-        assert other.returncode == commands.REFUSED, "another Dag run is never taken for it"
+@settings(CONTEXT, max_examples=100)
+@given(
+    names=st.lists(FILE.map(lambda name: name.replace("\\", "_")), min_size=1, max_size=3, unique=True), content=TEXT
+)
+def test_exit_files_speak_for_their_own_job_only(shell: Shell, tree: Any, names: list[str], content: str) -> None:
+    root: Path = tree()
+    for number, name in enumerate(names):
+        (root / name / ".slurm_sweep").mkdir(parents=True)
+        text = "0 -\n" if number else content + "\r1 0 -\u20281 0 -\x851 0 -"
+        (root / name / ".slurm_sweep" / f"{number}.exit").write_bytes(text.encode())
+    asked = [(str(number), str(root / name)) for number, name in enumerate(names)]
+    found = parse.exit_files(after_marker(shell.run(commands.exit_files(asked))))
+    assert [found[job_id].exit_code for job_id, _ in asked[1:]] == ["0:0"] * (len(names) - 1)
+    assert found.keys() <= {job_id for job_id, _ in asked}
 
 
-@some
-@given(name=FOLDER, text=TEXT)
-def test_files_are_read_by_any_name(shell: str, folder: str, name: str, text: str) -> None:
-    with TemporaryDirectory(dir=folder) as parent:
-        (Path(parent) / name).write_bytes(text.encode())
-        done = run(shell, commands.read_files(parent, [f"./{name}", name]), folder)
-        lines = done.stdout.decode().splitlines()[1:]
-        assert [b64decode(line).decode() for line in lines] == [text, text]
-        tail = run(shell, commands.tail(f"{parent}/{name}", 1000), folder)
-        assert tail.stdout == f"{commands.MARKER}\n".encode() + text.encode()
+# The whole of record.sh, with every command that it calls written down
 
 
-@some
-@given(job_ids=st.lists(TEXT, min_size=1, max_size=3), name=FOLDER)
-def test_job_ids_and_run_directories_in_questions(shell: str, folder: str, job_ids: list[str], name: str) -> None:
-    for script in (
-        commands.sacct(job_ids),
-        commands.scontrol(job_ids),
-        commands.cancel(job_ids[0]),
-        commands.outputs([f"/r/{name}"]),
-        commands.exit_files([(job_id, f"/r/{name}") for job_id in job_ids]),
-    ):
-        assert run(shell, script, folder).stdout.decode().startswith(f"{commands.MARKER}\n")
-    assert (Path(folder) / "scancel.args").read_bytes().decode().split("\0")[2:4] == ["--", job_ids[0]]
+@settings(CONTEXT, max_examples=25)
+@given(job=JOBS, attempt=ATTEMPTS, other=ATTEMPTS, names=st.tuples(FILE, FILE, FILE, FILE, FILE))
+def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
+    logins: Any, job: JobRequest, attempt: Attempt, other: Attempt, names: tuple[str, ...]
+) -> None:
+    assume((attempt.run, attempt.task) != (other.run, other.task))
+    login: Login = logins()
+    above, run_dir, workdir, file, script = names
+    root = login.folder / "work"
+    (root / workdir).mkdir(parents=True)
+    for name in (file, script):
+        (root / workdir / name).touch()
+    folders = f"{login.folder}/runs/{above}/{run_dir}".replace("\\", "_")
+    batch_script = None if job.batch_script is None else script
+    job = replace(
+        job, run_dir=folders, workdir=str(root / workdir), inputs=[file], batch_script=batch_script, resume=False
+    )
+    for answer in ("submitted", "again"):
+        done = login.run(commands.submit(job, attempt))
+        assert (done.stderr, done.stdout) == ("", f"{commands.MARKER}\n7 {answer}\n")
+    record = (Path(folders) / commands.RECORD).read_text().split("\n")
+    assert record[:4] == [
+        f"run {attempt.run}",
+        f"task {attempt.task}",
+        f"attempt {attempt.generation} {attempt.try_number} {attempt.instance}",
+        "job 7",
+    ]
+    done = login.run(commands.submit(job, other))
+    assert done.returncode == commands.REFUSED
+    whose = "Dag run" if attempt.run != other.run else "task of this Dag run"
+    assert f"the run directory {folders} belongs to another {whose}" in done.stderr
+    assert login.calls("sbatch") == [commands.sbatch_argv(job)[1:]], "once"
+    expected = commands.environment(job)
+    assert {name: login.environment[name] for name in expected} == expected
+    assert (login.folder / "stdin").read_bytes().decode() == (
+        "" if batch_script else job.script.removesuffix("\n") + "\n"
+    )
+    made = {str(path.relative_to(folders)) for path in Path(folders).rglob("*")}
+    assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"}
 
 
-@pytest.mark.parametrize("name", ["A B", "A;touch x", "A=b", "1A", "", "A\n", "$(touch x)"])
-def test_names_of_variables_are_checked(name: str) -> None:
-    with pytest.raises(ValueError, match=r"^env: expected names of letters, digits and _, got"):
-        JobRequest(ssh_conn_id="c", name="n", command="", run_dir="/r/a", env={name: ""})
-    with pytest.raises(ValueError, match=r"^secrets: expected names of letters, digits and _, got"):
-        JobRequest(ssh_conn_id="c", name="n", command="", run_dir="/r/a", secrets={name: "variable:a"})
+@settings(CONTEXT, max_examples=8)
+@given(job=JOBS, attempt=ATTEMPTS, name=FILE)
+def test_what_is_withdrawn_is_that_attempts_job(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
+    login: Login = logins()
+    folder = f"{login.folder}/cluster/{name}".replace("\\", "_")
+    job = replace(job, run_dir=folder, workdir=None, inputs=(), batch_script=None)
+    assert login.run(commands.submit(job, attempt)).stdout.endswith("\n7 submitted\n")
+    other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
+    for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
+        assert login.run(commands.withdraw(job, withdrawn)).stdout == f"{commands.MARKER}\n"
+        line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.generation} {withdrawn.try_number} {withdrawn.instance}\n"
+        end = time.monotonic() + 10
+        while line not in (Path(folder) / commands.RECORD).read_text() or login.calls("scancel") != expected:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    done = login.run(commands.submit(job, attempt))
+    assert (done.returncode, done.stderr) == (commands.REFUSED, "this attempt was withdrawn: its task was killed\n")
+
+
+# Plain Python
+
+
+@settings(CONTEXT, max_examples=500)
+@given(data=st.data())
+@example(data=None)
+def test_two_attempts_never_have_the_same_name(data: Any) -> None:
+    letters = st.text(st.sampled_from(" ab%2\n\t0/é\u2028"), min_size=1, max_size=4)
+    one, two = (
+        (("a b", "c"), ("a", "b c")) if data is None else data.draw(st.tuples(*[st.tuples(letters, letters)] * 2))
+    )
+    names = [run_name(*ids) for ids in (one, two)]
+    assert (names[0] == names[1]) is (one == two)
+    assert all(len(name.split(" ")) == 2 and name.isascii() and name.isprintable() for name in names)
+    assert not names[0].startswith(f"{names[1]} "), "no name begins with another"
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    assert (
+        run_name("grpo-a.b_c", "manual__2026-01-31T00:00:00.5+00:00")
+        == "grpo-a.b_c manual__2026-01-31T00:00:00.5+00:00"
+    )
+
+
+# What is refused where a job is built, and with it what comes as JSON
 
 
 @pytest.mark.parametrize(
-    "name", ["output", "parsable", "array", "wrap", "job-name", "test-only", "Q", "a b", "", "a=b"]
+    ("values", "said"),
+    [
+        ({"name": "a\nb"}, r"^name: expected printable text without slashes, got 'a\\nb'$"),
+        ({"name": "../a"}, r"^name: "),
+        ({"name": ""}, r"^name: "),
+        *[({"run_dir": path}, r"^run_dir: expected an absolute path") for path in ("r", "", "/", "/r/", "/a\n", "/a\0", "/a\\b", "/a\u2028")],
+        ({"workdir": "a\n"}, r"^workdir: "),
+        ({"batch_script": ""}, r"^batch_script: "),
+        ({"inputs": ["a", "b\n"]}, r"^inputs: expected printable paths, got 'b\\n'$"),
+        ({"script": "a\0"}, r"^script: "),
+        ({"command": "a\0"}, r"^env: COMMAND: expected UTF-8 text without NUL"),
+        ({"command": "\ud800"}, r"^env: COMMAND: "),
+        ({"command": "x" * 2**17}, r"^env: COMMAND: .*at most 131071 bytes"),
+        ({"nodes": "1; touch x"}, r"^nodes: expected a whole number from 1, got '1; touch x'$"),
+        ({"gpus_per_node": -1}, r"^gpus_per_node: "),
+        ({"max_parallel_jobs": 0}, r"^max_parallel_jobs: expected a whole number from 1, or None, got 0$"),
+        *[({"env": {name: "x"}}, rf"^env: expected .*, got {name!r}$".replace("(", r"\(").replace("$(", r"\$\(")) for name in ("1A", "A B", "A;touch", "")],
+        ({"env": {"A=$(touch x)": "x"}}, r"^env: expected the name of an environment variable"),
+        ({"env": {"SBATCH_EXPORT": "NONE"}}, r"^env: expected sbatch's options in `options`"),
+        ({"secrets": {"A;B": "variable:x"}}, r"^env: expected the name of an environment variable, got 'A;B'$"),
+        *[({"secrets": {"A": reference}}, r"^secrets: A: expected variable:NAME") for reference in ("x", "variable:", "variable:a\ntouch x")],
+        *[({"options": {name: "x"}}, r"^options: expected the long name") for name in ("", "-x", "a b", "A", "a=b", "a\n")],
+        *[({"options": {name: "x"}}, rf"^options: expected an option other than {name}") for name in sorted(OUR_OPTIONS)],
+        *[({"options": {name: "x"}}, r"^options: expected an option other than ") for name in ("arr", "wra", "outp", "cluster", "pars", "t")],
+        ({"options": {"comment": "a\n   JobState=COMPLETED"}}, r"^options: comment: expected printable text"),
+    ],
+)  # fmt: skip
+def test_a_job_that_would_be_more_than_a_job_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        JobRequest.from_json({**GOOD, **values})
+
+
+def test_the_message_keeps_a_secret() -> None:
+    with pytest.raises(ValueError, match=r"^env: A: ") as caught:
+        JobRequest(**GOOD, env={"A": "s3cret\0"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values", [{"job_id": "-u root"}, {"job_id": "7\n8"}, {"job_id": ""}, {"run_dir": "r"}, {"log_path": "-"}]
 )
-def test_options_that_would_break_the_record_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"^options: "):
-        JobRequest(ssh_conn_id="c", name="n", command="", run_dir="/r/a", options={name: "1"})
+def test_what_cannot_have_been_submitted_is_refused(values: dict[str, str]) -> None:
+    good = {"ssh_conn_id": "c", "job_id": "7", "job_name": "n", "run_dir": "/r", "log_path": "/r/l"}
+    assert SubmittedJob.from_json({**good, "job_id": "7_3"}), "an array's job, from elsewhere"
+    with pytest.raises(ValueError, match=f"^{next(iter(values))}: expected "):
+        SubmittedJob.from_json({**good, **values})
 
 
-@pytest.mark.parametrize("run_dir", ["r/a", "", "/", "/a\nb", "/a\0b", "/r/"])
-def test_run_directories_are_absolute_and_one_line(run_dir: str) -> None:
-    with pytest.raises(ValueError, match=r"^run_dir: expected an absolute path"):
-        JobRequest(ssh_conn_id="c", name="n", command="", run_dir=run_dir)
+@pytest.mark.parametrize("name", sorted(OUR_OPTIONS))
+def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
+    with pytest.raises(ValueError, match="is set by slurm_sweep"):
+        JobSettings(sbatch={name: "x"})
+
+
+# What others may have written
+
+
+@pytest.mark.parametrize("place", ["job", "jobs", "attempt", "run", "task", "withdrawn"])
+@pytest.mark.parametrize("text", ["x/x/;e touch x;#", "x/x/w x", "$(touch x)", "7 -u root", "--user=root", "7\nrun d"])
+def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str, text: str) -> None:
+    attempt = replace(ATTEMPT, generation=1, try_number=2)
+    job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
+    lines = {"run": "d r", "task": "t 0", "attempt": "0 1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
+    record = Path(job.run_dir) / commands.RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+    login.answer(
+        "squeue", f"3 RUNNING {job.run_dir}/logs/slurm-3.out\n4_[1-2] PENDING {job.run_dir}/logs/slurm-%j.out\n"
+    )
+    login.run(commands.submit(job, attempt))
+    assert all(call == ["--", "3"] for call in login.calls("scancel")), "one's own job in there, and no other words"
+    assert not list((login.folder / "runs").rglob("x*"))
+
+
+def test_a_run_directory_with_blanks_at_its_end_counts_as_a_parallel_job(login: Login) -> None:
+    jobs = [
+        JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/{name}", "max_parallel_jobs": 1}) for name in ("a ", "b")
+    ]
+    login.run(commands.submit(jobs[0], ATTEMPT))
+    login.answer("squeue", f"7 RUNNING {jobs[0].run_dir}/logs/slurm-7.out\n")
+    assert login.run(commands.submit(jobs[1], replace(ATTEMPT, map_index=1))).returncode == commands.FULL
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_only_files_are_shown_as_logs(login: Login, tmp_path: Path, kind: str) -> None:
+    """Or whoever may write into the log directory would be shown the account's other files."""
+    (tmp_path / "key").write_text("s3cret")
+    log = tmp_path / "slurm-7.out"
+    {"link": lambda: log.symlink_to("key"), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[kind]()  # type: ignore[no-untyped-call]
+    done = login.run(commands.tail(str(log), 50))
+    assert (done.stdout, done.stderr) == (f"{commands.MARKER}\n", f"{log} is no regular file; it is not read\n")
+
+
+def test_an_environment_shows_in_no_command_line_and_no_file(login: Login) -> None:
+    """Also not for a moment: every command that the script runs was written down."""
+    values = {**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1}
+    job = JobRequest(**values, env={"KEY": "s3cret"})
+    done = login.run(commands.submit(job, ATTEMPT))
+    assert login.environment["KEY"] == "s3cret"
+    assert {call[0] for call in login.calls()} >= {"timeout", "sbatch", "cat", "mv", "squeue"}
+    files = [path.read_text() for path in (login.folder / "runs").rglob("*") if path.is_file()]
+    assert "s3cret" not in f"{login.calls()} {files} {done.stdout} {done.stderr}"

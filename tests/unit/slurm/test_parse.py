@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from slurm_sweep.slurm import parse
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.slurm.states import JobState
@@ -45,11 +47,35 @@ def test_sacct() -> None:
 
 
 def test_scontrol() -> None:
-    line = (
-        "JobId=23 JobName=a b=c UserId=me(1001) JobState=FAILED Reason=NonZeroExitCode Dependency=(null) "
-        "ExitCode=7:0 RunTime=00:00:03 NodeList=n2 Command=(null)"
-    )
-    status = parse.scontrol(f"notice\n{line}\n")["23"]
+    """Text of the user's that looks like Slurm's is passed over."""
+    forged = "JobState=COMPLETED ExitCode=0:0 RunTime=1 NodeList=n1"
+    answer = f"""\
+notice: JobId=22 {forged}
+JobId=23 JobName=a b=c {forged}\u2028   {forged}
+   UserId=me(1001) GroupId=me(1001) MCS_label=N/A
+   Priority=4294901759 Nice=0 Account={forged} QOS=(null)
+   JobState=FAILED Reason=NonZeroExitCode Dependency=(null)
+   Requeue=1 Restarts=0 BatchFlag=1 Reboot=0 ExitCode=7:0
+   RunTime=00:00:03 TimeLimit=01:00:00 TimeMin=N/A
+   ReqNodeList=(null) ExcNodeList=(null)
+   NodeList=n2
+   BatchHost=n2
+   Command=(null)
+   WorkDir=/home/me/a {forged}
+   Comment={forged}
+   StdOut=/home/me/logs/slurm-23.out
+   Power=
+
+
+JobId=24 JobName=second
+   JobState=RUNNING Reason=None Dependency=(null)
+"""
+    found = parse.scontrol(answer)
+    assert {job_id: status.state for job_id, status in found.items()} == {
+        "23": JobState.FAILED,
+        "24": JobState.RUNNING,
+    }
+    status = found["23"]
     assert (status.state, status.exit_code, status.elapsed, status.nodes, status.reason) == (
         JobState.FAILED,
         "7:0",
@@ -68,6 +94,14 @@ def test_exit_files() -> None:
         "27": (JobState.FAILED, "0:0"),
     }
     assert "SIGTERM" in statuses["26"].reason
+
+
+@pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_a_newline_begins_a_line(separator: str) -> None:
+    """Or an exit file could speak for another job, and a job's name for itself."""
+    assert parse.exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
+    assert parse.squeue(f"17|RUNNING|0:00|n1|{separator}18|COMPLETED|0:00|n1|None\n").keys() == {"17"}
+    assert parse.outputs(f"17 RUNNING /r/{separator}18 COMPLETED /r/x\n").keys() == {"17"}
 
 
 def test_a_status_survives_json() -> None:

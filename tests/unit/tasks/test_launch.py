@@ -116,6 +116,17 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
             "script_path: 'a.py' here, but the run was started with script 'b.py'",
         ),
         ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: 'COMMAND' is set by slurm_sweep"),
+        (
+            {"script": "a.py", "env": {"A": {"variable": "x"}}},
+            "env: A: only a sweep file or a cluster profile can name",
+        ),
+        ({"sweep_text": "script_path: a.py\nslurm: {env: {A: {connection: x}}}"}, "env: A: only a sweep file"),
+        (
+            {"sweep_text": "script_path: a.py\nslurm: {jobname: '{{ conn.x.password }}'}"},
+            "only in a sweep file can it be",
+        ),
+        ({"script": "a.py", "sbatch": {"arr": "1-9"}}, "sbatch: 'array' is set by slurm_sweep; use parameters"),
+        ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: 'SBATCH_EXPORT' is an option of sbatch's"),
         ({"script": "a.py", "cluster": "far"}, "there is no profile include/clusters/far.yaml"),
     ],
 )

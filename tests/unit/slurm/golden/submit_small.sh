@@ -9,10 +9,11 @@ export GPUS_PER_NODE=0
 export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export WANDB_DIR=/r/one
-timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out <<'END_OF_BATCH_SCRIPT'
-#!/bin/sh
-eval "$COMMAND"
-END_OF_BATCH_SCRIPT
+batch_script='#!/bin/sh
+eval "$COMMAND"'
+timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out << END
+$batch_script
+END
 }
 has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
