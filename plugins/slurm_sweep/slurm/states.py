@@ -1,4 +1,8 @@
-"""Slurm's job states, classified once. Source: sacct(1) and squeue(1), "JOB STATE CODES", up to Slurm 25.05."""
+"""Slurm's job states, classified once.
+
+Source: sacct(1) and squeue(1), "JOB STATE CODES", and job_state_codes.html, up to Slurm 25.11. squeue and sacct print
+one word a job: a flag (COMPLETING, REQUEUED, LAUNCH_FAILED) in place of the base state it is set on.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +15,60 @@ class Kind(Enum):
     ACTIVE = "the job is queued, running or ending"
     SUCCEEDED = "the job ended well"
     FAILED = "the job ended otherwise"
-    REQUEUEABLE = "Slurm may run the job again: an end only once squeue no longer shows the job"
+    REQUEUEABLE = "the job may run again, or elsewhere: an end only once squeue no longer shows the job"
 
 
 class JobState(Enum):
     """The state of a job. `UNKNOWN` is whatever a newer Slurm invents: not final, hence waited for."""
 
     kind: Kind
+    code: str
 
-    def __new__(cls, name: str, kind: Kind) -> JobState:
-        """Make the member's value its name alone."""
+    def __new__(cls, name: str, kind: Kind, code: str = "") -> JobState:
+        """Make the member's value its name alone; ``code`` is Slurm's short form of it."""
         member = object.__new__(cls)
         member._value_ = name
         member.kind = kind
+        member.code = code
         return member
 
-    BOOT_FAIL = "BOOT_FAIL", Kind.FAILED
-    CANCELLED = "CANCELLED", Kind.FAILED
-    COMPLETED = "COMPLETED", Kind.SUCCEEDED
-    COMPLETING = "COMPLETING", Kind.ACTIVE
-    CONFIGURING = "CONFIGURING", Kind.ACTIVE
-    DEADLINE = "DEADLINE", Kind.FAILED
+    BOOT_FAIL = "BOOT_FAIL", Kind.FAILED, "BF"
+    CANCELLED = "CANCELLED", Kind.FAILED, "CA"
+    COMPLETED = "COMPLETED", Kind.SUCCEEDED, "CD"
+    COMPLETING = "COMPLETING", Kind.ACTIVE, "CG"
+    CONFIGURING = "CONFIGURING", Kind.ACTIVE, "CF"
+    DEADLINE = "DEADLINE", Kind.FAILED, "DL"
     EXPEDITING = "EXPEDITING", Kind.ACTIVE
-    FAILED = "FAILED", Kind.FAILED
-    LAUNCH_FAILED = "LAUNCH_FAILED", Kind.FAILED
-    NODE_FAIL = "NODE_FAIL", Kind.REQUEUEABLE
-    OUT_OF_MEMORY = "OUT_OF_MEMORY", Kind.FAILED
-    PENDING = "PENDING", Kind.ACTIVE
+    FAILED = "FAILED", Kind.FAILED, "F"
+    LAUNCH_FAILED = "LAUNCH_FAILED", Kind.REQUEUEABLE  # requeued and held, unless the job forbids it
+    NODE_FAIL = "NODE_FAIL", Kind.REQUEUEABLE, "NF"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY", Kind.FAILED, "OOM"
+    PENDING = "PENDING", Kind.ACTIVE, "PD"
     POWER_UP_NODE = "POWER_UP_NODE", Kind.ACTIVE
-    PREEMPTED = "PREEMPTED", Kind.REQUEUEABLE
-    RECONFIG_FAIL = "RECONFIG_FAIL", Kind.FAILED
-    REQUEUED = "REQUEUED", Kind.ACTIVE
-    REQUEUE_FED = "REQUEUE_FED", Kind.ACTIVE
-    REQUEUE_HOLD = "REQUEUE_HOLD", Kind.ACTIVE
-    RESIZING = "RESIZING", Kind.ACTIVE
-    RESV_DEL_HOLD = "RESV_DEL_HOLD", Kind.ACTIVE
-    REVOKED = "REVOKED", Kind.FAILED
-    RUNNING = "RUNNING", Kind.ACTIVE
-    SIGNALING = "SIGNALING", Kind.ACTIVE
-    SPECIAL_EXIT = "SPECIAL_EXIT", Kind.ACTIVE
-    STAGE_OUT = "STAGE_OUT", Kind.ACTIVE
-    STOPPED = "STOPPED", Kind.ACTIVE
-    SUSPENDED = "SUSPENDED", Kind.ACTIVE
-    TIMEOUT = "TIMEOUT", Kind.FAILED
+    PREEMPTED = "PREEMPTED", Kind.REQUEUEABLE, "PR"
+    RECONFIG_FAIL = "RECONFIG_FAIL", Kind.REQUEUEABLE
+    REQUEUED = "REQUEUED", Kind.ACTIVE, "RQ"
+    REQUEUE_FED = "REQUEUE_FED", Kind.ACTIVE, "RF"
+    REQUEUE_HOLD = "REQUEUE_HOLD", Kind.ACTIVE, "RH"
+    RESIZING = "RESIZING", Kind.ACTIVE, "RS"
+    RESV_DEL_HOLD = "RESV_DEL_HOLD", Kind.ACTIVE, "RD"
+    REVOKED = "REVOKED", Kind.REQUEUEABLE, "RV"  # a federation runs it on another of its clusters
+    RUNNING = "RUNNING", Kind.ACTIVE, "R"
+    SIGNALING = "SIGNALING", Kind.ACTIVE, "SI"
+    SPECIAL_EXIT = "SPECIAL_EXIT", Kind.ACTIVE, "SE"
+    STAGE_OUT = "STAGE_OUT", Kind.ACTIVE, "SO"
+    STOPPED = "STOPPED", Kind.ACTIVE, "ST"
+    SUSPENDED = "SUSPENDED", Kind.ACTIVE, "S"
+    TIMEOUT = "TIMEOUT", Kind.FAILED, "TO"
     UPDATE_DB = "UPDATE_DB", Kind.ACTIVE
     LOST = "LOST", Kind.FAILED  # ours: nobody on the cluster knows the job
     UNKNOWN = "UNKNOWN", Kind.ACTIVE
 
     @classmethod
     def parse(cls, text: str) -> JobState:
-        """Read what Slurm prints: ``RUNNING``, ``CANCELLED by 1001``, ``COMPLETED+``."""
-        words = text.split()
-        return cls.__members__.get(words[0].rstrip("+"), cls.UNKNOWN) if words else cls.UNKNOWN
+        """Read what Slurm prints: ``RUNNING``, ``R``, ``CANCELLED by 1001``, ``COMPLETED+``."""
+        word = (text.split() or [""])[0].rstrip("+")
+        return cls.__members__.get(word) or _BY_CODE.get(word, cls.UNKNOWN)
 
     @property
     def is_final(self) -> bool:
@@ -78,3 +84,6 @@ class JobState(Enum):
     def is_success(self) -> bool:
         """Whether the job ended well."""
         return self.kind is Kind.SUCCEEDED
+
+
+_BY_CODE = {state.code: state for state in JobState if state.code}
