@@ -114,7 +114,12 @@ def test_four_tiny_jobs_end_within_seconds(cluster: Sandbox) -> None:
 
 
 def test_debug_partition_allows_a_minute(cluster: Sandbox) -> None:
-    assert cluster.slurm("sinfo", "--noheader", "--format=%P %l").splitlines() == ["batch* infinite", "debug 1:00"]
+    assert cluster.slurm("sinfo", "--noheader", "--format=%P %l").splitlines() == [
+        "batch* infinite",
+        "debug 1:00",
+        "low infinite",
+        "high infinite",
+    ]
 
 
 def test_connection_has_what_airflow_needs(cluster: Sandbox) -> None:
