@@ -1,0 +1,165 @@
+"""What Slurm does to a job after its start: requeued, preempted, its node lost. The one who waits sees one job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.processes import send, tree, wait_until, writing_to
+from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.states import JobState
+from tests.integration.test_jobs import attempt, end, request_maker, with_client
+
+pytestmark = pytest.mark.sandbox
+
+ENDS_THE_SECOND_TIME = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exec sleep 300'
+Scenario = Callable[[SubmittedJob], Awaitable[None]]
+
+
+@pytest.fixture(scope="module", params=["no accounting", "accounting"])
+def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Two nodes that count as lost after 9 s without an answer, and forget ended jobs after 5 s."""
+    folder = tmp_path_factory.mktemp("q")
+    # A requeued job waits until its first credential has expired: two minutes, if nobody says otherwise.
+    lines = ("SlurmdTimeout=9", f"AuthInfo=socket={folder}/munge/s,cred_expire=3")
+    accounting = request.param == "accounting"
+    with Sandbox(folder, nodes=2, accounting=accounting, min_job_age=5, slurm_conf=lines) as box:
+        yield box
+
+
+@pytest.fixture
+def make(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobRequest]:
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))
+    return request_maker(box, tmp_path)
+
+
+def run(request: JobRequest, scenario: Scenario) -> tuple[SubmittedJob, JobStatus]:
+    """Submit a job, and wait for its end while the scenario happens to it."""
+
+    async def work(client: SlurmClient) -> tuple[SubmittedJob, JobStatus]:
+        job = await client.submit(request, attempt())
+        waiting = asyncio.create_task(end(client, job))
+        await scenario(job)
+        return job, await waiting
+
+    return with_client(work)
+
+
+async def until(box: Sandbox, job_id: str, *states: str) -> str:
+    """Wait until squeue shows the job in one of the states; return ``state reason node``."""
+    for _ in range(600):
+        shown = box.slurm("squeue", "--states=all", "--noheader", "--format=%i %T %r %N").splitlines()
+        for job, _, rest in (line.partition(" ") for line in shown):
+            if job == job_id and rest.split()[0] in states:
+                return rest
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"job {job_id} is never {states}: {shown}")
+
+
+def lose(box: Sandbox, node: str) -> None:
+    """A power cut: the node's slurmd and all of its jobs end at once."""
+    log = box.directory / "logs" / f"{node}.log"
+    while pids := tree(writing_to([log])):
+        send(signal.SIGKILL, pids)
+
+
+def restore(box: Sandbox, node: str) -> None:
+    box.start(node)
+    assert wait_until(
+        lambda: box.slurm("sinfo", f"--nodes={node}", "--noheader", "--format=%t").split()[0] == "idle", 30
+    )
+
+
+def rows(box: Sandbox, job_id: str, *options: str) -> list[str]:
+    return box.slurm("sacct", "-X", "-n", "-P", "-o", "State", "-j", job_id, *options).splitlines()
+
+
+def test_requeued_by_hand(
+    box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    caplog.set_level(logging.INFO, logger="slurm_sweep")
+
+    async def requeue(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("scontrol", "requeue", job.job_id)
+
+    job, status = run(make(ENDS_THE_SECOND_TIME), requeue)
+    assert (status.job_id, status.state) == (job.job_id, JobState.COMPLETED)
+    assert sum(f"Job {job.job_id} is RUNNING" in message for message in caplog.messages) >= 1
+    assert any(f"Job {job.job_id} is PENDING (BeginTime)" in message for message in caplog.messages)
+    if "no accounting" not in request.node.name:
+        assert len(rows(box, job.job_id)) == 1
+        assert len(rows(box, job.job_id, "--duplicates")) == 2
+
+
+def test_held_after_its_requeue(box: Sandbox, make: Callable[..., JobRequest]) -> None:
+    async def hold(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("scontrol", "requeuehold", job.job_id)
+        await until(box, job.job_id, "PENDING", "REQUEUE_HOLD")
+        await asyncio.sleep(3)
+        box.slurm("scontrol", "release", job.job_id)
+
+    _, status = run(make(ENDS_THE_SECOND_TIME), hold)
+    assert status.state is JobState.COMPLETED
+
+
+def test_preempted(box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="slurm_sweep")
+
+    async def preempt(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
+
+    request = make(ENDS_THE_SECOND_TIME, partition="low", nodes=2, options={"exclusive": True})
+    job, status = run(request, preempt)
+    assert (status.job_id, status.state) == (job.job_id, JobState.COMPLETED)
+    assert any(f"Job {job.job_id} is PENDING" in message for message in caplog.messages)
+
+
+def test_drained_nodes(box: Sandbox, make: Callable[..., JobRequest]) -> None:
+    async def resume(job: SubmittedJob) -> None:
+        await asyncio.sleep(2)
+        shown = await until(box, job.job_id, "PENDING")
+        assert "DOWN, DRAINED or reserved" in shown or "Resources" in shown
+        box.slurm("scontrol", "update", "nodename=n[1-2]", "state=resume")
+
+    box.slurm("scontrol", "update", "nodename=n[1-2]", "state=drain", "reason=test")
+    _, status = run(make("true"), resume)
+    assert status.state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [({}, JobState.COMPLETED), ({"no-requeue": True}, JobState.NODE_FAIL)],
+    ids=["requeue", "no-requeue"],
+)
+def test_its_node_is_lost(
+    box: Sandbox,
+    make: Callable[..., JobRequest],
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, bool],
+    state: JobState,
+) -> None:
+    caplog.set_level(logging.INFO, logger="slurm_sweep")
+    lost: list[str] = []
+
+    async def cut(job: SubmittedJob) -> None:
+        lost.append((await until(box, job.job_id, "RUNNING")).split()[-1])
+        lose(box, lost[0])
+
+    try:
+        job, status = run(make(ENDS_THE_SECOND_TIME, options=options), cut)
+    finally:
+        restore(box, lost[0])
+    assert (status.job_id, status.state) == (job.job_id, state), caplog.messages
+    if state.is_success:
+        assert status.nodes != lost[0]
