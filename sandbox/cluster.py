@@ -33,16 +33,25 @@ class Sandbox:
         nodes: Number of virtual nodes, each with 16 CPUs and 8 GPUs.
         accounting: Run slurmdbd and MariaDB too, and refuse jobs of unknown accounts.
         min_job_age: Seconds that a finished job stays visible to squeue.
+        slurm_conf: Further lines of slurm.conf; a setting given here replaces the sandbox's own.
 
     Raises:
         SandboxError: The directory's path or a number cannot be used.
     """
 
-    def __init__(self, directory: str | Path, nodes: int = 8, accounting: bool = False, min_job_age: int = 300) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        nodes: int = 8,
+        accounting: bool = False,
+        min_job_age: int = 300,
+        slurm_conf: Sequence[str] = (),
+    ) -> None:
         self.directory = Path(directory).resolve()
         self._nodes = nodes
         self._accounting = accounting
         self._min_job_age = min_job_age
+        self._slurm_conf = slurm_conf
         # Children of this very process have to be waited for after their end.
         self._children: list[subprocess.Popen[bytes]] = []
         layout.check_directory(self.directory)
@@ -123,6 +132,7 @@ class Sandbox:
                         nodes=self._nodes,
                         accounting=self._accounting,
                         min_job_age=self._min_job_age,
+                        slurm_conf=self._slurm_conf,
                     )
                 )
             self._start_all()

@@ -31,6 +31,7 @@ class Settings:
         nodes: Number of virtual nodes; they are named n1, n2, ...
         accounting: Whether slurmdbd and MariaDB run too.
         min_job_age: Seconds that a finished job stays visible to squeue.
+        slurm_conf: Further lines of slurm.conf; a setting given here replaces the sandbox's own.
         ports: TCP port of each daemon that listens on one, by daemon name.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     nodes: int
     accounting: bool
     min_job_age: int
+    slurm_conf: tuple[str, ...] = ()
     ports: dict[str, int]
 
     @property
@@ -95,9 +97,10 @@ def slurm_conf(settings: Settings) -> str:
         "SelectTypeParameters=CR_Core",
         "GresTypes=gpu",
         "ReturnToService=2",
-        "SlurmdTimeout=30",
+        # A job in the partition `low` goes back into the queue when one in `high` needs its nodes.
         "PreemptType=preempt/partition_prio",
         "PreemptMode=REQUEUE",
+        "SlurmdTimeout=30",
         "KillWait=5",
         f"MinJobAge={settings.min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1",
@@ -112,6 +115,9 @@ def slurm_conf(settings: Settings) -> str:
             "AccountingStorageEnforce=associations,limits,qos",
             "AccountingStorageTRES=gres/gpu",
         ]
+    # Slurm's commands complain about a setting that stands twice.
+    replaced = {_setting(line) for line in settings.slurm_conf}
+    lines = [line for line in lines if _setting(line) not in replaced]
     lines += [
         f"NodeName={node} NodeHostname={settings.host} NodeAddr={LOOPBACK} Port={ports[node]} "
         f"CPUs=16 CoresPerSocket=16 RealMemory=2000 Gres=gpu:{GPUS_PER_NODE}"
@@ -120,11 +126,16 @@ def slurm_conf(settings: Settings) -> str:
     lines += [
         "PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE PreemptMode=OFF",
         "PartitionName=debug Nodes=ALL MaxTime=1 PreemptMode=OFF",
-        # Jobs in `high` push those in `low` back into the queue.
-        "PartitionName=low Nodes=ALL MaxTime=INFINITE PriorityTier=1",
+        "PartitionName=low Nodes=ALL MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE",
         "PartitionName=high Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF",
+        *settings.slurm_conf,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _setting(line: str) -> str:
+    """The name of the setting that a line of slurm.conf makes."""
+    return line.partition("=")[0].strip().lower()
 
 
 def gres_conf(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from sandbox.daemons import environment, find_program
 from sandbox.processes import SandboxError, is_free
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 # A unix socket's path has at most 107 bytes; the longest here is DIR/spool/n8/n8_1234567.4294967294.
 MAX_DIRECTORY_BYTES = 72
@@ -36,7 +36,8 @@ def load(directory: Path) -> Settings | None:
         values = json.loads((directory / "state.json").read_text())
     except FileNotFoundError:
         return None
-    return Settings(**values | {"directory": directory})
+    lines = tuple(values.get("slurm_conf", ()))
+    return Settings(**values | {"directory": directory, "slurm_conf": lines})
 
 
 def check_directory(directory: Path) -> None:
@@ -47,7 +48,9 @@ def check_directory(directory: Path) -> None:
         raise SandboxError(f"{directory}: expected at most {MAX_DIRECTORY_BYTES} bytes (unix sockets' limit)")
 
 
-def new_settings(directory: Path, *, nodes: int, accounting: bool, min_job_age: int) -> Settings:
+def new_settings(
+    directory: Path, *, nodes: int, accounting: bool, min_job_age: int, slurm_conf: Iterable[str] = ()
+) -> Settings:
     """Settings of the next start: this user, this host, and ports that are free now."""
     earlier = load(directory)
     names = ["slurmctld", "slurmdbd", "sshd", *(f"n{number}" for number in range(1, nodes + 1))]
@@ -58,6 +61,7 @@ def new_settings(directory: Path, *, nodes: int, accounting: bool, min_job_age: 
         nodes=nodes,
         accounting=accounting,
         min_job_age=min_job_age,
+        slurm_conf=tuple(slurm_conf),
         ports=choose_ports(names, {} if earlier is None else earlier.ports),
     )
 

@@ -158,7 +158,7 @@ def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_com
     request = login.request()
     first = login.submit(request)
     login.wait_for(first, "RUNNING")
-    with pytest.raises(ClusterUnavailableError, match=f"its earlier job {first} is RUNNING and is being cancelled"):
+    with pytest.raises(ClusterUnavailableError, match=f"its earlier job {first} is COMPLETING and is being cancelled"):
         login.submit(request, CLEARED)
     second = login.submit_when_possible(request, CLEARED)
     assert login.jobs()[first] == "CANCELLED"
@@ -340,7 +340,7 @@ def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
 
 
 def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Login) -> None:
-    login.edits = {"patience=600": "patience=15"}
+    login.edits = {"patience=1500": "patience=15"}
     request = login.request()
     lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)
@@ -352,16 +352,18 @@ def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Log
     assert not lock.exists()
 
 
-def test_who_lost_the_lock_submits_nothing(login: Login) -> None:
-    """As after a minute in which the login node stood still."""
-    request = login.request("true")
+@pytest.mark.parametrize("command", ["true", "sleep 600"])
+def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: str) -> None:
+    """As after minutes in which the login node stood still."""
+    request = login.request(command)
     first = login.submit(request)
-    login.wait_for(first, "COMPLETED")
+    login.wait_for(first, "COMPLETED" if command == "true" else "RUNNING")
     lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
     login.wrap("squeue", f'echo other-host boot namespace 1 > {lock}; real "$@"')
     with pytest.raises(ClusterUnavailableError, match="the lock was taken from this submission"):
         login.submit(request, CLEARED)
     assert list(login.jobs()) == [first]
+    assert login.live() == ([] if command == "true" else [first])
     assert lock.read_text().startswith("other-host"), "another's lock is left alone"
 
 
@@ -448,7 +450,7 @@ def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> No
     victim.write_text("mine")
     place = Path(request.run_dir) / commands.STATE_DIR / name
     place.parent.mkdir(parents=True)
-    login.edits = {"patience=600": "patience=5"}
+    login.edits = {"patience=1500": "patience=5"}
     place.symlink_to(victim)
     login.submit(request)
     assert victim.read_text() == "mine"

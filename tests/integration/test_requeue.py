@@ -1,144 +1,162 @@
-"""Slurm runs a job again, or makes it wait: that is the same job, and waited for."""
+"""What Slurm does to a job after its start: requeued, preempted, its node lost. The one who waits sees one job."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import json
+import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
-from sandbox.processes import tree, wait_until
+from sandbox.processes import send, tree, wait_until, writing_to
 from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.states import JobState
 from tests.integration.test_jobs import attempt, end, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox
 
-# The first run waits to be disturbed; the second ends well.
-TWICE = 'if [ -e "$BASE_LOG_DIR/again" ]; then exit 0; fi; touch "$BASE_LOG_DIR/again"; exec sleep 300'
+ENDS_THE_SECOND_TIME = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exec sleep 300'
+Scenario = Callable[[SubmittedJob], Awaitable[None]]
 
 
-def state(box: Sandbox, job_id: str) -> str:
-    return box.slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job_id}", check=False).strip()
+@pytest.fixture(scope="module", params=["no accounting", "accounting"])
+def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Two nodes that count as lost after 9 s without an answer, and forget ended jobs after 5 s."""
+    folder = tmp_path_factory.mktemp("q")
+    # A requeued job waits until its first credential has expired: two minutes, if nobody says otherwise.
+    lines = ("SlurmdTimeout=9", f"AuthInfo=socket={folder}/munge/s,cred_expire=5")
+    accounting = request.param == "accounting"
+    with Sandbox(folder, nodes=2, accounting=accounting, min_job_age=5, slurm_conf=lines) as box:
+        yield box
 
 
-def disturb(
-    box: Sandbox, folder: Path, act: Callable[[str], Awaitable[None]], command: str = TWICE, **changes: Any
-) -> JobStatus:
-    """Submit a job, wait for its end, and disturb it when it runs."""
-    request = request_maker(box, folder)(command, **changes)
+@pytest.fixture
+def make(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobRequest]:
+    monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))
+    return request_maker(box, tmp_path)
 
-    async def work(client: SlurmClient) -> JobStatus:
+
+def run(request: JobRequest, scenario: Scenario) -> tuple[SubmittedJob, JobStatus]:
+    """Submit a job, and wait for its end while the scenario happens to it."""
+
+    async def work(client: SlurmClient) -> tuple[SubmittedJob, JobStatus]:
         job = await client.submit(request, attempt())
         waiting = asyncio.create_task(end(client, job))
-        started = Path(request.run_dir) / "again"
-        assert await asyncio.to_thread(wait_until, lambda: started.exists() or command != TWICE, 60)
-        await act(job.job_id)
-        status = await waiting
-        assert status.job_id == job.job_id
-        return status
+        await scenario(job)
+        return job, await waiting
 
     return with_client(work)
 
 
-@pytest.fixture(params=["cluster", "cluster_forgetful"])
-def box(request: pytest.FixtureRequest, connected: Callable[[Sandbox], None]) -> Sandbox:
-    box: Sandbox = request.getfixturevalue(request.param)
-    connected(box)
-    return box
+async def until(box: Sandbox, job_id: str, *states: str) -> str:
+    """Wait until squeue shows the job in one of the states; return ``state reason node``."""
+    for _ in range(600):
+        shown = box.slurm("squeue", "--states=all", "--noheader", "--format=%i %T %r %N").splitlines()
+        for job, _, rest in (line.partition(" ") for line in shown):
+            if job == job_id and rest.split()[0] in states:
+                return rest
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"job {job_id} is never {states}: {shown}")
 
 
-@pytest.mark.slow
-def test_a_job_that_is_requeued_is_waited_for(box: Sandbox, tmp_path: Path) -> None:
-    """Slurm lets a requeued job begin again after two minutes."""
-
-    async def requeue(job_id: str) -> None:
-        box.slurm("scontrol", "requeue", job_id)
-        assert await asyncio.to_thread(wait_until, lambda: state(box, job_id) == "PENDING", 60)
-
-    assert disturb(box, tmp_path, requeue).state is JobState.COMPLETED
+def lose(box: Sandbox, node: str) -> None:
+    """A power cut: the node's slurmd and all of its jobs end at once."""
+    log = box.directory / "logs" / f"{node}.log"
+    while pids := tree(writing_to([log])):
+        send(signal.SIGKILL, pids)
 
 
-def test_a_requeued_job_that_is_held_is_waited_for(
-    cluster: Sandbox,
-    tmp_path: Path,
-    connected: Callable[[Sandbox], None],
+def restore(box: Sandbox, node: str) -> None:
+    box.start(node)
+    assert wait_until(
+        lambda: box.slurm("sinfo", f"--nodes={node}", "--noheader", "--format=%t").split()[0] == "idle", 30
+    )
+
+
+def rows(box: Sandbox, job_id: str, *options: str) -> list[str]:
+    return box.slurm("sacct", "-X", "-n", "-P", "-o", "State", "-j", job_id, *options).splitlines()
+
+
+def test_requeued_by_hand(
+    box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
-    connected(cluster)
+    caplog.set_level(logging.INFO, logger="slurm_sweep")
 
-    async def hold(job_id: str) -> None:
-        cluster.slurm("scontrol", "requeuehold", job_id)
-        assert await asyncio.to_thread(wait_until, lambda: state(cluster, job_id) == "PENDING", 60)
-        await asyncio.sleep(2)
-        cluster.slurm("scancel", job_id)
+    async def requeue(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("scontrol", "requeue", job.job_id)
 
-    assert disturb(cluster, tmp_path, hold).state is JobState.CANCELLED
+    job, status = run(make(ENDS_THE_SECOND_TIME), requeue)
+    assert (status.job_id, status.state) == (job.job_id, JobState.COMPLETED)
+    assert any(f"Job {job.job_id} is PENDING (BeginTime)" in message for message in caplog.messages)
+    if "no accounting" not in request.node.name:
+        assert len(rows(box, job.job_id)) == 1
+        assert len(rows(box, job.job_id, "--duplicates")) == 2
 
 
-@pytest.mark.slow
-def test_a_job_that_is_preempted_is_waited_for(
-    cluster: Sandbox,
-    tmp_path: Path,
-    connected: Callable[[Sandbox], None],
-) -> None:
-    connected(cluster)
+def test_held_after_its_requeue(box: Sandbox, make: Callable[..., JobRequest]) -> None:
+    async def hold(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("scontrol", "requeuehold", job.job_id)
+        await until(box, job.job_id, "PENDING", "REQUEUE_HOLD")
+        await asyncio.sleep(3)
+        box.slurm("scontrol", "release", job.job_id)
 
-    async def preempt(job_id: str) -> None:
-        other = cluster.slurm(
-            "sbatch",
-            "--parsable",
-            "--partition=high",
-            "--nodes=8",
-            "--exclusive",
-            "--output=/dev/null",
-            "--wrap=sleep 3",
-        ).strip()
-        assert await asyncio.to_thread(wait_until, lambda: state(cluster, other) in ("RUNNING", "COMPLETED"), 60)
-        assert state(cluster, job_id) != "RUNNING"
-
-    status = disturb(cluster, tmp_path, preempt, partition="low", nodes=8, options={"exclusive": True})
+    _, status = run(make(ENDS_THE_SECOND_TIME), hold)
     assert status.state is JobState.COMPLETED
 
 
-def test_a_job_that_waits_for_a_drained_node(
-    cluster_forgetful: Sandbox,
-    tmp_path: Path,
-    connected: Callable[[Sandbox], None],
-) -> None:
-    box = cluster_forgetful
-    connected(box)
-    box.slurm("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+def test_preempted(box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="slurm_sweep")
 
-    async def resume(job_id: str) -> None:
-        assert await asyncio.to_thread(wait_until, lambda: state(box, job_id) == "PENDING", 30)
+    async def preempt(job: SubmittedJob) -> None:
+        await until(box, job.job_id, "RUNNING")
+        box.slurm("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
+
+    request = make(ENDS_THE_SECOND_TIME, partition="low", nodes=2, options={"exclusive": True})
+    job, status = run(request, preempt)
+    assert (status.job_id, status.state) == (job.job_id, JobState.COMPLETED)
+    assert any(f"Job {job.job_id} is PENDING" in message for message in caplog.messages)
+
+
+def test_drained_nodes(box: Sandbox, make: Callable[..., JobRequest]) -> None:
+    async def resume(job: SubmittedJob) -> None:
         await asyncio.sleep(2)
-        box.slurm("scontrol", "update", "nodename=n1", "state=resume")
+        shown = await until(box, job.job_id, "PENDING")
+        assert "DOWN, DRAINED or reserved" in shown or "Resources" in shown
+        box.slurm("scontrol", "update", "nodename=n[1-2]", "state=resume")
 
-    status = disturb(box, tmp_path, resume, command="true", options={"nodelist": "n1"})
+    box.slurm("scontrol", "update", "nodename=n[1-2]", "state=drain", "reason=test")
+    _, status = run(make("true"), resume)
     assert status.state is JobState.COMPLETED
 
 
-@pytest.mark.faults
 @pytest.mark.slow
-def test_a_node_that_dies(tmp_path_factory: pytest.TempPathFactory, connected: Callable[[Sandbox], None]) -> None:
-    """Its job is run again on another node; one that must not be is a failure, neither lost nor a success."""
-    for options, expected in (({"requeue": True}, JobState.COMPLETED), ({"no-requeue": True}, JobState.NODE_FAIL)):
-        with Sandbox(tmp_path_factory.mktemp("n"), nodes=2) as box:
-            connected(box)
+def test_their_node_is_lost(box: Sandbox, make: Callable[..., JobRequest]) -> None:
+    """One job may run again on the other node, one may not: a clear of its task brings a new one, and at once."""
 
-            async def kill_node(job_id: str, box: Sandbox = box) -> None:
-                node = box.slurm("squeue", "--noheader", "--format=%N", f"--jobs={job_id}").strip()
-                pid = box.status()[node]
-                assert pid
-                for member in tree([pid]):
-                    os.kill(member, signal.SIGKILL)
-                box.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=dead")
+    async def work(client: SlurmClient) -> tuple[JobStatus, JobStatus, JobStatus]:
+        requests = [make(ENDS_THE_SECOND_TIME), make(ENDS_THE_SECOND_TIME, options={"no-requeue": True})]
+        jobs = [await client.submit(request, attempt()) for request in requests]
+        waiting = [asyncio.create_task(end(client, job)) for job in jobs]
+        nodes = {(await until(box, job.job_id, "RUNNING")).split()[-1] for job in jobs}
+        assert nodes == {"n1"}
+        lose(box, "n1")
+        try:
+            again, ended = await asyncio.gather(*waiting)
+            new = await client.submit(requests[1], replace(attempt(2), generation=1))
+            assert new.job_id not in [job.job_id for job in jobs]
+            box.slurm("scancel", new.job_id)
+            return again, ended, await end(client, new)
+        finally:
+            restore(box, "n1")
 
-            status = disturb(box, tmp_path_factory.mktemp("r"), kill_node, options=options)
-            assert status.state is expected
+    again, ended, new = with_client(work)
+    assert (again.state, again.nodes) == (JobState.COMPLETED, "n2")
+    assert (ended.state, new.state) == (JobState.NODE_FAIL, JobState.CANCELLED)

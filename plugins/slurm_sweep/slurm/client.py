@@ -112,23 +112,29 @@ class SlurmClient:
         return {job_id: run_dir for job_id, run_dir in found.items() if run_dir in ours}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
-        """Find out how jobs ended that squeue no longer shows; those that nobody knows are left out.
+        """Find out what became of jobs that squeue does not show; those that nobody knows are left out.
 
         Asked in turn, each for all jobs that are still open: the accounting database, the controller, and the
-        exit-status files of our batch script.
+        exit-status files of our batch script. If the controller calls a job active, it lives, whatever an older file
+        says. The database is believed only about ends: it may have missed one.
         """
         found: dict[str, JobStatus] = {}
         for source in (self._accounting, self._controller, self._exit_files):
             if wanted := [job for job in jobs if job.job_id not in found]:
                 answers = await source(wanted)
-                found |= {job_id: status for job_id, status in answers.items() if status.state.is_final_once_gone}
+                found |= {
+                    job_id: status
+                    for job_id, status in answers.items()
+                    if source != self._accounting or status.state.is_final_once_gone
+                }
         return found
 
     async def final_status(self, job: SubmittedJob) -> JobStatus | None:
         """Return how one job ended; None while it has not, or nobody knows."""
         queued = (await self.queue()).get(job.job_id)
         if queued is None:
-            return (await self.look_up([job])).get(job.job_id)
+            found = (await self.look_up([job])).get(job.job_id)
+            return found if found and found.state.is_final_once_gone else None
         if not queued.state.is_final:
             return None
         return (await self.with_exit_codes([(job, queued)]))[job.job_id]

@@ -96,6 +96,7 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
         "}",
         _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
+        _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR_WORDS)),
         _RECORD,
     ]
@@ -184,12 +185,12 @@ def environment(job: JobRequest) -> dict[str, str]:
 
 def squeue() -> str:
     """Return the question for all of the user's jobs: one for everybody who waits."""
-    return script(f"squeue --me --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
+    return script(f"squeue --me --all --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
 
 
 def outputs(run_dirs: Iterable[str]) -> str:
     """Return the question where the user's jobs write: job id, state and output path of each."""
-    return script(f"squeue --me --states=all --noheader {quote(_output_format(run_dirs))} < /dev/null")
+    return script(f"squeue --me --all --states=all --noheader {quote(_output_format(run_dirs))} < /dev/null")
 
 
 def _output_format(run_dirs: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ class _Waiter:
     final: asyncio.Future[JobStatus]
     context: Context  # of the one who waits: Airflow sorts log lines into the tasks' logs by it
     seen: JobStatus | None = None
+    seen_since: float = 0.0
     missing_since: float | None = None
 
 
@@ -37,7 +38,8 @@ class Monitor:
     Args:
         client: The cluster.
         interval: Seconds between two questions.
-        grace: Seconds for which a job that nobody on the cluster knows is still hoped for.
+        grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
+            that was preempted is expected to be queued again.
         patience: Seconds of silence after which those who wait get its error.
     """
 
@@ -102,6 +104,7 @@ class Monitor:
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
         queue = await self._client.queue()
+        now = time.monotonic()
         gone, ended = [], []
         for waiter in asked:
             status = queue.get(waiter.job.job_id)
@@ -111,8 +114,10 @@ class Monitor:
             waiter.missing_since = None
             if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
                 waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
+                waiter.seen_since = now
             waiter.seen = status
-            if status.state.is_final:
+            lasts = now - waiter.seen_since >= self._grace
+            if status.state.is_final or (lasts and status.state.is_final_if_it_lasts):
                 ended.append((waiter.job, status))
         if ended:
             told = await self._client.with_exit_codes(ended)
@@ -129,6 +134,9 @@ class Monitor:
             status = found.get(waiter.job.job_id)
             if status is None and waiter.seen is not None and waiter.seen.state.is_final_once_gone:
                 status = waiter.seen
+            if status is not None and not status.state.is_final_once_gone:
+                waiter.missing_since = None  # the controller knows it
+                continue
             if status is None:
                 waiter.missing_since = waiter.missing_since or now
                 if now - waiter.missing_since < self._grace:

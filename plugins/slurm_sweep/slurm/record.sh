@@ -1,6 +1,6 @@
 # Functions for one submission, once: for the login node's POSIX shell, with coreutils and Slurm's commands. commands.py
 # puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and gate, and the
-# functions call_sbatch, has_failed, has_ended and is_unclear.
+# functions call_sbatch, has_failed, has_ended, may_return and is_unclear.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names that hold no blanks:
 #
@@ -29,7 +29,7 @@ who="$host $boot $(readlink /proc/self/ns/pid) $pid"
 mine=$state/.$host.$pid
 attempt="$generation $try $ti"
 state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
-patience=600 # fifths of a second: longer than any holder works
+patience=1500 # fifths of a second: longer than a holder works until sbatch is over (7 squeue, pauses, sbatch: 250 s)
 
 # Folders and links
 
@@ -112,7 +112,7 @@ take() { # LOCK: wait for it; break one whose holder is dead, or that is held fo
   rm -f -- "$mine"
 }
 
-still_held() { # or it was broken meanwhile: this process slept for long, and another works in its place
+still_held() { # or it was broken meanwhile: this process slept for long, and another works in its place. Asked before each act.
   is_ours "$state_lock" && { [ -z "$holds_gate" ] || is_ours "$gate_lock"; } ||
     stop 91 "the lock was taken from this submission, which was too slow"
 }
@@ -135,6 +135,7 @@ read_record() { # FILE
 }
 
 write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
+  still_held
   text=$(printf 'run %s\ntask %s\nattempt %s\njob %s\njobs %s\nwithdrawn %s' "$@")
   save_as "$mine.new" "$text" || return
   [ -n "$4" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
@@ -144,8 +145,13 @@ write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
 
 # The cluster
 
+cancel() { # ID
+  still_held
+  scancel -- "$1" < /dev/null
+}
+
 query() { # all of the user's jobs: id, state, output path; fails if there is no answer
-  queue=$(timeout -k 5 30 squeue --me --noheader --states=all "$output_format" 2>&1 < /dev/null)
+  queue=$(timeout -k 5 20 squeue --me --all --noheader --states=all "$output_format" 2>&1 < /dev/null)
 }
 
 ask() {
@@ -186,7 +192,7 @@ search() { # for the job of an intent: sets its_job. A second live one can only 
     elif [ -z "$its_job" ]; then
       its_job=$id
     elif is_live "$id"; then
-      scancel -- "$id" < /dev/null
+      cancel "$id"
       add "$id"
     fi
   done << END_OF_QUEUE
@@ -261,7 +267,10 @@ decide() { # returns if there is something to submit
   else
     ask
     is_live "$its_job" || return 0
-    [ "$is" = COMPLETING ] || scancel -- "$its_job" < /dev/null
+    if [ "$is" != COMPLETING ] && cancel "$its_job"; then
+      ask
+      is_live "$its_job" && ! may_return "$is" || return 0 # a node failed under it, and now it stays ended
+    fi
     stop 94 "its earlier job $its_job is $is and is being cancelled"
   fi
 }
@@ -287,6 +296,7 @@ pass_gate() { # at most $parallel live jobs of this Dag run
     fi
   done < "$gate/members"
   [ "$live" -lt "$parallel" ] || stop 95 "$live jobs of this run are live, max_parallel_jobs is $parallel"
+  still_held
   save_as "$mine.new" "$members$run_dir" && mv -f -- "$mine.new" "$gate/members" || refuse "cannot write $gate/members"
   read_record "$record"
 }
@@ -298,7 +308,6 @@ submit() {
   [ -z "$its_job" ] || add "$its_job"
   its_job=
   for id in $(logs); do is_known "$id" || add "$id"; done
-  still_held
   write_record "$run" "$task" "$attempt" "" "$its_jobs" "$its_withdrawn" || refuse "cannot write into the run directory $run_dir"
   said=$(call_sbatch 2>&1)
   status=$?
@@ -343,7 +352,7 @@ withdraw() { # the attempt's job is cancelled; if it did not come yet, it never 
   write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn"
   [ "$its_run $its_task $its_attempt" = "$its_withdrawn" ] && [ -n "$its_job" ] || return 0
   for pause in 1 2 4 8 16 32 64; do
-    scancel -- "$its_job" < /dev/null && break
+    cancel "$its_job" && break
     sleep "$pause"
   done
 }

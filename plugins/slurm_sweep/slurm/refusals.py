@@ -1,62 +1,88 @@
-"""What sbatch says when it submits nothing, as data.
+"""What Slurm's commands say when they fail, classified once: mended by the site itself, or final; clear, or not.
 
-Two questions: does the site mend it by itself (then it is waited for), and may slurmctld have taken the job all the
-same (then the next submission looks for it first)? Anything that is not in the tables is a final and clear no.
-Sources: slurm_errno.c, slurm_protocol_defs.c (reasons of limits), Slurm 20.11 to 25.05.
+Sources: slurm_errno.c and sbatch.c of Slurm 22.05 to 25.05, and tests/integration/test_refusals.py, which has a real
+slurmctld say them.
 
-sbatch itself tries again where the controller has no room (``sleeping and retrying``), for two minutes in all;
-record.sh cuts it off after one.
+sbatch tries again by itself, after 1, 2, ... 15 s, 120 s in all, when the controller has no room (MaxJobCount) or says
+"try again"; it says "sleeping and retrying" once, and "Resource temporarily unavailable" at the end. Ended by a signal
+meanwhile it leaves no job: each try is refused before the next sleep begins. No controller (connect failure) is told
+after 9 s, a silent one after slurm.conf's MessageTimeout, 10 s.
+
+The words are plain substrings, so that a POSIX shell's ``case`` finds the same ones.
 """
 
 from __future__ import annotations
 
-# The request may have reached slurmctld, and its answer did not reach us.
-UNCLEAR = (
+# The controller may have taken the request: it was sent, or may have been, and no answer came that could be read.
+UNCLEAR: tuple[str, ...] = (
     "Socket timed out",
     "Zero Bytes were transmitted",
     "Header lengths are longer than data received",
     "Insane message length",
+    "Received zero length message",
+    "Received message length < 0",
     "Unexpected message received",
-    "Message receive failure",
+    "Unexpected missing socket error",
     "Message send failure",
+    "Message receive failure",
+    "Failed to send entire message",
     "Communication shutdown failure",
+    "(send failure)",
+    "(receive failure)",
+    "(shutdown failure)",
     "Connection reset by peer",
     "Broken pipe",
+    "Transport endpoint is not connected",
     "Connection timed out",
-    "sleeping and retrying",
+    "Connection forced closed by quiesce timeout",
+    "Kernel reported delayed socket error",
+    # Said by the controller about our request, and by us about its answer.
+    "Protocol authentication error",
+    "Munge decode failed",
 )
 
-# No, for now.
-_NOT_NOW = (
-    # submit limits; sbatch names the limit in a line of its own. Other limits, of size or time, never pass.
-    "AssocMaxSubmitJobLimit",
-    "AssocGrpSubmitJobsLimit",
-    "MaxSubmitJobsPerAccount",
-    "QOSMaxSubmitJobPerUserLimit",
-    "QOSGrpSubmitJobsLimit",
-    # the controller is full, down, or about to be another
-    "Slurm temporarily unable to accept job",
-    "Resource temporarily unavailable",
+# An answer of the controller, or none could be asked for one: no job, and the site mends it by itself. Not here is
+# "Job violates accounting/QOS policy", which Slurm says of jobs that are too large, too: the line before it names the
+# limit.
+_REFUSED_FOR_NOW: tuple[str, ...] = (
     "Unable to contact slurm controller",
     "Communication connection failure",
     "Connection refused",
+    "Network is unreachable",
     "No route to host",
-    "Controller is in standby mode",
+    "Temporary failure in name resolution",
     "Slurm backup controller in standby mode",
-    "Transport endpoint is not connected",
-    # munge is down, or the hosts' clocks are apart for now
-    "Protocol authentication error",
+    "Controller is in standby mode",
+    "Process is shutting down and closing all communications",
     "Munge encode failed",
-    "Munge decode failed",
+    # Submit limits, of the user, the account, the QOS and the cluster.
+    "AssocMaxSubmitJobLimit",
+    "AssocGrpSubmitJobsLimit",
+    "QOSMaxSubmitJobPerUserLimit",
+    "QOSGrpSubmitJobsLimit",
+    "MaxSubmitJobsPerAccount",
+    "Slurm temporarily unable to accept job",
+    "Slurm job queue full",
+    "Resource temporarily unavailable",
+    "MaxJobCount limit reached",
+    "Unable to create job record, try again",
+    "Rate limit exceeded",
+    # The controller starts, is being maintained, or its disk is full.
+    "Job creation temporarily disabled",
+    "Currently unable to load job state information",
+    "System submissions disabled",
+    "Required partition not available (inactive or drain)",
+    "I/O error writing script/environment to file",
 )
-PASSING = (*UNCLEAR, *_NOT_NOW)
+
+PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
 
 
 def is_passing(said: str) -> bool:
-    """Tell whether the site mends by itself what sbatch said on standard error."""
+    """Whether the site mends by itself what a command said on standard error; what is not known it does not."""
     return any(words in said for words in PASSING)
 
 
 def is_unclear(said: str) -> bool:
-    """Tell whether the job may have been submitted, whatever sbatch said on standard error."""
+    """Whether the controller may have done what it was asked for, although the command failed."""
     return any(words in said for words in UNCLEAR)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,33 +32,42 @@ _guards: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], _Gua
 class _Guard:
     def __init__(self, client: SlurmClient, task: Any, submitted_by: str) -> None:
         self.users = 0
+        self.ended: set[int] = set()  # map indices of those that saw their job end
         self.work = asyncio.create_task(self._watch())
         self._client, self._task, self._submitted_by = client, task, submitted_by
         self._seen: set[int] = set()
 
     async def _watch(self) -> None:
         while True:
+            await self.look()
             await asyncio.sleep(INTERVAL)
-            try:
-                await self._look()
-            except ClusterUnavailableError:
-                continue  # the monitor tells of it
-            except Exception:
-                log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
+
+    async def look(self) -> None:
+        """Cancel the jobs of siblings that are over."""
+        try:
+            await self._look()
+        except ClusterUnavailableError:
+            pass  # the monitor tells of it
+        except Exception:
+            log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
     async def _look(self) -> None:
         name = self._task.task_id
         states = await sync_to_async(states_of)(self._task, [name])
         indices = {int(key.rpartition("_")[2]) for key in states if key.removeprefix(f"{name}_").isdecimal()}
         over = {index for index in indices if is_over(states, name, index)}
-        new = over - self._seen
-        jobs = [job for index in new if (job := await self._job(index))]
+        self._seen &= over  # one that was cleared comes back
+        new = over - self._seen - self.ended
+        if jobs := [job for index in new if (job := await self._job(index))]:
+            await self._cancel_live(jobs)
+        self._seen |= new
+
+    async def _cancel_live(self, jobs: Sequence[SubmittedJob]) -> None:
         live = {job_id for job_id, status in (await self._client.queue()).items() if not status.state.is_final}
         for job in jobs:
             if job.job_id in live:
                 log.warning("Job %s runs, and its task is over", job.job_id)
                 await cancel_job(self._client, job)
-        self._seen = over  # one that is cleared comes back
 
     async def _job(self, index: int) -> SubmittedJob | None:
         task = self._task
@@ -86,8 +95,12 @@ async def guard(client: SlurmClient, task: Any, submitted_by: str | None) -> Asy
         guards[key] = _Guard(client, task, submitted_by)
     own = guards[key]
     own.users += 1
+    own.ended.discard(task.map_index)
     try:
         yield
+        own.ended.add(task.map_index)
+        if own.users == 1:
+            await own.look()  # the last one: for what was marked since, nobody looks before the sweep's report
     finally:
         own.users -= 1
         if own.users == 0:

@@ -22,7 +22,7 @@ from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.tasks import config
 
 CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
-COMMAND_TIMEOUT = 300.0  # longer than any script of record.sh works
+COMMAND_TIMEOUT = 300.0  # a submission that takes longer goes on, and its record is found by the next try
 _KEEPALIVE = 15.0  # a connection that is silent for three of them is lost
 _CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
 

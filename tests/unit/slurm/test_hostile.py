@@ -206,7 +206,7 @@ def test_lookups(shell: Shell, value: str) -> None:
 @given(run_dirs=st.lists(FOLDER, min_size=1, max_size=3))
 def test_outputs(shell: Shell, run_dirs: list[str]) -> None:
     (call,) = notes(after_marker(shell.run(commands.outputs(run_dirs), FUNCTIONS)))[0]
-    assert call[:-1] == ["--me", "--states=all", "--noheader"]
+    assert call[:-1] == ["--me", "--all", "--states=all", "--noheader"]
     width = int(call[-1].removeprefix("--Format=JobID:20,State:20,StdOut:"))
     assert all(width > len(f"{run_dir}/logs/slurm-%j.out".encode()) for run_dir in run_dirs)
 

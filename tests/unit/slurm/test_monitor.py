@@ -89,6 +89,26 @@ def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
     assert shell.asked.count("squeue") == 3
 
 
+@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED"])
+def test_a_job_that_slurm_does_not_queue_again_has_failed_though_squeue_still_shows_it(state: str) -> None:
+    again = in_turn(f"1|{state}|0:01|n1|None", "1|PENDING|0:00||BeginTime", f"1|{state}|0:01|n1|None")
+    shell = FakeShell(squeue=again, sacct=NO_ACCOUNTING, scontrol="")
+    (status,) = wait(shell, 1, grace=0.1)
+    assert status.text == state
+    assert shell.asked.count("squeue") >= 5
+
+
+def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file_says() -> None:
+    running = "JobId=1 JobName=j\n   JobState=RUNNING Reason=None\n"
+    ended = running.replace("RUNNING", "COMPLETED").replace("Reason", "ExitCode=0:0 Reason")
+    shell = FakeShell(
+        squeue="", sacct="1|RUNNING|0:0|1|n1\n", scontrol=in_turn(running, running, running, ended), head="1 FAILED\n"
+    )
+    (status,) = wait(shell, 1, grace=0.01)
+    assert status.state is JobState.COMPLETED
+    assert shell.asked == ["squeue", "sacct", "scontrol"] * 4
+
+
 def test_nobody_waits_nobody_asks() -> None:
     shell = FakeShell(squeue="1|RUNNING|0:01|n1|None")
 

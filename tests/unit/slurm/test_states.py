@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_sweep.slurm.states import _SHORT, JobState
+from slurm_sweep.slurm.states import JobState, Kind
+
+# As sacct(1), squeue(1) and job_state_codes.html of Slurm 25.11 list them: the name, the short form where there is one.
+STATES = {
+    Kind.SUCCEEDED: "COMPLETED/CD",
+    Kind.FAILED: "BOOT_FAIL/BF CANCELLED/CA DEADLINE/DL FAILED/F OUT_OF_MEMORY/OOM TIMEOUT/TO LOST",
+    Kind.REQUEUEABLE: "LAUNCH_FAILED NODE_FAIL/NF PREEMPTED/PR RECONFIG_FAIL",
+    Kind.ELSEWHERE: "REVOKED/RV",
+    Kind.ACTIVE: (
+        "COMPLETING/CG CONFIGURING/CF EXPEDITING PENDING/PD POWER_UP_NODE REQUEUED/RQ REQUEUE_FED/RF REQUEUE_HOLD/RH "
+        "RESIZING/RS RESV_DEL_HOLD/RD RUNNING/R SIGNALING/SI SPECIAL_EXIT/SE STAGE_OUT/SO STOPPED/ST SUSPENDED/S "
+        "UNKNOWN UPDATE_DB"
+    ),
+}
+ROWS = [(kind, row.split("/")) for kind, rows in STATES.items() for row in rows.split()]
+
+
+@pytest.mark.parametrize(("kind", "forms"), ROWS)
+def test_every_state_in_both_forms(kind: Kind, forms: list[str]) -> None:
+    state = JobState[forms[0]]
+    assert [JobState.parse(form) for form in forms] == [state] * len(forms)
+    assert state.kind is kind
+    assert state.is_success == (kind is Kind.SUCCEEDED)
+    assert state.is_final == (kind in (Kind.SUCCEEDED, Kind.FAILED))
+    assert state.is_final_if_it_lasts == (kind not in (Kind.ACTIVE, Kind.ELSEWHERE))
+    assert state.is_final_once_gone == (kind is not Kind.ACTIVE)
+
+
+def test_the_table_is_complete() -> None:
+    assert sorted(forms[0] for _, forms in ROWS) == sorted(JobState.__members__)
 
 
 @pytest.mark.parametrize(
     ("text", "state"),
     [
-        ("RUNNING", JobState.RUNNING),
         ("CANCELLED by 1001", JobState.CANCELLED),
+        ("CA by 1001", JobState.CANCELLED),
         ("COMPLETED+", JobState.COMPLETED),
+        (" RUNNING ", JobState.RUNNING),
         ("OUT_OF_ME+", JobState.UNKNOWN),
         ("WHATEVER_COMES", JobState.UNKNOWN),
+        ("COMPLETED,COMPLETING", JobState.UNKNOWN),
+        ("X", JobState.UNKNOWN),
+        ("completed", JobState.UNKNOWN),
+        ("+", JobState.UNKNOWN),
         ("", JobState.UNKNOWN),
     ],
 )
@@ -22,62 +56,5 @@ def test_parse(text: str, state: JobState) -> None:
     assert JobState.parse(text) is state
 
 
-def test_only_completed_is_success() -> None:
-    assert [state for state in JobState if state.is_success] == [JobState.COMPLETED]
-
-
-def test_an_unknown_state_is_neither_final_nor_a_success() -> None:
-    assert not JobState.UNKNOWN.is_final
-    assert not JobState.UNKNOWN.is_final_once_gone
-    assert not JobState.UNKNOWN.is_success
-
-
-@pytest.mark.parametrize("state", [JobState.PREEMPTED, JobState.NODE_FAIL])
-def test_what_slurm_may_requeue_is_final_only_once_squeue_lost_it(state: JobState) -> None:
-    assert not state.is_final
-    assert state.is_final_once_gone
-
-
-@pytest.mark.parametrize(
-    "name",
-    "COMPLETING CONFIGURING SUSPENDED STOPPED RESIZING SIGNALING STAGE_OUT REQUEUED REQUEUE_HOLD REQUEUE_FED "
-    "SPECIAL_EXIT RESV_DEL_HOLD PENDING RUNNING".split(),
-)
-def test_active_states(name: str) -> None:
-    assert not JobState.parse(name).is_final_once_gone
-
-
-@pytest.mark.parametrize(
-    "name", "BOOT_FAIL CANCELLED DEADLINE FAILED LAUNCH_FAILED OUT_OF_MEMORY REVOKED TIMEOUT LOST".split()
-)
-def test_failures(name: str) -> None:
-    assert JobState.parse(name).is_final
-    assert not JobState.parse(name).is_success
-
-
-@pytest.mark.parametrize(
-    ("short", "state"),
-    [
-        ("PD", JobState.PENDING),
-        ("R", JobState.RUNNING),
-        ("CG", JobState.COMPLETING),
-        ("CD", JobState.COMPLETED),
-        ("F", JobState.FAILED),
-        ("CA+", JobState.CANCELLED),
-        ("TO", JobState.TIMEOUT),
-        ("OOM", JobState.OUT_OF_MEMORY),
-        ("NF", JobState.NODE_FAIL),
-        ("PR", JobState.PREEMPTED),
-        ("XX", JobState.UNKNOWN),
-    ],
-)
-def test_short_forms(short: str, state: JobState) -> None:
-    assert JobState.parse(short) is state
-
-
-def test_each_state_of_slurms_has_one_short_form() -> None:
-    assert sorted(_SHORT.values()) == sorted(
-        state.value
-        for state in JobState
-        if state not in (JobState.LOST, JobState.UNKNOWN, JobState.RECONFIG_FAIL)  # ours, and one that has none
-    )
+def test_a_state_travels_as_its_name() -> None:
+    assert [state.value for state in JobState] == list(JobState.__members__)

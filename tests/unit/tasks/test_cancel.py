@@ -129,6 +129,23 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
     assert shell.asked == [], "it ends with the last who waits"
 
 
+def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    states = {"g.wait_2": "running"}
+    monkeypatch.setattr(guard, "states_of", lambda *_: states)
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda **_: JOB.to_json())
+    shell = FakeShell(squeue="7|RUNNING|0:01|n1|None", scancel="")
+
+    async def wait() -> None:
+        async with guard.guard(SlurmClient(shell), TASK, "g.submit"):
+            await asyncio.sleep(0.05)
+            assert shell.asked == [], "nobody is marked, nobody is asked"
+            states["g.wait_2"] = "failed"
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(wait())
+    assert "Job 7 is cancelled" in caplog.messages
+
+
 def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(guard, "INTERVAL", 0.01)
     monkeypatch.setattr(guard, "states_of", lambda *_: {"g.wait_1": "failed"})

@@ -12,9 +12,10 @@ export NUM_ACTOR_NODES=4
 export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
 timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
 }
-has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Unexpected message received'* | *'Message receive failure'* | *'Message send failure'* | *'Communication shutdown failure'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Connection timed out'* | *'sleeping and retrying'*) ;; *) return 1 ;; esac; }
+has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'

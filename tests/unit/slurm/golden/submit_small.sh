@@ -15,9 +15,10 @@ timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/
 $batch_script
 END
 }
-has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | LAUNCH_FAILED | OUT_OF_MEMORY | RECONFIG_FAIL | REVOKED | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
-is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Unexpected message received'* | *'Message receive failure'* | *'Message send failure'* | *'Communication shutdown failure'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Connection timed out'* | *'sleeping and retrying'*) ;; *) return 1 ;; esac; }
+has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 cd || refuse 'no home'
