@@ -75,6 +75,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _failed.append(report.nodeid)
 
 
+def pytest_keyboard_interrupt() -> None:
+    """Keep the logs of an interrupted run, too."""
+    _failed.append("interrupted")
+
+
 def report(line: str) -> None:
     """Keep a line for the end of the test run."""
     _lines.append(line)

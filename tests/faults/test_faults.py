@@ -109,8 +109,7 @@ def test_users_intervene(theatre: Theatre, number: int) -> None:
             theatre.login.plan_job(stage.name(index), (40, 0), (5, 0))
     theatre.login.plan_job(stage.name(slow), (150, 0))
     stage.trigger()
-    for index, act in sorted([*zip(victims, acts, strict=True), (slow, users.mark_submit_failed)]):
-        act(stage, index)
+    users.intervene(stage, {**dict(zip(victims, acts, strict=True)), slow: users.mark_submit_failed})
     stage.finish()
 
 

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
 from sandbox.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sandbox.airflow import Api
     from tests.faults.stage import Stage
 
-WAIT = 120.0
+WAIT = 180.0  # seconds until the last act
+
+
+def intervene(stage: Stage, acts: Mapping[int, Callable[[Stage, int], None]]) -> None:
+    """Do each act, by map index, a random moment after its task came where the act wants it, in whatever order."""
+    due: dict[int, float] = {}
+    pauses = {index: stage.rng.uniform(0, 2 if act is mark_submit_failed else 4) for index, act in acts.items()}
+    pending = dict(acts)
+
+    def proceed() -> bool:
+        for index, act in list(pending.items()):
+            task, states = ("submit", {"running"}) if act is mark_submit_failed else ("wait", {"running", "deferred"})
+            if stage.tasks.state(task, index) in states:
+                due.setdefault(index, time.monotonic() + pauses[index])
+            if index in due and time.monotonic() >= due[index]:
+                act(stage, index)
+                del pending[index]
+        return not pending
+
+    assert wait_until(proceed, WAIT), "; ".join(
+        f"{stage.name(index)}: submit {stage.tasks.state('submit', index)}, wait {stage.tasks.state('wait', index)}"
+        for index in pending
+    )
 
 
 def clear_submit(stage: Stage, index: int) -> None:
     """Clear submit with all that follows, while the job runs: the job shall be gone before its successor comes."""
-    _wait_until_waiting(stage, index)
     stage.again.add(stage.name(index))
     _clear(stage, "submit", index, downstream=True)
 
 
 def clear_wait(stage: Stage, index: int) -> None:
     """Clear wait alone, while the job runs: the same job is waited for."""
-    _wait_until_waiting(stage, index)
     _clear(stage, "wait", index, downstream=False)
 
 
@@ -41,8 +62,6 @@ def mark_success(stage: Stage, index: int) -> None:
 
 def mark_submit_failed(stage: Stage, index: int) -> None:
     """Mark submit failed in the middle of a slow sbatch."""
-    assert wait_until(lambda: stage.tasks.state("submit", index) == "running", WAIT), stage.name(index)
-    stage.pause(0, 4)
     stage.excuse(index, marked=True)
     _patch(stage, "submit", index, "failed")
 
@@ -56,7 +75,6 @@ def mark_run_failed(stage: Stage) -> None:
 
 
 def _mark(stage: Stage, index: int, state: str) -> None:
-    _wait_until_waiting(stage, index)
     stage.excuse(index, marked=True)
     _patch(stage, "wait", index, state)
 
@@ -86,12 +104,3 @@ def _ask(stage: Stage, act: Callable[[Api], object]) -> None:
             if error.code != 500 or last:
                 raise
             stage.note("Airflow answers a user with its internal error 500")
-
-
-def _wait_until_waiting(stage: Stage, index: int) -> None:
-    """Return a random moment after the job of a combination began to be waited for."""
-    waits = ("running", "deferred")
-    assert wait_until(lambda: stage.tasks.state("wait", index) in waits, WAIT), (
-        f"{stage.name(index)}: submit {stage.tasks.state('submit', index)}, wait {stage.tasks.state('wait', index)}"
-    )
-    stage.pause(0, 4)
