@@ -134,13 +134,25 @@ read_record() { # FILE
   done < "$1"
 }
 
-write_record() { # RUN TASK ATTEMPT JOB JOBS WITHDRAWN
+write_record() { # of what its_run, its_task ... say
   still_held
-  text=$(printf 'run %s\ntask %s\nattempt %s\njob %s\njobs %s\nwithdrawn %s' "$@")
-  save_as "$mine.new" "$text" || return
-  [ -n "$4" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
+  save_as "$mine.new" "run $its_run
+task $its_task
+attempt $its_attempt
+job $its_job
+jobs $its_jobs
+withdrawn $its_withdrawn" || return
+  [ -n "$its_job" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
   mv -f -- "$mine.new" "$record" || return
-  [ -n "$4" ] || to_disk "$state"
+  [ -n "$its_job" ] || to_disk "$state"
+}
+
+must_write_record() {
+  write_record || refuse "cannot write into the run directory $run_dir"
+}
+
+take_over() { # the record, as this attempt
+  its_run=$run its_task=$task its_attempt=$attempt
 }
 
 # The cluster
@@ -227,9 +239,7 @@ open_record() {
   read_record "$record"
   if [ -n "$its_attempt" ] && [ -z "$its_job" ]; then
     settle
-    [ -z "$its_job" ] ||
-      write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn" ||
-      refuse "cannot write into the run directory $run_dir"
+    [ -z "$its_job" ] || must_write_record
   fi
 }
 
@@ -261,8 +271,8 @@ decide() { # returns if there is something to submit
       [ "$is" = "0 -" ] || is=FAILED
     fi
     has_failed "$is" && return
-    write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn" ||
-      refuse "cannot write into the run directory $run_dir"
+    take_over
+    must_write_record
     answer adopted
   else
     ask
@@ -308,7 +318,8 @@ submit() {
   [ -z "$its_job" ] || add "$its_job"
   its_job=
   for id in $(logs); do is_known "$id" || add "$id"; done
-  write_record "$run" "$task" "$attempt" "" "$its_jobs" "$its_withdrawn" || refuse "cannot write into the run directory $run_dir"
+  take_over
+  must_write_record
   said=$(call_sbatch 2>&1)
   status=$?
   its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
@@ -322,12 +333,10 @@ submit() {
       *) # those of a wrapper of the site, say, which may have failed after sbatch
         its_job=
         settle
-        if [ -n "$its_job" ]; then
-          write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn"
-          answer submitted
-        fi
+        [ -z "$its_job" ] || answer_submitted
         ;;
     esac
+    still_held
     if [ -n "$before" ]; then
       save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
     else
@@ -342,14 +351,17 @@ submit() {
       [ -n "$its_job" ] || stop 93 "sbatch printed no job id: $said"
       ;;
   esac
-  # If this fails, the intent stands, and leads to the job.
-  write_record "$run" "$task" "$attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+  answer_submitted
+}
+
+answer_submitted() {
+  write_record # if this fails, the intent stands, and leads to the job
   answer submitted
 }
 
 withdraw() { # the attempt's job is cancelled; if it did not come yet, it never will
   its_withdrawn="$run $task $attempt"
-  write_record "$its_run" "$its_task" "$its_attempt" "$its_job" "$its_jobs" "$its_withdrawn"
+  write_record
   [ "$its_run $its_task $its_attempt" = "$its_withdrawn" ] && [ -n "$its_job" ] || return 0
   for pause in 1 2 4 8 16 32 64; do
     cancel "$its_job" && break
