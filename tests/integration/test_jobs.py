@@ -385,7 +385,7 @@ def test_all_triggers_of_a_process_share_one_connection(
     payloads = asyncio.run(wait())
     assert [payload["status"]["state"] for payload in payloads] == ["COMPLETED", "FAILED"] * 10
     assert count_logins(cluster) - logins == 1
-    assert not any(ssh._sessions.values()), "the last one out closes the connection"
+    assert not any(ssh.sessions._entries.values()), "the last one out closes the connection"
 
 
 def count_logins(box: Sandbox) -> int:

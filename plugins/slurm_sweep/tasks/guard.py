@@ -11,8 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
 
 from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
@@ -21,23 +20,32 @@ from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import SubmittedJob
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of
+from slurm_sweep.tasks.shared import Shared
 
 INTERVAL = 10.0
 
 log = logging.getLogger(__name__)
 
-_guards: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, ...], _Guard]] = WeakKeyDictionary()
+
+class _Siblings(NamedTuple):
+    """All instances of a mapped task in one Dag run, whose jobs those of another task submitted."""
+
+    client: SlurmClient
+    dag_id: str
+    run_id: str
+    task_id: str
+    submitted_by: str
 
 
 class _Guard:
-    def __init__(self, client: SlurmClient, task: Any, submitted_by: str) -> None:
-        self.users = 0
-        self.ended: set[int] = set()  # map indices of those that saw their job end
-        self.work = asyncio.create_task(self._watch())
-        self._client, self._task, self._submitted_by = client, task, submitted_by
+    def __init__(self, siblings: _Siblings) -> None:
+        self.waiting: set[int] = set()  # map indices of those that wait in this event loop
+        self.ended: set[int] = set()  # and of those that saw their job end
+        self._siblings = siblings
         self._seen: set[int] = set()
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Look for ever."""
         while True:
             await self.look()
             await asyncio.sleep(INTERVAL)
@@ -52,8 +60,8 @@ class _Guard:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
     async def _look(self) -> None:
-        name = self._task.task_id
-        states = await sync_to_async(states_of)(self._task, [name])
+        name = self._siblings.task_id
+        states = await sync_to_async(states_of)(self._siblings, [name])
         indices = {int(key.rpartition("_")[2]) for key in states if key.removeprefix(f"{name}_").isdecimal()}
         over = {index for index in indices if is_over(states, name, index)}
         self._seen &= over  # one that was cleared comes back
@@ -63,18 +71,35 @@ class _Guard:
         self._seen |= new
 
     async def _cancel_live(self, jobs: Sequence[SubmittedJob]) -> None:
-        live = {job_id for job_id, status in (await self._client.queue()).items() if not status.state.is_final}
+        live = {job_id for job_id, status in (await self._siblings.client.queue()).items() if not status.state.is_final}
         for job in jobs:
             if job.job_id in live:
                 log.warning("Job %s runs, and its task is over", job.job_id)
-                await cancel_job(self._client, job)
+                await cancel_job(self._siblings.client, job)
 
     async def _job(self, index: int) -> SubmittedJob | None:
-        task = self._task
+        siblings = self._siblings
         job = await sync_to_async(XCom.get_one)(
-            key="return_value", dag_id=task.dag_id, run_id=task.run_id, task_id=self._submitted_by, map_index=index
+            key="return_value",
+            dag_id=siblings.dag_id,
+            run_id=siblings.run_id,
+            task_id=siblings.submitted_by,
+            map_index=index,
         )
         return SubmittedJob.from_json(job) if job else None
+
+
+@asynccontextmanager
+async def _watching(siblings: _Siblings) -> AsyncIterator[_Guard]:
+    guard = _Guard(siblings)
+    work = asyncio.create_task(guard.watch())
+    try:
+        yield guard
+    finally:
+        work.cancel()
+
+
+_guards = Shared(_watching)
 
 
 @asynccontextmanager
@@ -89,20 +114,13 @@ async def guard(client: SlurmClient, task: Any, submitted_by: str | None) -> Asy
     if submitted_by is None or task is None or task.map_index in (None, -1):
         yield
         return
-    guards = _guards.setdefault(asyncio.get_running_loop(), {})
-    key = (task.dag_id, task.run_id, task.task_id)
-    if key not in guards:
-        guards[key] = _Guard(client, task, submitted_by)
-    own = guards[key]
-    own.users += 1
-    own.ended.discard(task.map_index)
-    try:
-        yield
-        own.ended.add(task.map_index)
-        if own.users == 1:
-            await own.look()  # the last one: for what was marked since, nobody looks before the sweep's report
-    finally:
-        own.users -= 1
-        if own.users == 0:
-            del guards[key]
-            own.work.cancel()
+    async with _guards.use(_Siblings(client, task.dag_id, task.run_id, task.task_id, submitted_by)) as own:
+        own.ended.discard(task.map_index)
+        own.waiting.add(task.map_index)
+        try:
+            yield
+            own.ended.add(task.map_index)
+            if own.waiting == {task.map_index}:
+                await own.look()  # the last one: for what was marked since, nobody looks before the sweep's report
+        finally:
+            own.waiting.discard(task.map_index)

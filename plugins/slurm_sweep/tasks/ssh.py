@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncssh
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
@@ -20,6 +18,7 @@ from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from slurm_sweep.slurm.client import Completed, SlurmClient
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.tasks import config
+from slurm_sweep.tasks.shared import Shared
 
 CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
 COMMAND_TIMEOUT = 300.0  # a submission that takes longer goes on, and its record is found by the next try
@@ -110,33 +109,16 @@ class SshShell:
         return ClusterUnavailableError(f"Connection {self._ssh_conn_id!r}: no answer from the login node ({reason})")
 
 
-@dataclass(slots=True)
-class _Session:
-    shell: SshShell
-    monitor: Monitor
-    users: int = 0
-
-
-def _monitor(shell: SshShell) -> Monitor:
-    return Monitor(SlurmClient(shell), interval=config.interval(), patience=config.patience())
-
-
-_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Session]] = WeakKeyDictionary()
-
-
 @asynccontextmanager
-async def monitor(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]]:
+async def _session(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]]:
+    async with SshShell(ssh_conn_id) as shell:
+        client = SlurmClient(shell)
+        yield client, Monitor(client, interval=config.interval(), patience=config.patience())
+
+
+sessions = Shared(_session)
+
+
+def monitor(ssh_conn_id: str) -> AbstractAsyncContextManager[tuple[SlurmClient, Monitor]]:
     """Give the client and monitor that all in this event loop share; the last one out closes the connection."""
-    sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
-    if ssh_conn_id not in sessions:
-        shell = SshShell(ssh_conn_id)
-        sessions[ssh_conn_id] = _Session(shell, _monitor(shell))
-    session = sessions[ssh_conn_id]
-    session.users += 1
-    try:
-        yield SlurmClient(session.shell), session.monitor
-    finally:
-        session.users -= 1
-        if session.users == 0:
-            del sessions[ssh_conn_id]
-            await session.shell.__aexit__()
+    return sessions.use(ssh_conn_id)

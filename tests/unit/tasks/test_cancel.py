@@ -114,7 +114,8 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
     shell = FakeShell(squeue=queue, scancel="")
 
     async def wait() -> None:
-        async with guard.guard(SlurmClient(shell), TASK, "g.submit"), guard.guard(SlurmClient(shell), TASK, "g.submit"):
+        client = SlurmClient(shell)
+        async with guard.guard(client, TASK, "g.submit"), guard.guard(client, TASK, "g.submit"):
             await asyncio.sleep(0.1)
             shell.answers["squeue"] = queue.replace("1|RUNNING", "1|CANCELLED")
             states["g.wait_3"] = "skipped"

@@ -1,0 +1,50 @@
+"""What all who wait in one event loop share, for as long as anybody uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Shared(Generic[Key, Value]):
+    """Values by event loop and key: the first user opens one, the last one out closes it.
+
+    Args:
+        opened: Returns the context manager of a key's value. Who comes while it is entered waits for it, and enters it
+            anew if that failed.
+    """
+
+    def __init__(self, opened: Callable[[Key], AbstractAsyncContextManager[Value]]) -> None:
+        self._opened = opened
+        self._entries: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, _Entry[Value]]] = WeakKeyDictionary()
+
+    @asynccontextmanager
+    async def use(self, key: Key) -> AsyncIterator[Value]:
+        """Give the key's value."""
+        entries = self._entries.setdefault(asyncio.get_running_loop(), {})
+        entry = entries.setdefault(key, _Entry())
+        entry.users += 1
+        try:
+            async with entry.opening:
+                if not entry.values:
+                    entry.values.append(await entry.stack.enter_async_context(self._opened(key)))
+            yield entry.values[0]
+        finally:
+            entry.users -= 1
+            if entry.users == 0:
+                del entries[key]
+                await entry.stack.aclose()
+
+
+class _Entry(Generic[Value]):
+    def __init__(self) -> None:
+        self.users = 0
+        self.values: list[Value] = []
+        self.opening = asyncio.Lock()
+        self.stack = AsyncExitStack()
