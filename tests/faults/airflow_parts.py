@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sandbox.airflow import Api, launch, merge
 from sandbox.layout import free_ports
+from sandbox.postgres import Postgres, postgres_programs
 from sandbox.processes import SandboxError, send, session, wait_until
-from tests.faults.postgres import Postgres, postgres_programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Sandbox
-from sandbox.airflow import Standalone, airflow_environment
+from sandbox.airflow import Standalone, airflow_environment, merge
+from sandbox.postgres import temporary_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +46,14 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of Airflow's commands."""
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
-    return environment
+    with temporary_postgres() as postgres:
+        if postgres:
+            environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url)
+        subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+        yield environment
 
 
 @pytest.fixture(scope="session")

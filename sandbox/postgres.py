@@ -1,4 +1,9 @@
-"""A private Postgres in one folder, as any Airflow that is not a trial has; SQLite where none is installed."""
+"""A private Postgres in one folder: the database of any Airflow that is not a trial.
+
+On SQLite, a request of Airflow's REST interface fails now and then with `database is locked` (status 500) while tasks
+run; tests that act on a running Airflow therefore take Postgres where it is installed, as it is after
+``scripts/setup --tests``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.layout import free_ports
@@ -16,6 +24,23 @@ def postgres_programs() -> Path | None:
     """The folder of the newest installed Postgres' programs."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     return folders[-1] if folders else None
+
+
+@contextmanager
+def temporary_postgres() -> Iterator[Postgres | None]:
+    """Run a server in a temporary folder; give None where no Postgres is installed."""
+    programs = postgres_programs()
+    if programs is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        Path(folder).chmod(0o711)  # the server is another user where we are root
+        server = Postgres(Path(folder) / "server", programs)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 class Postgres:
