@@ -142,6 +142,7 @@ def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> N
         submit = SlurmSubmitOperator(
             task_id="submit",
             job=job,
+            awaited_by=f"{GROUP}.wait",
             map_index_template="{{ task.job['label'] }}",
             # The login node keeps the limit; this only spares it from those whose turn cannot have come.
             max_active_tis_per_dagrun=max_parallel_jobs,

@@ -7,7 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
 from slurm_sweep.slurm import commands, parse
@@ -16,6 +16,7 @@ from slurm_sweep.slurm.refusals import is_passing
 from slurm_sweep.slurm.states import JobState
 
 Answer = TypeVar("Answer")
+Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 log = logging.getLogger(__name__)
 
 LOG_LINES = 50
@@ -92,24 +93,27 @@ class SlurmClient:
         """Return all of the user's jobs that squeue shows, by job id."""
         return await self._ask(commands.squeue(), parse.squeue)
 
-    async def live_jobs(self, run: str, run_dirs: Sequence[str]) -> dict[str, str]:
-        """Return the live jobs that a Dag run has in its run directories: their run directory, by job id.
+    async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
+        """Return the live jobs of a Dag run: `Attempt.task` by job id.
 
         Args:
             run: `Attempt.run`.
-            run_dirs: Those of the Dag run; one that belongs to another run by now is passed over.
+            folder: Where its run directories lie.
+            known: What earlier calls learned, and this one adds to: whose each live job is.
         """
-        folders = {f"{form}/logs/slurm-": run_dir for run_dir in run_dirs for form in commands.forms(run_dir)}
-        outputs = await self._ask(commands.outputs(run_dirs), parse.outputs)
-        found = {
-            job_id: folders[start]
-            for job_id, (state, path) in outputs.items()
-            if not state.is_final and (start := path[: path.rfind("slurm-") + 6]) in folders
+        known = {} if known is None else known
+        outputs = await self._ask(commands.outputs(folder), parse.outputs)
+        live = {job_id: path for job_id, (state, path) in outputs.items() if not state.is_final}
+        new = {
+            job_id: run_dir
+            for job_id, path in live.items()
+            if job_id not in known and (run_dir := commands.run_dir_of(job_id, path))
         }
-        records = {run_dir: f"{run_dir}/{commands.RECORD}" for run_dir in found.values()}
-        texts = await self.read_files(None, list(records.values())) if records else {}
-        ours = {run_dir for run_dir, path in records.items() if (texts[path] or "").startswith(f"run {run}\n")}
-        return {job_id: run_dir for job_id, run_dir in found.items() if run_dir in ours}
+        if new:
+            known |= dict.fromkeys(new, ("", "")) | await self._ask(commands.owners(new), parse.owners)
+        for job_id in known.keys() - live.keys():
+            del known[job_id]
+        return {job_id: task for job_id, (owner, task) in known.items() if owner == run}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
         """Find out what became of jobs that squeue does not show; those that nobody knows are left out.

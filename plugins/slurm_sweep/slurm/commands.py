@@ -6,7 +6,7 @@ that gets only half of it (a cut connection) runs nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from shlex import join, quote
@@ -23,6 +23,8 @@ RUN_FOLDERS = ("checkpoints", "logs", "wandb")
 
 SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
+
+_NAME_MAX = 255  # bytes of a file name
 
 _RECORD = Path(__file__).with_name("record.sh").read_text(encoding="utf-8")
 
@@ -79,7 +81,7 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
     values = {
         "run_dir": job.run_dir,
         "escaped_dir": _escaped(job.run_dir),
-        "output_format": _output_format([job.run_dir]),
+        "output_format": _output_format(job.run_dir),
         "run": attempt.run,
         "task": attempt.task,
         "generation": str(attempt.generation),
@@ -104,11 +106,6 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
 
 def _predicate(name: str, patterns: Iterable[str]) -> str:
     return f"{name}() {{ case $1 in {' | '.join(patterns)}) ;; *) return 1 ;; esac; }}"
-
-
-def forms(path: str) -> tuple[str, str]:
-    """Return how Slurm may show a path in a job's output path: as a file name pattern, or (newer ones) as it is."""
-    return _escaped(path), path
 
 
 def _escaped(path: str) -> str:
@@ -188,15 +185,46 @@ def squeue() -> str:
     return script(f"squeue --me --all --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
 
 
-def outputs(run_dirs: Iterable[str]) -> str:
-    """Return the question where the user's jobs write: job id, state and output path of each."""
-    return script(f"squeue --me --all --states=all --noheader {quote(_output_format(run_dirs))} < /dev/null")
+def outputs(folder: str) -> str:
+    """Return the question where the user's jobs write: job id, state and output path of each.
+
+    Longer paths than those of run directories in the folder come cut off.
+    """
+    longest = _output_format(f"{folder}/{_NAME_MAX * '_'}")
+    return script(f"squeue --me --all --states=all --noheader {quote(longest)} < /dev/null")
 
 
-def _output_format(run_dirs: Iterable[str]) -> str:
-    """Return squeue's option for output paths, wide enough to tell which lie in one of the run directories."""
-    width = max(len(log_path(_escaped(run_dir), "%j").encode()) for run_dir in run_dirs) + 20
+def _output_format(run_dir: str) -> str:
+    """Return squeue's option for output paths, wide enough to tell which lie in the run directory."""
+    width = len(log_path(_escaped(run_dir), "%j").encode()) + 20
     return f"--Format=JobID:20,State:20,StdOut:{width}"
+
+
+def run_dir_of(job_id: str, output: str) -> str | None:
+    """Return the run directory of a job that writes where `outputs` says; None if that is no log of ours.
+
+    Slurm shows the path as the file name pattern that sbatch got, newer ones as it is.
+    """
+    for name, percent in (("%j", "%%"), (job_id, "%")):
+        if output.endswith(end := log_path("", name)):
+            return output.removesuffix(end).replace(percent, "%")
+    return None
+
+
+def owners(run_dirs: Mapping[str, str]) -> str:
+    """Return the question whose the run directories are, by job id.
+
+    The output is a line a record found: job id, then `Attempt.run` and `Attempt.task`. A shell reads thousands of them
+    in a second, as it starts no program for it.
+    """
+    return script(
+        """owner() {
+  [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r run && IFS= read -r task; } < "$2" &&
+    printf '%s %s %s\\n' "$1" "${run#run }" "${task#task }"
+}""",
+        *(f"owner {quote(job_id)} {quote(f'{run_dir}/{RECORD}')}" for job_id, run_dir in run_dirs.items()),
+        "true",
+    )
 
 
 def sacct(job_ids: Iterable[str]) -> str:

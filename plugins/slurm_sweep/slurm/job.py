@@ -200,8 +200,8 @@ class Attempt(_Value):
 
     @property
     def task(self) -> str:
-        """The task, as one line of the record."""
-        return f"{_word(self.task_id)} {self.map_index}"
+        """The task, as one line of the record; see `task_name`."""
+        return task_name(self.task_id, self.map_index)
 
     @property
     def instance(self) -> str:
@@ -212,6 +212,11 @@ class Attempt(_Value):
 def run_name(dag_id: str, run_id: str) -> str:
     """Return a Dag run's name: two words, and no other Dag run's."""
     return f"{_word(dag_id)} {_word(run_id)}"
+
+
+def task_name(task_id: str, map_index: int) -> str:
+    """Return a task instance's name in its Dag run: two words, and no other's."""
+    return f"{_word(task_id)} {map_index}"
 
 
 def _word(name: str) -> str:

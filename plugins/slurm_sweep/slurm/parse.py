@@ -36,6 +36,12 @@ def outputs(output: str) -> dict[str, tuple[JobState, str]]:
     return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and row[0].isdecimal()}
 
 
+def owners(output: str) -> dict[str, tuple[str, str]]:
+    """Read the answer to `commands.owners`: `Attempt.run` and `Attempt.task`, by job id."""
+    rows = (line.split(" ") for line in output.split("\n"))
+    return {row[0]: (f"{row[1]} {row[2]}", f"{row[3]} {row[4]}") for row in rows if len(row) == 5}
+
+
 def sacct(output: str) -> dict[str, JobStatus]:
     """Read the answer to `commands.sacct`, by job id."""
     return {

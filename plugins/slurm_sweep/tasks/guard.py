@@ -1,25 +1,25 @@
 """Cancelling for tasks that were marked when no trigger of theirs ran.
 
 A task that is marked failed between its submission and the moment when the triggerer takes up its trigger leaves a job
-without anybody to cancel it: Airflow drops the trigger unseen. The triggers of its siblings, the other instances of
-the same mapped task, see to it: one look a while at all of them together.
+without anybody to cancel it: Airflow drops the trigger unseen. Its siblings, the other combinations of the Dag run, see
+to it: each as it begins to wait, and those in a triggerer one look a while for all of them together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import ClusterUnavailableError
-from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import SubmittedJob
-from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of
+from slurm_sweep.slurm.client import Owner, SlurmClient
+from slurm_sweep.slurm.job import run_name, task_name
+from slurm_sweep.tasks.cancel import insist, is_over, states_of
 from slurm_sweep.tasks.shared import Shared
 
 INTERVAL = 10.0
@@ -27,22 +27,61 @@ INTERVAL = 10.0
 log = logging.getLogger(__name__)
 
 
-class _Siblings(NamedTuple):
-    """All instances of a mapped task in one Dag run, whose jobs those of another task submitted."""
+class Siblings(NamedTuple):
+    """All instances of a mapped pair of tasks in one Dag run; the run directories of their jobs lie in ``folder``."""
 
-    client: SlurmClient
     dag_id: str
     run_id: str
-    task_id: str
-    submitted_by: str
+    submit: str
+    wait: str
+    folder: str
+
+    async def over(self, among: Collection[int] = ()) -> set[int]:
+        """Ask Airflow for the map indices of the pairs of which no task will do anything any more.
+
+        Args:
+            among: Further indices, of pairs that Airflow may have deleted.
+        """
+        tasks = [self.submit, self.wait]
+        states = await sync_to_async(states_of)(self, tasks)
+        known = {int(index) for key in states if (index := key.rpartition("_")[2]).isdecimal()}
+        return {index for index in known.union(among) if all(is_over(states, task, index) for task in tasks)}
+
+    def indices(self, jobs: Mapping[str, str]) -> dict[str, int]:
+        """Return the map indices of the jobs, given as `SlurmClient.live_jobs` does, that ``submit`` submitted."""
+        name = task_name(self.submit, 0)[:-1]
+        return {job_id: int(index) for job_id, task in jobs.items() if (index := task.removeprefix(name)).isdecimal()}
 
 
-class _Guard:
-    def __init__(self, siblings: _Siblings) -> None:
+def siblings(task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
+    """Return those of a task instance; None for one that is not mapped, or not one of a pair."""
+    if submit is None or wait is None or task is None or task.map_index in (None, -1):
+        return None
+    return Siblings(task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
+
+
+async def cancel_abandoned(client: SlurmClient, pairs: Siblings, known: dict[str, Owner] | None = None) -> None:
+    """Cancel the live jobs of pairs that are over; ``known`` as in `SlurmClient.live_jobs`."""
+    live = await client.live_jobs(run_name(pairs.dag_id, pairs.run_id), pairs.folder, known)
+    jobs = pairs.indices(live)
+    if not jobs:
+        return
+    # In this order: asked before, a pair that is cleared meanwhile would lose its new job.
+    over = await pairs.over(among=jobs.values())
+    for job_id in [job_id for job_id, index in jobs.items() if index in over]:
+        log.warning("Job %s runs, and no task waits for it any more", job_id)
+        await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
+
+
+class Guard:
+    """Sees to the siblings' jobs."""
+
+    def __init__(self, client: SlurmClient, pairs: Siblings) -> None:
         self.waiting: set[int] = set()  # map indices of those that wait in this event loop
         self.ended: set[int] = set()  # and of those that saw their job end
-        self._siblings = siblings
+        self._client, self._pairs = client, pairs
         self._seen: set[int] = set()
+        self._known: dict[str, Owner] = {}
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -53,48 +92,23 @@ class _Guard:
     async def look(self) -> None:
         """Cancel the jobs of siblings that are over."""
         try:
-            await self._look()
+            over = await self._pairs.over()
+            self._seen &= over  # one that was cleared comes back
+            if over - self._seen - self.ended:
+                await cancel_abandoned(self._client, self._pairs, self._known)
+            self._seen |= over
         except ClusterUnavailableError:
             pass  # the monitor tells of it
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
-    async def _look(self) -> None:
-        name = self._siblings.task_id
-        states = await sync_to_async(states_of)(self._siblings, [name])
-        indices = {int(key.rpartition("_")[2]) for key in states if key.removeprefix(f"{name}_").isdecimal()}
-        over = {index for index in indices if is_over(states, name, index)}
-        self._seen &= over  # one that was cleared comes back
-        new = over - self._seen - self.ended
-        if jobs := [job for index in new if (job := await self._job(index))]:
-            await self._cancel_live(jobs)
-        self._seen |= new
-
-    async def _cancel_live(self, jobs: Sequence[SubmittedJob]) -> None:
-        live = {job_id for job_id, status in (await self._siblings.client.queue()).items() if not status.state.is_final}
-        for job in jobs:
-            if job.job_id in live:
-                log.warning("Job %s runs, and its task is over", job.job_id)
-                await cancel_job(self._siblings.client, job)
-
-    async def _job(self, index: int) -> SubmittedJob | None:
-        siblings = self._siblings
-        job = await sync_to_async(XCom.get_one)(
-            key="return_value",
-            dag_id=siblings.dag_id,
-            run_id=siblings.run_id,
-            task_id=siblings.submitted_by,
-            map_index=index,
-        )
-        return SubmittedJob.from_json(job) if job else None
-
 
 @asynccontextmanager
-async def _watching(siblings: _Siblings) -> AsyncIterator[_Guard]:
-    guard = _Guard(siblings)
-    work = asyncio.create_task(guard.watch())
+async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[Guard]:
+    own = Guard(*key)
+    work = asyncio.create_task(own.watch())
     try:
-        yield guard
+        yield own
     finally:
         work.cancel()
 
@@ -103,24 +117,27 @@ _guards = Shared(_watching)
 
 
 @asynccontextmanager
-async def guard(client: SlurmClient, task: Any, submitted_by: str | None) -> AsyncIterator[None]:
+async def guard(client: SlurmClient, pairs: Siblings | None, index: int | None) -> AsyncIterator[None]:
     """Watch over the siblings of a task instance, once for all of them in this event loop.
 
     Args:
         client: The cluster.
-        task: The task instance; nothing is watched for one that is not mapped.
-        submitted_by: The task whose instances gave their jobs to those with the same map index.
+        pairs: The siblings; None watches nothing.
+        index: The map index of an instance that waits for its job: if this returns without an error, the job ended.
     """
-    if submitted_by is None or task is None or task.map_index in (None, -1):
+    if pairs is None:
         yield
         return
-    async with _guards.use(_Siblings(client, task.dag_id, task.run_id, task.task_id, submitted_by)) as own:
-        own.ended.discard(task.map_index)
-        own.waiting.add(task.map_index)
+    async with _guards.use((client, pairs)) as own:
+        if index is None:
+            yield
+            return
+        own.ended.discard(index)
+        own.waiting.add(index)
         try:
             yield
-            own.ended.add(task.map_index)
-            if own.waiting == {task.map_index}:
+            own.ended.add(index)
+            if own.waiting == {index}:
                 await own.look()  # the last one: for what was marked since, nobody looks before the sweep's report
         finally:
-            own.waiting.discard(task.map_index)
+            own.waiting.discard(index)

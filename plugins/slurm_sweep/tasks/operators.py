@@ -40,6 +40,7 @@ from slurm_sweep.tasks.cancel import (
     withdraw,
 )
 from slurm_sweep.tasks.form import is_dags_test
+from slurm_sweep.tasks.guard import Guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell
 from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
@@ -72,6 +73,7 @@ class SlurmSubmitOperator(BaseOperator):
     Args:
         job: What to submit: a `JobRequest`, or one as JSON, or the output of a task that gives one.
         deferrable: Wait in the triggerer while the cluster does not answer or takes no jobs now; otherwise here.
+        awaited_by: In a mapped task group, the task whose instances wait for the jobs of this one; see there.
 
     Returns (XCom): a `SubmittedJob` as JSON: ``job_id``, ``job_name``, ``run_dir``, ``log_path``, ``ssh_conn_id`` and
     ``label``.
@@ -83,10 +85,13 @@ class SlurmSubmitOperator(BaseOperator):
     template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#d5e8d4"
 
-    def __init__(self, *, job: JobRequest | Json | XComArg, deferrable: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *, job: JobRequest | Json | XComArg, deferrable: bool = True, awaited_by: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.job = job.to_json() if isinstance(job, JobRequest) else job
         self.deferrable = deferrable
+        self.awaited_by = awaited_by
         self._submission: tuple[JobRequest, Attempt] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class SlurmSubmitOperator(BaseOperator):
                 if not self.deferrable:
                     raise
                 self.log.info("Waiting in the triggerer: %s", error)
-                trigger = SlurmSubmitTrigger(request=request.to_json(), attempt=attempt.to_json())
+                trigger = SlurmSubmitTrigger(request.to_json(), attempt.to_json(), self.awaited_by)
                 self.defer(trigger=trigger, method_name="resume")
             except KeyboardInterrupt:  # in `airflow dags test`
                 self.on_kill()
@@ -146,7 +151,8 @@ class SlurmJobSensor(BaseSensorOperator):
             Otherwise wait in the worker, over one connection, asking each ``poke_interval`` seconds.
         timeout: Seconds, or a timedelta; None for no limit.
         submitted_by: In a mapped task group, the task whose instances submit the jobs for those of this one: then a
-            job is cancelled also where its task was marked before the triggerer took it up, as long as others wait.
+            job is cancelled also where its task was marked before the triggerer took it up: the others see to it, each
+            as it begins, and as long as it waits.
 
     Returns (XCom): the `JobStatus` as JSON.
     """
@@ -178,7 +184,7 @@ class SlurmJobSensor(BaseSensorOperator):
         left = self._seconds_left(context)
         with airflow_errors():
             try:
-                status, log_tail = asyncio.run(_look(job))
+                status, log_tail = asyncio.run(self._look_around(job, context["ti"]))
             except ClusterUnavailableError as error:
                 self.log.info("Waiting: %s", error)
                 status = None
@@ -195,7 +201,7 @@ class SlurmJobSensor(BaseSensorOperator):
         """Look at the job once."""
         job = _read(SubmittedJob, self.job)
         with airflow_errors():
-            status, log_tail = asyncio.run(_look(job))
+            status, log_tail = asyncio.run(self._look_around(job, context["ti"]))
         if status is None:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._end(context, job, status, log_tail))
@@ -217,6 +223,16 @@ class SlurmJobSensor(BaseSensorOperator):
         """Cancel the job, unless the task was cleared."""
         if self._waiting:
             in_worker(partial(_cancel_unless_cleared, *self._waiting))
+
+    async def _look_around(self, job: SubmittedJob, task: Any) -> tuple[JobStatus | None, str]:
+        """Look at the job, and whether siblings were marked that cannot cancel theirs."""
+        async with SshShell(job.ssh_conn_id) as shell:
+            client = SlurmClient(shell)
+            answer = await _look(client, job)
+            pairs = siblings(task, self.submitted_by, self.task_id, job.run_dir)
+            if pairs and not is_dags_test():  # there, nobody else runs
+                await Guard(client, pairs).look()
+            return answer
 
     def _seconds_left(self, context: Context) -> float | None:
         """Return how long the task may take from now on; None for any time."""
@@ -280,12 +296,10 @@ async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
         await withdraw(SlurmClient(shell), job, attempt)
 
 
-async def _look(job: SubmittedJob) -> tuple[JobStatus | None, str]:
+async def _look(client: SlurmClient, job: SubmittedJob) -> tuple[JobStatus | None, str]:
     """Return the job's end, None if it has not come yet, and the end of its log if it failed."""
-    async with SshShell(job.ssh_conn_id) as shell:
-        client = SlurmClient(shell)
-        status = await client.final_status(job)
-        return status, await client.failure_log(job, status) if status else ""
+    status = await client.final_status(job)
+    return status, await client.failure_log(job, status) if status else ""
 
 
 async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:

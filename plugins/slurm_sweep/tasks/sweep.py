@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from slurm_sweep.plan import counts_to_read, plan, read_options
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
-from slurm_sweep.slurm.job import JobStatus, run_name
+from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.sweep.config import count, wanted_files
 from slurm_sweep.sweep.document import read_settings
@@ -28,8 +27,8 @@ from slurm_sweep.sweep.names import base_name
 from slurm_sweep.sweep.settings import RunOptions, Secret, SlurmSection, check_name, is_template
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.cancel import insist, is_over, states_of
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
+from slurm_sweep.tasks.guard import Siblings, cancel_abandoned
 from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
 from slurm_sweep.tasks.ssh import SshShell
 
@@ -198,18 +197,11 @@ class ReportSweepOperator(BaseOperator):
         return {"combinations": len(rows), "succeeded": succeeded}
 
     async def _cancel_abandoned(self, ti: Any, requests: Sequence[Mapping[str, Any]]) -> None:
-        index = {request["run_dir"]: number for number, request in enumerate(requests)}
+        folder = requests[0]["run_dir"].rpartition("/")[0]
+        pairs = Siblings(ti.dag_id, ti.run_id, self.submit_task_id, self.wait_task_id, folder)
         async with SshShell(requests[0]["ssh_conn_id"]) as shell:
             client = SlurmClient(shell)
-            live = await patiently(lambda: client.live_jobs(run_name(ti.dag_id, ti.run_id), list(index)), PATIENCE)
-            if not live:
-                return
-            tasks = [self.submit_task_id, self.wait_task_id]
-            states = states_of(ti, tasks)
-            for job_id, run_dir in live.items():
-                if all(is_over(states, task, index[run_dir]) for task in tasks):
-                    self.log.warning("Job %s runs in %s, and no task waits for it any more", job_id, run_dir)
-                    await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}", PATIENCE)
+            await patiently(lambda: cancel_abandoned(client, pairs), PATIENCE)
 
 
 def report_rows(

@@ -16,7 +16,7 @@ from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
-from slurm_sweep.tasks.guard import guard
+from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import monitor
 
@@ -93,7 +93,9 @@ class SlurmJobTrigger(_JobTrigger):
     async def _work(self) -> dict[str, Any]:
         job = SubmittedJob.from_json(self.job)
         async with monitor(job.ssh_conn_id) as (client, shared):
-            async with guard(client, self.task_instance, self.submitted_by):
+            task = self.task_instance
+            pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
+            async with guard(client, pairs, task and task.map_index):
                 status = await shared.wait(job)
             log_tail = await patiently(lambda: client.failure_log(job, status), config.patience())
         return {"status": status.to_json(), "log_tail": log_tail}
@@ -110,23 +112,28 @@ class SlurmSubmitTrigger(_JobTrigger):
     Args:
         request: A `JobRequest` as JSON, its secrets still references.
         attempt: An `Attempt` as JSON.
+        awaited_by: See `SlurmSubmitOperator`.
     """
 
-    def __init__(self, request: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
+    def __init__(self, request: Mapping[str, Any], attempt: Mapping[str, Any], awaited_by: str | None = None) -> None:
         super().__init__()
         self.request = request
         self.attempt = attempt
+        self.awaited_by = awaited_by
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
-        arguments = {"request": self.request, "attempt": self.attempt}
+        arguments = {"request": self.request, "attempt": self.attempt, "awaited_by": self.awaited_by}
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def _work(self) -> dict[str, Any]:
         request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
         request = await sync_to_async(with_secrets)(request)
         async with monitor(request.ssh_conn_id) as (client, _):
-            job = await patiently(lambda: client.submit(request, attempt), config.patience())
+            task = self.task_instance
+            pairs = task and siblings(task, task.task_id, self.awaited_by, request.run_dir)
+            async with guard(client, pairs, None):
+                job = await patiently(lambda: client.submit(request, attempt), config.patience())
         return {"job": job.to_json()}
 
     async def _cancel(self) -> None:

@@ -21,7 +21,9 @@ class FakeShell:
     async def run(self, script: str) -> Completed:
         """Answer."""
         word = next(
-            word for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel") if word in script
+            word
+            for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel", "owner")
+            if word in script
         )
         self.asked.append(word)
         answer = self.answers.get(word)

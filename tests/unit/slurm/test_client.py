@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 
 import pytest
 from fake_shell import FakeShell, failed, silent
@@ -119,10 +118,33 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
 
 def test_a_run_is_known_by_its_whole_name() -> None:
     """Not by the end of another's."""
-    record = b64encode(b"run xd r\ntask run d r\nattempt 0 1\njob 7\njobs\nwithdrawn\n").decode()
-    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out", head=record)
-    for run, live in (("d r", {}), ("xd r", {"7": "/r/one"})):
-        assert asyncio.run(SlurmClient(shell).live_jobs(run, ["/r/one"])) == live
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", owner="7 xd r g.submit 3\n")
+    for run, live in (("d r", {}), ("xd r", {"7": "g.submit 3"})):
+        assert asyncio.run(SlurmClient(shell).live_jobs(run, "/r")) == live
+
+
+def test_whose_a_live_job_is_is_asked_once() -> None:
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", owner="7 d r g.submit 3\n")
+    client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
+    for _ in range(2):
+        assert asyncio.run(client.live_jobs("d r", "/r", known)) == {"7": "g.submit 3"}
+    assert shell.asked == ["squeue", "owner", "squeue"]
+    shell.answers["squeue"] = "7 COMPLETED /r/one/logs/slurm-7.out"
+    assert asyncio.run(client.live_jobs("d r", "/r", known)) == {}
+    assert not known
+
+
+@pytest.mark.parametrize(
+    ("output", "run_dir"),
+    [
+        ("/50%%/one/logs/slurm-%j.out", "/50%/one"),
+        ("/50%%/one/logs/slurm-7.out", "/50%%/one"),
+        ("/one/logs/slurm-8.out", None),
+        ("/dev/null", None),
+    ],
+)
+def test_a_run_directory_is_known_by_the_jobs_output(output: str, run_dir: str | None) -> None:
+    assert commands.run_dir_of("7", output) == run_dir
 
 
 def test_a_failure_says_all_that_is_needed() -> None:

@@ -11,7 +11,7 @@ import pytest
 from fake_shell import FakeShell, silent
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.client import Completed, SlurmClient
 from slurm_sweep.slurm.job import SubmittedJob
 from slurm_sweep.tasks import cancel, guard
 from slurm_sweep.tasks.cancel import insist, is_over
@@ -102,23 +102,47 @@ def test_what_cannot_be_cancelled_is_told_with_the_command(
     assert caplog.messages[-1].startswith("Job 7 could not be cancelled (wrong key).")
 
 
+PAIRS = guard.Siblings("d", "r", "g.submit", "g.wait", "/r")
+
+
+class Cluster(FakeShell):
+    """Shows a live job ``INDEX`` of each combination until it is cancelled, among those of others."""
+
+    def __init__(self, *indices: int) -> None:
+        self.live = {str(index): f"{index} d r g.submit {index}" for index in indices}
+        self.live |= {"90": "90 d other g.submit 1", "91": "91 d r h.submit 1"}
+        super().__init__(
+            squeue=lambda: "".join(f"{job} RUNNING /r/{job}/logs/slurm-%j.out\n" for job in self.live),
+            owner=lambda: "".join(f"{line}\n" for line in self.live.values()),
+            scancel="",
+        )
+
+    async def run(self, script: str) -> Completed:
+        for job in list(self.live):
+            if f"scancel -- {job} " in script:
+                del self.live[job]
+        return await super().run(script)
+
+
+def states(**of: str | None) -> dict[str, Any]:
+    """``wait1="failed"``: all others of the four waits are deferred, all submits are done."""
+    waits = {f"g.wait_{index}": of.get(f"wait{index}", "deferred") for index in range(4)}
+    return waits | {f"g.submit_{index}": of.get(f"submit{index}", "success") for index in range(4)}
+
+
 def test_siblings_cancel_for_one_that_was_marked_unseen(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    states: dict[str, Any] = {"g.wait_0": "deferred", "g.wait_1": "failed", "g.wait_2": "success", "g.wait_3": None}
-    jobs = {index: {**JOB.to_json(), "job_id": str(index)} for index in range(4)}
+    now = states(wait1="failed", wait3=None)
     monkeypatch.setattr(guard, "INTERVAL", 0.01)
-    monkeypatch.setattr(guard, "states_of", lambda *_: states)
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda *, map_index, **_: jobs[map_index])
-    queue = "\n".join(f"{index}|{'COMPLETED' if index == 2 else 'RUNNING'}|0:01|n1|None" for index in range(4))
-    shell = FakeShell(squeue=queue, scancel="")
+    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    shell = Cluster(0, 1, 3)
 
     async def wait() -> None:
         client = SlurmClient(shell)
-        async with guard.guard(client, TASK, "g.submit"), guard.guard(client, TASK, "g.submit"):
+        async with guard.guard(client, PAIRS, 0), guard.guard(client, PAIRS, None):
             await asyncio.sleep(0.1)
-            shell.answers["squeue"] = queue.replace("1|RUNNING", "1|CANCELLED")
-            states["g.wait_3"] = "skipped"
+            now["g.wait_3"] = "skipped"
             await asyncio.sleep(0.1)
         shell.asked.clear()
         await asyncio.sleep(0.05)
@@ -130,35 +154,74 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
     assert shell.asked == [], "it ends with the last who waits"
 
 
+def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = states(wait1="failed", submit1="running")
+    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    shell = Cluster()
+
+    async def look_twice() -> None:
+        own = guard.Guard(SlurmClient(shell), PAIRS)
+        await own.look()
+        shell.live["1"] = "1 d r g.submit 1"
+        now["g.submit_1"] = "success"
+        await own.look()
+
+    asyncio.run(look_twice())
+    assert "1" not in shell.live
+
+
+def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [states(wait1="failed"), states(wait1=None)]
+    monkeypatch.setattr(guard, "states_of", lambda *_: answers.pop(0))
+    shell = Cluster(1)
+    asyncio.run(guard.Guard(SlurmClient(shell), PAIRS).look())
+    assert "1" in shell.live
+    assert not answers
+
+
+def test_the_job_of_a_deleted_pair_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "states_of", lambda *_: states())
+    shell = Cluster(3, 4)
+    asyncio.run(guard.cancel_abandoned(SlurmClient(shell), PAIRS))
+    assert shell.live.keys() == {"3", "90", "91"}
+
+
 def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    states = {"g.wait_2": "running"}
-    monkeypatch.setattr(guard, "states_of", lambda *_: states)
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda **_: JOB.to_json())
-    shell = FakeShell(squeue="7|RUNNING|0:01|n1|None", scancel="")
+    now = states()
+    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    shell = Cluster(2)
 
     async def wait() -> None:
-        async with guard.guard(SlurmClient(shell), TASK, "g.submit"):
+        async with guard.guard(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.05)
             assert shell.asked == [], "nobody is marked, nobody is asked"
-            states["g.wait_2"] = "failed"
+            now["g.wait_2"] = "failed"
 
     with caplog.at_level(logging.INFO):
         asyncio.run(wait())
-    assert "Job 7 is cancelled" in caplog.messages
+    assert "Job 2 is cancelled" in caplog.messages
 
 
 def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(guard, "INTERVAL", 0.01)
-    monkeypatch.setattr(guard, "states_of", lambda *_: {"g.wait_1": "failed"})
-    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom.get_one", lambda **_: JOB.to_json())
-    shell = FakeShell(squeue=silent(), scancel="")
+    monkeypatch.setattr(guard, "states_of", lambda *_: states(wait2="failed"))
+    shell = Cluster(2)
+    answer = shell.answers["squeue"]
+    shell.answers["squeue"] = silent()
 
     async def wait() -> None:
-        async with guard.guard(SlurmClient(shell), TASK, "g.submit"):
+        async with guard.guard(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.1)
-            shell.answers["squeue"] = "7|RUNNING|0:01|n1|None"
+            shell.answers["squeue"] = answer
             await asyncio.sleep(0.1)
 
     with caplog.at_level(logging.INFO):
         asyncio.run(wait())
-    assert "Job 7 is cancelled" in caplog.messages
+    assert "Job 2 is cancelled" in caplog.messages
+
+
+def test_tasks_without_siblings() -> None:
+    single = SimpleNamespace(dag_id="d", run_id="r", task_id="wait", map_index=-1)
+    assert guard.siblings(single, "submit", "wait", "/r/a") is None
+    assert guard.siblings(TASK, None, "g.wait", "/r/a") is None
+    assert guard.siblings(TASK, "g.submit", "g.wait", "/r/a") == PAIRS
