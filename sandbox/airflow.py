@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+from urllib.error import HTTPError
 
 from sandbox.cluster import Sandbox
 from sandbox.layout import free_ports
@@ -98,9 +99,27 @@ class Api:
             text = answer.read()
         return dict(json.loads(text)) if text else {}
 
+    def act(self, method: str, path: str, body: object = None) -> None:
+        """Do what a user does by a click, and once or twice more where Airflow answers 500: users click again, too.
+
+        Airflow's transaction can deadlock with its scheduler's, and the database ends one of the two.
+        """
+        for last in (False, False, True):
+            try:
+                self.call(method, path, body)
+                return
+            except HTTPError as error:
+                error.close()
+                if error.code != 500 or last:
+                    raise
+
+    def mark_run(self, run: str, state: str) -> None:
+        """Give a Dag run an end; ``run`` is its path in the interface."""
+        self.act("PATCH", run, {"state": state})
+
     def mark_task(self, run: str, task_id: str, map_index: int, state: str) -> None:
         """Give an instance of a mapped task an end, as a user does; ``run`` is the Dag run's path in the interface."""
-        self.call("PATCH", f"{run}/taskInstances/{task_id}/{map_index}", {"new_state": state})
+        self.act("PATCH", f"{run}/taskInstances/{task_id}/{map_index}", {"new_state": state})
 
     def clear_task(self, dag_id: str, run_id: str, task_id: str, map_index: int, *, downstream: bool) -> None:
         """Clear an instance of a mapped task, alone or with all that follows."""
@@ -111,7 +130,7 @@ class Api:
             "include_downstream": downstream,
             "only_failed": False,
         }
-        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+        self.act("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
 
     def is_healthy(self) -> bool:
         """Whether all parts of Airflow say that they are well."""

@@ -157,7 +157,7 @@ class Stage:
         """Leave nothing of this run to the next one."""
         if not all(self.tasks.ended(index) for index in self.combinations):
             with suppress(OSError):
-                self.theatre.airflow.call("PATCH", self.path, {"state": "failed"})
+                self.theatre.airflow.mark_run(self.path, "failed")
         if live := self.live_jobs():
             self.theatre.box.slurm("scancel", *live, check=False)
 

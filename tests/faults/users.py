@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.error import HTTPError
 
 from sandbox.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sandbox.airflow import Api
     from tests.faults.stage import Stage
 
 WAIT = 180.0  # seconds until the last act
@@ -68,7 +66,7 @@ def mark_submit_failed(stage: Stage, index: int) -> None:
 
 def mark_run_failed(stage: Stage) -> None:
     """Mark the whole Dag run failed."""
-    _ask(stage, lambda airflow: airflow.call("PATCH", stage.path, {"state": "failed"}))
+    stage.theatre.airflow.mark_run(stage.path, "failed")
     stage.note("user marks the Dag run failed")
     for index in stage.combinations:
         stage.excuse(index, marked=True)
@@ -80,27 +78,11 @@ def _mark(stage: Stage, index: int, state: str) -> None:
 
 
 def _patch(stage: Stage, task: str, index: int, state: str) -> None:
-    _ask(stage, lambda airflow: airflow.mark_task(stage.path, f"combination.{task}", index, state))
+    stage.theatre.airflow.mark_task(stage.path, f"combination.{task}", index, state)
     stage.note(f"user marks {task} of {stage.name(index)} {state}")
 
 
 def _clear(stage: Stage, task: str, index: int, *, downstream: bool) -> None:
     task_id = f"combination.{task}"
-    _ask(
-        stage,
-        lambda airflow: airflow.clear_task(stage.dag_id, stage.run_id, task_id, index, downstream=downstream),
-    )
+    stage.theatre.airflow.clear_task(stage.dag_id, stage.run_id, task_id, index, downstream=downstream)
     stage.note(f"user clears {task} of {stage.name(index)}{', and what follows' if downstream else ' alone'}")
-
-
-def _ask(stage: Stage, act: Callable[[Api], object]) -> None:
-    """Ask Airflow, and once more where its database deadlocked with the scheduler's: users click again, too."""
-    for last in (False, False, True):
-        try:
-            act(stage.theatre.airflow)
-            return
-        except HTTPError as error:
-            error.close()
-            if error.code != 500 or last:
-                raise
-            stage.note("Airflow answers a user with its internal error 500")

@@ -63,10 +63,10 @@ class Run:
         self._airflow.clear_task(self.name, self.id, f"combination.{task}", index, downstream=downstream)
 
     def mark(self, state: str) -> None:
-        self._airflow.call("PATCH", f"{self.path}/{self.id}", {"state": state})
+        self._airflow.mark_run(f"{self.path}/{self.id}", state)
 
     def delete(self) -> None:
-        self._airflow.call("DELETE", f"{self.path}/{self.id}")
+        self._airflow.act("DELETE", f"{self.path}/{self.id}")
 
 
 def test_who_acts_on_one_task_cancels_one_job(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
