@@ -87,6 +87,7 @@ def sweep_dag(path: Path, include: Path) -> DAG:
         raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {LAUNCH!r} is taken")])
     spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
     try:
+        config.check_size(spec.size)
         dag = _build(spec, path, include)
         dag.validate()
     except (AirflowException, ValueError) as error:  # Airflow's own limits: one file must not take the others down
@@ -112,7 +113,8 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
     with dag:
         _run_all(
             PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)),
-            spec.slurm.max_parallel_jobs,
+            max_parallel_jobs=spec.slurm.max_parallel_jobs,
+            needs_workers=spec.size <= config.workers_up_to() if section.workers is None else section.workers,
         )
     return dag
 
@@ -134,8 +136,16 @@ def launch_dag(include: Path) -> DAG:
     return dag
 
 
-def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> None:
-    """Add the tasks that run a plan."""
+def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, needs_workers: bool = True) -> None:
+    """Add the tasks that run a plan.
+
+    Args:
+        plan: The task that makes it.
+        max_parallel_jobs: How many of its jobs may be live at once.
+        needs_workers: Whether submit and wait start in workers, which show the combination's name from the first
+            second; otherwise in the triggerer, which takes thousands.
+    """
+    planned_by = None if needs_workers else plan.task_id
 
     @task_group(group_id=GROUP)
     def combination(job: Any) -> None:
@@ -143,6 +153,7 @@ def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> N
             task_id="submit",
             job=job,
             awaited_by=f"{GROUP}.wait",
+            planned_by=planned_by,
             map_index_template="{{ task.job['label'] }}",
             # The login node keeps the limit; this only spares it from those whose turn cannot have come.
             max_active_tis_per_dagrun=max_parallel_jobs,
@@ -151,6 +162,7 @@ def _run_all(plan: PlanSweepOperator, max_parallel_jobs: int | None = None) -> N
             task_id="wait",
             job=submit.output,
             submitted_by=submit.task_id,
+            planned_by=planned_by,
             map_index_template="{{ task.job['label'] }}",
         )
 

@@ -1,4 +1,4 @@
-"""What a person or a fault does to a task, and what becomes of its job: with all of Airflow running, unless said."""
+"""What ends a task from outside, and what becomes of its job. What a person does to tasks: test_contract.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
 from sandbox import Sandbox
-from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.tasks import operators
@@ -26,99 +25,6 @@ pytestmark = pytest.mark.sandbox
 
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
-
-
-class Run:
-    """A Dag run of jobs that sleep."""
-
-    def __init__(self, airflow: Standalone, cluster: Sandbox, sweeps: Path, name: str, jobs: int) -> None:
-        self._airflow, self._cluster, self.name = airflow, cluster, name
-        script = Path(str(cluster.profile["workdir"])) / "sleep.sh"
-        script.write_text("#!/bin/bash\nexec sleep 600\n")
-        (sweeps / f"{name}.yaml").write_text(
-            f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
-            f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: sleep.sh}}\n"
-        )
-        airflow.wait_for_dag(name)
-        self.path = f"/api/v2/dags/{name}/dagRuns"
-        self.id = airflow.call("POST", self.path, {"logical_date": None})["dag_run_id"]
-
-    def tasks(self) -> dict[tuple[str, int], str]:
-        tasks = self._airflow.call("GET", f"{self.path}/{self.id}/taskInstances")["task_instances"]
-        return {(task["task_id"].removeprefix("combination."), task["map_index"]): task["state"] for task in tasks}
-
-    def wait_for(self, states: dict[tuple[str, int], str], seconds: float = 90) -> None:
-        assert wait_until(lambda: states.items() <= self.tasks().items(), seconds), self.tasks()
-
-    def live(self, index: int) -> list[str]:
-        """Return the live jobs of a combination."""
-        lines = self._cluster.slurm("squeue", "--me", "--states=all", "--noheader", "--format=%i %T %j").splitlines()
-        rows = [line.split() for line in lines]
-        return [job for job, state, name in rows if state in LIVE and name.startswith(f"{self.name}_sweep_{index + 1}")]
-
-    def set(self, task: str, index: int, state: str) -> None:
-        self._airflow.mark_task(f"{self.path}/{self.id}", f"combination.{task}", index, state)
-
-    def clear(self, task: str, index: int, *, downstream: bool) -> None:
-        self._airflow.clear_task(self.name, self.id, f"combination.{task}", index, downstream=downstream)
-
-    def mark(self, state: str) -> None:
-        self._airflow.mark_run(f"{self.path}/{self.id}", state)
-
-    def delete(self) -> None:
-        self._airflow.act("DELETE", f"{self.path}/{self.id}")
-
-
-def test_who_acts_on_one_task_cancels_one_job(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
-    run = Run(airflow, cluster, sweeps, "acts", jobs=5)
-    run.wait_for({("wait", index): "deferred" for index in range(5)})
-    jobs = [run.live(index) for index in range(5)]
-    assert [len(job) for job in jobs] == [1] * 5
-    run.set("wait", 0, "failed")
-    run.set("wait", 1, "success")
-    run.clear("wait", 2, downstream=True)
-    run.clear("submit", 3, downstream=True)
-    assert wait_until(lambda: not run.live(0) and not run.live(1), IN_TIME), "marked"
-    assert wait_until(lambda: run.live(3) not in ([], jobs[3]), IN_TIME), "cleared, and submitted again"
-    run.wait_for({("wait", index): "deferred" for index in (2, 3, 4)})
-    assert run.live(2) == jobs[2], "clearing wait alone keeps the job"
-    assert run.live(4) == jobs[4]
-    (new,) = run.live(3)
-    assert new not in jobs[3]
-    run.mark("failed")
-    assert wait_until(lambda: not any(run.live(index) for index in range(5)), IN_TIME), "the Dag run failed"
-    run.wait_for({("report", -1): "failed"})
-
-
-def test_jobs_that_no_task_waited_for_yet_are_cancelled_too(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path
-) -> None:
-    """Where submit is done and wait has not begun, no trigger is there that could."""
-    run = Run(airflow, cluster, sweeps, "early", jobs=6)
-    assert wait_until(lambda: any(run.live(index) for index in range(6)), 90)
-    run.mark("success")
-    run.wait_for({("report", -1): "failed"})
-    assert wait_until(lambda: not any(run.live(index) for index in range(6)), IN_TIME)
-    time.sleep(3)
-    assert not any(run.live(index) for index in range(6)), "none comes later"
-    run.delete()
-
-
-def test_a_submission_waits_for_the_cluster_in_the_triggerer(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path
-) -> None:
-    cluster.stop("sshd")
-    try:
-        run = Run(airflow, cluster, sweeps, "patient", jobs=2)
-        run.wait_for({("submit", 0): "deferred", ("submit", 1): "deferred"})
-        run.set("submit", 0, "failed")
-    finally:
-        cluster.start("sshd")
-    run.wait_for({("wait", 1): "deferred"})
-    assert len(run.live(1)) == 1
-    assert run.live(0) == []
-    run.mark("failed")
-    assert wait_until(lambda: not run.live(1), IN_TIME)
 
 
 def test_dags_test_that_is_interrupted_leaves_no_job(

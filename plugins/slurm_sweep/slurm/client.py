@@ -7,11 +7,13 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from secrets import token_hex
 from typing import Protocol, TypeAlias, TypeVar
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
 from slurm_sweep.slurm import commands, parse
-from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
 from slurm_sweep.slurm.refusals import is_passing
 from slurm_sweep.slurm.states import JobState
 
@@ -71,19 +73,19 @@ class SlurmClient:
         completed = await self._shell.run(commands.submit(job, attempt))
         if completed.exit_status != 0:
             _raise_submit_error(job, completed)
-        job_id, _, origin = _output(completed).strip().partition(" ")
-        if not (job_id.isascii() and job_id.isdecimal()):
-            raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
-        if origin == "adopted":
-            log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
-        return SubmittedJob(
-            ssh_conn_id=job.ssh_conn_id,
-            job_id=job_id,
-            job_name=job.name,
-            run_dir=job.run_dir,
-            log_path=commands.log_path(job.run_dir, job_id),
-            label=job.label,
-        )
+        return _submitted(job, _output(completed))
+
+    async def submit_all(self, submissions: Sequence[tuple[JobRequest, Attempt]]) -> list[Callable[[], SubmittedJob]]:
+        """Do for each submission what `submit` does, in one round trip.
+
+        Returns:
+            For each, a function that does the rest of `submit`: it logs, and returns or raises. So each one who asked
+            does that itself.
+        """
+        mark = f"m{token_hex(8)}"
+        completed = await self._shell.run(commands.submit_all(submissions, mark))
+        answers = parse.submissions(_output(completed), mark)
+        return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
         """Cancel the job of an attempt whose task is killed, also one that sbatch is just about to make."""
@@ -110,10 +112,17 @@ class SlurmClient:
             if job_id not in known and (run_dir := commands.run_dir_of(job_id, path))
         }
         if new:
-            known |= dict.fromkeys(new, ("", "")) | await self._ask(commands.owners(new), parse.owners)
+            records = await self._ask(commands.records(new), parse.records)
+            known |= dict.fromkeys(new, ("", "")) | {job_id: record[:2] for job_id, record in records.items()}
         for job_id in known.keys() - live.keys():
             del known[job_id]
         return {job_id: task for job_id, (owner, task) in known.items() if owner == run}
+
+    async def recorded_jobs(self, run_dirs: Sequence[str]) -> list[Record | None]:
+        """Return what the records of run directories say, in their order; None where there is none."""
+        asked = {str(number): run_dir for number, run_dir in enumerate(run_dirs)}
+        records = await self._ask(commands.records(asked), parse.records)
+        return [records.get(number) for number in asked]
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
         """Find out what became of jobs that squeue does not show; those that nobody knows are left out.
@@ -207,6 +216,36 @@ class SlurmClient:
         if completed.exit_status != 0:
             raise ClusterUnavailableError(_said(completed) or f"exit status {completed.exit_status}, no reason")
         return read(_output(completed))
+
+
+def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
+    """Return the job that a request led to."""
+    return SubmittedJob(
+        ssh_conn_id=job.ssh_conn_id,
+        job_id=job_id,
+        job_name=job.name,
+        run_dir=job.run_dir,
+        log_path=commands.log_path(job.run_dir, job_id),
+        label=job.label,
+    )
+
+
+def _submitted(job: JobRequest, output: str) -> SubmittedJob:
+    job_id, _, origin = output.strip().partition(" ")
+    if not (job_id.isascii() and job_id.isdecimal()):
+        raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
+    if origin == "adopted":
+        log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
+    return submitted_job(job, job_id)
+
+
+def _answer(job: JobRequest, answer: tuple[int, str] | None) -> SubmittedJob:
+    if answer is None:
+        raise ClusterUnavailableError(f"{job.name} was not submitted yet: those before it took too long")
+    exit_status, said = answer
+    if exit_status != 0:
+        _raise_submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=said))
+    return _submitted(job, said.rpartition("\n")[2])
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:

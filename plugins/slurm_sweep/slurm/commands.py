@@ -36,6 +36,7 @@ UNCLEAR = 93
 ENDING = 94
 FULL = 95
 
+BULK_SECONDS = 20
 _SBATCH_SECONDS = 60  # it tries again by itself, for minutes, where the controller is full
 
 
@@ -51,9 +52,32 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
     It prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had it already) or ``adopted``
     (an earlier try of this attempt's task had, whose answer was lost).
     """
+    return script(*_functions(), *_submission(job, attempt))
+
+
+def submit_all(submissions: Sequence[tuple[JobRequest, Attempt]], mark: str) -> str:
+    """Return the script that does for each of them what `submit` does, one after the other, each in its own shell.
+
+    It prints, for each one that it came to, a line ``MARK NUMBER STATUS``, the number from 1 and the exit status of
+    `submit`, and then all that `submit` printed. It begins none after `BULK_SECONDS`: a cluster in trouble
+    takes long to say so.
+
+    Args:
+        submissions: What to submit.
+        mark: A word that nothing printed can hold, a name for a shell: a random one.
+    """
+    texts = list(dict.fromkeys(job.script for job, _ in submissions if not job.batch_script))
+    names = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
+    lines = [f"{name}={_text(text)}" for text, name in names.items()]
+    for number, (job, attempt) in enumerate(submissions, start=1):
+        lines += [f"{mark}_{number}() {{", *_submission(job, attempt, names), "}"]
+    return script(*_functions(), *lines, f"each {mark} {BULK_SECONDS}")
+
+
+def _submission(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
     missing = quote(f"no such directory on the cluster: {job.workdir}")
-    return script(
-        *_record(job, attempt),
+    return [
+        *_attempt(job, attempt, scripts),
         f"cd -- {quote(_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
         f"for input in {join(_inputs(job))}; do",
         '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',
@@ -62,7 +86,7 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
         "open_record",
         "decide",
         "submit",
-    )
+    ]
 
 
 def withdraw(job: JobRequest, attempt: Attempt) -> str:
@@ -70,12 +94,29 @@ def withdraw(job: JobRequest, attempt: Attempt) -> str:
 
     It works on in the background, so that sending it is enough.
     """
-    work = [*_record(job, attempt), "make_folders", "open_record", "withdraw"]
-    return script("(", *work, ") < /dev/null > /dev/null 2>&1 &")
+    work = [*_attempt(job, attempt), "make_folders", "open_record", "withdraw"]
+    return script(*_functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
 
 
-def _record(job: JobRequest, attempt: Attempt) -> list[str]:
-    """Return the functions of record.sh for one attempt."""
+def _functions() -> list[str]:
+    """Return record.sh and what it needs."""
+    return [
+        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
+        _predicate("has_ended", (state.value for state in JobState if state.is_final)),
+        _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
+        _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR_WORDS)),
+        _RECORD,
+    ]
+
+
+def _attempt(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
+    """Return what the functions of record.sh work on: one attempt, in its own shell.
+
+    Args:
+        job: What it submits.
+        attempt: Who.
+        scripts: Shell variables that hold batch scripts, by text.
+    """
     folder = job.run_dir.rpartition("/")[0]
     gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
     values = {
@@ -94,13 +135,9 @@ def _record(job: JobRequest, attempt: Attempt) -> list[str]:
     return [
         " ".join(f"{name}={quote(value)}" for name, value in values.items()),
         "call_sbatch() {",
-        *_sbatch(job, f"timeout -k 5 {_SBATCH_SECONDS} "),
+        *_sbatch(job, f"timeout -k 5 {_SBATCH_SECONDS} ", scripts),
         "}",
-        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
-        _predicate("has_ended", (state.value for state in JobState if state.is_final)),
-        _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
-        _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR_WORDS)),
-        _RECORD,
+        "begin",
     ]
 
 
@@ -121,15 +158,20 @@ def preview(job: JobRequest) -> str:
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
 
 
-def _sbatch(job: JobRequest, prefix: str = "") -> list[str]:
-    """Return the lines that set the job's environment and call sbatch."""
+def _sbatch(job: JobRequest, prefix: str = "", scripts: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines that set the job's environment and call sbatch; ``scripts`` as for `_attempt`."""
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
     argv = prefix + join(sbatch_argv(job))
     if job.batch_script:
         return [*exports, f"{argv} < /dev/null"]
     # Not the script itself as a here-document: dash 0.5.12 loses a byte where a line begins like the end's ("Eé").
-    text = quote(job.script.removesuffix("\n"))
-    return [*exports, f"batch_script={text}", f"{argv} << END", "$batch_script", "END"]
+    if scripts:
+        return [*exports, f"{argv} << END", f"${scripts[job.script]}", "END"]
+    return [*exports, f"batch_script={_text(job.script)}", f"{argv} << END", "$batch_script", "END"]
+
+
+def _text(script: str) -> str:
+    return quote(script.removesuffix("\n"))  # the here-document ends with one
 
 
 def _inputs(job: JobRequest) -> list[str]:
@@ -211,18 +253,18 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
-def owners(run_dirs: Mapping[str, str]) -> str:
-    """Return the question whose the run directories are, by job id.
+def records(run_dirs: Mapping[str, str]) -> str:
+    """Return the question what the records of run directories say, by any key.
 
-    The output is a line a record found: job id, then `Attempt.run` and `Attempt.task`. A shell reads thousands of them
-    in a second, as it starts no program for it.
+    The output is a line a record found: key, `Attempt.run`, `Attempt.task` and job id: six words, the last one empty
+    for an intent. A shell reads thousands of them in a second, as it starts no program for it.
     """
     return script(
-        """owner() {
-  [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r run && IFS= read -r task; } < "$2" &&
-    printf '%s %s %s\\n' "$1" "${run#run }" "${task#task }"
+        """record() {
+  [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r run && IFS= read -r task && read -r _ && IFS= read -r job; } < "$2" &&
+    printf '%s %s %s %s\\n' "$1" "${run#run }" "${task#task }" "${job#job }"
 }""",
-        *(f"owner {quote(job_id)} {quote(f'{run_dir}/{RECORD}')}" for job_id, run_dir in run_dirs.items()),
+        *(f"record {quote(key)} {quote(f'{run_dir}/{RECORD}')}" for key, run_dir in run_dirs.items()),
         "true",
     )
 

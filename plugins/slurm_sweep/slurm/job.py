@@ -6,10 +6,11 @@ a ValueError with subject, value and expectation.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -62,6 +63,13 @@ def _check_directory(subject: str, path: object) -> None:
     _expect(fits, subject, path, "an absolute path, printable, without backslashes and without a slash at its end")
 
 
+def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    found = json.loads(data) if isinstance(data, str) else data
+    if not isinstance(found, Mapping):
+        raise TypeError(f"expected a mapping as JSON, got {type(found).__name__}: {found!r:.200}")
+    return found
+
+
 class _Value:
     """Travels through XCom and trigger arguments as JSON."""
 
@@ -72,9 +80,9 @@ class _Value:
         return asdict(self)  # type: ignore[call-overload, no-any-return]  # all children are dataclasses
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build the value from what `to_json` returned."""
-        return cls(**data)
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the value from what `to_json` returned, or from its text: XComs that triggers leave are JSON twice."""
+        return cls(**_data(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +217,14 @@ class Attempt(_Value):
         return _word(self.id)
 
 
+class Record(NamedTuple):
+    """Whose a run directory is: `Attempt.run`, `Attempt.task`, and the id of its job, empty while it has none."""
+
+    run: str
+    task: str
+    job_id: str
+
+
 def run_name(dag_id: str, run_id: str) -> str:
     """Return a Dag run's name: two words, and no other Dag run's."""
     return f"{_word(dag_id)} {_word(run_id)}"
@@ -273,9 +289,10 @@ class JobStatus:
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build the value from what `to_json` returned."""
-        return cls(**{**data, "state": JobState[data["state"]]})
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the value from what `to_json` returned, or from its text."""
+        values = _data(data)
+        return cls(**{**values, "state": JobState[values["state"]]})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

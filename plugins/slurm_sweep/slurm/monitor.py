@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 
@@ -41,35 +42,48 @@ class Monitor:
         grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
             that was preempted is expected to be queued again.
         patience: Seconds of silence after which those who wait get its error.
+        turn: Awaited before each line about a job: a tick may bring thousands.
     """
 
     def __init__(
-        self, client: SlurmClient, *, interval: float = INTERVAL, grace: float = GRACE, patience: float = PATIENCE
+        self,
+        client: SlurmClient,
+        *,
+        interval: float = INTERVAL,
+        grace: float = GRACE,
+        patience: float = PATIENCE,
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._client = client
         self._interval = interval
         self._grace = grace
-        self._waiters: list[_Waiter] = []
+        self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
         self._task: asyncio.Task[None] | None = None
         self._patience = patience
         self._trouble = ""
         self._answered = 0.0
+        self._turn = turn
+        self._news: dict[_Waiter, JobStatus] = {}  # the last one of each: what is untold when the next comes is stale
+        self._telling: asyncio.Task[None] | None = None
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
         waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
         if self._task is None or self._task.done():
             self._answered = time.monotonic()
             self._task = asyncio.create_task(self._watch())
         try:
             return await waiter.final
         finally:
-            self._waiters.remove(waiter)
+            del self._waiters[waiter]
+            self._news.pop(waiter, None)
             if not self._waiters:
                 self._task.cancel()
 
     async def _watch(self) -> None:
+        # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
+        await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311  # no secret
         while True:
             began = time.monotonic()
             try:
@@ -113,7 +127,7 @@ class Monitor:
                 continue
             waiter.missing_since = None
             if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
-                waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
+                self._news[waiter] = status
                 waiter.seen_since = now
             waiter.seen = status
             lasts = now - waiter.seen_since >= self._grace
@@ -126,6 +140,18 @@ class Monitor:
                     _finish(waiter, told[waiter.job.job_id])
         if gone:
             await self._settle(gone)
+        if self._news and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        """Log the jobs' changes, each in the context of the one who waits."""
+        while self._news:
+            if self._turn is not None:
+                await self._turn()
+            if self._news:
+                waiter = next(iter(self._news))
+                status = self._news.pop(waiter)
+                waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
 
     async def _settle(self, gone: Sequence[_Waiter]) -> None:
         found: Mapping[str, JobStatus] = await self._client.look_up([waiter.job for waiter in gone])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.slurm.job import JobStatus, Record
 from slurm_sweep.slurm.states import JobState
 
 _OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "NodeList"))
@@ -36,10 +36,21 @@ def outputs(output: str) -> dict[str, tuple[JobState, str]]:
     return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and row[0].isdecimal()}
 
 
-def owners(output: str) -> dict[str, tuple[str, str]]:
-    """Read the answer to `commands.owners`: `Attempt.run` and `Attempt.task`, by job id."""
+def records(output: str) -> dict[str, Record]:
+    """Read the answer to `commands.records`, by its keys."""
     rows = (line.split(" ") for line in output.split("\n"))
-    return {row[0]: (f"{row[1]} {row[2]}", f"{row[3]} {row[4]}") for row in rows if len(row) == 5}
+    return {row[0]: Record(f"{row[1]} {row[2]}", f"{row[3]} {row[4]}", row[5]) for row in rows if len(row) == 6}
+
+
+def submissions(output: str, mark: str) -> dict[int, tuple[int, str]]:
+    """Read the answer to `commands.submit_all`: exit status and text of each submission, by its number."""
+    found = {}
+    for answer in output.split(f"{mark} ")[1:]:
+        head, _, said = answer.partition("\n")
+        number, _, status = head.partition(" ")
+        if number.isdecimal() and status.isdecimal():
+            found[int(number)] = (int(status), said.strip())
+    return found
 
 
 def sacct(output: str) -> dict[str, JobStatus]:

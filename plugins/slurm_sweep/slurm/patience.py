@@ -18,12 +18,15 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-async def patiently(ask: Callable[[], Awaitable[Result]], patience: float) -> Result:
+async def patiently(
+    ask: Callable[[], Awaitable[Result]], patience: float, turn: Callable[[], Awaitable[None]] | None = None
+) -> Result:
     """Return what ``ask`` returns, calling it again until it answers; each new reason to wait is logged once.
 
     Args:
         ask: Raises `ClusterUnavailableError` while the answer is "not now".
         patience: Seconds after which its error is raised; but `NotYetError` is waited out for good.
+        turn: Awaited before each line of the log: a thousand may wait for the same cluster.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
@@ -38,6 +41,8 @@ async def patiently(ask: Callable[[], Awaitable[Result]], patience: float) -> Re
                 raise ClusterUnavailableError(f"waited {patience:.0f} s for the cluster; {error}") from None
             if str(error) != reason:
                 reason = str(error)
+                if turn is not None:
+                    await turn()
                 log.info("Waiting: %s", reason)
         # Not all who wait at the same moment.
         await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # no secret

@@ -1,6 +1,7 @@
-# Functions for one submission, once: for the login node's POSIX shell, with coreutils and Slurm's commands. commands.py
-# puts before them the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and gate, and the
-# functions call_sbatch, has_failed, has_ended, may_return and is_unclear.
+# Functions for submissions, each of them once: for the login node's POSIX shell, with coreutils and Slurm's commands.
+# commands.py puts the functions has_failed, has_ended, may_return and is_unclear before them. Each submission has a subshell
+# of its own, the variables run_dir, escaped_dir, output_format, run, task, generation, try, ti, resume, parallel and
+# gate, and the function call_sbatch; it calls begin first.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names that hold no blanks:
 #
@@ -17,19 +18,33 @@
 refuse() { printf '%s\n' "$1" >&2; exit 90; }
 stop() { printf '%s\n' "$2" >&2; exit "$1"; } # 91 busy, 92 sbatch said no, 93 unclear or no answer, 94 ending, 95 full
 trap '' PIPE HUP # a connection that is cut does not stop us half way
-trap 'exit 143' TERM INT
 set -C # files are made anew, never through a link that somebody planted
-
-state=$run_dir/.slurm_sweep
-record=$state/record
 read -r host < /proc/sys/kernel/hostname
 read -r boot < /proc/sys/kernel/random/boot_id
-read -r pid _ < /proc/self/stat # $$ is another's in a subshell
-who="$host $boot $(readlink /proc/self/ns/pid) $pid"
-mine=$state/.$host.$pid
-attempt="$generation $try $ti"
-state_lock=$state/lock gate_lock=$gate/lock holds_state= holds_gate=
+namespace=$(readlink /proc/self/ns/pid)
 patience=1500 # fifths of a second: longer than a holder works until sbatch is over (7 squeue, pauses, sbatch: 250 s)
+
+begin() {
+  trap 'exit 143' TERM INT
+  state=$run_dir/.slurm_sweep
+  record=$state/record
+  read -r pid _ < /proc/self/stat # $$ is another's in a subshell
+  who="$host $boot $namespace $pid"
+  mine=$state/.$host.$pid
+  attempt="$generation $try $ti"
+  state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
+}
+
+each() { # NAME SECONDS: the submissions NAME_1, NAME_2 ..., as many as begin in that time; tells of each when it is over
+  read -r uptime _ < /proc/uptime
+  last=$((${uptime%.*} + $2)) number=1
+  while command -v "$1_$number" > /dev/null && [ "${uptime%.*}" -le "$last" ]; do
+    said=$("$1_$number" 2>&1)
+    printf '%s %s %s\n%s\n' "$1" "$number" "$?" "$said"
+    number=$((number + 1))
+    read -r uptime _ < /proc/uptime
+  done
+}
 
 # Folders and links
 
@@ -48,23 +63,26 @@ make_folders() {
   parent=${run_dir%/*}
   [ -d "$parent" ] || mkdir -p -- "$parent" || refuse "cannot make the run directory $run_dir"
   own_links "$parent" "$run_dir"
-  [ -d "$run_dir" ] || mkdir -- "$run_dir" || [ -d "$run_dir" ] || refuse "cannot make the run directory $run_dir"
-  set -- "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"
-  own_links "$@" "$record"
+  set -- "$run_dir" "$state" "$run_dir/checkpoints" "$run_dir/logs" "$run_dir/wandb"
+  [ ! -d "$run_dir" ] || own_links "$@" "$record"
   for folder in "$@"; do
     shift
     [ -d "$folder" ] || set -- "$@" "$folder"
   done
   # Somebody else, submitting the same, may make them at the same moment.
   [ $# -eq 0 ] || mkdir -- "$@" 2> /dev/null || mkdir -p -- "$@" || refuse "cannot make the run directory $run_dir"
-  own_links "$@"
+  own_links "$run_dir" "$@"
   [ -w "$run_dir/logs" ] || refuse "cannot write into the run directory $run_dir"
 }
 
 save_as() { # FILE TEXT: whole, or fail
   [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
   { printf '%s\n' "$2" > "$1"; } 2> /dev/null
-  [ "$(cat -- "$1" 2> /dev/null)" = "$2" ]
+  written=
+  { while IFS= read -r line; do written="$written$line
+"; done < "$1"; } 2> /dev/null
+  [ "$written" = "$2
+" ]
 }
 
 to_disk() { # FILE ...
@@ -142,9 +160,10 @@ attempt $its_attempt
 job $its_job
 jobs $its_jobs
 withdrawn $its_withdrawn" || return
-  [ -n "$its_job" ] || to_disk "$mine.new" # an intent outlives a power cut; the rest can be found by it
+  # An intent outlives a power cut; the rest can be found by it.
+  [ -n "$its_job" ] || [ ! -e "$record" ] || to_disk "$mine.new"
   mv -f -- "$mine.new" "$record" || return
-  [ -n "$its_job" ] || to_disk "$state"
+  [ -n "$its_job" ] || to_disk "$record" "$state"
 }
 
 must_write_record() {
@@ -313,16 +332,21 @@ pass_gate() { # at most $parallel live jobs of this Dag run
 
 submit() {
   [ -z "$parallel" ] || pass_gate
-  before=$(cat -- "$record" 2> /dev/null)
+  before=
+  [ ! -e "$record" ] || before=$(cat -- "$record")
   # A log that is there already is no sign of the job to come.
   [ -z "$its_job" ] || add "$its_job"
   its_job=
-  for id in $(logs); do is_known "$id" || add "$id"; done
+  set -- "$run_dir"/logs/slurm-*.out
+  [ ! -e "$1" ] || for id in $(logs); do is_known "$id" || add "$id"; done
   take_over
   must_write_record
   said=$(call_sbatch 2>&1)
   status=$?
-  its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p')
+  case $said in
+    '' | *[!0-9]*) its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p') ;;
+    *) its_job=$said ;;
+  esac
   if [ "$status" -ne 0 ]; then
     case $status in # 255 is sbatch's own, for a wrong option
       124 | 125 | 129 | 1[3-5]?) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal

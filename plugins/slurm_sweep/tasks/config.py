@@ -11,6 +11,7 @@ from slurm_sweep.slurm.monitor import INTERVAL
 from slurm_sweep.slurm.patience import PATIENCE
 from slurm_sweep.sweep.spec import MAX_COMBINATIONS
 
+WORKERS_UP_TO = 100
 _SECTION = "slurm_sweep"
 
 
@@ -26,6 +27,32 @@ def folders(include: Path) -> Folders:
 def max_combinations() -> int:
     """Return how many combinations a sweep may have."""
     return int(conf.getint(_SECTION, "max_combinations", fallback=MAX_COMBINATIONS))
+
+
+def workers_up_to() -> int:
+    """Return up to how many combinations a sweep's tasks start in workers; those of larger ones need none."""
+    return int(conf.getint(_SECTION, "workers_up_to", fallback=WORKERS_UP_TO))
+
+
+def check_size(combinations: int) -> None:
+    """Raise a ValueError where Airflow's own settings do not let a sweep of that size run."""
+    limit = conf.getint("core", "max_map_length", fallback=1024)
+    if combinations > limit:
+        raise ValueError(
+            f"{combinations} combinations are more than this Airflow takes ({limit}): raise [core] max_map_length "
+            f"(AIRFLOW__CORE__MAX_MAP_LENGTH) in all its components"
+        )
+
+
+def warnings(combinations: int) -> list[str]:
+    """Say which of Airflow's settings will hold up a sweep of that size."""
+    capacity = conf.getint("triggerer", "capacity", fallback=1000)
+    if combinations <= capacity:
+        return []
+    return [
+        f"A triggerer of this Airflow sees to {capacity} tasks at a time; unless there are more triggerers, the other "
+        f"combinations wait for a place: raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) above {combinations}"
+    ]
 
 
 def interval() -> float:

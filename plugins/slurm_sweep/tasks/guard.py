@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ from slurm_sweep.tasks.cancel import insist, is_over, states_of
 from slurm_sweep.tasks.shared import Shared
 
 INTERVAL = 10.0
+_LOAD = 20  # a look is never sooner than this many times what the last one took
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +88,10 @@ class Guard:
     async def watch(self) -> None:
         """Look for ever."""
         while True:
+            began = time.monotonic()
             await self.look()
-            await asyncio.sleep(INTERVAL)
+            # Airflow takes long to tell the states of thousands of tasks.
+            await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
 
     async def look(self) -> None:
         """Cancel the jobs of siblings that are over."""

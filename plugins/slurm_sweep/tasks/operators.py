@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.triggers.base import StartTriggerArgs
 
 from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import SlurmClient, failure_text
@@ -43,9 +44,9 @@ from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.guard import Guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell
-from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
+from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger
 
-STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
+_WORKERLESS = "slurm_sweep.tasks.workerless"  # not imported: who reads Dag files again and again does not need it
 
 _NO_LIMIT = timedelta(days=36500)
 
@@ -64,7 +65,24 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
 
 
-class SlurmSubmitOperator(BaseOperator):
+class _InTriggerer(BaseOperator):
+    """What may start and end in the triggerer; see tasks/workerless.py."""
+
+    def _start_in_triggerer(
+        self, trigger: str, planned_by: str | None, partner: str | None, timeout: timedelta | None = None
+    ) -> None:
+        if planned_by is None:
+            return
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{_WORKERLESS}.{trigger}",
+            trigger_kwargs={"planned_by": planned_by, "partner": partner},
+            next_method="resume",  # never called: the trigger ends the task
+            timeout=timeout,
+        )
+
+
+class SlurmSubmitOperator(_InTriggerer):
     """Submit one Slurm job over SSH; it does not wait for the job.
 
     However often it runs for one attempt, there is one job: see record.sh. A retry takes over the job of the try
@@ -74,6 +92,9 @@ class SlurmSubmitOperator(BaseOperator):
         job: What to submit: a `JobRequest`, or one as JSON, or the output of a task that gives one.
         deferrable: Wait in the triggerer while the cluster does not answer or takes no jobs now; otherwise here.
         awaited_by: In a mapped task group, the task whose instances wait for the jobs of this one; see there.
+        planned_by: In a task group that is mapped over the list of jobs that a task returns, that task. Then no worker
+            is needed: the task starts and ends in the triggerer, where all that are ready submit together. It has no
+            retries (there is no worker that could die), and its XCom reads as JSON text.
 
     Returns (XCom): a `SubmittedJob` as JSON: ``job_id``, ``job_name``, ``run_dir``, ``log_path``, ``ssh_conn_id`` and
     ``label``.
@@ -86,9 +107,16 @@ class SlurmSubmitOperator(BaseOperator):
     ui_color = "#d5e8d4"
 
     def __init__(
-        self, *, job: JobRequest | Json | XComArg, deferrable: bool = True, awaited_by: str | None = None, **kwargs: Any
+        self,
+        *,
+        job: JobRequest | Json | XComArg,
+        deferrable: bool = True,
+        awaited_by: str | None = None,
+        planned_by: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**(kwargs if planned_by is None else {**kwargs, "retries": 0}))
+        self._start_in_triggerer("SubmitTrigger", planned_by, awaited_by)
         self.job = job.to_json() if isinstance(job, JobRequest) else job
         self.deferrable = deferrable
         self.awaited_by = awaited_by
@@ -136,7 +164,7 @@ class SlurmSubmitOperator(BaseOperator):
         return job.to_json()
 
 
-class SlurmJobSensor(BaseSensorOperator):
+class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
     Any other end fails the task, without retries (the same job would only fail again), with state, exit code, nodes,
@@ -153,6 +181,7 @@ class SlurmJobSensor(BaseSensorOperator):
         submitted_by: In a mapped task group, the task whose instances submit the jobs for those of this one: then a
             job is cancelled also where its task was marked before the triggerer took it up: the others see to it, each
             as it begins, and as long as it waits.
+        planned_by: As for `SlurmSubmitOperator`; needs ``submitted_by``.
 
     Returns (XCom): the `JobStatus` as JSON.
     """
@@ -168,10 +197,17 @@ class SlurmJobSensor(BaseSensorOperator):
         deferrable: bool = True,
         timeout: timedelta | float | None = None,
         submitted_by: str | None = None,
+        planned_by: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if planned_by is not None:
+            if submitted_by is None:
+                raise ValueError("planned_by: needs submitted_by, the task that submits the jobs")
+            kwargs["retries"] = 0
         # Airflow's default of seven days is no limit for a job that waits in Slurm's queue.
         super().__init__(timeout=_NO_LIMIT if timeout is None else timeout, **kwargs)
+        limit = None if timeout is None else timedelta(seconds=self.timeout)
+        self._start_in_triggerer("WaitTrigger", planned_by, submitted_by, limit)
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.deferrable = deferrable
         self.submitted_by = submitted_by
@@ -274,8 +310,8 @@ def _attempt(context: Context) -> Attempt:
     )
 
 
-def _read(kind: type[Job], job: Json | XComArg) -> Job:
-    if not isinstance(job, Mapping):
+def _read(kind: type[Job], job: Json | str | XComArg) -> Job:
+    if not isinstance(job, (Mapping, str)):
         raise AirflowFailException(f"job: expected a job as JSON, got {type(job).__name__}: {job!r}")
     try:
         return kind.from_json(job)

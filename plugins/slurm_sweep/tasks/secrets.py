@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import replace
 
 from airflow.sdk import BaseHook, Variable
@@ -11,13 +12,21 @@ from slurm_sweep.errors import SettingsError
 from slurm_sweep.slurm.job import JobRequest
 
 
-def with_secrets(request: JobRequest) -> JobRequest:
+def with_secrets(request: JobRequest, known: MutableMapping[str, str] | None = None) -> JobRequest:
     """Return the request with the values of its secrets in the environment.
+
+    Args:
+        request: The request.
+        known: Values by reference, which earlier calls learned and this one adds to.
 
     Raises:
         SettingsError: Airflow has no such Variable or connection.
     """
-    values = {name: _value(reference) for name, reference in request.secrets.items()}
+    known = {} if known is None else known
+    for reference in request.secrets.values():
+        if reference not in known:
+            known[reference] = _value(reference)
+    values = {name: known[reference] for name, reference in request.secrets.items()}
     return replace(request, env={**request.env, **values})
 
 

@@ -18,10 +18,12 @@ class Shared(Generic[Key, Value]):
     Args:
         opened: Returns the context manager of a key's value. Who comes while it is entered waits for it, and enters it
             anew if that failed.
+        linger: Seconds for which a value that nobody uses is kept for the next user.
     """
 
-    def __init__(self, opened: Callable[[Key], AbstractAsyncContextManager[Value]]) -> None:
+    def __init__(self, opened: Callable[[Key], AbstractAsyncContextManager[Value]], *, linger: float = 0.0) -> None:
         self._opened = opened
+        self._linger = linger
         self._entries: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, _Entry[Value]]] = WeakKeyDictionary()
 
     @asynccontextmanager
@@ -30,6 +32,9 @@ class Shared(Generic[Key, Value]):
         entries = self._entries.setdefault(asyncio.get_running_loop(), {})
         entry = entries.setdefault(key, _Entry())
         entry.users += 1
+        if entry.leaving is not None:
+            entry.leaving.cancel()
+            entry.leaving = None
         try:
             async with entry.opening:
                 if not entry.values:
@@ -37,9 +42,21 @@ class Shared(Generic[Key, Value]):
             yield entry.values[0]
         finally:
             entry.users -= 1
-            if entry.users == 0:
+            if entry.users == 0 and (self._linger == 0 or not entry.values):
                 del entries[key]
                 await entry.stack.aclose()
+            elif entry.users == 0:
+                entry.leaving = asyncio.create_task(self._leave(entries, key))
+
+    async def _leave(self, entries: dict[Key, _Entry[Value]], key: Key) -> None:
+        entry = entries[key]
+        try:
+            await asyncio.sleep(self._linger)
+        except asyncio.CancelledError:
+            if entry.leaving is not asyncio.current_task():
+                return  # somebody came; else the event loop ends
+        del entries[key]
+        await entry.stack.aclose()
 
 
 class _Entry(Generic[Value]):
@@ -48,3 +65,4 @@ class _Entry(Generic[Value]):
         self.values: list[Value] = []
         self.opening = asyncio.Lock()
         self.stack = AsyncExitStack()
+        self.leaving: asyncio.Task[None] | None = None

@@ -1,24 +1,22 @@
 """The login node behind an Airflow ``ssh`` connection: one kept connection, few channels, nothing assumed.
 
-`SshShell` is the `Shell` of this project. `monitor` shares one of them among all who wait in the same event loop.
+`SshShell` is the `Shell` of this project. asyncssh is imported when it is needed: Airflow reads the Dag files, and
+hence this, in a new process again and again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
-import asyncssh
-from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.monitor import Monitor
-from slurm_sweep.tasks import config
-from slurm_sweep.tasks.shared import Shared
+from slurm_sweep.slurm.client import Completed
+
+if TYPE_CHECKING:
+    import asyncssh
 
 CONNECT_TIMEOUT = 30.0  # seconds; the hook has none
 COMMAND_TIMEOUT = 300.0  # a submission that takes longer goes on, and its record is found by the next try
@@ -49,6 +47,8 @@ class SshShell:
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
+        import asyncssh
+
         async with self._channels:
             connection = await self._connected()
             try:
@@ -71,6 +71,9 @@ class SshShell:
             return self._connection
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
+        import asyncssh
+        from airflow.providers.ssh.hooks.ssh import SSHHookAsync
+
         # asyncssh logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         name = self._ssh_conn_id
@@ -107,18 +110,3 @@ class SshShell:
     def _unavailable(self, error: object) -> ClusterUnavailableError:
         reason = str(error) or type(error).__name__
         return ClusterUnavailableError(f"Connection {self._ssh_conn_id!r}: no answer from the login node ({reason})")
-
-
-@asynccontextmanager
-async def _session(ssh_conn_id: str) -> AsyncIterator[tuple[SlurmClient, Monitor]]:
-    async with SshShell(ssh_conn_id) as shell:
-        client = SlurmClient(shell)
-        yield client, Monitor(client, interval=config.interval(), patience=config.patience())
-
-
-sessions = Shared(_session)
-
-
-def monitor(ssh_conn_id: str) -> AbstractAsyncContextManager[tuple[SlurmClient, Monitor]]:
-    """Give the client and monitor that all in this event loop share; the last one out closes the connection."""
-    return sessions.use(ssh_conn_id)

@@ -19,7 +19,7 @@ from slurm_sweep.plan import counts_to_read, plan, read_options
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
-from slurm_sweep.slurm.job import JobStatus
+from slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.sweep.config import count, wanted_files
 from slurm_sweep.sweep.document import read_settings
@@ -29,10 +29,12 @@ from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.guard import Siblings, cancel_abandoned
-from slurm_sweep.tasks.operators import STATUS_KEY, airflow_errors
+from slurm_sweep.tasks.operators import airflow_errors
 from slurm_sweep.tasks.ssh import SshShell
+from slurm_sweep.tasks.triggers import STATUS_KEY
 
 PATIENCE = 300.0  # seconds: a report is not worth waiting for longer
+_NAMED = 20  # failed combinations that the error names; the table has all
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 
 
@@ -62,7 +64,7 @@ class PlanSweepOperator(BaseOperator):
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             site = find_site(spec.slurm, folders, os.environ)
             planned = plan(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
-        for note in planned.notes:
+        for note in [*planned.notes, *config.warnings(len(planned.requests))]:
             self.log.info(note)
         for job in planned.requests:
             if options.dry_run:
@@ -178,9 +180,14 @@ class ReportSweepOperator(BaseOperator):
         requests = ti.xcom_pull(task_ids=self.plan_task_id)
         if requests is None:
             raise AirflowFailException(f"There is no plan: see the log of the task {self.plan_task_id!r}")
-        submitted = ti.xcom_pull(task_ids=self.submit_task_id, map_indexes=range(len(requests))) or []
-        ended = ti.xcom_pull(task_ids=self.wait_task_id, key=STATUS_KEY, map_indexes=range(len(requests))) or []
-        rows = report_rows(requests, [job for job in submitted if job], [status for status in ended if status])
+        # All of a task in one answer: so it is where no map index is asked for, and a list of tasks.
+        submitted = ti.xcom_pull(task_ids=[self.submit_task_id])
+        ended = ti.xcom_pull(task_ids=[self.wait_task_id], key=STATUS_KEY)
+        rows = report_rows(
+            requests,
+            [SubmittedJob.from_json(job) for job in submitted if job],
+            [JobStatus.from_json(status) for status in ended if status],
+        )
         self.log.info("\n%s", tabulate(rows, headers="keys"))
         ti.xcom_push(key="rows", value=rows)
         if requests[0]["dry_run"]:
@@ -191,8 +198,9 @@ class ReportSweepOperator(BaseOperator):
         succeeded = sum(row["state"] == "COMPLETED" for row in rows)
         summary = f"{succeeded} of {len(rows)} combinations succeeded"
         if succeeded < len(rows):
-            failed = ", ".join(str(row["job"]) for row in rows if row["state"] != "COMPLETED")
-            raise AirflowFailException(f"{summary}; not so: {failed}")
+            failed = [row["job"] for row in rows if row["state"] != "COMPLETED"]
+            more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+            raise AirflowFailException(f"{summary}; not so: {', '.join(failed[:_NAMED])}{more}")
         self.log.info(summary)
         return {"combinations": len(rows), "succeeded": succeeded}
 
@@ -206,24 +214,24 @@ class ReportSweepOperator(BaseOperator):
 
 def report_rows(
     requests: Sequence[Mapping[str, Any]],
-    submitted: Sequence[Mapping[str, Any]],
-    ended: Sequence[Mapping[str, Any]],
+    submitted: Sequence[SubmittedJob],
+    ended: Sequence[JobStatus],
 ) -> list[dict[str, str]]:
-    """Join plan, jobs and ends to one row a combination; all three are JSON as XCom gives it, gaps left out."""
-    jobs = {job["job_name"]: job for job in submitted}
-    ends = {status["job_id"]: JobStatus.from_json(status) for status in ended}
+    """Join plan (JSON as XCom gives it), jobs and ends to one row a combination; jobs and ends may be missing."""
+    jobs = {job.job_name: job for job in submitted}
+    ends = {status.job_id: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request["name"])
-        end = ends.get(job["job_id"]) if job else None
+        end = ends.get(job.job_id) if job else None
         rows.append(
             {
                 "job": request["name"],
                 "combination": request["label"],
-                "job id": job["job_id"] if job else "",
+                "job id": job.job_id if job else "",
                 "state": end.text if end else "not waited for" if job else NOT_SUBMITTED[request["dry_run"]],
                 "elapsed": end.elapsed if end else "",
-                "log": job["log_path"] if job else "",
+                "log": job.log_path if job else "",
             }
         )
     return rows

@@ -13,45 +13,26 @@ from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import SlurmSweepError
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
-from slurm_sweep.slurm.patience import patiently
-from slurm_sweep.tasks import config
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
-from slurm_sweep.tasks.ssh import monitor
+from slurm_sweep.tasks.session import session
 
+STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
 HOLD_BACK = 10.0
 
 _cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
-class _JobTrigger(BaseTrigger):
-    """Fires once; cancels its job if the task is over before.
-
-    The event never comes in the first `HOLD_BACK` seconds: one that follows the deferral at once can meet the
-    scheduler before the worker's own end does, and the scheduler then fails the task (apache/airflow issue 71580).
-    """
+class JobTrigger(BaseTrigger):
+    """Cancels its job if the task is over before the trigger."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
 
     @abstractmethod
-    async def _work(self) -> dict[str, Any]:
-        """Return the event's payload."""
-
-    @abstractmethod
     async def _cancel(self) -> None:
         """Cancel the job, whose task is over."""
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event; ``{"error": ...}`` for what a retry would not mend."""
-        began = time.monotonic()
-        try:
-            event = await self._work()
-        except SlurmSweepError as error:
-            event = {"error": str(error)}
-        await asyncio.sleep(max(0.0, HOLD_BACK - (time.monotonic() - began)))
-        yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
         """Cancel the job, unless the task lives: cleared, or taken over by another triggerer."""
@@ -72,7 +53,29 @@ class _JobTrigger(BaseTrigger):
             self.log.info("The task lives (%s): its job is left alone", *states.values())
 
 
-class SlurmJobTrigger(_JobTrigger):
+class _DeferredTrigger(JobTrigger):
+    """Fires once, for a worker to go on.
+
+    The event never comes in the first `HOLD_BACK` seconds: one that follows the deferral at once can meet the
+    scheduler before the worker's own end does, and the scheduler then fails the task (apache/airflow issue 71580).
+    """
+
+    @abstractmethod
+    async def _work(self) -> dict[str, Any]:
+        """Return the event's payload."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event; ``{"error": ...}`` for what a retry would not mend."""
+        began = time.monotonic()
+        try:
+            event = await self._work()
+        except SlurmSweepError as error:
+            event = {"error": str(error)}
+        await asyncio.sleep(max(0.0, HOLD_BACK - (time.monotonic() - began)))
+        yield TriggerEvent(event)
+
+
+class SlurmJobTrigger(_DeferredTrigger):
     """Fires when a job has ended: ``{"status": ..., "log_tail": ...}``, its log's end unless it succeeded.
 
     Args:
@@ -92,21 +95,22 @@ class SlurmJobTrigger(_JobTrigger):
 
     async def _work(self) -> dict[str, Any]:
         job = SubmittedJob.from_json(self.job)
-        async with monitor(job.ssh_conn_id) as (client, shared):
+        async with session(job.ssh_conn_id) as cluster:
+            client = cluster.client
             task = self.task_instance
             pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
             async with guard(client, pairs, task and task.map_index):
-                status = await shared.wait(job)
-            log_tail = await patiently(lambda: client.failure_log(job, status), config.patience())
+                status = await cluster.monitor.wait(job)
+            log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
         return {"status": status.to_json(), "log_tail": log_tail}
 
     async def _cancel(self) -> None:
         job = SubmittedJob.from_json(self.job)
-        async with monitor(job.ssh_conn_id) as (client, _):
-            await cancel_job(client, job)
+        async with session(job.ssh_conn_id) as cluster:
+            await cancel_job(cluster.client, job)
 
 
-class SlurmSubmitTrigger(_JobTrigger):
+class SlurmSubmitTrigger(_DeferredTrigger):
     """Submits a job as soon as the cluster takes it; fires with ``{"job": ...}``, a `SubmittedJob` as JSON.
 
     Args:
@@ -129,14 +133,14 @@ class SlurmSubmitTrigger(_JobTrigger):
     async def _work(self) -> dict[str, Any]:
         request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
         request = await sync_to_async(with_secrets)(request)
-        async with monitor(request.ssh_conn_id) as (client, _):
+        async with session(request.ssh_conn_id) as cluster:
             task = self.task_instance
             pairs = task and siblings(task, task.task_id, self.awaited_by, request.run_dir)
-            async with guard(client, pairs, None):
-                job = await patiently(lambda: client.submit(request, attempt), config.patience())
+            async with guard(cluster.client, pairs, None):
+                job = await cluster.submit(request, attempt)
         return {"job": job.to_json()}
 
     async def _cancel(self) -> None:
         request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
-        async with monitor(request.ssh_conn_id) as (client, _):
-            await withdraw(client, request, attempt)
+        async with session(request.ssh_conn_id) as cluster:
+            await withdraw(cluster.client, request, attempt)

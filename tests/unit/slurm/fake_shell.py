@@ -22,7 +22,7 @@ class FakeShell:
         """Answer."""
         word = next(
             word
-            for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel", "owner")
+            for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel", "record")
             if word in script
         )
         self.asked.append(word)

@@ -118,17 +118,17 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
 
 def test_a_run_is_known_by_its_whole_name() -> None:
     """Not by the end of another's."""
-    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", owner="7 xd r g.submit 3\n")
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", record="7 xd r g.submit 3 7\n")
     for run, live in (("d r", {}), ("xd r", {"7": "g.submit 3"})):
         assert asyncio.run(SlurmClient(shell).live_jobs(run, "/r")) == live
 
 
 def test_whose_a_live_job_is_is_asked_once() -> None:
-    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", owner="7 d r g.submit 3\n")
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="7 d r g.submit 3 7\n")
     client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
     for _ in range(2):
         assert asyncio.run(client.live_jobs("d r", "/r", known)) == {"7": "g.submit 3"}
-    assert shell.asked == ["squeue", "owner", "squeue"]
+    assert shell.asked == ["squeue", "record", "squeue"]
     shell.answers["squeue"] = "7 COMPLETED /r/one/logs/slurm-7.out"
     assert asyncio.run(client.live_jobs("d r", "/r", known)) == {}
     assert not known

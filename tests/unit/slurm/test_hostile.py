@@ -110,6 +110,7 @@ sbatch() { note sbatch "$@"; /usr/bin/env -0; printf 'STDIN\0'; /usr/bin/cat; }
 # In place of record.sh: its variables.
 STUB = r"""
 refuse() { note refuse "$@"; }
+begin() { :; }
 make_folders() { :; }
 open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$generation" "$try" "$ti" "$resume" "$parallel" "$gate"; }
 decide() { :; }

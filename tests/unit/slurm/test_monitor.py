@@ -153,9 +153,7 @@ def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
     assert seen == [
         ("Job 1 is RUNNING", "task 1"),
         ("Job 2 is PENDING (Priority)", "task 2"),
-        ("Job 1 is COMPLETED", "task 1"),
-        ("Job 2 is COMPLETED", "task 2"),
-    ]
+    ], "how they ended, those who waited tell"
 
 
 def test_an_error_of_ours_reaches_those_who_wait() -> None:

@@ -113,7 +113,7 @@ class Cluster(FakeShell):
         self.live |= {"90": "90 d other g.submit 1", "91": "91 d r h.submit 1"}
         super().__init__(
             squeue=lambda: "".join(f"{job} RUNNING /r/{job}/logs/slurm-%j.out\n" for job in self.live),
-            owner=lambda: "".join(f"{line}\n" for line in self.live.values()),
+            record=lambda: "".join(f"{line} {job}\n" for job, line in self.live.items()),
             scancel="",
         )
 

@@ -14,10 +14,10 @@ from slurm_sweep.tasks.shared import Shared
 class Door:
     """Counts who comes and goes; the first to come may find it locked."""
 
-    def __init__(self, locked: int = 0) -> None:
+    def __init__(self, locked: int = 0, linger: float = 0.0) -> None:
         self.opened = self.closed = 0
         self.locked = locked
-        self.shared = Shared(self._open)
+        self.shared = Shared(self._open, linger=linger)
 
     @asynccontextmanager
     async def _open(self, key: str) -> AsyncIterator[str]:
@@ -78,3 +78,29 @@ def test_it_is_closed_though_the_last_one_is_cancelled() -> None:
 
     asyncio.run(cancelled())
     assert (door.opened, door.closed) == (1, 1)
+
+
+def test_it_stays_open_for_a_while_for_the_next() -> None:
+    door = Door(linger=0.05)
+
+    async def come_and_go() -> list[tuple[str, int]]:
+        seen = [(await door.use(), door.closed) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        return [*seen, (await door.use(), door.closed)]
+
+    assert asyncio.run(come_and_go()) == [("a 1", 0), ("a 1", 0), ("a 1", 0), ("a 2", 1)]
+    assert door.closed == 2, "the end of the event loop closes it"
+
+
+def test_who_comes_at_once_and_leaves_at_once_starts_the_while_anew() -> None:
+    door = Door(linger=0.05)
+
+    async def come_and_go() -> int:
+        await door.use()
+        async with door.shared.use("a"):
+            pass  # without a pause
+        await asyncio.sleep(0.02)
+        return door.closed
+
+    assert asyncio.run(come_and_go()) == 0
+    assert door.closed == 1

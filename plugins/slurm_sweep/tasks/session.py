@@ -1,0 +1,74 @@
+"""What all who use one cluster from one event loop share: a connection, and what asks for many at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
+from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.slurm.patience import patiently
+from slurm_sweep.slurm.together import Together
+from slurm_sweep.tasks import config
+from slurm_sweep.tasks.pace import Turns
+from slurm_sweep.tasks.shared import Shared
+from slurm_sweep.tasks.ssh import SshShell
+
+Result = TypeVar("Result")
+
+LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
+
+# In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
+_SUBMISSIONS = 25
+_SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
+_RECORDS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Session:
+    """One cluster.
+
+    Attributes:
+        client: Asks it one thing.
+        monitor: Waits for jobs.
+        submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
+        records: Returns what the record of a run directory says.
+        turn: Returns when the caller may log; see `Turns`.
+    """
+
+    client: SlurmClient
+    monitor: Monitor
+    submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    records: Together[str, Record | None]
+    turn: Callable[[], Awaitable[None]]
+
+    async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
+        """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
+
+        async def ask() -> SubmittedJob:
+            return (await self.submissions((job, attempt)))()
+
+        return await self.patiently(ask)
+
+    async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Ask until there is an answer; see there."""
+        return await patiently(ask, config.patience(), self.turn)
+
+
+@asynccontextmanager
+async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
+    async with SshShell(ssh_conn_id) as shell:
+        client, turns = SlurmClient(shell), Turns()
+        yield Session(
+            client=client,
+            monitor=Monitor(client, interval=config.interval(), patience=config.patience(), turn=turns.turn),
+            submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
+            turn=turns.turn,
+            records=Together(client.recorded_jobs, at_once=_RECORDS),
+        )
+
+
+session = Shared(_open, linger=LINGER).use

@@ -1,0 +1,236 @@
+"""Submit and wait in workers, or with none: the same results, XComs, logs and failure texts, and the same on a click.
+
+Each test runs both ways, with all of Airflow running.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.airflow import Standalone
+from sandbox.processes import wait_until
+
+pytestmark = pytest.mark.sandbox
+
+WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "no workers"])
+LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
+IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
+
+
+class Run:
+    """A Dag run of jobs that do what ``script`` says, which finds its index in INDEX."""
+
+    def __init__(
+        self,
+        airflow: Standalone,
+        cluster: Sandbox,
+        sweeps: Path,
+        name: str,
+        script: str,
+        jobs: int,
+        workers: bool,
+        **conf: Any,
+    ) -> None:
+        self._airflow, self._cluster = airflow, cluster
+        self.name = name = f"{name}_{'workers' if workers else 'none'}"
+        file = Path(str(cluster.profile["workdir"])) / f"{name}.sh"
+        file.write_text(f"#!/bin/bash\nINDEX=${{BASE_LOG_DIR##*_}}\n{script}\n")
+        (sweeps / f"{name}.yaml").write_text(
+            f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
+            f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh}}\n"
+            f"dag: {{workers: {str(workers).lower()}}}\n"
+        )
+        airflow.wait_for_dag(name)
+        path = f"/api/v2/dags/{name}/dagRuns"
+        self.id = airflow.call("POST", path, {"logical_date": None, "conf": conf})["dag_run_id"]
+        self.path = f"{path}/{self.id}"
+
+    def wait_for_end(self) -> str:
+        assert wait_until(lambda: self._look("")["state"] in ("success", "failed"), 150), self.tasks()
+        return str(self._look("")["state"])
+
+    def tasks(self) -> dict[tuple[str, int], str]:
+        tasks = self._look("/taskInstances")["task_instances"]
+        return {(task["task_id"].removeprefix("combination."), task["map_index"]): task["state"] for task in tasks}
+
+    def wait_for(self, states: dict[tuple[str, int], str]) -> None:
+        assert wait_until(lambda: states.items() <= self.tasks().items(), 90), self.tasks()
+
+    def xcom(self, task: str, index: int, key: str = "return_value") -> Any:
+        path = f"/taskInstances/{task}/xcomEntries/{key}?map_index={index}&deserialize=false"
+        value = self._look(path)["value"]
+        while isinstance(value, str):  # what a trigger leaves is JSON twice
+            value = json.loads(value)
+        return value
+
+    def log(self, task: str, index: int, attempt: int = 1) -> str:
+        answer = self._look(f"/taskInstances/combination.{task}/logs/{attempt}?map_index={index}&full_content=true")
+        lines = [str(line.get("event", "")) for line in answer["content"]]
+        errors = [error["exc_value"] for line in answer["content"] for error in line.get("error_detail") or ()]
+        return "\n".join(lines + errors)
+
+    def jobs(self, index: int) -> dict[str, str]:
+        """Return the states of a combination's jobs, by id."""
+        lines = self._cluster.slurm("squeue", "--me", "--states=all", "--noheader", "--format=%i %T %j").splitlines()
+        rows = [line.split() for line in lines]
+        return {job: state for job, state, name in rows if name == f"{self.name}_sweep_{index + 1}"}
+
+    def live(self, index: int) -> list[str]:
+        return [job for job, state in self.jobs(index).items() if state in LIVE]
+
+    def set(self, task: str, index: int, state: str) -> None:
+        self._airflow.mark_task(self.path, f"combination.{task}", index, state)
+
+    def clear(self, task: str, index: int, *, downstream: bool) -> None:
+        self._airflow.clear_task(self.name, self.id, f"combination.{task}", index, downstream=downstream)
+
+    def mark(self, state: str) -> None:
+        self._airflow.mark_run(self.path, state)
+
+    def delete(self) -> None:
+        self._airflow.act("DELETE", self.path)
+
+    def _look(self, path: str) -> dict[str, Any]:
+        time.sleep(0.5)
+        return self._airflow.call("GET", f"{self.path}{path}")
+
+
+@WAYS
+def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
+    script = 'sleep $((INDEX * 3)); [ "$INDEX" != 2 ] || { seq 100; exit 7; }'
+    run = Run(airflow, cluster, sweeps, "leaves", script, 4, workers)
+    assert run.wait_for_end() == "failed"
+    tasks = run.tasks()
+    assert [tasks["submit", index] for index in range(4)] == ["success"] * 4
+    assert [tasks["wait", index] for index in range(4)] == ["success", "failed", "success", "success"]
+    assert tasks["report", -1] == "failed"
+    for index in range(4):
+        assert list(run.jobs(index).values()) == ["FAILED" if index == 1 else "COMPLETED"], "one job each"
+        (job_id,) = run.jobs(index)
+        run_dir = f"{cluster.profile['log']}/nemo-rl/{run.name}_sweep_{index + 1}"
+        log = f"{run_dir}/logs/slurm-{job_id}.out"
+        assert run.xcom("combination.submit", index) == {
+            "ssh_conn_id": "slurm_sandbox",
+            "job_id": job_id,
+            "job_name": f"{run.name}_sweep_{index + 1}",
+            "run_dir": run_dir,
+            "log_path": log,
+            "label": f"seed={index}",
+        }
+        assert f"Job {job_id} ({run.name}_sweep_{index + 1}) submitted, its log: {log}" in run.log("submit", index)
+        status = run.xcom("combination.wait", index, "status")
+        assert (status["job_id"], status["state"]) == (job_id, "FAILED" if index == 1 else "COMPLETED")
+        if index != 1:
+            assert run.xcom("combination.wait", index) == status
+            assert re.search(rf"Job {job_id} \(\S+\) completed in [\d:]+ on n\d", run.log("wait", index))
+    (job_id,) = run.jobs(1)
+    last = "\n".join(str(number) for number in range(51, 101))
+    assert f"Job {job_id} ({run.name}_sweep_2) ended as FAILED (NonZeroExitCode) (scontrol): exit code 7:0," in run.log(
+        "wait", 1
+    )
+    assert f"The log's last 50 lines:\n{last}" in run.log("wait", 1)
+    rows = run.xcom("report", -1, "rows")
+    assert [row["state"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
+
+
+@WAYS
+def test_a_refused_job_fails_at_once_with_slurms_words(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+) -> None:
+    run = Run(airflow, cluster, sweeps, "refused", "true", 2, workers, partition="nowhere")
+    assert run.wait_for_end() == "failed"
+    assert {state for (task, _), state in run.tasks().items() if task == "submit"} == {"failed"}
+    assert f"{run.name}_sweep_1 was not submitted: sbatch: error: invalid partition specified: nowhere" in run.log(
+        "submit", 0
+    )
+
+
+@WAYS
+def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
+    run = Run(airflow, cluster, sweeps, "dry", "true", 2, workers, dry_run=True)
+    assert run.wait_for_end() == "success"
+    assert {run.tasks()[task, index] for task in ("submit", "wait") for index in (0, 1)} == {"skipped"}
+    assert f"Dry run: {run.name}_sweep_1 is not submitted" in run.log("submit", 0)
+    assert not run.jobs(0)
+
+
+@WAYS
+def test_who_acts_on_one_task_cancels_one_job(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+) -> None:
+    run = Run(airflow, cluster, sweeps, "acts", "exec sleep 600", 5, workers)
+    run.wait_for({("wait", index): "deferred" for index in range(5)})
+    assert wait_until(lambda: all("is RUNNING" in run.log("wait", index) for index in range(5)), IN_TIME)
+    jobs = [run.live(index) for index in range(5)]
+    assert [len(job) for job in jobs] == [1] * 5
+    run.set("wait", 0, "failed")
+    run.set("wait", 1, "success")
+    run.clear("wait", 2, downstream=True)
+    run.clear("submit", 3, downstream=True)
+    assert wait_until(lambda: not run.live(0) and not run.live(1), IN_TIME), "marked"
+    assert wait_until(lambda: run.live(3) not in ([], jobs[3]), IN_TIME), "cleared, and submitted again"
+    run.wait_for({("wait", index): "deferred" for index in (2, 3, 4)})
+    assert run.live(2) == jobs[2], "clearing wait alone keeps the job"
+    assert run.live(4) == jobs[4]
+    (new,) = run.live(3)
+    assert new not in jobs[3]
+    run.mark("failed")
+    assert wait_until(lambda: not any(run.live(index) for index in range(5)), IN_TIME), "the Dag run failed"
+    run.wait_for({("report", -1): "failed"})
+
+
+@WAYS
+def test_jobs_that_no_task_waited_for_yet_are_cancelled_too(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+) -> None:
+    """Where submit is done and wait has not begun, no trigger is there that could."""
+    run = Run(airflow, cluster, sweeps, "early", "exec sleep 600", 6, workers)
+    assert wait_until(lambda: any(run.live(index) for index in range(6)), 90)
+    run.mark("success")
+    run.wait_for({("report", -1): "failed"})
+    assert wait_until(lambda: not any(run.live(index) for index in range(6)), IN_TIME)
+    time.sleep(3)
+    assert not any(run.live(index) for index in range(6)), "none comes later"
+    run.delete()
+
+
+@WAYS
+def test_a_submission_waits_for_the_cluster_in_the_triggerer(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+) -> None:
+    cluster.stop("sshd")
+    try:
+        run = Run(airflow, cluster, sweeps, "patient", "exec sleep 600", 2, workers)
+        run.wait_for({("submit", 0): "deferred", ("submit", 1): "deferred"})
+        assert wait_until(lambda: "no answer from the login node" in run.log("submit", 1), IN_TIME)
+        run.set("submit", 0, "failed")
+    finally:
+        cluster.start("sshd")
+    run.wait_for({("wait", 1): "deferred"})
+    assert len(run.live(1)) == 1
+    assert run.live(0) == []
+    run.mark("failed")
+    assert wait_until(lambda: not run.live(1), IN_TIME)
+
+
+@WAYS
+def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+) -> None:
+    run = Run(airflow, cluster, sweeps, "resumed", "sleep 1", 1, workers)
+    assert run.wait_for_end() == "success"
+    (first,) = run.jobs(0)
+    path = run.path.rpartition("/")[0]
+    later = airflow.call("POST", path, {"logical_date": None, "conf": {"resume": True}})["dag_run_id"]
+    assert wait_until(lambda: airflow.call("GET", f"{path}/{later}")["state"] == "success", 120)
+    assert len(run.jobs(0)) == 2
+    run.clear("wait", 0, downstream=True)
+    run.wait_for({("wait", 0): "success", ("report", -1): "success"})
+    assert run.xcom("combination.wait", 0)["job_id"] == first, "the record is the later run's"

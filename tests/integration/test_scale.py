@@ -1,0 +1,187 @@
+"""A thousand jobs and more: what they cost the cluster, the event loop of the triggerer, and the triggerer itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.airflow import Standalone
+from sandbox.processes import wait_until
+from slurm_sweep.slurm.job import JobRequest
+from slurm_sweep.tasks.workerless import SubmitTrigger, WaitTrigger
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+
+INTERVAL = 3
+LONGEST_STALL = 0.05  # seconds
+_CALL = re.compile(r"^\s+([A-Z_]+)\s*\(\s*\d+\)\s+count:(\d+)", re.MULTILINE)
+
+
+def logins(box: Sandbox) -> int:
+    return sum(path.read_text().count("Accepted publickey") for path in (box.directory / "logs").glob("sshd*"))
+
+
+def calls(box: Sandbox) -> Counter[str]:
+    """Return what slurmctld was asked for since `sdiag --reset`, how often."""
+    by_type, _, _ = box.slurm("sdiag").partition("statistics by user")
+    return Counter({name: int(count) for name, count in _CALL.findall(by_type)})
+
+
+class Loop:
+    """Finds for how long an event loop belonged to one turn of callbacks: in CPU time, so that nobody else counts."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            self.longest = max(self.longest, now - last)
+            last = now
+
+
+def task(task_id: str, index: int) -> Any:
+    """Return a task instance as a trigger has it."""
+    context = SimpleNamespace(dag_run=SimpleNamespace(clear_number=0))
+    return SimpleNamespace(
+        dag_id="d",
+        run_id="r",
+        task_id=task_id,
+        map_index=index,
+        try_number=1,
+        id=f"01-{index}",
+        _ti_context_from_server=context,
+    )
+
+
+async def started(kind: type[SubmitTrigger | WaitTrigger], task_id: str, partner: str, index: int) -> Any:
+    trigger = kind(planned_by="plan", partner=partner)
+    trigger._task_instance = task(task_id, index)
+    return [event async for event in trigger.run()]
+
+
+@pytest.mark.parametrize("size", [1000])
+def test_one_connection_and_one_question_a_tick_and_no_stall(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    """All but Airflow is real: it hands out the plan, and says that all tasks live."""
+    connected(cluster)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", str(INTERVAL))
+    plan = [
+        JobRequest(
+            ssh_conn_id="slurm_sandbox",
+            name=f"scale_sweep_{index}",
+            command=f"exit {index % 100 == 0:d}",
+            run_dir=f"{tmp_path}/scale_sweep_{index}",
+            script='#!/bin/bash\neval "$COMMAND"\n',
+            label=f"seed={index}",
+        ).to_json()
+        for index in range(size)
+    ]
+    read = []
+    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", lambda **key: read.append(key) or plan)
+    monkeypatch.setattr(
+        "slurm_sweep.tasks.guard.states_of", lambda *_: {f"g.wait_{n}": "deferred" for n in range(size)}
+    )
+    loop = Loop()
+
+    async def start_all(kind: Any, task_id: str, partner: str) -> list[Any]:
+        tasks = []
+        for index in range(size):
+            tasks.append(asyncio.create_task(started(kind, task_id, partner, index)))
+            await asyncio.sleep(0)  # as Airflow's triggerer does
+        return await asyncio.gather(*tasks)
+
+    async def run() -> tuple[list[Any], list[Any], float, Counter[str]]:
+        watch = asyncio.create_task(loop.watch())
+        submitted = await start_all(SubmitTrigger, "g.submit", "g.wait")
+        before, began = calls(cluster), time.monotonic()
+        ended = await start_all(WaitTrigger, "g.wait", "g.submit")
+        watch.cancel()
+        return submitted, ended, time.monotonic() - began, calls(cluster) - before
+
+    cluster.slurm("sdiag", "--reset")
+    connections = logins(cluster)
+    submitted, ended, seconds, asked = asyncio.run(run())
+    assert logins(cluster) - connections == 1
+    assert calls(cluster)["REQUEST_SUBMIT_BATCH_JOB"] == size
+    questions = asked["REQUEST_JOB_INFO"] + asked["REQUEST_JOB_USER_INFO"]
+    assert 1 <= questions <= seconds / INTERVAL + 2, "squeue: one a tick, whoever waits"
+    assert len(read) == 1, "the plan is read once"
+    jobs = {event.xcoms["return_value"]["job_id"] for (event,) in submitted}
+    assert len(jobs) == size
+    states = Counter(event.xcoms["status"]["state"] for (event,) in ended)
+    assert states == {"COMPLETED": size - size // 100, "FAILED": size // 100}
+    print(f"{size} jobs, {seconds:.0f} s, {questions} questions, longest stall {loop.longest * 1000:.0f} ms")
+    assert loop.longest < LONGEST_STALL
+
+
+def test_what_a_trigger_carries_is_small() -> None:
+    trigger = SubmitTrigger(planned_by="plan", partner="combination.wait")
+    assert len(json.dumps(trigger.serialize())) < 1024
+
+
+def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
+    script = Path(str(cluster.profile["workdir"])) / "short.sh"
+    script.write_text("#!/bin/bash\nexec sleep 1\n")
+    (sweeps / "hundreds.yaml").write_text(
+        f"script_path: examples/train_grpo.py\nseed: {list(range(300))}\n"
+        "slurm: {jobname: hundreds, nodes: 1, gpus_per_node: 0, batch_script: short.sh}\n"
+    )
+    airflow.wait_for_dag("hundreds")
+    connections = logins(cluster)
+    path = "/api/v2/dags/hundreds/dagRuns"
+    run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
+    assert wait_until(lambda: over(airflow, f"{path}/{run}"), 240)
+    counts = airflow.call("GET", f"{path}/{run}/taskInstances?state=success&limit=1")["total_entries"]
+    assert counts == 2 * 300 + 2, "no task failed"
+    names = Counter(cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split())
+    assert {names[f"hundreds_sweep_{index:03d}"] or names[f"hundreds_sweep_{index}"] for index in range(1, 301)} == {1}
+    assert logins(cluster) - connections <= 3, "the triggerer's, and those of plan and report"
+
+
+def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
+    """Three thousand submissions find out at the same moment that the login node does not answer, and say so."""
+    (sweeps / "storm.yaml").write_text(
+        f"script_path: examples/train_grpo.py\nseed: {list(range(3000))}\n"
+        "slurm: {jobname: storm, nodes: 1, gpus_per_node: 0}\n"
+    )
+    airflow.wait_for_dag("storm")
+    path = "/api/v2/dags/storm/dagRuns"
+    cluster.stop("sshd")
+    try:
+        run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
+        logs = Path(airflow.home) / "logs" / "dag_id=storm"
+        waiting = "no answer from the login node"
+
+        def have_said_so() -> bool:
+            time.sleep(5)
+            files = list(logs.glob("run_id=*/task_id=combination.submit/map_index=*/*"))
+            return sum(waiting in file.read_text() for file in files) >= 2900
+
+        assert wait_until(have_said_so, 400), "all said so, or nearly all"
+        for _ in range(10):
+            time.sleep(2)
+            assert airflow.is_healthy(), airflow.log.read_text()[-3000:]
+        airflow.patience = 120
+        airflow.mark_run(f"{path}/{run}", "failed")
+    finally:
+        cluster.start("sshd")
+    assert wait_until(airflow.is_healthy, 60)
+
+
+def over(airflow: Standalone, run: str) -> bool:
+    time.sleep(2)
+    return airflow.call("GET", run)["state"] in ("success", "failed")
