@@ -76,10 +76,14 @@ class Api:
     Args:
         url: Where it is.
         home: The home of that Airflow, which keeps the password.
+
+    Attributes:
+        patience: Seconds that an answer may take.
     """
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
+        self.patience = 30.0
         self.user = self.password = self._token = ""
         self._home = home
 
@@ -95,7 +99,7 @@ class Api:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=self.patience) as answer:
             text = answer.read()
         return dict(json.loads(text)) if text else {}
 
