@@ -35,6 +35,11 @@ class Part:
             self._processes.append(launch(self._command, self._environment, file))
 
     @property
+    def pid(self) -> int:
+        """Its main process."""
+        return self._processes[-1].pid
+
+    @property
     def pids(self) -> set[int]:
         """Its processes, what earlier starts left behind included."""
         return {pid for process in self._processes for pid in session(process.pid)}
