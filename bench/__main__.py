@@ -11,13 +11,13 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from bench import flight, loops, runs
-from bench.plain_dag import DAG_ID
 from bench.report import Results, machine, tables
 from bench.say import say
 from bench.stage import INTERVAL, JOB_SECONDS, LONG_SECONDS, MAX_SIZE, cluster, script, stage, sweep
@@ -26,10 +26,11 @@ from sandbox import SandboxError
 BASELINE = 100  # jobs
 LOCAL_SIZES = (100, 1000)
 SWEEP = "bench"
-_PLAIN = f"""\
+PLAIN = "plain"
+_PLAIN_FILE = f"""\
 from bench.plain_dag import plain_dag
 
-dag = plain_dag("slurm_sandbox", {INTERVAL})  # Airflow looks for the words airflow and dag
+dag = plain_dag("{PLAIN}", "slurm_sandbox", {INTERVAL})  # Airflow looks for the words airflow and dag
 """
 
 
@@ -64,22 +65,26 @@ def measure(options: argparse.Namespace) -> Results:
     """Run all measurements; one that fails does not keep the others from running."""
     results = Results(machine=machine())
 
-    def attempt(what: str, measurement: Callable[[], None]) -> None:
+    @contextmanager
+    def attempt(what: str) -> Iterator[None]:
         say(what)
         try:
-            measurement()
+            yield
         except (SandboxError, OSError) as error:
             say(f"{what}: {error}")
             results.failures.append(f"{what}: {error}")
 
-    keep = options.keep
     if not options.without_baselines:
-        attempt("sbatch in shell loops", lambda: results.loops.extend(_loops(keep)))
-        attempt(f"plain Airflow, {BASELINE} jobs", lambda: results.plain.append(_plain(BASELINE, keep)))
+        with attempt("sbatch in shell loops"):
+            results.loops += _loops(options.keep)
+        with attempt(f"plain Airflow, {BASELINE} jobs"):
+            results.plain.append(_plain(BASELINE, options.keep))
     for size in options.combinations:
-        attempt(f"a sweep of {size} combinations", lambda size=size: results.sweeps.append(_sweep(size, keep)))
-    if size := options.in_flight:
-        attempt(f"a sweep with {size} jobs in flight", lambda: results.flights.append(_flight(size, keep)))
+        with attempt(f"a sweep of {size} combinations"):
+            results.sweeps.append(_sweep(size, options.keep))
+    if options.in_flight:
+        with attempt(f"a sweep with {options.in_flight} jobs in flight"):
+            results.flights.append(_flight(options.in_flight, options.keep))
     return results
 
 
@@ -91,13 +96,13 @@ def _loops(keep: bool) -> list[loops.Loop]:
 
 def _plain(size: int, keep: bool) -> runs.Run:
     with tempfile.TemporaryDirectory(prefix="bench-") as dags:
-        (Path(dags) / "plain.py").write_text(_PLAIN)
+        (Path(dags) / "plain.py").write_text(_PLAIN_FILE)
         with stage(keep=keep, sweeps={}, dags=Path(dags)) as place:
             workdir = place.box.profile["workdir"]
             arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
             subject = runs.Subject(
                 what="plain Airflow",
-                dag_id=DAG_ID,
+                dag_id=PLAIN,
                 wait_task="combination.wait",
                 conf={"size": size, "arguments": arguments},
             )

@@ -17,7 +17,6 @@ from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Context, Param, t
 from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-DAG_ID = "plain"
 _ACTIVE = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
 
 
@@ -109,10 +108,10 @@ class PlainJobTrigger(BaseTrigger):
             await asyncio.sleep(self.interval)
 
 
-def plain_dag(ssh_conn_id: str, interval: float) -> DAG:
+def plain_dag(dag_id: str, ssh_conn_id: str, interval: float) -> DAG:
     """Return the Dag; its runs take ``size`` and sbatch's ``arguments``."""
     params = {"size": Param(1, type="integer"), "arguments": Param("", type="string")}
-    with DAG(DAG_ID, schedule=None, params=params) as dag:
+    with DAG(dag_id, schedule=None, params=params) as dag:
 
         @task
         def numbers(params: Any = None) -> list[int]:

@@ -17,11 +17,14 @@ def plot(results: Results, path: Path) -> None:
     time, cpu = figure.subplots(1, 2)
     for runs, label, style in ((results.sweeps, "slurm_sweep", "o-"), (results.plain, "plain Airflow", "s")):
         if runs:
-            sizes = [run.size for run in runs]
-            time.plot(sizes, [run.seconds_each for run in runs], style, label=label)
-            cpu.plot(sizes, [run.cpu_each for run in runs], style, label=label)
+            at = [run.size for run in runs]
+            time.plot(at, [run.seconds_each for run in runs], style, label=label)
+            cpu.plot(at, [run.cpu_each for run in runs], style, label=label)
+    sizes = sorted({run.size for run in (*results.sweeps, *results.plain)})
     for axes, title in ((time, "seconds for a combination"), (cpu, "CPU seconds for a combination")):
         axes.set(title=title, xlabel="combinations", xscale="log")
+        axes.set_xticks(sizes, labels=map(str, sizes))
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         if axes.lines:

@@ -18,6 +18,7 @@ from bench.loops import Loop
 from bench.numbers import growth
 from bench.observe import Observed
 from bench.runs import Run
+from sandbox.daemons import find_program
 
 PARTS = ("triggerer", "scheduler", "dag-processor", "api-server", "postgres", "slurmctld", "sshd")
 
@@ -61,7 +62,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{memory / 2**30:.0f} GiB",
         "airflow": version("apache-airflow"),
-        "slurm": _first_line("sinfo", "--version").removeprefix("slurm-wlm ").removeprefix("slurm "),
+        "slurm": _first_line(find_program("slurmctld") or "slurmctld", "-V").rpartition(" ")[2],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "commit": _first_line("git", "rev-parse", "--short", "HEAD"),
