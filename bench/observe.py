@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,8 @@ class Observed:
         remote_calls: All requests that slurmctld answered, by name.
         stalls: Seconds of each stall of the triggerer's event loop.
         usage: By part.
-        machine_cpu_seconds: Processor time of the whole machine, the jobs and this program included.
+        machine_cpu_seconds: Processor time of the whole machine, whoever used it.
+        own_cpu_seconds: Processor time of this program, which is no part of the system.
     """
 
     connections: int
@@ -34,6 +36,7 @@ class Observed:
     stalls: list[float]
     usage: dict[str, Usage]
     machine_cpu_seconds: float
+    own_cpu_seconds: float
 
 
 class Observation:
@@ -46,6 +49,7 @@ class Observation:
         self._logs = {name: _Tail(directory / name) for name in ("logs/sshd.log", SACCT)}
         self._triggerer = _Tail(triggerer.log)
         stage.box.slurm("sdiag", "--reset")
+        self._began = time.process_time()
         self._meter = Meter(stage.roots)
 
     def __enter__(self) -> Observation:
@@ -74,6 +78,7 @@ class Observation:
             stalls=stalls(self._triggerer.text()),
             usage=usage,
             machine_cpu_seconds=round(machine, 2),
+            own_cpu_seconds=round(time.process_time() - self._began, 2),
         )
 
 
