@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,14 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For the benchmark's temporary files. Postgres, which is another user where we are root, cannot enter pytest's."""
+    with tempfile.TemporaryDirectory(prefix="b-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "bench", "--without-baselines", *arguments],
@@ -34,8 +44,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_small_sweep_is_measured(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("b")
+def test_a_small_sweep_is_measured(folder: Path) -> None:
     figures = folder / "figures.json"
     with start(folder, "--combinations", "3", "--in-flight", "0", "--json", str(figures)) as process:
         output, _ = process.communicate(timeout=300)
@@ -54,8 +63,7 @@ def test_a_small_sweep_is_measured(tmp_path_factory: pytest.TempPathFactory) -> 
     assert [path.name for path in folder.iterdir()] == ["figures.json"], "the rest is cleared away"
 
 
-def test_sigterm_leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("b")
+def test_sigterm_leaves_nothing(folder: Path) -> None:
     with start(folder, "--combinations", "3", "--in-flight", "0") as process:
         assert wait_until(lambda: any(folder.glob("bench-*/scheduler.log")), 60)
         time.sleep(2)
