@@ -14,9 +14,11 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.airflow import airflow_environment
+from sandbox.parts import AirflowParts
 from sandbox.processes import wait_until
-from tests.faults.airflow_parts import AirflowParts
-from tests.faults.evidence import Cluster, Sampler
+from sandbox.sampler import Sampler
+from tests.faults.airflow_parts import QUICK
+from tests.faults.evidence import Cluster
 from tests.faults.login_node import LoginNode, write_profile
 from tests.faults.stage import FULL, SWEEPS, Theatre
 
@@ -50,7 +52,7 @@ def theatre() -> Iterator[Theatre]:
         login = LoginNode(box, slow=10 if FULL else 5)
         cluster = Cluster(box)
         sampler = Sampler(cluster.look, 0.8)
-        airflow = AirflowParts(environment, folder)
+        airflow = AirflowParts(environment, folder, triggerers=2, settings=QUICK)
         report(f"Airflow's database: {'Postgres' if airflow.postgres else 'SQLite, as no Postgres is installed'}")
         try:
             airflow.start()

@@ -11,14 +11,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sandbox.processes import wait_until
-from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Sampler, Tasks
+from sandbox.sampler import Sampler
+from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Tasks
 from tests.faults.verdict import Combination, Verdict, describe, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox import Sandbox
-    from tests.faults.airflow_parts import AirflowParts
+    from sandbox.parts import AirflowParts
     from tests.faults.login_node import LoginNode
 
 FULL = os.environ.get("FAULTS") == "full"
