@@ -90,8 +90,13 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         ).to_json()
         for index in range(size)
     ]
-    read = []
-    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", lambda **key: read.append(key) or plan)
+    read: list[dict[str, Any]] = []
+
+    def get_one(**key: Any) -> list[dict[str, Any]]:
+        read.append(key)
+        return plan
+
+    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", get_one)
     monkeypatch.setattr(
         "slurm_sweep.tasks.guard.states_of", lambda *_: {f"g.wait_{n}": "deferred" for n in range(size)}
     )

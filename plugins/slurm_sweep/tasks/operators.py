@@ -43,7 +43,7 @@ from slurm_sweep.tasks.cancel import (
 from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.guard import Guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
-from slurm_sweep.tasks.ssh import SshShell
+from slurm_sweep.tasks.ssh import SshShell, import_ssh
 from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger
 
 _WORKERLESS = "slurm_sweep.tasks.workerless"  # not imported: who reads Dag files again and again does not need it
@@ -126,8 +126,10 @@ class SlurmSubmitOperator(_InTriggerer):
         """Submit and return the job."""
         request = _read(JobRequest, self.job)
         if request.dry_run:
-            raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
+            self.log.info("Dry run: %s is not submitted", request.name)
+            raise AirflowSkipException
         attempt = _attempt(context)
+        import_ssh()
         with airflow_errors():
             ready = with_secrets(request)
             self._submission = request, attempt
@@ -216,6 +218,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look once, then wait."""
         job = _read(SubmittedJob, self.job)
+        import_ssh()
         self._waiting = job, context["ti"]
         left = self._seconds_left(context)
         with airflow_errors():
