@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import BaseHook
 
 from sandbox import Sandbox
 from sandbox.airflow import Standalone
@@ -117,6 +118,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         watch.cancel()
         return submitted, ended, time.monotonic() - began, calls(cluster) - before
 
+    BaseHook.get_connection("slurm_sandbox")  # Airflow imports what it needs for it, as it has in a triggerer
     cluster.slurm("sdiag", "--reset")
     connections = logins(cluster)
     submitted, ended, seconds, asked = asyncio.run(run())

@@ -18,7 +18,8 @@ from slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
 GRACE = 120.0
-_LOAD = 5  # a tick is never shorter than this many times what the last question took
+_AT_ONCE = 50  # of those who wait are woken, before others go on
+_LOAD = 5  # a tick is never shorter than this many times what the last questions took
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,9 @@ class Monitor:
     async def _watch(self) -> None:
         # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
         await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311  # no secret
+        took = 0.0
         while True:
-            began = time.monotonic()
+            began, before = time.monotonic(), took
             try:
                 await self._tick()
                 self._note("")
@@ -98,7 +100,9 @@ class Monitor:
             except Exception as error:  # nobody else sees it: those who wait shall
                 self._give_up(error)
                 return
-            await asyncio.sleep(max(self._interval, _LOAD * (time.monotonic() - began)))
+            took = time.monotonic() - began
+            # One slow answer may be that of a connection that was just made.
+            await asyncio.sleep(max(self._interval, _LOAD * min(took, before)))
 
     def _give_up(self, error: Exception) -> None:
         for waiter in self._open():
@@ -135,9 +139,11 @@ class Monitor:
                 ended.append((waiter.job, status))
         if ended:
             told = await self._client.with_exit_codes(ended)
-            for waiter in asked:
+            for number, waiter in enumerate(asked):
                 if waiter.job.job_id in told:
                     _finish(waiter, told[waiter.job.job_id])
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
         if gone:
             await self._settle(gone)
         if self._news and (self._telling is None or self._telling.done()):

@@ -30,6 +30,7 @@ class Turns:
     async def turn(self) -> None:
         """Return when it is the caller's turn: until it next awaits something, it may log some dozens of KiB."""
         async with self._lock:
+            await asyncio.sleep(0)  # others go on between any two lines
             while not self._has_room():
                 await asyncio.sleep(_PAUSE)
 

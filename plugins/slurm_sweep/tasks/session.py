@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Session:
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
         records: Returns what the record of a run directory says.
         turn: Returns when the caller may log; see `Turns`.
+        patience: Seconds for which `patiently` asks.
     """
 
     client: SlurmClient
@@ -44,6 +46,7 @@ class Session:
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
     turn: Callable[[], Awaitable[None]]
+    patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
@@ -55,18 +58,21 @@ class Session:
 
     async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Ask until there is an answer; see there."""
-        return await patiently(ask, config.patience(), self.turn)
+        return await patiently(ask, self.patience, self.turn)
 
 
 @asynccontextmanager
 async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
     async with SshShell(ssh_conn_id) as shell:
         client, turns = SlurmClient(shell), Turns()
+        # In a thread: the first time, Airflow reads all its files of settings.
+        interval, patience = await asyncio.to_thread(lambda: (config.interval(), config.patience()))
         yield Session(
             client=client,
-            monitor=Monitor(client, interval=config.interval(), patience=config.patience(), turn=turns.turn),
+            monitor=Monitor(client, interval=interval, patience=patience, turn=turns.turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
             turn=turns.turn,
+            patience=patience,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
         )
 

@@ -58,10 +58,10 @@ class SshShell:
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
-        import asyncssh
-
         async with self._channels:
             connection = await self._connected()
+            import asyncssh
+
             try:
                 # The script goes in by standard input: it has no length limit there and no process list shows it.
                 done = await connection.run(
