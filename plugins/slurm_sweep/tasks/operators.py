@@ -170,7 +170,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
     Any other end fails the task, without retries (the same job would only fail again), with state, exit code, nodes,
-    the log's path and its last 50 lines. The XCom ``status`` holds a `JobStatus` as JSON, whatever the end.
+    the log's path and its last 50 lines. The XCom ``status`` then holds a `JobStatus` as JSON.
 
     The job is cancelled if the task is marked failed or successful, is deleted, is killed in its worker, or takes
     longer than ``timeout`` or ``execution_timeout``; not if the task is cleared, and then waits for the same job again.
@@ -292,8 +292,8 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     def _end(self, context: Context, job: SubmittedJob, status: JobStatus, log_tail: str) -> dict[str, Any]:
         self._waiting = None
         forget(job)
-        context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())
         if not status.state.is_success:
+            context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())
             raise AirflowFailException(failure_text(job, status, log_tail))
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
         return status.to_json()

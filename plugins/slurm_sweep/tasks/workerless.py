@@ -16,7 +16,6 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
-from pydantic import JsonValue
 
 from slurm_sweep.errors import SettingsError, SlurmSweepError
 from slurm_sweep.slurm.client import failure_text, submitted_job
@@ -123,12 +122,11 @@ class WaitTrigger(_WholeTaskTrigger):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
         await cluster.turn()
-        xcoms: dict[str, JsonValue] = {STATUS_KEY: status.to_json()}
         if not status.state.is_success:
             self.log.error("%s", failure_text(job, status, log_tail))
-            return TaskFailedEvent(xcoms=xcoms)
+            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json()})
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
-        return TaskSuccessEvent(xcoms={**xcoms, BaseXCom.XCOM_RETURN_KEY: status.to_json()})
+        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json()})
 
     def _advice(self) -> str:
         return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""
