@@ -55,7 +55,7 @@ def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPat
         CORE__MAX_MAP_LENGTH=5000,
         SLURM_SWEEP__MAX_COMBINATIONS=5000,
         TRIGGERER__CAPACITY=5000,
-        TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP=200,
+        TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP=100,
     )
     with temporary_postgres() as postgres:
         if postgres:

@@ -14,7 +14,7 @@ from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.slurm.together import Together
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.pace import Turns
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
 from slurm_sweep.tasks.ssh import SshShell
 
@@ -37,7 +37,6 @@ class Session:
         monitor: Waits for jobs.
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
         records: Returns what the record of a run directory says.
-        turn: Returns when the caller may log; see `Turns`.
         patience: Seconds for which `patiently` asks.
     """
 
@@ -45,7 +44,6 @@ class Session:
     monitor: Monitor
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
-    turn: Callable[[], Awaitable[None]]
     patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
@@ -58,20 +56,19 @@ class Session:
 
     async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Ask until there is an answer; see there."""
-        return await patiently(ask, self.patience, self.turn)
+        return await patiently(ask, self.patience, turn)
 
 
 @asynccontextmanager
 async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
     async with SshShell(ssh_conn_id) as shell:
-        client, turns = SlurmClient(shell), Turns()
+        client = SlurmClient(shell)
         # In a thread: the first time, Airflow reads all its files of settings.
         interval, patience = await asyncio.to_thread(lambda: (config.interval(), config.patience()))
         yield Session(
             client=client,
-            monitor=Monitor(client, interval=interval, patience=patience, turn=turns.turn),
+            monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
-            turn=turns.turn,
             patience=patience,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
         )
