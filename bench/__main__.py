@@ -20,7 +20,17 @@ from typing import NoReturn
 from bench import flight, loops, runs
 from bench.report import Results, machine, tables
 from bench.say import say
-from bench.stage import INTERVAL, JOB_SECONDS, LONG_SECONDS, MAX_SIZE, cluster, script, stage, sweep
+from bench.stage import (
+    INTERVAL,
+    JOB_SECONDS,
+    LONG_SECONDS,
+    MAX_SIZE,
+    RELEASED_SECONDS,
+    cluster,
+    script,
+    stage,
+    sweep,
+)
 from sandbox import SandboxError
 
 BASELINE = 100  # jobs
@@ -82,6 +92,9 @@ def measure(options: argparse.Namespace) -> Results:
     for size in options.combinations:
         with attempt(f"a sweep of {size} combinations"):
             results.sweeps.append(_sweep(size, options.keep))
+    if options.released:
+        with attempt(f"a sweep of {options.released} combinations whose jobs run once all tasks wait"):
+            results.released.append(_released(options.released, options.keep))
     if options.in_flight:
         with attempt(f"a sweep with {options.in_flight} jobs in flight"):
             results.flights.append(_flight(options.in_flight, options.keep))
@@ -115,6 +128,12 @@ def _sweep(size: int, keep: bool) -> runs.Run:
         return runs.measure(place, subject, size)
 
 
+def _released(size: int, keep: bool) -> runs.Run:
+    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, RELEASED_SECONDS, held=True)}) as place:
+        subject = runs.Subject(what="released", dag_id=SWEEP, wait_task="combination.wait", held=True)
+        return runs.measure(place, subject, size)
+
+
 def _flight(size: int, keep: bool) -> flight.Flight:
     with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
         return flight.measure(place, SWEEP, size)
@@ -131,6 +150,14 @@ def parser() -> argparse.ArgumentParser:
         default=[100, 1000, 3000],
         metavar="N,N,...",
         help=f"sizes of the sweeps, from 1 to {MAX_SIZE}; jobs take {JOB_SECONDS} s (default: 100,1000,3000)",
+    )
+    root.add_argument(
+        "--released",
+        type=_size_or_none,
+        default=1000,
+        metavar="N",
+        help=f"jobs of {RELEASED_SECONDS} s that run once a task waits for each: how soon their ends are noticed; "
+        "0 leaves it out (default: %(default)s)",
     )
     root.add_argument(
         "--in-flight",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.observe import Observation, Observed
-from bench.runs import FIXED_SECONDS, SECONDS_EACH, trigger
+from bench.runs import FIXED_SECONDS, SECONDS_EACH, trigger, wait, wait_until_all_wait
 from bench.say import say
 from bench.stage import INTERVAL, Stage
 from sandbox import SandboxError
 
 HELD_SECONDS = 60.0
 _MARKING = 600.0  # seconds that Airflow may take to mark all tasks of a run
-_LOOK = 2.0  # seconds between two looks
-_SAY = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +63,10 @@ def measure(stage: Stage, dag_id: str, size: int) -> Flight:
     with Observation(stage) as start:
         began = time.monotonic()
         run = trigger(stage, dag_id, {})
-        if not _wait(lambda: start.submitted >= size, lambda: f"{start.submitted} of {size} submitted", limit):
+        if not wait(lambda: start.submitted >= size, lambda: f"{start.submitted} of {size} submitted", limit):
             raise SandboxError(f"{start.submitted} of {size} jobs were submitted in {limit:.0f} s")
         submitted = time.monotonic() - began
-        _settle(stage, size)
+        wait_until_all_wait(stage, size)
         starting = start.end()
     say(f"holding {size} jobs for {HELD_SECONDS:.0f} s")
     with Observation(stage) as hold:
@@ -85,7 +82,7 @@ def measure(stage: Stage, dag_id: str, size: int) -> Flight:
         stage.airflow.patience = _MARKING
         stage.airflow.mark_run(run, "failed")
         marking = time.monotonic() - began
-        _wait(lambda: not _live(stage), lambda: f"{_live(stage)} of {size} jobs are left", limit)
+        wait(lambda: not _live(stage), lambda: f"{_live(stage)} of {size} jobs are left", limit)
         cancelled = time.monotonic() - began
         cancelling = end.end()
     return Flight(
@@ -101,31 +98,6 @@ def measure(stage: Stage, dag_id: str, size: int) -> Flight:
     )
 
 
-def _settle(stage: Stage, size: int) -> None:
-    """Return once every job has a task that waits for it in the triggerer, or a minute has passed."""
-
-    def deferred() -> int:
-        path = "/api/v2/dags/~/dagRuns/~/taskInstances?state=deferred&limit=1"
-        return int(stage.airflow.call("GET", path)["total_entries"])
-
-    if not _wait(lambda: deferred() >= size, lambda: f"{deferred()} of {size} tasks wait in the triggerer", 60 + size):
-        say(f"only {deferred()} of {size} tasks wait in the triggerer")
-
-
 def _live(stage: Stage) -> int:
     """Jobs that are pending, running or ending."""
     return len(stage.box.slurm("squeue", "--me", "--noheader", "--format=%i").split())
-
-
-def _wait(condition: Callable[[], bool], progress: Callable[[], str], seconds: float) -> bool:
-    """Look now and then, and tell; False if the condition did not come true in time."""
-    began = told = time.monotonic()
-    while not condition():
-        now = time.monotonic()
-        if now - began > seconds:
-            return False
-        if now - told > _SAY:
-            told = now
-            say(f"{now - began:5.0f} s: {progress()}")
-        time.sleep(_LOOK)
-    return True

@@ -30,6 +30,7 @@ class Results:
     Attributes:
         machine: Facts about this machine and its programs.
         sweeps: Runs of our Dags.
+        released: Runs of our Dags whose jobs were released once a task waited for each.
         plain: Runs of the plain Dag.
         loops: Shell loops.
         flights: Jobs in flight.
@@ -38,6 +39,7 @@ class Results:
 
     machine: dict[str, str]
     sweeps: list[Run] = field(default_factory=list)
+    released: list[Run] = field(default_factory=list)
     plain: list[Run] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Results:
     @property
     def went_well(self) -> bool:
         """Whether all was measured, each combination had one job, and no job of ours was left."""
-        sweeps = all(run.went_well for run in self.sweeps)
+        sweeps = all(run.went_well for run in [*self.sweeps, *self.released])
         return not self.failures and sweeps and all(flight.went_well for flight in self.flights)
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def tables(results: Results) -> str:
     """All results for the reader, in Markdown."""
     facts = ", ".join(f"{name} {value}" for name, value in results.machine.items())
     parts = [f"Measured on: {facts}."]
-    if runs := [*results.plain, *results.sweeps]:
+    if runs := [*results.plain, *results.sweeps, *results.released]:
         parts.append(
             table([f"{run.what}, {run.size}" for run in runs], [(name, list(map(of, runs))) for name, of in RUN])
         )

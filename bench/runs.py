@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,12 +79,14 @@ class Subject:
         dag_id: The names of its jobs end with ``_1``, ``_2``, ..., as their map indices begin with 0.
         wait_task: The task that ends when its job has ended.
         conf: For the Dag run.
+        held: Its jobs are submitted held, and are to be released once a task waits for each.
     """
 
     what: str
     dag_id: str
     wait_task: str
     conf: dict[str, object] = field(default_factory=dict)
+    held: bool = False
 
 
 def measure(stage: Stage, subject: Subject, size: int) -> Run:
@@ -97,6 +99,14 @@ def measure(stage: Stage, subject: Subject, size: int) -> Run:
     with Observation(stage) as observation:
         began = time.time()
         path = trigger(stage, subject.dag_id, subject.conf)
+        if subject.held:
+            wait(
+                lambda: observation.submitted >= size, lambda: f"{observation.submitted} of {size} submitted", 60 + size
+            )
+            wait_until_all_wait(stage, size)
+            stage.box.slurm(
+                "scontrol", "release", ",".join(stage.box.slurm("squeue", "--noheader", "--format=%i").split())
+            )
         run = _wait_for_the_end(stage, path, observation, size)
         observed = observation.end()
     tasks = list(_tasks(stage, path))
@@ -126,6 +136,33 @@ def trigger(stage: Stage, dag_id: str, conf: dict[str, object]) -> str:
     """Trigger a Dag; return the path of its run in Airflow's REST interface."""
     runs = f"/api/v2/dags/{dag_id}/dagRuns"
     return f"{runs}/{stage.airflow.call('POST', runs, {'logical_date': None, 'conf': conf})['dag_run_id']}"
+
+
+def wait_until_all_wait(stage: Stage, size: int) -> None:
+    """Return once every job has a task that waits for it in the triggerer, or some minutes have passed."""
+
+    def deferred() -> int:
+        path = "/api/v2/dags/~/dagRuns/~/taskInstances?state=deferred&task_display_name_pattern=wait&limit=1"
+        with suppress(OSError):  # too busy to answer
+            return int(stage.airflow.call("GET", path)["total_entries"])
+        return 0
+
+    if not wait(lambda: deferred() >= size, lambda: f"{deferred()} of {size} tasks wait in the triggerer", 60 + size):
+        say(f"only {deferred()} of {size} tasks wait in the triggerer")
+
+
+def wait(condition: Callable[[], bool], progress: Callable[[], str], seconds: float) -> bool:
+    """Look now and then, and tell; False if the condition did not come true in time."""
+    began = told = time.monotonic()
+    while not condition():
+        now = time.monotonic()
+        if now - began > seconds:
+            return False
+        if now - told > _SAY:
+            told = now
+            say(f"{now - began:5.0f} s: {progress()}")
+        time.sleep(LOOK)
+    return True
 
 
 def _wait_for_the_end(stage: Stage, path: str, observation: Observation, size: int) -> dict[str, Any]:

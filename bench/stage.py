@@ -32,6 +32,7 @@ SETTINGS = {
 }
 NODES = 8  # of 16 processors each
 JOB_SECONDS = 5
+RELEASED_SECONDS = 10  # of jobs that all wait for their release: 13 end each second
 LONG_SECONDS = 7200
 KNOWN_SECONDS = 120  # until Airflow knows a Dag
 # Below the cluster's directory: what slurmctld writes about each job that has ended, and a line for each call of sacct.
@@ -43,7 +44,7 @@ _COUNTED = '#!/bin/sh\necho >> {calls}\nexec {program} "$@"\n'
 _SWEEP = """\
 script_path: examples/train_grpo.py
 index: [{indices}]
-slurm: {{jobname: {name}, gpus_per_node: 0, nodes: 1, batch_script: {script}, sbatch: {{cpus-per-task: 1}}}}
+slurm: {{jobname: {name}, gpus_per_node: 0, nodes: 1, batch_script: {script}, sbatch: {{{options}}}}}
 """
 
 
@@ -108,7 +109,7 @@ def cluster(*, keep: bool) -> Iterator[tuple[Sandbox, Path]]:
         box = Sandbox(folder / "c", nodes=NODES, slurm_conf=_slurm_conf(folder / "c" / ENDED))
         stack.enter_context(box)
         _write(box.directory / "bin" / "sacct", _COUNTED.format(calls=box.directory / SACCT, program=which("sacct")))
-        for seconds in (JOB_SECONDS, LONG_SECONDS):
+        for seconds in (JOB_SECONDS, RELEASED_SECONDS, LONG_SECONDS):
             _write(Path(str(box.profile["workdir"])) / script(seconds), _SLEEP.format(seconds=seconds))
         yield box, folder
 
@@ -139,9 +140,11 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
         yield Stage(box=box, airflow=airflow, folder=folder)
 
 
-def sweep(name: str, size: int, seconds: int) -> str:
-    """The text of a sweep file: jobs that sleep."""
-    return _SWEEP.format(indices=", ".join(map(str, range(size))), name=name, script=script(seconds))
+def sweep(name: str, size: int, seconds: int, *, held: bool = False) -> str:
+    """The text of a sweep file: jobs that sleep, after their release if they are held."""
+    options = "cpus-per-task: 1, hold: true" if held else "cpus-per-task: 1"
+    indices = ", ".join(map(str, range(size)))
+    return _SWEEP.format(indices=indices, name=name, script=script(seconds), options=options)
 
 
 def script(seconds: int) -> str:

@@ -46,7 +46,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_small_sweep_is_measured(folder: Path) -> None:
     figures = folder / "figures.json"
-    with start(folder, "--combinations", "3", "--in-flight", "0", "--json", str(figures)) as process:
+    with start(folder, "--combinations", "3", "--in-flight", "0", "--released", "0", "--json", str(figures)) as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     (run,) = json.loads(figures.read_text())["sweeps"]
@@ -64,7 +64,7 @@ def test_a_small_sweep_is_measured(folder: Path) -> None:
 
 
 def test_sigterm_leaves_nothing(folder: Path) -> None:
-    with start(folder, "--combinations", "3", "--in-flight", "0") as process:
+    with start(folder, "--combinations", "3", "--in-flight", "0", "--released", "0") as process:
         assert wait_until(lambda: any(folder.glob("bench-*/scheduler.log")), 60)
         time.sleep(2)
         (place,) = folder.glob("bench-*")

@@ -32,9 +32,18 @@ class Together(Generic[Question, Answer]):
         self._in_parallel = in_parallel
         self._queue: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._callers: set[asyncio.Task[None] | None] = set()
+        self._last = float("-inf")
+
+    async def lull(self, seconds: float, at_most: float) -> None:
+        """Return once nobody has asked for some seconds; after ``at_most`` seconds in any case."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + at_most
+        while (left := min(end, self._last + seconds) - loop.time()) > 0:
+            await asyncio.sleep(left)
 
     async def __call__(self, question: Question) -> Answer:
         """Return the answer."""
+        self._last = asyncio.get_running_loop().time()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((question, answer))
         if len(self._callers) < self._in_parallel:

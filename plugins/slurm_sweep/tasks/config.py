@@ -54,13 +54,13 @@ def warnings(combinations: int) -> list[str]:
     found = []
     if combinations > capacity:
         found.append(
-            f"A triggerer of this Airflow sees to {capacity} tasks at a time; unless there are more triggerers, the other "
-            f"combinations wait for a place: raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) to {combinations}"
+            f"A triggerer of this Airflow sees to {capacity} tasks at a time; the other combinations wait for a place: "
+            f"raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) to {combinations}, or start more triggerers"
         )
     if at_once > _TOO_MANY:
         found.append(
-            f"A triggerer that starts {at_once} tasks at once can hang, as Airflow logs a line for each: lower [triggerer] "
-            f"max_trigger_to_select_per_loop (AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP) to 100"
+            f"A triggerer that starts {at_once} tasks at once can hang, as Airflow logs a line for each: lower "
+            "[triggerer] max_trigger_to_select_per_loop (AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP) to 100"
         )
     return found
 

@@ -20,6 +20,8 @@ from slurm_sweep.tasks.ssh import SshShell
 
 Result = TypeVar("Result")
 
+LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
+LULL_AT_MOST = 30.0
 LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
 
 # In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
@@ -53,6 +55,13 @@ class Session:
             return (await self.submissions((job, attempt)))()
 
         return await self.patiently(ask)
+
+    async def others_first(self) -> None:
+        """Let others submit before the caller goes on, for a while.
+
+        Each end of a task keeps Airflow busy, with more than a submission takes: jobs shall not wait for that.
+        """
+        await self.submissions.lull(LULL, LULL_AT_MOST)
 
     async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Ask until there is an answer; see there."""

@@ -99,6 +99,7 @@ class SubmitTrigger(_WholeTaskTrigger):
         pairs = siblings(task, task.task_id, self.partner, request.run_dir)
         async with guard(cluster.client, pairs, None):
             job = await cluster.submit(ready, attempt)
+        await cluster.others_first()
         await turn()
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: job.to_json()})
