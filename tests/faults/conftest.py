@@ -20,7 +20,7 @@ from sandbox.sampler import Sampler
 from tests.faults.airflow_parts import QUICK
 from tests.faults.evidence import Cluster
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import FULL, SWEEPS, Theatre
+from tests.faults.stage import FULL, NO_WORKERS, SWEEPS, Theatre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _SWEEP = """\
 script_path: work.sh
 index: [{indices}]
 slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}}}
-dag: {{retries: 3}}
+dag: {{retries: 3, workers: {workers}}}
 """
 _lines: list[str] = []
 _failed: list[str] = []
@@ -45,7 +45,9 @@ def theatre() -> Iterator[Theatre]:
     report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
     (folder / "sweeps").mkdir()
     for name, size in SWEEPS.items():
-        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=", ".join(map(str, range(size)))))
+        workers = "false" if name.endswith(NO_WORKERS) else "true"
+        indices = ", ".join(map(str, range(size)))
+        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=indices, workers=workers))
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 FULL = os.environ.get("FAULTS") == "full"
 # Combinations by Dag: a short run does with fewer.
-SWEEPS = (
+_SIZES = (
     {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10}
     if FULL
     else {"airflow_faults": 16, "cluster_faults": 24, "user_faults": 14, "stopped": 6}
 )
+NO_WORKERS = "_without_workers"  # what the names of those end with whose tasks start and end in the triggerer
+SWEEPS = _SIZES | {f"{name}{NO_WORKERS}": size for name, size in _SIZES.items()}
 END = 180.0  # seconds that a run may take after the last fault
 
 

@@ -19,7 +19,7 @@ from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
-WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "no workers"])
+WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
