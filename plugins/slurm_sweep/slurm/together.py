@@ -35,11 +35,11 @@ class Together(Generic[Question, Answer]):
         self._last = float("-inf")
 
     async def lull(self, seconds: float, at_most: float) -> None:
-        """Return once nobody has asked for some seconds; after ``at_most`` seconds in any case."""
+        """Return once all have been asked for, and nobody else came for some seconds; after ``at_most`` in any case."""
         loop = asyncio.get_running_loop()
         end = loop.time() + at_most
-        while (left := min(end, self._last + seconds) - loop.time()) > 0:
-            await asyncio.sleep(left)
+        while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
+            await asyncio.sleep(min(seconds, end - now))
 
     async def __call__(self, question: Question) -> Answer:
         """Return the answer."""

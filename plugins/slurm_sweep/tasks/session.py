@@ -21,7 +21,7 @@ from slurm_sweep.tasks.ssh import SshShell
 Result = TypeVar("Result")
 
 LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
-LULL_AT_MOST = 30.0
+LULL_AT_MOST = 60.0
 LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
 
 # In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
