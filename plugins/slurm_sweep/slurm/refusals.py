@@ -75,12 +75,26 @@ _REFUSED_FOR_NOW: tuple[str, ...] = (
     "I/O error writing script/environment to file",
 )
 
+# What fewer jobs at once would not meet.
+_LIMITS: tuple[str, ...] = (
+    "SubmitJob",
+    "Slurm temporarily unable to accept job",
+    "Slurm job queue full",
+    "Resource temporarily unavailable",
+    "MaxJobCount limit reached",
+)
+
 PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
 
 
 def is_passing(said: str) -> bool:
     """Whether the site mends by itself what a command said on standard error; what is not known it does not."""
     return any(words in said for words in PASSING)
+
+
+def is_crowded(said: str) -> bool:
+    """Whether there were too many jobs at once for the site, as its limits on submitted ones say."""
+    return is_passing(said) and any(words in said for words in _LIMITS)
 
 
 def is_unclear(said: str) -> bool:

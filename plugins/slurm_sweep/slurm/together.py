@@ -22,14 +22,25 @@ class Together(Generic[Question, Answer]):
         ask: Returns the answer to each question, in their order. What it raises, all who asked then raise.
         at_once: How many questions it takes.
         in_parallel: How many calls of it are under way at the same time.
+        quiet: Seconds without a new question before it is called; by default it is not waited for those.
+        longest: Seconds after which it is called all the same.
     """
 
     def __init__(
-        self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], *, at_once: int, in_parallel: int = 1
+        self,
+        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        *,
+        at_once: int,
+        in_parallel: int = 1,
+        quiet: float = 0.0,
+        longest: float = 0.0,
     ) -> None:
         self._ask = ask
         self._at_once = at_once
         self._in_parallel = in_parallel
+        self._quiet = quiet
+        self._longest = longest
+        self._came = 0
         self._queue: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._callers: set[asyncio.Task[None] | None] = set()
 
@@ -37,6 +48,7 @@ class Together(Generic[Question, Answer]):
         """Return the answer."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((question, answer))
+        self._came += 1
         if len(self._callers) < self._in_parallel:
             self._callers.add(asyncio.create_task(self._call()))
         try:
@@ -48,10 +60,21 @@ class Together(Generic[Question, Answer]):
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)
+            await self._until_quiet()
             while batch := self._next():
                 await self._ask_for(batch)
+                if self._queue:
+                    await self._until_quiet()
         finally:
             self._callers.discard(asyncio.current_task())  # at once: who comes now starts another
+
+    async def _until_quiet(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._longest
+        came = -1
+        while loop.time() < end and len(self._queue) < self._at_once and came != self._came:
+            came = self._came
+            await asyncio.sleep(self._quiet)
 
     def _next(self) -> list[tuple[Question, asyncio.Future[Answer]]]:
         """Return the next ones, without those whose caller was cancelled meanwhile."""

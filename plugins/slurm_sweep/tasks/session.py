@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from slurm_sweep.errors import AloneError
+from slurm_sweep.slurm.arrays import Arrays
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
@@ -25,6 +27,10 @@ LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a r
 _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
 _RECORDS = 500
+# Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
+_IN_ARRAYS = 5000
+_QUIET = 3.0
+_LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +41,7 @@ class Session:
         client: Asks it one thing.
         monitor: Waits for jobs.
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
+        arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
         turn: Returns when the caller may log; see `Turns`.
     """
@@ -42,14 +49,21 @@ class Session:
     client: SlurmClient
     monitor: Monitor
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
     turn: Callable[[], Awaitable[None]]
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
+        together = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
-            return (await self.submissions((job, attempt)))()
+            nonlocal together
+            try:
+                return (await together((job, attempt)))()
+            except AloneError:
+                together = self.submissions
+                raise
 
         return await self.patiently(ask)
 
@@ -66,6 +80,9 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
             client=client,
             monitor=Monitor(client, interval=config.interval(), patience=config.patience(), turn=turns.turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
+            arrays=Together(
+                Arrays(client).submit_all, at_once=_IN_ARRAYS, in_parallel=1, quiet=_QUIET, longest=_LONGEST
+            ),
             turn=turns.turn,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
         )

@@ -207,8 +207,8 @@ def test_lookups(shell: Shell, value: str) -> None:
 @given(folder=FOLDER)
 def test_outputs(shell: Shell, folder: str) -> None:
     (call,) = notes(after_marker(shell.run(commands.outputs(folder), FUNCTIONS)))[0]
-    assert call[:-1] == ["--me", "--all", "--states=all", "--noheader"]
-    width = int(call[-1].removeprefix("--Format=JobID:20,State:20,StdOut:"))
+    assert call[:-1] == ["--array", "--me", "--all", "--states=all", "--noheader"]
+    width = int(call[-1].removeprefix("--Format=JobArrayID:20,State:20,StdOut:"))
     assert width > len(f"{folder}/{255 * 'x'}/logs/slurm-%j.out".encode())
 
 
