@@ -23,6 +23,7 @@ status=$?
 if [ "$signal" != - ]; then # the wait was interrupted: let COMMAND end in its own time, Slurm's KillWait bounds it
   wait "$job"
   status=$?
+  [ "$status" -ge 0 ] || status=143 # bash 5.2 says -1 now and then, of a child that was just buried
 fi
 
 set -C # never through a link that somebody planted

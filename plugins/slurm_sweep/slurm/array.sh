@@ -89,7 +89,7 @@ add_prelude() { # to batch_script, behind the lines where sbatch looks for optio
     case ${line#"${line%%[![:space:]]*}"} in '' | '#'*) ;; *) break ;; esac
     header=$header$line$newline rest=${rest#*"$newline"}
   done
-  array_script=$header$prelude$newline$rest
+  array_script=$header$prelude$newline${rest%"$newline"}
 }
 
 # The locks

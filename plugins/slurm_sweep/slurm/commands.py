@@ -68,7 +68,7 @@ def submit_all(submissions: Sequence[tuple[JobRequest, Attempt]], mark: str) -> 
     """
     texts = list(dict.fromkeys(job.script for job, _ in submissions if not job.batch_script))
     names = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
-    lines = [f"{name}={_text(text)}" for text, name in names.items()]
+    lines = [f"{name}={shell_text(text)}" for text, name in names.items()]
     for number, (job, attempt) in enumerate(submissions, start=1):
         lines += [f"{mark}_{number}() {{", *_submission(job, attempt, names), "}"]
     return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
@@ -172,10 +172,11 @@ def _sbatch(job: JobRequest, prefix: str = "", scripts: Mapping[str, str] | None
     # Not the script itself as a here-document: dash 0.5.12 loses a byte where a line begins like the end's ("Eé").
     if scripts:
         return [*exports, f"{argv} << END", f"${scripts[job.script]}", "END"]
-    return [*exports, f"batch_script={_text(job.script)}", f"{argv} << END", "$batch_script", "END"]
+    return [*exports, f"batch_script={shell_text(job.script)}", f"{argv} << END", "$batch_script", "END"]
 
 
-def _text(script: str) -> str:
+def shell_text(script: str) -> str:
+    """Return a batch script as one word of the shell, for a here-document."""
     return quote(script.removesuffix("\n"))  # the here-document ends with one
 
 

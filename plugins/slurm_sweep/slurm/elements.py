@@ -124,7 +124,7 @@ def _argv(job: JobRequest, its_place: Place) -> list[str]:
 
 
 def _enter(job: JobRequest) -> list[str]:
-    read = f"batch_script={quote(job.script)}"
+    read = f"batch_script={commands.shell_text(job.script)}"
     if job.batch_script:
         path = quote(commands.shell_path(job.batch_script))
         read = f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
