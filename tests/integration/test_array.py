@@ -30,6 +30,7 @@ from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEE
 
 pytestmark = pytest.mark.sandbox
 
+FAMILY = "subshell=$(ps -o ppid= -p $PPID); script=$(ps -o ppid= -p $subshell)"  # of sbatch
 LIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING")
 
 
@@ -130,6 +131,18 @@ def test_one_request_and_each_elements_own_directory_log_name_and_environment(lo
     names = login.box.slurm("squeue", "--array", "--noheader", f"--jobs={array}", "--format=%i %j").split("\n")
     assert sorted(filter(None, names)) == [f"{job_id} job_sweep_{n}" for n, job_id in enumerate(ids, start=1)]
     assert [path.name for path in (run_dir / ".slurm_sweep").iterdir() if "lock" in path.name] == []
+
+
+def test_all_locks_are_the_scripts_until_sbatch_has_answered(login: ArrayLogin) -> None:
+    runs = login.folder / "runs"
+    login.wrap(
+        "sbatch", f'{FAMILY}; cat {runs}/*/.slurm_sweep/lock > "$BIN/locks"; echo $script > "$BIN/pid"; real "$@"'
+    )
+    login.ids(login.sweep())
+    held = (login.folder / "bin" / "locks").read_text().splitlines()
+    pid = (login.folder / "bin" / "pid").read_text().strip()
+    assert [lock.rpartition(" ")[2] for lock in held] == [pid] * 4
+    assert list(runs.glob("*/.slurm_sweep/lock")) == []
 
 
 def test_the_clusters_own_batch_script_keeps_its_header_and_shows_no_secret(login: ArrayLogin) -> None:
@@ -257,8 +270,6 @@ def test_an_attempt_is_withdrawn_by_its_element(login: ArrayLogin) -> None:
 
 # Between sbatch and the records
 
-FAMILY = "subshell=$(ps -o ppid= -p $PPID); script=$(ps -o ppid= -p $subshell)"
-
 
 def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool) -> list[str]:
     """Submit, and kill the script within sbatch; return the ids of its jobs."""
@@ -378,6 +389,19 @@ def test_found_by_their_logs_when_slurm_has_forgotten_them(cluster_forgetful: Sa
     array_of(login.ids(requests))
 
 
+def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login: ArrayLogin) -> None:
+    """Its own ``#SBATCH --array`` line is its author's; what it makes is found and cancelled all the same."""
+    request = login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n')
+    wrapper = login.wrap("sbatch", f'{FAMILY}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
+    asyncio.run(login.run(commands.submit(request, FIRST)))
+    wrapper.unlink()
+    array = (login.folder / "bin" / "said").read_text().strip()
+    assert login.submit(request) == array
+    assert login.alive() == [f"{array}_0", f"{array}_1"]
+    new = login.submit_when_possible(request, CLEARED)
+    assert login.alive() == [f"{new}_0", f"{new}_1"]
+
+
 def test_an_unclear_answer_leaves_the_intents(login: ArrayLogin) -> None:
     wrapper = login.wrap("sbatch", 'real "$@" > /dev/null; echo "sbatch: error: Socket timed out" >&2; exit 1')
     answers = login.together(login.sweep())
@@ -467,9 +491,12 @@ def test_a_number_above_the_clusters_limit_goes_alone(login: ArrayLogin) -> None
     assert "MaxArraySize is 1001" in str(answers[2])
 
 
-def test_a_submit_limit_is_told_as_such(login: ArrayLogin) -> None:
-    login.wrap("sbatch", 'echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1')
-    with pytest.raises(CrowdedError, match="4 jobs in one array were not submitted: sbatch: error: QOSMaxSubmit"):
+@pytest.mark.parametrize(
+    "limit", ["QOSMaxSubmitJobPerUserLimit", "Batch job submission failed: Invalid job array specification"]
+)
+def test_a_submit_limit_is_told_as_such(login: ArrayLogin, limit: str) -> None:
+    login.wrap("sbatch", f'echo "sbatch: error: {limit}" >&2; exit 1')
+    with pytest.raises(CrowdedError, match=f"4 jobs in one array were not submitted: sbatch: error: {limit}"):
         login.together(login.sweep())
     assert not (login.folder / "runs" / "job_sweep_1" / commands.RECORD).exists()
 

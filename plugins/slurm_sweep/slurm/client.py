@@ -15,7 +15,7 @@ from slurm_sweep.errors import AloneError, ClusterRefusedError, ClusterUnavailab
 from slurm_sweep.slurm import commands, elements, parse
 from slurm_sweep.slurm.elements import Submission
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
-from slurm_sweep.slurm.refusals import is_crowded, is_passing
+from slurm_sweep.slurm.refusals import is_passing, is_too_many
 from slurm_sweep.slurm.states import JobState
 
 Answer = TypeVar("Answer")
@@ -101,7 +101,7 @@ class SlurmClient:
         completed = await self._shell.run(elements.submit_array(submissions, mark))
         answers = parse.submissions(_output(completed), mark)
         for exit_status, said in answers.values():
-            if exit_status == commands.SBATCH_REFUSED and is_crowded(said):
+            if exit_status == commands.SBATCH_REFUSED and is_too_many(said):
                 raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {_printable(said)}")
         return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 

@@ -197,6 +197,14 @@ ask() {
 
 shown() { # ID: sets `is` to the state that squeue shows, to nothing once it shows the job no more
   is=$(printf '%s\n' "$queue" | sed -n "s/^$1\(+0\)\{0,1\} \{1,\}\([A-Z_]\{1,\}\).*/\2/p") # +0: a heterogeneous job's first part
+  case $is:$1 in
+    :*_*) ;;
+    :*) # an array as a whole, where a batch script has a line of its own for that: it lives as long as an element does
+      for is in $(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}\([A-Z_]\{1,\}\).*/\1/p"); do
+        has_ended "$is" || break
+      done
+      ;;
+  esac
 }
 
 is_live() { # ID
@@ -233,6 +241,7 @@ search() { # for the job of an intent: sets its_job. A second live one can only 
   while read -r id _ path; do
     id=${id%+0}
     is_job "$id" && writes_here "$id" "$path" || continue
+    case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac # an array by its script's own line: as a whole
     if is_known "$id"; then
       continue
     elif [ -z "$its_job" ]; then

@@ -75,13 +75,14 @@ _REFUSED_FOR_NOW: tuple[str, ...] = (
     "I/O error writing script/environment to file",
 )
 
-# What fewer jobs at once would not meet.
+# What a smaller array may not meet; the last is said of more elements than SchedulerParameters=max_array_tasks, too.
 _LIMITS: tuple[str, ...] = (
     "SubmitJob",
     "Slurm temporarily unable to accept job",
     "Slurm job queue full",
     "Resource temporarily unavailable",
     "MaxJobCount limit reached",
+    "Invalid job array specification",
 )
 
 PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
@@ -92,9 +93,9 @@ def is_passing(said: str) -> bool:
     return any(words in said for words in PASSING)
 
 
-def is_crowded(said: str) -> bool:
-    """Whether there were too many jobs at once for the site, as its limits on submitted ones say."""
-    return is_passing(said) and any(words in said for words in _LIMITS)
+def is_too_many(said: str) -> bool:
+    """Whether an array was refused that was too large for the site, or for the room that is left now."""
+    return any(words in said for words in _LIMITS)
 
 
 def is_unclear(said: str) -> bool:
