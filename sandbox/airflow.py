@@ -76,16 +76,21 @@ class Api:
     Args:
         url: Where it is.
         home: The home of that Airflow, which keeps the password.
+
+    Attributes:
+        home: As above.
+        patience: Seconds that an answer may take.
     """
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
+        self.patience = 30.0
         self.user = self.password = self._token = ""
-        self._home = home
+        self.home = home
 
     def log_in(self) -> None:
         """Log in as the user whose password Airflow made up at its start."""
-        passwords = self._home / "simple_auth_manager_passwords.json.generated"
+        passwords = self.home / "simple_auth_manager_passwords.json.generated"
         ((self.user, self.password),) = json.loads(passwords.read_text()).items()
         login = {"username": self.user, "password": self.password}
         self._token = self.call("POST", "/auth/token", login)["access_token"]
@@ -95,7 +100,7 @@ class Api:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=self.patience) as answer:
             text = answer.read()
         return dict(json.loads(text)) if text else {}
 

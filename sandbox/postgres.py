@@ -62,6 +62,11 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """The process that all others of the server descend from; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
     def url(self) -> str:
         """The database for SQLAlchemy."""
         return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/airflow"

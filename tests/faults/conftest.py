@@ -14,11 +14,13 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.airflow import airflow_environment
+from sandbox.parts import AirflowParts
 from sandbox.processes import wait_until
-from tests.faults.airflow_parts import AirflowParts
-from tests.faults.evidence import Cluster, Sampler
+from sandbox.sampler import Sampler
+from tests.faults.airflow_parts import QUICK
+from tests.faults.evidence import Cluster
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import FULL, SWEEPS, Theatre
+from tests.faults.stage import FULL, NO_WORKERS, SWEEPS, Theatre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ _SWEEP = """\
 script_path: work.sh
 index: [{indices}]
 slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}}}
-dag: {{retries: 3}}
+dag: {{retries: 3, workers: {workers}}}
 """
 _lines: list[str] = []
 _failed: list[str] = []
@@ -43,14 +45,16 @@ def theatre() -> Iterator[Theatre]:
     report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
     (folder / "sweeps").mkdir()
     for name, size in SWEEPS.items():
-        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=", ".join(map(str, range(size)))))
+        workers = "false" if name.endswith(NO_WORKERS) else "true"
+        indices = ", ".join(map(str, range(size)))
+        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=indices, workers=workers))
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")
         login = LoginNode(box, slow=10 if FULL else 5)
         cluster = Cluster(box)
         sampler = Sampler(cluster.look, 0.8)
-        airflow = AirflowParts(environment, folder)
+        airflow = AirflowParts(environment, folder, triggerers=2, settings=QUICK)
         report(f"Airflow's database: {'Postgres' if airflow.postgres else 'SQLite, as no Postgres is installed'}")
         try:
             airflow.start()

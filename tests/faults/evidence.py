@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sandbox import SandboxError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sandbox import Sandbox
     from sandbox.airflow import Api
 
@@ -38,29 +33,6 @@ class Job:
             self.states[-1] = (state, self.states[-1][1], now)
         else:
             self.states.append((state, now, now))
-
-
-class Sampler(threading.Thread):
-    """Calls a function again and again until it is stopped; what it cannot ask just now is left out."""
-
-    def __init__(self, look: Callable[[], None], interval: float) -> None:
-        super().__init__(daemon=True)
-        self._look = look
-        self._interval = interval
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Look until stopped."""
-        while not self._ended.wait(self._interval):
-            try:
-                self._look()
-            except (OSError, SandboxError):
-                continue
-
-    def stop(self) -> None:
-        """Stop it and wait for its end."""
-        self._ended.set()
-        self.join()
 
 
 class Cluster:

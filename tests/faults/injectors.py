@@ -14,7 +14,7 @@ from tests.faults.stage import FULL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.airflow_parts import Part
+    from sandbox.parts import Part
     from tests.faults.stage import Stage
 
 

@@ -11,23 +11,26 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sandbox.processes import wait_until
-from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Sampler, Tasks
+from sandbox.sampler import Sampler
+from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Tasks
 from tests.faults.verdict import Combination, Verdict, describe, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox import Sandbox
-    from tests.faults.airflow_parts import AirflowParts
+    from sandbox.parts import AirflowParts
     from tests.faults.login_node import LoginNode
 
 FULL = os.environ.get("FAULTS") == "full"
 # Combinations by Dag: a short run does with fewer.
-SWEEPS = (
+_SIZES = (
     {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10}
     if FULL
     else {"airflow_faults": 16, "cluster_faults": 24, "user_faults": 14, "stopped": 6}
 )
+NO_WORKERS = "_without_workers"  # what the names of those end with whose tasks start and end in the triggerer
+SWEEPS = _SIZES | {f"{name}{NO_WORKERS}": size for name, size in _SIZES.items()}
 END = 180.0  # seconds that a run may take after the last fault
 
 

@@ -23,7 +23,9 @@ def intervene(stage: Stage, acts: Mapping[int, Callable[[Stage, int], None]]) ->
 
     def proceed() -> bool:
         for index, act in list(pending.items()):
-            task, states = ("submit", {"running"}) if act is mark_submit_failed else ("wait", {"running", "deferred"})
+            task, states = (
+                ("submit", {"running", "deferred"}) if act is mark_submit_failed else ("wait", {"running", "deferred"})
+            )
             if stage.tasks.state(task, index) in states:
                 due.setdefault(index, time.monotonic() + pauses[index])
             if index in due and time.monotonic() >= due[index]:

@@ -49,6 +49,14 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of Airflow's commands."""
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
+    # What README says for thousands of combinations.
+    environment = merge(
+        environment,
+        CORE__MAX_MAP_LENGTH=5000,
+        SLURM_SWEEP__MAX_COMBINATIONS=5000,
+        TRIGGERER__CAPACITY=5000,
+        TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP=100,
+    )
     with temporary_postgres() as postgres:
         if postgres:
             environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url)

@@ -18,7 +18,8 @@ from slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
 GRACE = 120.0
-_LOAD = 5  # a tick is never shorter than this many times what the last question took
+_AT_ONCE = 50  # of those who wait are woken, before others go on
+_LOAD = 5  # a tick is never shorter than this many times what the last questions took
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Monitor:
         self._turn = turn
         self._news: dict[_Waiter, JobStatus] = {}  # the last one of each: what is untold when the next comes is stale
         self._telling: asyncio.Task[None] | None = None
+        self._ended: dict[_Waiter, JobStatus] = {}
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
@@ -84,8 +86,9 @@ class Monitor:
     async def _watch(self) -> None:
         # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
         await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311  # no secret
+        took = 0.0
         while True:
-            began = time.monotonic()
+            began, before = time.monotonic(), took
             try:
                 await self._tick()
                 self._note("")
@@ -98,7 +101,10 @@ class Monitor:
             except Exception as error:  # nobody else sees it: those who wait shall
                 self._give_up(error)
                 return
-            await asyncio.sleep(max(self._interval, _LOAD * (time.monotonic() - began)))
+            took = time.monotonic() - began
+            await self._finish()
+            # One slow answer may be that of a connection that was just made.
+            await asyncio.sleep(max(self._interval, _LOAD * min(took, before)))
 
     def _give_up(self, error: Exception) -> None:
         for waiter in self._open():
@@ -132,12 +138,11 @@ class Monitor:
             waiter.seen = status
             lasts = now - waiter.seen_since >= self._grace
             if status.state.is_final or (lasts and status.state.is_final_if_it_lasts):
+                self._news.pop(waiter, None)  # how it ended, who waits tells
                 ended.append((waiter.job, status))
         if ended:
             told = await self._client.with_exit_codes(ended)
-            for waiter in asked:
-                if waiter.job.job_id in told:
-                    _finish(waiter, told[waiter.job.job_id])
+            self._ended |= {waiter: told[waiter.job.job_id] for waiter in asked if waiter.job.job_id in told}
         if gone:
             await self._settle(gone)
         if self._news and (self._telling is None or self._telling.done()):
@@ -168,12 +173,16 @@ class Monitor:
                 if now - waiter.missing_since < self._grace:
                     continue
                 status = lost(waiter.job)
-            _finish(waiter, status)
+            self._ended[waiter] = status
 
-
-def _finish(waiter: _Waiter, status: JobStatus) -> None:
-    if not waiter.final.done():
-        waiter.final.set_result(status)
+    async def _finish(self) -> None:
+        """Wake those whose jobs have ended."""
+        for number, waiter in enumerate(list(self._ended)):
+            status = self._ended.pop(waiter)
+            if not waiter.final.done():
+                waiter.final.set_result(status)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 def lost(job: SubmittedJob) -> JobStatus:

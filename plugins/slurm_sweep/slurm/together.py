@@ -40,15 +40,22 @@ class Together(Generic[Question, Answer]):
         self._in_parallel = in_parallel
         self._quiet = quiet
         self._longest = longest
-        self._came = 0
         self._queue: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._callers: set[asyncio.Task[None] | None] = set()
+        self._last = float("-inf")
+
+    async def lull(self, seconds: float, at_most: float) -> None:
+        """Return once nobody has asked for some seconds; after ``at_most`` seconds in any case."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + at_most
+        while (left := min(end, self._last + seconds) - loop.time()) > 0:
+            await asyncio.sleep(left)
 
     async def __call__(self, question: Question) -> Answer:
         """Return the answer."""
+        self._last = asyncio.get_running_loop().time()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((question, answer))
-        self._came += 1
         if len(self._callers) < self._in_parallel:
             self._callers.add(asyncio.create_task(self._call()))
         try:
@@ -60,21 +67,13 @@ class Together(Generic[Question, Answer]):
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)
-            await self._until_quiet()
+            await self.lull(self._quiet, self._longest)
             while batch := self._next():
                 await self._ask_for(batch)
                 if self._queue:
-                    await self._until_quiet()
+                    await self.lull(self._quiet, self._longest)
         finally:
             self._callers.discard(asyncio.current_task())  # at once: who comes now starts another
-
-    async def _until_quiet(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._longest
-        came = -1
-        while loop.time() < end and len(self._queue) < self._at_once and came != self._came:
-            came = self._came
-            await asyncio.sleep(self._quiet)
 
     def _next(self) -> list[tuple[Question, asyncio.Future[Answer]]]:
         """Return the next ones, without those whose caller was cancelled meanwhile."""

@@ -12,6 +12,7 @@ from slurm_sweep.slurm.patience import PATIENCE
 from slurm_sweep.sweep.spec import MAX_COMBINATIONS
 
 WORKERS_UP_TO = 100
+_TOO_MANY = 200  # lines of Airflow's in the pipe at once, 400 bytes each; it holds 208 KiB, with all others
 _SECTION = "slurm_sweep"
 
 
@@ -46,13 +47,22 @@ def check_size(combinations: int) -> None:
 
 def warnings(combinations: int) -> list[str]:
     """Say which of Airflow's settings will hold up a sweep of that size."""
-    capacity = conf.getint("triggerer", "capacity", fallback=1000)
-    if combinations <= capacity:
+    if combinations <= workers_up_to():
         return []
-    return [
-        f"A triggerer of this Airflow sees to {capacity} tasks at a time; unless there are more triggerers, the other "
-        f"combinations wait for a place: raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) above {combinations}"
-    ]
+    capacity = conf.getint("triggerer", "capacity", fallback=1000)
+    at_once = conf.getint("triggerer", "max_trigger_to_select_per_loop", fallback=50)
+    found = []
+    if combinations > capacity:
+        found.append(
+            f"A triggerer of this Airflow sees to {capacity} tasks at a time; the other combinations wait for a place: "
+            f"raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) to {combinations}, or start more triggerers"
+        )
+    if at_once > _TOO_MANY:
+        found.append(
+            f"A triggerer that starts {at_once} tasks at once can hang, as Airflow logs a line for each: lower "
+            "[triggerer] max_trigger_to_select_per_loop (AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP) to 100"
+        )
+    return found
 
 
 def interval() -> float:

@@ -21,6 +21,7 @@ from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import Owner, SlurmClient
 from slurm_sweep.slurm.job import run_name, task_name
 from slurm_sweep.tasks.cancel import insist, is_over, states_of
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
 
 INTERVAL = 10.0
@@ -45,6 +46,7 @@ class Siblings(NamedTuple):
             among: Further indices, of pairs that Airflow may have deleted.
         """
         tasks = [self.submit, self.wait]
+        await turn()  # the answer may be large
         states = await sync_to_async(states_of)(self, tasks)
         known = {int(index) for key in states if (index := key.rpartition("_")[2]).isdecimal()}
         return {index for index in known.union(among) if all(is_over(states, task, index) for task in tasks)}

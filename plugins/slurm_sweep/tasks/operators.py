@@ -43,7 +43,7 @@ from slurm_sweep.tasks.cancel import (
 from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.guard import Guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
-from slurm_sweep.tasks.ssh import SshShell
+from slurm_sweep.tasks.ssh import SshShell, import_ssh
 from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger
 
 _WORKERLESS = "slurm_sweep.tasks.workerless"  # not imported: who reads Dag files again and again does not need it
@@ -126,8 +126,10 @@ class SlurmSubmitOperator(_InTriggerer):
         """Submit and return the job."""
         request = _read(JobRequest, self.job)
         if request.dry_run:
-            raise AirflowSkipException(f"Dry run: {request.name} is not submitted")
+            self.log.info("Dry run: %s is not submitted", request.name)
+            raise AirflowSkipException
         attempt = _attempt(context)
+        import_ssh()
         with airflow_errors():
             ready = with_secrets(request)
             self._submission = request, attempt
@@ -168,7 +170,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
     Any other end fails the task, without retries (the same job would only fail again), with state, exit code, nodes,
-    the log's path and its last 50 lines. The XCom ``status`` holds a `JobStatus` as JSON, whatever the end.
+    the log's path and its last 50 lines. The XCom ``status`` then holds a `JobStatus` as JSON.
 
     The job is cancelled if the task is marked failed or successful, is deleted, is killed in its worker, or takes
     longer than ``timeout`` or ``execution_timeout``; not if the task is cleared, and then waits for the same job again.
@@ -216,6 +218,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look once, then wait."""
         job = _read(SubmittedJob, self.job)
+        import_ssh()
         self._waiting = job, context["ti"]
         left = self._seconds_left(context)
         with airflow_errors():
@@ -289,8 +292,8 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     def _end(self, context: Context, job: SubmittedJob, status: JobStatus, log_tail: str) -> dict[str, Any]:
         self._waiting = None
         forget(job)
-        context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())
         if not status.state.is_success:
+            context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())
             raise AirflowFailException(failure_text(job, status, log_tail))
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
         return status.to_json()

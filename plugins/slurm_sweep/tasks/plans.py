@@ -16,6 +16,7 @@ from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import SettingsError
 from slurm_sweep.slurm.job import JobRequest
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.shared import Shared
 
@@ -60,6 +61,7 @@ class Plan:
 
 @asynccontextmanager
 async def _read(key: _Key) -> AsyncIterator[Plan]:
+    await turn()  # the answer is large
     requests = await sync_to_async(XCom.get_one)(
         key=BaseXCom.XCOM_RETURN_KEY, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.slurm.together import Together
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.pace import Turns
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
 from slurm_sweep.tasks.ssh import SshShell
 
 Result = TypeVar("Result")
 
+LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
+LULL_AT_MOST = 30.0
 LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
 
 # In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
@@ -29,7 +32,6 @@ _SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and
 _RECORDS = 500
 # Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
 _IN_ARRAYS = 5000
-_QUIET = 3.0
 _LONGEST = 60.0
 
 
@@ -43,7 +45,7 @@ class Session:
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
         arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
-        turn: Returns when the caller may log; see `Turns`.
+        patience: Seconds for which `patiently` asks.
     """
 
     client: SlurmClient
@@ -51,7 +53,7 @@ class Session:
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
-    turn: Callable[[], Awaitable[None]]
+    patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
@@ -67,23 +69,31 @@ class Session:
 
         return await self.patiently(ask)
 
+    async def others_first(self) -> None:
+        """Let others submit before the caller goes on, for a while.
+
+        Each end of a task keeps Airflow busy, with more than a submission takes: jobs shall not wait for that.
+        """
+        await self.submissions.lull(LULL, LULL_AT_MOST)
+        await self.arrays.lull(LULL, LULL_AT_MOST)
+
     async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Ask until there is an answer; see there."""
-        return await patiently(ask, config.patience(), self.turn)
+        return await patiently(ask, self.patience, turn)
 
 
 @asynccontextmanager
 async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
     async with SshShell(ssh_conn_id) as shell:
-        client, turns = SlurmClient(shell), Turns()
+        client = SlurmClient(shell)
+        # In a thread: the first time, Airflow reads all its files of settings.
+        interval, patience = await asyncio.to_thread(lambda: (config.interval(), config.patience()))
         yield Session(
             client=client,
-            monitor=Monitor(client, interval=config.interval(), patience=config.patience(), turn=turns.turn),
+            monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
-            arrays=Together(
-                Arrays(client).submit_all, at_once=_IN_ARRAYS, in_parallel=1, quiet=_QUIET, longest=_LONGEST
-            ),
-            turn=turns.turn,
+            arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
+            patience=patience,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
         )
 

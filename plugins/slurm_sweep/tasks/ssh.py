@@ -24,6 +24,17 @@ _KEEPALIVE = 15.0  # a connection that is silent for three of them is lost
 _CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
 
 
+def import_ssh() -> None:
+    """Import what a connection needs.
+
+    Who may have to connect in a signal handler does it before: one that has interrupted the import waits for ever.
+    """
+    import asyncssh
+    from airflow.providers.ssh.hooks.ssh import SSHHookAsync
+
+    del asyncssh, SSHHookAsync
+
+
 class SshShell:
     """Runs scripts on the login node of one Airflow connection, over one SSH connection that is kept.
 
@@ -47,10 +58,10 @@ class SshShell:
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
-        import asyncssh
-
         async with self._channels:
             connection = await self._connected()
+            import asyncssh
+
             try:
                 # The script goes in by standard input: it has no length limit there and no process list shows it.
                 done = await connection.run(
@@ -71,6 +82,7 @@ class SshShell:
             return self._connection
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
+        await asyncio.to_thread(import_ssh)  # which is no half second of the event loop's
         import asyncssh
         from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 

@@ -182,7 +182,7 @@ class ReportSweepOperator(BaseOperator):
             raise AirflowFailException(f"There is no plan: see the log of the task {self.plan_task_id!r}")
         # All of a task in one answer: so it is where no map index is asked for, and a list of tasks.
         submitted = ti.xcom_pull(task_ids=[self.submit_task_id])
-        ended = ti.xcom_pull(task_ids=[self.wait_task_id], key=STATUS_KEY)
+        ended = ti.xcom_pull(task_ids=[self.wait_task_id]) + ti.xcom_pull(task_ids=[self.wait_task_id], key=STATUS_KEY)
         rows = report_rows(
             requests,
             [SubmittedJob.from_json(job) for job in submitted if job],

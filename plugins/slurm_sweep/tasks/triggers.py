@@ -18,7 +18,7 @@ from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.session import session
 
-STATUS_KEY = "status"  # the XCom that wait leaves, also when it fails
+STATUS_KEY = "status"  # the XCom of a wait that failed: it has no return value
 HOLD_BACK = 10.0
 
 _cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only

@@ -16,13 +16,13 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
-from pydantic import JsonValue
 
 from slurm_sweep.errors import SettingsError, SlurmSweepError
 from slurm_sweep.slurm.client import failure_text, submitted_job
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name, task_name
 from slurm_sweep.tasks.cancel import by_hand, cancel_job, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.plans import Plan, plan_of
 from slurm_sweep.tasks.session import Session, session
 from slurm_sweep.tasks.triggers import STATUS_KEY, JobTrigger
@@ -74,7 +74,7 @@ class _WholeTaskTrigger(JobTrigger):
             try:
                 return await self._work(plan, request, cluster)
             except SlurmSweepError as error:
-                await cluster.turn()
+                await turn()
                 self.log.error("%s%s", error, self._advice())
                 return TaskFailedEvent()
 
@@ -99,7 +99,8 @@ class SubmitTrigger(_WholeTaskTrigger):
         pairs = siblings(task, task.task_id, self.partner, request.run_dir)
         async with guard(cluster.client, pairs, None):
             job = await cluster.submit(ready, attempt)
-        await cluster.turn()
+        await cluster.others_first()
+        await turn()
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: job.to_json()})
 
@@ -122,13 +123,12 @@ class WaitTrigger(_WholeTaskTrigger):
         async with guard(client, siblings(task, self.partner, task.task_id, job.run_dir), task.map_index):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
-        await cluster.turn()
-        xcoms: dict[str, JsonValue] = {STATUS_KEY: status.to_json()}
+        await turn()
         if not status.state.is_success:
             self.log.error("%s", failure_text(job, status, log_tail))
-            return TaskFailedEvent(xcoms=xcoms)
+            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json()})
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
-        return TaskSuccessEvent(xcoms={**xcoms, BaseXCom.XCOM_RETURN_KEY: status.to_json()})
+        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json()})
 
     def _advice(self) -> str:
         return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""

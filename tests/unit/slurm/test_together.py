@@ -104,3 +104,22 @@ def test_who_comes_just_as_the_last_call_ends_is_answered() -> None:
         return [await together(number) for number in range(5)]
 
     assert asyncio.run(asyncio.wait_for(one_after_the_other(), 5)) == [0, 2, 4, 6, 8]
+
+
+def test_who_waits_for_a_lull() -> None:
+    async def lull() -> float:
+        loop = asyncio.get_running_loop()
+        together = Together(Cluster(seconds=0.0).double, at_once=1)
+        await together.lull(1, 5)  # nobody ever asked
+        await together(1)
+        began = loop.time()
+        later = asyncio.create_task(together.lull(0.2, 5))
+        short = asyncio.create_task(together.lull(5, 0.1))
+        await asyncio.sleep(0.1)
+        await together(2)
+        await short
+        await later
+        return loop.time() - began
+
+    seconds = asyncio.run(asyncio.wait_for(lull(), 3))
+    assert 0.25 < seconds < 1

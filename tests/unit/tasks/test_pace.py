@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from slurm_sweep.tasks.pace import Turns
+from slurm_sweep.tasks.pace import turn
 
 LINE = b"x" * 400
 
@@ -35,15 +35,14 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
     here, handler = supervisor
     written = 0
 
-    async def log(turns: Turns) -> None:
+    async def log() -> None:
         nonlocal written
-        await turns.turn()
+        await turn()
         handler.stream.write(LINE)  # type: ignore[attr-defined]
         written += 1
 
     async def storm() -> tuple[int, int]:
-        turns = Turns()
-        lines = asyncio.gather(*(log(turns) for _ in range(3000)))
+        lines = asyncio.gather(*(log() for _ in range(3000)))
         await asyncio.sleep(0.3)
         unread = written
         here.setblocking(False)
@@ -62,7 +61,6 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
 
 def test_elsewhere_nobody_waits() -> None:
     async def many() -> None:
-        turns = Turns()
-        await asyncio.gather(*(turns.turn() for _ in range(3000)))
+        await asyncio.gather(*(turn() for _ in range(3000)))
 
     asyncio.run(asyncio.wait_for(many(), 5))

@@ -39,9 +39,6 @@ def test_who_cannot_be_in_an_array_goes_alone(
         asked.append("submissions")
         return [lambda: submitted_job(submissions[0][0], "7")]
 
-    async def turn() -> None:
-        pass
-
     async def submit() -> SubmittedJob:
         client: SlurmClient = SlurmClient.__new__(SlurmClient)
         session = Session(
@@ -50,7 +47,7 @@ def test_who_cannot_be_in_an_array_goes_alone(
             arrays=Together(arrays, at_once=10),
             submissions=Together(alone, at_once=10),
             records=Together(client.recorded_jobs, at_once=10),
-            turn=turn,
+            patience=60.0,
         )
         return await session.submit(job(1, array=array), ATTEMPT)
 

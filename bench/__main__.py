@@ -1,0 +1,201 @@
+"""Measure sweeps on a real Slurm and a real Airflow that live on this machine for as long as it takes.
+
+Each size has a cluster and an Airflow of its own; so have the plain way in Airflow and a sweep whose jobs are all in
+flight at once. Progress goes to standard error, the tables (Markdown) to standard output. Nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from bench import flight, loops, runs
+from bench.report import Results, machine, tables
+from bench.say import say
+from bench.stage import (
+    INTERVAL,
+    JOB_SECONDS,
+    LONG_SECONDS,
+    MAX_SIZE,
+    RELEASED_SECONDS,
+    cluster,
+    script,
+    stage,
+    sweep,
+)
+from sandbox import SandboxError
+
+BASELINE = 100  # jobs
+LOCAL_SIZES = (100, 1000)
+SWEEP = "bench"
+PLAIN = "plain"
+_PLAIN_FILE = f"""\
+from bench.plain_dag import plain_dag
+
+dag = plain_dag("{PLAIN}", "slurm_sandbox", {INTERVAL})  # Airflow looks for the words airflow and dag
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; return the exit code: 0 only if all was measured, and every job was run once and cleared away."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, _stop_once)
+    signal.signal(signal.SIGTERM, _stop_once)
+    try:
+        results = measure(options)
+    except KeyboardInterrupt:
+        say("interrupted; everything is stopped")
+        return 130
+    print(tables(results))
+    if options.json:
+        options.json.write_text(json.dumps(results.to_json(), indent=2) + "\n")
+    if options.plot:
+        from bench.plot import plot  # noqa: PLC0415 - a second of imports that few need
+
+        plot(results, options.plot)
+    return 0 if results.went_well else 1
+
+
+def _stop_once(*_: int | FrameType | None) -> NoReturn:
+    """End everything; an impatient second signal must not disturb that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def measure(options: argparse.Namespace) -> Results:
+    """Run all measurements; one that fails does not keep the others from running."""
+    results = Results(machine=machine())
+
+    @contextmanager
+    def attempt(what: str) -> Iterator[None]:
+        say(what)
+        try:
+            yield
+        except (SandboxError, OSError) as error:
+            say(f"{what}: {error}")
+            results.failures.append(f"{what}: {error}")
+
+    if not options.without_baselines:
+        with attempt("sbatch in shell loops"):
+            results.loops += _loops(options.keep)
+        with attempt(f"plain Airflow, {BASELINE} jobs"):
+            results.plain.append(_plain(BASELINE, options.keep))
+    for size in options.combinations:
+        with attempt(f"a sweep of {size} combinations"):
+            results.sweeps.append(_sweep(size, options.keep))
+    if options.released:
+        with attempt(f"a sweep of {options.released} combinations whose jobs run once all tasks wait"):
+            results.released.append(_released(options.released, options.keep))
+    if options.in_flight:
+        with attempt(f"a sweep with {options.in_flight} jobs in flight"):
+            results.flights.append(_flight(options.in_flight, options.keep))
+    return results
+
+
+def _loops(keep: bool) -> list[loops.Loop]:
+    with cluster(keep=keep) as (box, folder):
+        local = [loops.on_the_login_node(box, folder, size) for size in LOCAL_SIZES]
+        return [loops.over_ssh(box, folder, BASELINE), *local]
+
+
+def _plain(size: int, keep: bool) -> runs.Run:
+    with tempfile.TemporaryDirectory(prefix="bench-") as dags:
+        (Path(dags) / "plain.py").write_text(_PLAIN_FILE)
+        with stage(keep=keep, sweeps={}, dags=Path(dags)) as place:
+            workdir = place.box.profile["workdir"]
+            arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
+            subject = runs.Subject(
+                what="plain Airflow",
+                dag_id=PLAIN,
+                wait_task="combination.wait",
+                conf={"size": size, "arguments": arguments},
+            )
+            return runs.measure(place, subject, size)
+
+
+def _sweep(size: int, keep: bool) -> runs.Run:
+    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
+        subject = runs.Subject(what="slurm_sweep", dag_id=SWEEP, wait_task="combination.wait")
+        return runs.measure(place, subject, size)
+
+
+def _released(size: int, keep: bool) -> runs.Run:
+    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, RELEASED_SECONDS, held=True)}) as place:
+        subject = runs.Subject(what="released", dag_id=SWEEP, wait_task="combination.wait", held=True)
+        return runs.measure(place, subject, size)
+
+
+def _flight(size: int, keep: bool) -> flight.Flight:
+    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
+        return flight.measure(place, SWEEP, size)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument(
+        "--combinations",
+        type=_sizes,
+        default=[100, 1000, 3000],
+        metavar="N,N,...",
+        help=f"sizes of the sweeps, from 1 to {MAX_SIZE}; jobs take {JOB_SECONDS} s (default: 100,1000,3000)",
+    )
+    root.add_argument(
+        "--released",
+        type=_size_or_none,
+        default=1000,
+        metavar="N",
+        help=f"jobs of {RELEASED_SECONDS} s that run once a task waits for each: how soon their ends are noticed; "
+        "0 leaves it out (default: %(default)s)",
+    )
+    root.add_argument(
+        "--in-flight",
+        type=_size_or_none,
+        default=5000,
+        metavar="N",
+        help="jobs that are held pending and running at once, then cancelled; 0 leaves it out (default: %(default)s)",
+    )
+    root.add_argument(
+        "--json", type=_new_file, metavar="FILE", help="write all raw figures and facts about the machine"
+    )
+    root.add_argument("--plot", type=_new_file, metavar="FILE", help="draw the cost of a combination by size, as PNG")
+    root.add_argument("--without-baselines", action="store_true", help="no plain Airflow, no shell loops")
+    root.add_argument("--keep", action="store_true", help="keep the folders with all logs, and say where they are")
+    return root
+
+
+def _size(text: str) -> int:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIZE}, got {text!r}")
+    return int(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return sorted({_size(part) for part in text.split(",")})
+
+
+def _size_or_none(text: str) -> int:
+    return 0 if text.strip() == "0" else _size(text)
+
+
+def _new_file(text: str) -> Path:
+    """Refuse at once what could not be written in an hour."""
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file in a folder that is there, got {text!r}")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
