@@ -467,6 +467,23 @@ def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
     assert lock.read_text().startswith("other-host"), "another's lock is left alone"
 
 
+@pytest.mark.parametrize("step", ["in_time 60", "in_time 120", "in_time 150"])
+def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
+    """Before another host could take its locks for given up."""
+    requests = login.sweep(command="true")
+    first = login.submit(requests[0], replace(FIRST, map_index=0))
+    assert wait_until(lambda: login.queue().get(first) == "COMPLETED", 30)
+    login.edits = {f"{step};" if step != "in_time 150" else step: "false;" if step != "in_time 150" else "false"}
+    answers = login.together(requests, CLEARED)
+    assert all("was not submitted yet: those before it took too long" in str(answer) for answer in answers)
+    assert list(login.queue()) == [first]
+    assert login.record("job_sweep_1")["job"] == first
+    assert not (Path(requests[1].run_dir) / commands.RECORD).exists()
+    login.edits = {}
+    assert login.alive() == []
+    assert len(login.ids(requests, CLEARED)) == 4
+
+
 # Who goes alone
 
 

@@ -69,7 +69,7 @@ def test_one_array_and_each_task_its_element(airflow: Standalone, cluster: Sandb
         run_dir = f"{cluster.profile['log']}/nemo-rl/arrays_sweep_{index + 1}"
         assert (job["job_id"], job["run_dir"]) == (f"{array}_{index + 1}", run_dir)
         assert f"this is arrays_sweep_{index + 1}\n" in Path(job["log_path"]).read_text()
-        status = run.xcom("combination.wait", index, "status")
+        status = run.xcom("combination.wait", index, "status" if index == 1 else "return_value")
         assert (status["job_id"], status["state"]) == (job["job_id"], "FAILED" if index == 1 else "COMPLETED")
     last = "\n".join(str(number) for number in range(51, 101))
     assert f"Job {array}_2 (arrays_sweep_2) ended as FAILED" in run.log("wait", 1)

@@ -53,6 +53,11 @@ is_told() {
   case $told in *" $number "*) ;; *) return 1 ;; esac
 }
 
+put_off() { # untold, it is asked for again
+  told="$told$number "
+  unlock
+}
+
 end() { # its part, as the last step said
   tell
   unlock
@@ -168,8 +173,7 @@ decide_all() { # sets `ready` to those with something to submit; the others are 
   for number in $held; do
     is_told && continue
     if ! in_time 120; then
-      status=91 said="those before it took too long"
-      end
+      put_off
       continue
     fi
     step decide_one
@@ -205,7 +209,8 @@ submit_ready() {
     if in_time 150 && is_ours "$run_dir/.slurm_sweep/lock"; then
       indices="$indices,$index"
     else
-      take_back_for 91 "the lock was held for too long, and nothing was submitted"
+      step take_back_one
+      put_off
     fi
   done
   [ -n "$indices" ] || return 0
