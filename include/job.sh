@@ -4,7 +4,9 @@
 #
 # It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. That is how the
 # end of a job is known where Slurm has forgotten it (no accounting, MinJobAge over).
-exit_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.exit
+job_id=$SLURM_JOB_ID
+[ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
 rm -f -- "$exit_file" "$exit_file.new" # of this job before it was requeued
 
 if [ -n "$CONTAINER" ]; then
@@ -21,6 +23,7 @@ status=$?
 if [ "$signal" != - ]; then # the wait was interrupted: let COMMAND end in its own time, Slurm's KillWait bounds it
   wait "$job"
   status=$?
+  [ "$status" -ge 0 ] || status=143 # bash 5.2 says -1 now and then, of a child that was just buried
 fi
 
 set -C # never through a link that somebody planted

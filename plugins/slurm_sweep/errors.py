@@ -5,7 +5,9 @@
     ├── SettingsError         settings that a run needs are missing or contradict each other
     ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
     └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
-        └── NotYetError            the run's own limit of parallel jobs is reached
+        ├── NotYetError            the run's own limit of parallel jobs is reached
+        ├── AloneError             not in an array with others: worth another try without them
+        └── CrowdedError           more than the site takes at once: worth another try with fewer
 
 Messages name the subject, the value and what was expected, so that the reader knows what to change.
 """
@@ -60,6 +62,14 @@ class ClusterUnavailableError(SlurmSweepError):
 
 class NotYetError(ClusterUnavailableError):
     """All is well, and it is not this job's turn."""
+
+
+class AloneError(ClusterUnavailableError):
+    """This job cannot go in one array with the others that came."""
+
+
+class CrowdedError(ClusterUnavailableError):
+    """A limit of the site's on the number of jobs was met."""
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:

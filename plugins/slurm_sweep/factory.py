@@ -20,7 +20,7 @@ from airflow.sdk import DAG, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
-from slurm_sweep.site import Folders
+from slurm_sweep.site import Folders, submits_arrays
 from slurm_sweep.sweep.overrides import quote
 from slurm_sweep.sweep.settings import DagSection
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
@@ -114,9 +114,23 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         _run_all(
             PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)),
             max_parallel_jobs=spec.slurm.max_parallel_jobs,
-            needs_workers=spec.size <= config.workers_up_to() if section.workers is None else section.workers,
+            needs_workers=_needs_workers(spec, config.folders(include)),
         )
     return dag
+
+
+def _needs_workers(spec: SweepSpec, folders: Folders) -> bool:
+    """Tell whether submit and wait start in workers, which cannot submit arrays.
+
+    Raises:
+        ValueError: The file wants workers, and its cluster's profile wants arrays.
+    """
+    arrays = submits_arrays(spec.slurm, folders)
+    if arrays and spec.dag.workers:
+        raise ValueError("workers: true here, but the cluster's profile has submit: array, which workers cannot do")
+    if spec.dag.workers is not None:
+        return spec.dag.workers
+    return not arrays and spec.size <= config.workers_up_to()
 
 
 def launch_dag(include: Path) -> DAG:

@@ -182,6 +182,7 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         secrets={name: _reference(value) for name, value in run.settings["env"].items() if isinstance(value, Secret)},
         options=run.settings["sbatch"],
         resume=run.options.resume,
+        array=run.settings["submit"] == "array",
         dry_run=run.options.dry_run,
         **same,
     )

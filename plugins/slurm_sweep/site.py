@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_sweep.errors import SettingsError
+from slurm_sweep.errors import SettingsError, SweepFileError
 from slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
 from slurm_sweep.sweep.spec import load_profile
 
@@ -20,6 +20,7 @@ DEFAULT_CLUSTER = "default"
 DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
 _DEFAULTS: Mapping[str, Any] = {
     "max_parallel_jobs": None,
+    "submit": "each",
     "nodes": 1,
     "gpus_per_node": 8,
     "time": "4:0:0",
@@ -52,6 +53,23 @@ class Folders:
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
 
 
+def submits_arrays(section: SlurmSection, folders: Folders) -> bool:
+    """Tell whether ``submit`` is ``array``, for a sweep that is only read: faults of the profile are told in a run."""
+    if "submit" in section.model_fields_set:
+        return section.submit == "array"
+    path, shown = _profile_file(section, folders)
+    try:
+        return path.exists() and load_profile(path, source=shown).submit == "array"
+    except SweepFileError:
+        return False
+
+
+def _profile_file(section: SlurmSection, folders: Folders) -> tuple[Path, str]:
+    """Return the file of a sweep's cluster profile, and its name for messages."""
+    path = folders.clusters / f"{section.cluster or DEFAULT_CLUSTER}.yaml"
+    return path, folders.shown(path)
+
+
 def find_site(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Site:
     """Read the cluster profile that a sweep names, or the one called default if there is one.
 
@@ -59,8 +77,7 @@ def find_site(section: SlurmSection, folders: Folders, environment: Mapping[str,
         SettingsError: There is no profile of that name.
         SweepFileError: The profile has faults.
     """
-    path = folders.clusters / f"{section.cluster or DEFAULT_CLUSTER}.yaml"
-    shown = folders.shown(path)
+    path, shown = _profile_file(section, folders)
     if path.exists():
         profile = load_profile(path, source=shown)
     elif section.cluster:
@@ -108,6 +125,11 @@ class Site:
         settings |= options.model_dump(include=set(JobSettings.model_fields), exclude_none=True)
         settings["log"] = self.profile.log or environment.get("LOG")
         self._refuse_missing(settings)
+        if settings["submit"] == "array" and settings["max_parallel_jobs"]:
+            raise SettingsError(
+                f"slurm.submit: array, and max_parallel_jobs is {settings['max_parallel_jobs']}: keep one of them (an "
+                f"array is in Slurm's hands as a whole)"
+            )
         try:
             settings["log"] = check_absolute(settings["log"])
         except ValueError as error:

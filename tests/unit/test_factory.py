@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -102,7 +103,7 @@ def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
         (
             "include/sweeps/broken.yaml",
             "slurm.nodess: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, "
-            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, time, workdir",
+            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, submit, time, workdir",
         ),
     ]
 
@@ -155,3 +156,20 @@ def test_a_task_reads_its_own_file_only(include: Path, monkeypatch: pytest.Monke
     write(include, "two", GOOD)
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "two")
     assert list(sweep_dags(include)) == ["two"]
+
+
+def submit_of(include: Path, text: str) -> Any:
+    (include / "clusters").mkdir(exist_ok=True)
+    return sweep_dag(write(include, "a", text), include).get_task("combination.submit")
+
+
+def test_arrays_need_no_workers_whatever_the_size(include: Path) -> None:
+    assert not submit_of(include, GOOD).start_from_trigger
+    assert submit_of(include, GOOD + "slurm: {submit: array}\n").start_from_trigger
+    (include / "clusters" / "default.yaml").write_text("submit: array\n")
+    assert submit_of(include, GOOD).start_from_trigger
+    assert not submit_of(include, GOOD + "slurm: {submit: each}\n").start_from_trigger
+    with pytest.raises(SweepFileError, match=r"dag: workers: true here, but the cluster's profile has submit: array"):
+        submit_of(include, GOOD + "dag: {workers: true}\n")
+    (include / "clusters" / "default.yaml").write_text("submit: [\n")
+    assert not submit_of(include, GOOD).start_from_trigger, "a run tells of that fault"

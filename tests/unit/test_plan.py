@@ -287,3 +287,13 @@ def test_secrets_are_references() -> None:
     text = "script_path: a.py\nslurm: {env: {A: b, KEY: {variable: wandb}, TOKEN: {connection: store}}}"
     (job,) = triggered(text).requests
     assert (job.env, job.secrets) == ({"A": "b"}, {"KEY": "variable:wandb", "TOKEN": "connection:store"})
+
+
+def test_jobs_go_as_an_array_if_the_sweep_or_the_profile_says_so() -> None:
+    sweep = SWEEP + "slurm: {submit: array}\n"
+    assert [job.array for job in planned(SWEEP)] == [False, False]
+    assert [job.array for job in planned(sweep)] == [True, True]
+    assert [job.array for job in planned(SWEEP, {"submit": "array"})] == [True, True]
+    assert [job.array for job in planned(SWEEP + "slurm: {submit: each}\n", {"submit": "array"})] == [False, False]
+    with pytest.raises(SettingsError, match=r"slurm.submit: array, and max_parallel_jobs is 2: keep one of them"):
+        planned(sweep, {"max_parallel_jobs": 2})

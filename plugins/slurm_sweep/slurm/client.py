@@ -11,10 +11,11 @@ from functools import partial
 from secrets import token_hex
 from typing import Protocol, TypeAlias, TypeVar
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from slurm_sweep.slurm import commands, parse
+from slurm_sweep.errors import AloneError, ClusterRefusedError, ClusterUnavailableError, CrowdedError, NotYetError
+from slurm_sweep.slurm import commands, elements, parse
+from slurm_sweep.slurm.elements import Submission
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
-from slurm_sweep.slurm.refusals import is_passing
+from slurm_sweep.slurm.refusals import is_passing, is_too_many
 from slurm_sweep.slurm.states import JobState
 
 Answer = TypeVar("Answer")
@@ -75,7 +76,7 @@ class SlurmClient:
             _raise_submit_error(job, completed)
         return _submitted(job, _output(completed))
 
-    async def submit_all(self, submissions: Sequence[tuple[JobRequest, Attempt]]) -> list[Callable[[], SubmittedJob]]:
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         """Do for each submission what `submit` does, in one round trip.
 
         Returns:
@@ -87,13 +88,30 @@ class SlurmClient:
         answers = parse.submissions(_output(completed), mark)
         return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 
+    async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+        """Do for each submission of a group of `elements.grouped` what `submit` does, with one sbatch for all of them.
+
+        Returns:
+            As `submit_all`; the function raises `AloneError` for one that cannot go with the others.
+
+        Raises:
+            CrowdedError: A limit on the number of jobs was met.
+        """
+        mark = f"m{token_hex(8)}"
+        completed = await self._shell.run(elements.submit_array(submissions, mark))
+        answers = parse.submissions(_output(completed), mark)
+        for exit_status, said in answers.values():
+            if exit_status == commands.SBATCH_REFUSED and is_too_many(said):
+                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {_printable(said)}")
+        return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
+
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
         """Cancel the job of an attempt whose task is killed, also one that sbatch is just about to make."""
         _output(await self._shell.run(commands.withdraw(job, attempt)))
 
-    async def queue(self) -> dict[str, JobStatus]:
-        """Return all of the user's jobs that squeue shows, by job id."""
-        return await self._ask(commands.squeue(), parse.squeue)
+    async def queue(self, *, elements: bool = False) -> dict[str, JobStatus]:
+        """Return all of the user's jobs that squeue shows, by job id; ``elements`` as in `commands.squeue`."""
+        return await self._ask(commands.squeue(elements=elements), parse.squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
         """Return the live jobs of a Dag run: `Attempt.task` by job id.
@@ -144,7 +162,7 @@ class SlurmClient:
 
     async def final_status(self, job: SubmittedJob) -> JobStatus | None:
         """Return how one job ended; None while it has not, or nobody knows."""
-        queued = (await self.queue()).get(job.job_id)
+        queued = (await self.queue(elements="_" in job.job_id)).get(job.job_id)
         if queued is None:
             found = (await self.look_up([job])).get(job.job_id)
             return found if found and found.state.is_final_once_gone else None
@@ -232,7 +250,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
 
 def _submitted(job: JobRequest, output: str) -> SubmittedJob:
     job_id, _, origin = output.strip().partition(" ")
-    if not (job_id.isascii() and job_id.isdecimal()):
+    if not parse.is_job_id(job_id):
         raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
     if origin == "adopted":
         log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
@@ -292,7 +310,9 @@ def _raise_submit_error(job: JobRequest, completed: Completed) -> None:
             raise ClusterRefusedError(message)
         case commands.FULL:
             raise NotYetError(said)
-        case commands.SBATCH_REFUSED | commands.BUSY | commands.ENDING:
+        case commands.BUSY | elements.NOT_IN_ARRAY:
+            raise AloneError(message)
+        case commands.SBATCH_REFUSED | commands.ENDING:
             raise ClusterUnavailableError(message)
         case commands.UNCLEAR:
             raise ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {said}")

@@ -1,7 +1,7 @@
 """Everything that is said to a login node, as text for its POSIX shell. Pure: values in, text out.
 
-All values reach a shell through `shlex.quote`, here and nowhere else. Each script is one brace group, so that a shell
-that gets only half of it (a cut connection) runs nothing of it.
+All values reach a shell through `shlex.quote`, here, in elements.py, and nowhere else. Each script is one brace group,
+so that a shell that gets only half of it (a cut connection) runs nothing of it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ENDING = 94
 FULL = 95
 
 BULK_SECONDS = 20
-_SBATCH_SECONDS = 60  # it tries again by itself, for minutes, where the controller is full
+SBATCH = "timeout -k 5 60"  # it tries again by itself, for minutes, where the controller is full
 
 
 def script(*lines: str) -> str:
@@ -52,7 +52,7 @@ def submit(job: JobRequest, attempt: Attempt) -> str:
     It prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had it already) or ``adopted``
     (an earlier try of this attempt's task had, whose answer was lost).
     """
-    return script(*_functions(), *_submission(job, attempt))
+    return script(*functions(), *_submission(job, attempt))
 
 
 def submit_all(submissions: Sequence[tuple[JobRequest, Attempt]], mark: str) -> str:
@@ -68,24 +68,24 @@ def submit_all(submissions: Sequence[tuple[JobRequest, Attempt]], mark: str) -> 
     """
     texts = list(dict.fromkeys(job.script for job, _ in submissions if not job.batch_script))
     names = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
-    lines = [f"{name}={_text(text)}" for text, name in names.items()]
+    lines = [f"{name}={shell_text(text)}" for text, name in names.items()]
     for number, (job, attempt) in enumerate(submissions, start=1):
         lines += [f"{mark}_{number}() {{", *_submission(job, attempt, names), "}"]
-    return script(*_functions(), *lines, f"each {mark} {BULK_SECONDS}")
+    return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
 
 
 def _submission(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
+    return [*_attempt(job, attempt, scripts), *enter(job), "make_folders", "open_record", "decide", "submit"]
+
+
+def enter(job: JobRequest) -> list[str]:
+    """Return the lines that go where the job will run, and look whether all is there."""
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     return [
-        *_attempt(job, attempt, scripts),
-        f"cd -- {quote(_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
+        f"cd -- {quote(shell_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
         f"for input in {join(_inputs(job))}; do",
         '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',
         "done",
-        "make_folders",
-        "open_record",
-        "decide",
-        "submit",
     ]
 
 
@@ -95,11 +95,11 @@ def withdraw(job: JobRequest, attempt: Attempt) -> str:
     It works on in the background, so that sending it is enough.
     """
     work = [*_attempt(job, attempt), "make_folders", "open_record", "withdraw"]
-    return script(*_functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
+    return script(*functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
 
 
-def _functions() -> list[str]:
-    """Return record.sh and what it needs."""
+def functions() -> list[str]:
+    """Return record.sh, and what it needs, once for all submissions."""
     return [
         _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
@@ -117,12 +117,23 @@ def _attempt(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | Non
         attempt: Who.
         scripts: Shell variables that hold batch scripts, by text.
     """
+    return [
+        variables(job, attempt),
+        "call_sbatch() {",
+        *_sbatch(job, f"{SBATCH} ", scripts),
+        "}",
+        "begin",
+    ]
+
+
+def variables(job: JobRequest, attempt: Attempt) -> str:
+    """Return the line that sets what record.sh expects of each attempt."""
     folder = job.run_dir.rpartition("/")[0]
     gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
     values = {
         "run_dir": job.run_dir,
-        "escaped_dir": _escaped(job.run_dir),
-        "output_format": _output_format(job.run_dir),
+        "escaped_dir": escaped(job.run_dir),
+        "output_format": output_format(job.run_dir),
         "run": attempt.run,
         "task": attempt.task,
         "generation": str(attempt.generation),
@@ -132,27 +143,21 @@ def _attempt(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | Non
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,
     }
-    return [
-        " ".join(f"{name}={quote(value)}" for name, value in values.items()),
-        "call_sbatch() {",
-        *_sbatch(job, f"timeout -k 5 {_SBATCH_SECONDS} ", scripts),
-        "}",
-        "begin",
-    ]
+    return " ".join(f"{name}={quote(value)}" for name, value in values.items())
 
 
 def _predicate(name: str, patterns: Iterable[str]) -> str:
     return f"{name}() {{ case $1 in {' | '.join(patterns)}) ;; *) return 1 ;; esac; }}"
 
 
-def _escaped(path: str) -> str:
+def escaped(path: str) -> str:
     """Return the path as a file name pattern of sbatch."""
     return path.replace("%", "%%")
 
 
 def preview(job: JobRequest) -> str:
     """Return what `submit` would do, ready to be pasted into a shell on the login node."""
-    enter = [f"cd -- {quote(_path(job.workdir))} || exit"] if job.workdir else []
+    enter = [f"cd -- {quote(shell_path(job.workdir))} || exit"] if job.workdir else []
     enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
     folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *_sbatch(job), ")"])
@@ -167,10 +172,11 @@ def _sbatch(job: JobRequest, prefix: str = "", scripts: Mapping[str, str] | None
     # Not the script itself as a here-document: dash 0.5.12 loses a byte where a line begins like the end's ("Eé").
     if scripts:
         return [*exports, f"{argv} << END", f"${scripts[job.script]}", "END"]
-    return [*exports, f"batch_script={_text(job.script)}", f"{argv} << END", "$batch_script", "END"]
+    return [*exports, f"batch_script={shell_text(job.script)}", f"{argv} << END", "$batch_script", "END"]
 
 
-def _text(script: str) -> str:
+def shell_text(script: str) -> str:
+    """Return a batch script as one word of the shell, for a here-document."""
     return quote(script.removesuffix("\n"))  # the here-document ends with one
 
 
@@ -180,25 +186,30 @@ def _inputs(job: JobRequest) -> list[str]:
 
 def sbatch_argv(job: JobRequest) -> list[str]:
     """Return the sbatch command: the settings' options, the user's own, then the batch script if it is a file."""
+    flags = sbatch_flags(job, name=job.name, output=log_path(escaped(job.run_dir), "%j"))
+    return ["sbatch", "--parsable", *flags, *([shell_path(job.batch_script)] if job.batch_script else [])]
+
+
+def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
+    """Return sbatch's options: those of the settings, then the user's own."""
     options: dict[str, str | int | bool | None] = {
-        "job-name": job.name,
+        "job-name": name,
         "nodes": job.nodes,
         "account": job.account,
         "partition": job.partition,
         "time": job.time,
         "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
-        "output": log_path(_escaped(job.run_dir), "%j"),
+        "output": output,
         **job.options,
     }
-    flags = [
-        f"--{name}" if value is True else f"--{name}={value}"
-        for name, value in options.items()
+    return [
+        f"--{option}" if value is True else f"--{option}={value}"
+        for option, value in options.items()
         if value is not None and value is not False
     ]
-    return ["sbatch", "--parsable", *flags, *([_path(job.batch_script)] if job.batch_script else [])]
 
 
-def _path(path: str) -> str:
+def shell_path(path: str) -> str:
     """Return a path that no command takes for an option, nor `cd` for the directory before."""
     return f"./{path}" if path.startswith("-") else path
 
@@ -222,9 +233,14 @@ def environment(job: JobRequest) -> dict[str, str]:
     }
 
 
-def squeue() -> str:
-    """Return the question for all of the user's jobs: one for everybody who waits."""
-    return script(f"squeue --me --all --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
+def squeue(*, elements: bool = False) -> str:
+    """Return the question for all of the user's jobs: one for everybody who waits.
+
+    Args:
+        elements: Tell of each element of an array; pending ones share a line otherwise.
+    """
+    array = " --array" if elements else ""
+    return script(f"squeue --me{array} --all --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
 
 
 def outputs(folder: str) -> str:
@@ -232,14 +248,14 @@ def outputs(folder: str) -> str:
 
     Longer paths than those of run directories in the folder come cut off.
     """
-    longest = _output_format(f"{folder}/{_NAME_MAX * '_'}")
-    return script(f"squeue --me --all --states=all --noheader {quote(longest)} < /dev/null")
+    longest = output_format(f"{folder}/{_NAME_MAX * '_'}")
+    return script(f"squeue --array --me --all --states=all --noheader {quote(longest)} < /dev/null")
 
 
-def _output_format(run_dir: str) -> str:
+def output_format(run_dir: str) -> str:
     """Return squeue's option for output paths, wide enough to tell which lie in the run directory."""
-    width = len(log_path(_escaped(run_dir), "%j").encode()) + 20
-    return f"--Format=JobID:20,State:20,StdOut:{width}"
+    width = len(log_path(escaped(run_dir), "%j").encode()) + 20
+    return f"--Format=JobArrayID:20,State:20,StdOut:{width}"
 
 
 def run_dir_of(job_id: str, output: str) -> str | None:
@@ -247,6 +263,9 @@ def run_dir_of(job_id: str, output: str) -> str | None:
 
     Slurm shows the path as the file name pattern that sbatch got, newer ones as it is.
     """
+    _, _, index = job_id.partition("_")
+    if index and output.endswith(end := log_path("%a", "%A_%a")):
+        return output.removesuffix(end).replace("%%", "%") + index
     for name, percent in (("%j", "%%"), (job_id, "%")):
         if output.endswith(end := log_path("", name)):
             return output.removesuffix(end).replace(percent, "%")
@@ -270,8 +289,10 @@ def records(run_dirs: Mapping[str, str]) -> str:
 
 
 def sacct(job_ids: Iterable[str]) -> str:
-    """Return the question to the accounting database."""
-    return script(f"sacct -X -n -P -o {SACCT_FIELDS} -j {quote(','.join(job_ids))} < /dev/null")
+    """Return the question to the accounting database, where elements of arrays have raw ids of their own besides."""
+    job_ids = list(job_ids)
+    fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
+    return script(f"sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
@@ -284,7 +305,7 @@ def scontrol(job_ids: Iterable[str]) -> str:
         '  answer=$(scontrol show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
-        "    *'Invalid job id'*) ;;",
+        "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second of an array that lacks it
         "    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;",
         "  esac",
         "done",
@@ -312,8 +333,8 @@ def read_files(directory: str | None, paths: Sequence[str]) -> str:
     Paths are relative to ``directory``. At most 1 MiB of each is read.
     """
     return script(
-        *([f"cd -- {quote(_path(directory))} || exit"] if directory else []),
-        f"for file in {join(map(_path, paths))}; do",
+        *([f"cd -- {quote(shell_path(directory))} || exit"] if directory else []),
+        f"for file in {join(map(shell_path, paths))}; do",
         '  if [ -f "$file" ] && [ -r "$file" ]; then',
         """    printf '%s\\n' "$(head -c 1048576 -- "$file" | base64 | tr -d '\\n')" """.rstrip(),
         "  else",

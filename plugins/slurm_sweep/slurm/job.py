@@ -112,6 +112,8 @@ class JobRequest(_Value):
         resume: Submit although another Dag run used the run directory: go on from its checkpoints.
         max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
             for any number.
+        array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
+            time; see elements.py. It does not go with ``max_parallel_jobs``.
         dry_run: Show what would be submitted, and submit nothing.
     """
 
@@ -136,6 +138,7 @@ class JobRequest(_Value):
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     resume: bool = False
     max_parallel_jobs: int | None = None
+    array: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -156,6 +159,7 @@ class JobRequest(_Value):
         _expect(_is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
         limit = self.max_parallel_jobs
         _expect(limit is None or _is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
+        _expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
         self._check_environment()
         self._check_options()
 

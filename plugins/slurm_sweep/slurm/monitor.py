@@ -123,7 +123,7 @@ class Monitor:
 
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
-        queue = await self._client.queue()
+        queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
         now = time.monotonic()
         gone, ended = [], []
         for waiter in asked:

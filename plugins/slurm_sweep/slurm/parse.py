@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from slurm_sweep.slurm.job import JobStatus, Record
 from slurm_sweep.slurm.states import JobState
 
+_JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
+_ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "NodeList"))
+
+
+def is_job_id(text: str) -> bool:
+    """Whether this is the id of a job, or of an element of an array: ``123_4``."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def squeue(output: str) -> dict[str, JobStatus]:
@@ -33,7 +40,7 @@ def squeue(output: str) -> dict[str, JobStatus]:
 def outputs(output: str) -> dict[str, tuple[JobState, str]]:
     """Read the answer to `commands.outputs`: state and output path, by job id."""
     rows = (line.split(maxsplit=2) for line in output.split("\n"))
-    return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and row[0].isdecimal()}
+    return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and is_job_id(row[0])}
 
 
 def records(output: str) -> dict[str, Record]:
@@ -54,7 +61,8 @@ def submissions(output: str, mark: str) -> dict[int, tuple[int, str]]:
 
 
 def sacct(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `commands.sacct`, by job id."""
+    """Read the answer to `commands.sacct`, by job id; a heterogeneous job's goes by its first part, ``7+0``."""
+    rows = ((row[0].removesuffix("+0"), *row[1:]) for row in _rows(output, "|", 5))
     return {
         job_id: JobStatus(
             job_id=job_id,
@@ -65,7 +73,7 @@ def sacct(output: str) -> dict[str, JobStatus]:
             nodes=nodes,
             source="sacct",
         )
-        for job_id, state, exit_code, elapsed, nodes in _rows(output, "|", 5)
+        for job_id, state, exit_code, elapsed, nodes in rows
     }
 
 
@@ -78,7 +86,8 @@ def scontrol(output: str) -> dict[str, JobStatus]:
     for record in re.split(r"^(?=JobId=)", output, flags=re.MULTILINE):
         lines = [line for line in record.split("\n") if line.startswith(_OF_SLURM)]
         fields = dict(word.partition("=")[::2] for line in lines for word in line.split())
-        job_id = record.partition(" ")[0].partition("=")[2]
+        element = _ELEMENT.match(record)
+        job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
         if "JobState" in fields:
             found[job_id] = JobStatus(
                 job_id=job_id,

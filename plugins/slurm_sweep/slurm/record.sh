@@ -23,12 +23,14 @@ read -r host < /proc/sys/kernel/hostname
 read -r boot < /proc/sys/kernel/random/boot_id
 namespace=$(readlink /proc/self/ns/pid)
 patience=1500 # fifths of a second: longer than a holder works until sbatch is over (7 squeue, pauses, sbatch: 250 s)
+waits_for=$patience
+pid=
 
 begin() {
   trap 'exit 143' TERM INT
   state=$run_dir/.slurm_sweep
   record=$state/record
-  read -r pid _ < /proc/self/stat # $$ is another's in a subshell
+  [ -n "$pid" ] || read -r pid _ < /proc/self/stat # $$ is another's in a subshell
   who="$host $boot $namespace $pid"
   mine=$state/.$host.$pid
   attempt="$generation $try $ti"
@@ -123,7 +125,7 @@ take() { # LOCK: wait for it; break one whose holder is dead, or that is held fo
       seen=
       continue
     fi
-    [ "$waited" -lt "$patience" ] || stop 91 "cannot make $1, or somebody else holds it"
+    [ "$waited" -lt "$waits_for" ] || stop 91 "cannot make $1, or somebody else holds it"
     waited=$((waited + 1))
     sleep 0.2
   done
@@ -137,6 +139,10 @@ still_held() { # or it was broken meanwhile: this process slept for long, and an
 
 # The record
 
+is_job() { # ID: of a job, or of an element of an array, 123_4
+  case $1 in '' | *[!0-9_]* | _* | *_ | *_*_*) return 1 ;; esac
+}
+
 read_record() { # FILE
   its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
   [ -f "$1" ] || return 0
@@ -145,7 +151,7 @@ read_record() { # FILE
       run) its_run=$value ;;
       task) its_task=$value ;;
       attempt) its_attempt=$value ;;
-      job) case $value in *[!0-9]*) ;; *) its_job=$value ;; esac ;; # it goes into sed's program: who wrote it?
+      job) is_job "$value" && its_job=$value ;; # it goes into sed's program: who wrote it?
       jobs) its_jobs=$value ;;
       withdrawn) its_withdrawn=$value ;;
     esac
@@ -181,8 +187,8 @@ cancel() { # ID
   scancel -- "$1" < /dev/null
 }
 
-query() { # all of the user's jobs: id, state, output path; fails if there is no answer
-  queue=$(timeout -k 5 20 squeue --me --all --noheader --states=all "$output_format" 2>&1 < /dev/null)
+query() { # all of the user's jobs, arrays by their elements: id, state, output path; fails if there is no answer
+  queue=$(timeout -k 5 20 squeue --array --me --all --noheader --states=all "$output_format" 2>&1 < /dev/null)
 }
 
 ask() {
@@ -190,7 +196,15 @@ ask() {
 }
 
 shown() { # ID: sets `is` to the state that squeue shows, to nothing once it shows the job no more
-  is=$(printf '%s\n' "$queue" | sed -n "s/^$1 \{1,\}\([A-Z_]\{1,\}\).*/\1/p")
+  is=$(printf '%s\n' "$queue" | sed -n "s/^$1\(+0\)\{0,1\} \{1,\}\([A-Z_]\{1,\}\).*/\2/p") # +0: a heterogeneous job's first part
+  case $is:$1 in
+    :*_*) ;;
+    :*) # an array as a whole, where a batch script has a line of its own for that: it lives as long as an element does
+      for is in $(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}\([A-Z_]\{1,\}\).*/\1/p"); do
+        has_ended "$is" || break
+      done
+      ;;
+  esac
 }
 
 is_live() { # ID
@@ -210,14 +224,24 @@ add() { # ID: to the earlier jobs
 logs() { # the ids of the jobs that wrote a log here
   for file in "$run_dir"/logs/slurm-*.out; do
     file=${file##*/slurm-}
-    case ${file%.out} in '' | *[!0-9]*) ;; *) printf '%s\n' "${file%.out}" ;; esac
+    if is_job "${file%.out}"; then printf '%s\n' "${file%.out}"; fi
   done
 }
 
+writes_here() { # ID PATH: Slurm shows the path as it is, or as sbatch got it, for an array with %a for the index
+  case $2 in
+    "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;;
+    "${escaped_dir%"$own_index"}%a/logs/slurm-"*) case $1 in *_"$own_index") ;; *) return 1 ;; esac ;;
+    *) return 1 ;;
+  esac
+}
+
 search() { # for the job of an intent: sets its_job. A second live one can only be a twin, and is cancelled.
+  own_index=${run_dir##*[!0-9]}
   while read -r id _ path; do
-    case $id in '' | *[!0-9]*) continue ;; esac # an array's: none of ours
-    case $path in "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;; *) continue ;; esac
+    id=${id%+0}
+    is_job "$id" && writes_here "$id" "$path" || continue
+    case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac # an array by its script's own line: as a whole
     if is_known "$id"; then
       continue
     elif [ -z "$its_job" ]; then
@@ -330,8 +354,7 @@ pass_gate() { # at most $parallel live jobs of this Dag run
   read_record "$record"
 }
 
-submit() {
-  [ -z "$parallel" ] || pass_gate
+intend() { # writes the intent down; sets `before` to what the record said
   before=
   [ ! -e "$record" ] || before=$(cat -- "$record")
   # A log that is there already is no sign of the job to come.
@@ -341,40 +364,58 @@ submit() {
   [ ! -e "$1" ] || for id in $(logs); do is_known "$id" || add "$id"; done
   take_over
   must_write_record
-  said=$(call_sbatch 2>&1)
+}
+
+take_back() { # the intent: sbatch made no job
+  still_held
+  if [ -n "$before" ]; then
+    save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
+  else
+    rm -f -- "$record"
+  fi
+}
+
+try_sbatch() { # INDICES: of an array. Sets `said`, `status`, and its_job if sbatch told one
+  said=$(call_sbatch "$@" 2>&1)
   status=$?
   case $said in
     '' | *[!0-9]*) its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p') ;;
     *) its_job=$said ;;
   esac
-  if [ "$status" -ne 0 ]; then
-    case $status in # 255 is sbatch's own, for a wrong option
-      124 | 125 | 129 | 1[3-5]?) stop 93 "sbatch was cut off: $said" ;; # by timeout, or by a signal
-    esac
-    is_unclear "$said" && stop 93 "$said"
-    case $its_job:$said in
-      :*"sbatch: "* | :*"timeout: "*) ;; # its own words, or there is no sbatch; and no job
-      *) # those of a wrapper of the site, say, which may have failed after sbatch
-        its_job=
-        settle
-        [ -z "$its_job" ] || answer_submitted
-        ;;
-    esac
-    still_held
-    if [ -n "$before" ]; then
-      save_as "$mine.new" "$before" && mv -f -- "$mine.new" "$record"
-    else
-      rm -f -- "$record"
-    fi
-    stop 92 "$said"
+  if [ "$status" -eq 0 ]; then
+    case $its_job in '' | *[!0-9]*) its_job= ;; esac # none, or several lines that look like one: the cluster knows
   fi
-  case $its_job in
-    '' | *[!0-9]*) # none, or several lines that look like one: the cluster knows
+}
+
+was_cut_off() { # after try_sbatch
+  case $status in # 255 is sbatch's own, for a wrong option
+    124 | 125 | 129 | 1[3-5]?) said="sbatch was cut off: $said" ;; # by timeout, or by a signal
+    *) is_unclear "$said" ;;
+  esac
+}
+
+has_refused() { # after try_sbatch: sbatch's own words, or there is no sbatch; and no job
+  case $its_job:$said in :*"sbatch: "* | :*"timeout: "*) ;; *) return 1 ;; esac
+}
+
+submit() {
+  [ -z "$parallel" ] || pass_gate
+  intend
+  try_sbatch
+  if [ "$status" -ne 0 ]; then
+    ! was_cut_off || stop 93 "$said"
+    if ! has_refused; then # those of a wrapper of the site, say, which may have failed after sbatch
       its_job=
       settle
-      [ -n "$its_job" ] || stop 93 "sbatch printed no job id: $said"
-      ;;
-  esac
+      [ -z "$its_job" ] || answer_submitted
+    fi
+    take_back
+    stop 92 "$said"
+  fi
+  if [ -z "$its_job" ]; then
+    settle
+    [ -n "$its_job" ] || stop 93 "sbatch printed no job id: $said"
+  fi
   answer_submitted
 }
 

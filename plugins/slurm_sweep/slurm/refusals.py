@@ -75,12 +75,27 @@ _REFUSED_FOR_NOW: tuple[str, ...] = (
     "I/O error writing script/environment to file",
 )
 
+# What a smaller array may not meet; the last is said of more elements than SchedulerParameters=max_array_tasks, too.
+_LIMITS: tuple[str, ...] = (
+    "SubmitJob",
+    "Slurm temporarily unable to accept job",
+    "Slurm job queue full",
+    "Resource temporarily unavailable",
+    "MaxJobCount limit reached",
+    "Invalid job array specification",
+)
+
 PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
 
 
 def is_passing(said: str) -> bool:
     """Whether the site mends by itself what a command said on standard error; what is not known it does not."""
     return any(words in said for words in PASSING)
+
+
+def is_too_many(said: str) -> bool:
+    """Whether an array was refused that was too large for the site, or for the room that is left now."""
+    return any(words in said for words in _LIMITS)
 
 
 def is_unclear(said: str) -> bool:

@@ -22,14 +22,24 @@ class Together(Generic[Question, Answer]):
         ask: Returns the answer to each question, in their order. What it raises, all who asked then raise.
         at_once: How many questions it takes.
         in_parallel: How many calls of it are under way at the same time.
+        quiet: Seconds without a new question before it is called; by default it is not waited for those.
+        longest: Seconds after which it is called all the same.
     """
 
     def __init__(
-        self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], *, at_once: int, in_parallel: int = 1
+        self,
+        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        *,
+        at_once: int,
+        in_parallel: int = 1,
+        quiet: float = 0.0,
+        longest: float = 0.0,
     ) -> None:
         self._ask = ask
         self._at_once = at_once
         self._in_parallel = in_parallel
+        self._quiet = quiet
+        self._longest = longest
         self._queue: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._callers: set[asyncio.Task[None] | None] = set()
         self._last = float("-inf")
@@ -57,8 +67,11 @@ class Together(Generic[Question, Answer]):
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)
+            await self.lull(self._quiet, self._longest)
             while batch := self._next():
                 await self._ask_for(batch)
+                if self._queue:
+                    await self.lull(self._quiet, self._longest)
         finally:
             self._callers.discard(asyncio.current_task())  # at once: who comes now starts another
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -232,6 +232,8 @@ class JobSettings(Section):
     """Further environment variables; a secret that Airflow keeps as {variable: NAME} or {connection: ID}."""
     sbatch: Options = Field(default_factory=dict)
     """Further options of sbatch by their long names; true for one without value."""
+    submit: Literal["each", "array"] | None = None
+    """array: one sbatch --array for as many combinations as possible, where a site limits requests. Default: each."""
     max_parallel_jobs: Count | None = None
     """How many jobs of a run may be in Slurm's hands at once, queued or running. Default: all."""
 

@@ -114,6 +114,8 @@ def parse_sweep(
     if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
         problem = f"expected a date such as 2026-01-31, since schedule is {dag.schedule!r}: runs begin there"
         faults.append(Fault(key="dag.start_date", problem=problem))
+    if slurm and slurm.submit == "array":
+        _refuse_one_by_one(slurm, dag, faults)
     size = prod(len(items) for items in values.values())
     if size > max_combinations:
         problem = f"{size} combinations, at most {max_combinations} are allowed (setting max_combinations)"
@@ -123,6 +125,16 @@ def parse_sweep(
     return SweepSpec(
         source=source, script_path=script_path, config_path=config_path, parameters=values, slurm=slurm, dag=dag
     )
+
+
+def _refuse_one_by_one(slurm: SlurmSection, dag: DagSection | None, faults: list[Fault]) -> None:
+    """Find what does not go with arrays."""
+    if slurm.max_parallel_jobs:
+        problem = f"{slurm.max_parallel_jobs} here, but slurm.submit is array: keep one of them"
+        faults.append(Fault(key="slurm.max_parallel_jobs", problem=problem))
+    if dag and dag.workers:
+        problem = "true here, but slurm.submit is array, and workers submit one by one: keep one of them"
+        faults.append(Fault(key="dag.workers", problem=problem))
 
 
 def read_text(path: Path, source: str) -> str:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from slurm_sweep.errors import AloneError
+from slurm_sweep.slurm.arrays import Arrays
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
@@ -28,6 +30,9 @@ LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a r
 _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
 _RECORDS = 500
+# Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
+_IN_ARRAYS = 5000
+_LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +43,7 @@ class Session:
         client: Asks it one thing.
         monitor: Waits for jobs.
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
+        arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
         patience: Seconds for which `patiently` asks.
     """
@@ -45,14 +51,21 @@ class Session:
     client: SlurmClient
     monitor: Monitor
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
     patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
+        together = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
-            return (await self.submissions((job, attempt)))()
+            nonlocal together
+            try:
+                return (await together((job, attempt)))()
+            except AloneError:
+                together = self.submissions
+                raise
 
         return await self.patiently(ask)
 
@@ -62,6 +75,7 @@ class Session:
         Each end of a task keeps Airflow busy, with more than a submission takes: jobs shall not wait for that.
         """
         await self.submissions.lull(LULL, LULL_AT_MOST)
+        await self.arrays.lull(LULL, LULL_AT_MOST)
 
     async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Ask until there is an answer; see there."""
@@ -78,6 +92,7 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
             client=client,
             monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
+            arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
             patience=patience,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
         )

@@ -7,6 +7,7 @@ thousands of scripts, each in a subshell. `pytest tests/unit/slurm/test_hostile.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from base64 import b64decode
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from login_shell import SHELLS, Login, Shell
 
-from slurm_sweep.slurm import commands, parse
+from slurm_sweep.slurm import commands, elements, parse
 from slurm_sweep.slurm.job import OUR_OPTIONS, Attempt, JobRequest, SubmittedJob, run_name
 from slurm_sweep.sweep.settings import JobSettings
 
@@ -196,7 +197,8 @@ def test_cancel(shell: Shell, value: str) -> None:
 def test_lookups(shell: Shell, value: str) -> None:
     ids = ["7", value]
     (call,) = notes(after_marker(shell.run(commands.sacct(ids), FUNCTIONS)))[0]
-    assert call == ["-X", "-n", "-P", "-o", commands.SACCT_FIELDS, "-j", ",".join(ids)]
+    fields = commands.SACCT_FIELDS.replace("JobIDRaw", "JobID" if "_" in value else "JobIDRaw")
+    assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
     functions = """scontrol() { [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }"""
     said = after_marker(shell.run(commands.scontrol(ids), functions))
@@ -207,8 +209,8 @@ def test_lookups(shell: Shell, value: str) -> None:
 @given(folder=FOLDER)
 def test_outputs(shell: Shell, folder: str) -> None:
     (call,) = notes(after_marker(shell.run(commands.outputs(folder), FUNCTIONS)))[0]
-    assert call[:-1] == ["--me", "--all", "--states=all", "--noheader"]
-    width = int(call[-1].removeprefix("--Format=JobID:20,State:20,StdOut:"))
+    assert call[:-1] == ["--array", "--me", "--all", "--states=all", "--noheader"]
+    width = int(call[-1].removeprefix("--Format=JobArrayID:20,State:20,StdOut:"))
     assert width > len(f"{folder}/{255 * 'x'}/logs/slurm-%j.out".encode())
 
 
@@ -371,6 +373,69 @@ def test_what_is_withdrawn_is_that_attempts_job(logins: Any, job: JobRequest, at
             time.sleep(0.01)
     done = login.run(commands.submit(job, attempt))
     assert (done.returncode, done.stderr) == (commands.REFUSED, "this attempt was withdrawn: its task was killed\n")
+
+
+# Arrays
+
+
+@settings(CONTEXT, max_examples=15)
+@given(job=JOBS, attempt=ATTEMPTS, names=st.tuples(FILE, FILE), comment=LINE)
+def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
+    logins: Any, job: JobRequest, attempt: Attempt, names: tuple[str, str], comment: str
+) -> None:
+    login: Login = logins()
+    folder = f"{login.folder}/runs/{'/'.join(names)}".replace("\\", "_")
+    changes: dict[str, Any] = {"workdir": None, "inputs": (), "batch_script": None, "max_parallel_jobs": None}
+    script = f"#!/bin/sh -u\n\n # {comment}\n#{comment}\nenv -0\n# {comment}\n"
+    group = []
+    for number in (3, 12):
+        env = {**job.env, "KEY": f"s3cret\n{job.command}{number}"}
+        each = replace(job, **changes, name=f"n_{number}", run_dir=f"{folder}_{number}", script=script, env=env)
+        group.append((each, replace(attempt, map_index=number)))
+    for answer in ("submitted", "again"):
+        done = login.run(elements.submit_array(group, "m"))
+        assert (done.stderr, done.stdout) == (
+            "",
+            f"{commands.MARKER}\nm 1 0\n7_3 {answer}\nm 2 0\n7_12 {answer}\n",
+        )
+    (argv,) = login.calls("sbatch")
+    assert argv[-1] == "--array=3,12"
+    assert f"--output={folder.replace('%', '%%')}_%a/logs/slurm-%A_%a.out" in argv
+    batch = (login.folder / "stdin").read_bytes()
+    assert batch.endswith(f"\nenv -0\n# {comment}\n".encode())
+    assert batch.startswith(f"#!/bin/sh -u\n\n # {comment}\n#{comment}\n# From here".encode())
+    assert "s3cret" not in f"{login.calls()} {login.environment} {batch!r}"
+    for each, _ in group:
+        environment = {"PATH": "/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": each.name[2:]}
+        ran = subprocess.run(login.argv, input=batch, capture_output=True, cwd=login.folder / "home", env=environment)  # noqa: PLW1510
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        found = dict(entry.partition("=")[::2] for entry in ran.stdout.decode().split("\0"))
+        expected = {**commands.environment(each), "SLURM_JOB_NAME": each.name}
+        assert {name: found.get(name) for name in expected} == expected
+        made = {str(path.relative_to(each.run_dir)) for path in Path(each.run_dir).rglob("*")}
+        assert made == {
+            "checkpoints",
+            "logs",
+            "wandb",
+            *(f".slurm_sweep{name}" for name in ("", "/record", "/environment")),
+        }
+    assert os.listdir(login.folder / "home") == []  # noqa: PTH208
+
+
+def test_an_elements_file_is_made_anew_never_through_a_link(login: Login) -> None:
+    victim = login.folder / "victim"
+    victim.write_text("mine")
+    jobs = [
+        JobRequest(**{**GOOD, "name": f"n{n}", "run_dir": f"{login.folder}/runs/n{n}", "script": "#!/bin/sh\n"})
+        for n in (1, 2)
+    ]
+    state = Path(jobs[0].run_dir) / commands.STATE_DIR
+    state.mkdir(parents=True)
+    (state / "environment").symlink_to(victim)
+    login.run(elements.submit_array([(job, replace(ATTEMPT, map_index=n)) for n, job in enumerate(jobs)], "m"))
+    assert victim.read_text() == "mine"
+    assert not (state / "environment").is_symlink()
+    assert (state / "environment").stat().st_mode & 0o777 == 0o600
 
 
 # Plain Python

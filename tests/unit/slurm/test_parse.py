@@ -32,6 +32,20 @@ def test_squeue() -> None:
     assert (statuses["18"].elapsed, statuses["18"].nodes) == ("1-02:03:04", "n[1-2]")
 
 
+def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
+    assert parse.squeue("17_3|RUNNING|0:01|n1|None\n").keys() == {"17_3"}
+    assert parse.outputs(
+        "17_3  RUNNING  /r/s_%a/logs/slurm-%A_%a.out\n17_[1-2] PENDING /r/x\n18 PENDING /y"
+    ).keys() == {
+        "17_3",
+        "18",
+    }
+    assert parse.sacct("17_3|FAILED|1:0|00:01:00|n1\n17+0|COMPLETED|0:0|00:01:00|n1\n").keys() == {"17_3", "17"}
+    told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
+    assert [(key, status.job_id) for key, status in parse.scontrol(told).items()] == [("17_3", "17_3")]
+    assert parse.exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
+
+
 def test_sacct() -> None:
     statuses = parse.sacct("21|CANCELLED by 1001|0:15|00:00:07|n1\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]\n")
     assert statuses["21"] == JobStatus(

@@ -61,6 +61,24 @@ def test_an_error_is_of_those_who_asked_together_each_its_own() -> None:
     assert rest == [8, 10]
 
 
+@pytest.mark.parametrize(
+    ("longest", "expected"), [(60.0, [[0, 1, 2, 3, 4]]), (0.02, [[0], [1], [2], [3], [4]])], ids=["quiet", "bounded"]
+)
+def test_some_wait_for_those_still_to_come_until_none_does(longest: float, expected: list[list[int]]) -> None:
+    cluster = Cluster(seconds=0.0)
+
+    async def one_by_one() -> None:
+        together = Together(cluster.double, at_once=100, quiet=0.15 if longest > 1 else 0.02, longest=longest)
+        asked = []
+        for number in range(5):
+            asked.append(asyncio.create_task(together(number)))
+            await asyncio.sleep(0.1 if longest > 1 else 0.2)
+        await asyncio.gather(*asked)
+
+    asyncio.run(asyncio.wait_for(one_by_one(), 5))
+    assert cluster.asked == expected
+
+
 def test_who_is_gone_is_not_asked_for() -> None:
     cluster = Cluster()
 

@@ -138,7 +138,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "slurm.env: 'COMMAND' is set by slurm_sweep for each job",
         "slurm.sbatch: 'job-name' is set by slurm_sweep; use slurm.jobname",
         "slurm.node: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, env, "
-        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, time, workdir",
+        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, submit, time, workdir",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
         "dag.retries: expected greater than or equal to 0, got -1",
     ]
@@ -195,3 +195,28 @@ def test_a_cluster_profile(tmp_path: Path) -> None:
     with pytest.raises(SweepFileError, match="log: expected an absolute path") as caught:
         load_profile(path)
     assert "jobname: unknown key" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("dag: {workers: true}", "dag.workers: true here, but slurm.submit is array, and workers submit one by one"),
+        ("", None),
+        ("dag: {workers: false}", None),
+    ],
+)
+def test_what_goes_with_arrays(rest: str, said: str | None) -> None:
+    text = f"script_path: a.py\nlr: [1, 2]\nslurm: {{submit: array}}\n{rest}\n"
+    if said is None:
+        assert parse_sweep(text, source="s.yaml").slurm.submit == "array"
+        return
+    with pytest.raises(SweepFileError, match=said):
+        parse_sweep(text, source="s.yaml")
+
+
+def test_a_limit_of_parallel_jobs_does_not() -> None:
+    text = "script_path: a.py\nlr: [1, 2]\nslurm: {submit: array, max_parallel_jobs: 3}\n"
+    with pytest.raises(SweepFileError, match=r"slurm.max_parallel_jobs: 3 here, but slurm.submit is array: keep one"):
+        parse_sweep(text, source="s.yaml")
+    with pytest.raises(SweepFileError, match=r"slurm.submit: .*'each' or 'array'"):
+        parse_sweep(text.replace("array", "all"), source="s.yaml")

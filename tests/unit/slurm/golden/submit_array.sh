@@ -1,0 +1,59 @@
+{
+printf '%s\n' @slurm_sweep@
+has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
+is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
+(record.sh)
+
+(array.sh)
+
+prelude='# From here to the next comment: slurm_sweep, this array element'"'"'s own values and name.
+slurm_sweep_flags=$-
+set +xv
+. '"'"'/lustre/me/100% mine/grpo_sweep_'"'"'"$SLURM_ARRAY_TASK_ID"/.slurm_sweep/environment || exit
+case $slurm_sweep_flags in *v*) set -v ;; esac
+case $slurm_sweep_flags in *x*) set -x ;; esac
+timeout 10 scontrol update JobId="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" JobName="$SLURM_JOB_NAME" \
+  > /dev/null 2>&1 < /dev/null || :
+# The batch script.'
+output_format=--Format=JobArrayID:20,State:20,StdOut:73
+enter() {
+cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'
+for input in train.py ray.sub; do
+  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
+done
+batch_script=$(cat -- ray.sub) || refuse 'cannot read ray.sub'
+}
+call_sbatch() {
+timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep --nodes=4 --account=research --gres=gpu:8 '--output=/lustre/me/100%% mine/grpo_sweep_%a/logs/slurm-%A_%a.out' '--qos=high prio' --array="$1" << END
+$array_script
+END
+}
+m_1() {
+run_dir='/lustre/me/100% mine/grpo_sweep_4' escaped_dir='/lustre/me/100%% mine/grpo_sweep_4' output_format=--Format=JobArrayID:20,State:20,StdOut:72 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/4b1c44588f28b947'
+index=4 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
+export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
+export COMMAND=true
+export CONTAINER='"'"''"'"'
+export GPUS_PER_NODE=8
+export MOUNTS='"'"''"'"'
+export NUM_ACTOR_NODES=4
+export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
+export SLURM_JOB_NAME=grpo_sweep_4'
+}
+m_2() {
+run_dir='/lustre/me/100% mine/grpo_sweep_10' escaped_dir='/lustre/me/100%% mine/grpo_sweep_10' output_format=--Format=JobArrayID:20,State:20,StdOut:73 run='grpo manual__1' task='combination.submit 9' generation=0 try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/4b1c44588f28b947'
+index=10 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
+export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
+export COMMAND=false
+export CONTAINER='"'"''"'"'
+export GPUS_PER_NODE=8
+export MOUNTS='"'"''"'"'
+export NUM_ACTOR_NODES=4
+export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
+export SLURM_JOB_NAME=grpo_sweep_10'
+}
+submit_array m 2
+exit
+}

@@ -1,0 +1,99 @@
+"""Arrays as large as the site takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from test_elements import ATTEMPT, job
+
+from slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
+from slurm_sweep.slurm.arrays import Arrays
+from slurm_sweep.slurm.client import SlurmClient, submitted_job
+from slurm_sweep.slurm.elements import Submission
+from slurm_sweep.slurm.job import SubmittedJob
+
+
+class Cluster(SlurmClient):
+    """Takes arrays of a certain size; notes what it was asked."""
+
+    def __init__(self, room: int = 1000, *errors: SlurmSweepError) -> None:
+        self.room = room
+        self.asked: list[tuple[str, list[str]]] = []
+        self._errors = list(errors)
+
+    async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+        if len(submissions) > self.room:
+            self.asked.append(("crowded", [job.name for job, _ in submissions]))
+            raise CrowdedError("AssocMaxSubmitJobLimit")
+        return self._submit("array", submissions)
+
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+        return self._submit("each", submissions)
+
+    def _submit(self, how: str, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+        self.asked.append((how, [job.name for job, _ in submissions]))
+        if self._errors:
+            raise self._errors.pop(0)
+        return [lambda job=job: submitted_job(job, "7") for job, _ in submissions]  # type: ignore[misc]
+
+
+def ask(arrays: Arrays, *numbers: int | str, base: str = "s_") -> list[str]:
+    """Return each one's job, by name, or error."""
+
+    async def work() -> list[Callable[[], SubmittedJob]]:
+        return await arrays.submit_all([(job(number, base), ATTEMPT) for number in numbers])
+
+    said = []
+    for answer in asyncio.run(work()):
+        try:
+            said.append(answer().job_name)
+        except SlurmSweepError as error:
+            said.append(str(error))
+    return said
+
+
+def test_groups_in_arrays_and_the_rest_one_by_one_each_gets_its_answer() -> None:
+    cluster = Cluster()
+    assert ask(Arrays(cluster), 3, "x", 1, 2, "y") == ["s_3", "s_x", "s_1", "s_2", "s_y"]
+    assert cluster.asked == [("array", ["s_1", "s_2", "s_3"]), ("each", ["s_x", "s_y"])]
+
+
+def test_one_alone_goes_the_ordinary_way() -> None:
+    cluster = Cluster()
+    ask(Arrays(cluster), 3)
+    assert cluster.asked == [("each", ["s_3"])]
+
+
+def test_an_error_is_that_of_its_group() -> None:
+    cluster = Cluster(1000, ClusterUnavailableError("connection lost"))
+    assert ask(Arrays(cluster), 1, 2, "x") == ["connection lost", "connection lost", "s_x"]
+
+
+def test_a_site_with_a_limit_gets_smaller_arrays_and_larger_ones_later() -> None:
+    cluster = Cluster(3)
+    arrays = Arrays(cluster)
+    numbers = range(1, 9)
+    assert ask(arrays, *numbers) == ["AssocMaxSubmitJobLimit"] * 8
+    assert ask(arrays, *numbers) == ["AssocMaxSubmitJobLimit"] * 8
+    assert ask(arrays, *numbers) == [f"s_{number}" for number in numbers]
+    assert [(how, len(names)) for how, names in cluster.asked[-4:]] == [("array", 2)] * 4
+    cluster.room = 1000
+    ask(arrays, *numbers)
+    assert [(how, len(names)) for how, names in cluster.asked[4:]][-1] == ("array", 8)
+
+
+def test_where_no_array_fits_they_go_one_by_one_and_arrays_are_tried_again() -> None:
+    cluster = Cluster(0)
+    arrays = Arrays(cluster)
+    for _ in range(3):
+        ask(arrays, 1, 2)
+    assert [how for how, _ in cluster.asked] == ["crowded", "each", "crowded"]
+
+
+@pytest.mark.parametrize("count", [26, 60])
+def test_not_too_many_one_by_one_in_a_script(count: int) -> None:
+    cluster = Cluster()
+    ask(Arrays(cluster), *[f"{number}x" for number in range(count)])
+    assert max(len(names) for _, names in cluster.asked) == 25
