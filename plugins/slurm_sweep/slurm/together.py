@@ -51,6 +51,12 @@ class Together(Generic[Question, Answer]):
         while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
             await asyncio.sleep(min(seconds, end - now))
 
+    async def _wait_for_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._longest
+        while (left := min(end, self._last + self._quiet) - loop.time()) > 0:
+            await asyncio.sleep(left)
+
     async def __call__(self, question: Question) -> Answer:
         """Return the answer."""
         self._last = asyncio.get_running_loop().time()
@@ -67,11 +73,11 @@ class Together(Generic[Question, Answer]):
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)
-            await self.lull(self._quiet, self._longest)
+            await self._wait_for_more()
             while batch := self._next():
                 await self._ask_for(batch)
                 if self._queue:
-                    await self.lull(self._quiet, self._longest)
+                    await self._wait_for_more()
         finally:
             self._callers.discard(asyncio.current_task())  # at once: who comes now starts another
 
