@@ -14,23 +14,13 @@ from shutil import which
 
 from bench.say import say
 from sandbox import Sandbox, SandboxError
-from sandbox.airflow import PROJECT, airflow_environment, merge
+from sandbox.airflow import LARGE_SWEEPS, LARGEST, PROJECT, airflow_environment, merge
 from sandbox.parts import AirflowParts
 from sandbox.processes import wait_until
 
 INTERVAL = 5  # seconds between two looks at jobs: ours and the plain Dag's
-MAX_SIZE = 20_000  # combinations
-# What an Airflow for big sweeps needs. All else is as Airflow ships it.
-SETTINGS = {
-    "API__MAXIMUM_PAGE_LIMIT": 1000,
-    "CORE__MAX_MAP_LENGTH": MAX_SIZE,
-    "SLURM_SWEEP__INTERVAL": INTERVAL,
-    "SLURM_SWEEP__MAX_COMBINATIONS": MAX_SIZE,
-    "TRIGGERER__CAPACITY": MAX_SIZE,
-    "DAG_PROCESSOR__MAX_CALLBACKS_PER_LOOP": 500,
-    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 5,
-    "TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": 100,
-}
+MAX_SIZE = LARGEST
+SETTINGS = {**LARGE_SWEEPS, "API__MAXIMUM_PAGE_LIMIT": 1000, "SLURM_SWEEP__INTERVAL": INTERVAL}
 NODES = 8  # of 16 processors each
 JOB_SECONDS = 5
 RELEASED_SECONDS = 10  # of jobs that all wait for their release: 13 end each second

@@ -19,6 +19,16 @@ from sandbox.layout import free_ports
 from sandbox.processes import SandboxError, send, tree, wait_until
 
 START = 120  # seconds
+# What an Airflow for sweeps of thousands of combinations needs; README says why. All else is as Airflow ships it.
+LARGEST = 20_000  # combinations
+LARGE_SWEEPS: dict[str, object] = {
+    "CORE__MAX_MAP_LENGTH": LARGEST,
+    "DAG_PROCESSOR__MAX_CALLBACKS_PER_LOOP": 500,
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 5,
+    "SLURM_SWEEP__MAX_COMBINATIONS": LARGEST,
+    "TRIGGERER__CAPACITY": LARGEST,
+    "TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": 100,
+}
 
 PROJECT = Path(__file__).parents[1]
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.airflow import PROJECT, Standalone, airflow_environment, merge, stop_tree
+from sandbox.airflow import LARGE_SWEEPS, PROJECT, Standalone, airflow_environment, merge, stop_tree
 from sandbox.cluster import Sandbox
 from sandbox.processes import SandboxError
 
@@ -136,7 +136,8 @@ def start_ui() -> int:
         stop_ui()
         raise
     say("starting Airflow")
-    airflow = Standalone(airflow_environment(folder / "airflow", box), folder / "airflow.log")
+    environment = merge(airflow_environment(folder / "airflow", box), **LARGE_SWEEPS)
+    airflow = Standalone(environment, folder / "airflow.log")
     airflow.start()
     STATE.write_text(json.dumps({"folder": str(folder), "pid": airflow.pid}))
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import Sandbox
-from sandbox.airflow import Standalone, airflow_environment, merge
+from sandbox.airflow import LARGE_SWEEPS, Standalone, airflow_environment, merge
 from sandbox.postgres import temporary_postgres
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of Airflow's commands."""
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    # What README says for thousands of combinations.
-    environment = merge(
-        environment,
-        CORE__MAX_MAP_LENGTH=5000,
-        SLURM_SWEEP__MAX_COMBINATIONS=5000,
-        TRIGGERER__CAPACITY=5000,
-        TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP=100,
-    )
+    environment = merge(environment, **LARGE_SWEEPS | {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1})
     with temporary_postgres() as postgres:
         if postgres:
             environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url)

@@ -14,6 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from slurm_sweep.errors import SlurmSweepError, SweepFileError
 from slurm_sweep.factory import check_sweeps, sweep_dag, sweep_dags
+from slurm_sweep.tasks import config
 
 PROJECT = Path(__file__).parents[2]
 GOOD = "script_path: train.py\noptim.lr: [1e-6, 5e-6]\n"
@@ -173,3 +174,51 @@ def test_arrays_need_no_workers_whatever_the_size(include: Path) -> None:
         submit_of(include, GOOD + "dag: {workers: true}\n")
     (include / "clusters" / "default.yaml").write_text("submit: [\n")
     assert not submit_of(include, GOOD).start_from_trigger, "a run tells of that fault"
+
+
+@pytest.mark.parametrize(
+    ("size", "text", "needs_workers"),
+    [
+        (100, "", True),
+        (101, "", False),
+        (2, "dag: {workers: false}\n", False),
+        (101, "dag: {workers: true}\n", True),
+    ],
+)
+def test_large_sweeps_need_no_workers(include: Path, size: int, text: str, needs_workers: bool) -> None:
+    dag = sweep_dag(write(include, "a", f"script_path: t.py\nseed: {list(range(size))}\n{text}"), include)
+    for name in ("combination.submit", "combination.wait"):
+        task: Any = dag.get_task(name)
+        assert (not task.start_from_trigger) is needs_workers
+        assert task.retries == (3 if needs_workers else 0), "no worker that could die, nothing to try again"
+
+
+def test_the_setting_for_the_number_of_workers(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__WORKERS_UP_TO", "1")
+    assert submit_of(include, GOOD).start_from_trigger
+
+
+def test_a_sweep_that_airflow_would_not_take_is_a_fault_with_the_setting_to_raise(
+    include: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "1")
+    path = write(include, "a", GOOD)
+    with pytest.raises(SweepFileError, match=r"2 combinations are more than this Airflow takes \(1\): raise \[core\]"):
+        sweep_dag(path, include)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("CAPACITY", "100", "sees to 100 tasks at a time; the other combinations wait for a place: raise"),
+        ("MAX_TRIGGER_TO_SELECT_PER_LOOP", "500", "starts 500 tasks at once can hang"),
+    ],
+)
+def test_what_will_hold_up_a_large_sweep_is_told(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    assert config.warnings(101) == []
+    monkeypatch.setenv(f"AIRFLOW__TRIGGERER__{setting}", value)
+    (warning,) = config.warnings(101)
+    assert said in warning
+    assert config.warnings(100) == [], "those of workers are few"
