@@ -10,7 +10,7 @@ import pytest
 
 from slurm_sweep.errors import SettingsError
 from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.tasks import plans, secrets
+from slurm_sweep.tasks import secrets
 from slurm_sweep.tasks.plans import plan_of
 
 JOBS = [
@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(reference)
         return "s3cret"
 
-    monkeypatch.setattr(plans.XCom, "get_one", get_one)
+    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", get_one)
     monkeypatch.setattr(secrets, "_value", value)
     return asked
 
@@ -73,7 +73,7 @@ def test_another_run_has_another_plan_and_so_has_one_that_was_cleared(asked: lis
 def test_what_is_no_plan_is_told(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="The plan has 3 jobs, and none for the map index 7"):
         asyncio.run(ready(task(7)))
-    monkeypatch.setattr(plans.XCom, "get_one", lambda **_: None)
+    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", lambda **_: None)
     with pytest.raises(SettingsError, match="There is no plan: see the log of the task 'plan'"):
         asyncio.run(ready(task(0)))
     assert asked == ["plan of r"]
