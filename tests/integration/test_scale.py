@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseHook
 
+from bench.logs import logins, remote_calls
 from sandbox import Sandbox
 from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
@@ -26,17 +26,16 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 INTERVAL = 3
 LONGEST_STALL = 0.05  # seconds
-_CALL = re.compile(r"^\s+([A-Z_]+)\s*\(\s*\d+\)\s+count:(\d+)", re.MULTILINE)
 
 
-def logins(box: Sandbox) -> int:
-    return sum(path.read_text().count("Accepted publickey") for path in (box.directory / "logs").glob("sshd*"))
+def connections(box: Sandbox) -> int:
+    """Return how many SSH connections sshd has let in."""
+    return logins((box.directory / "logs" / "sshd.log").read_text())
 
 
 def calls(box: Sandbox) -> Counter[str]:
     """Return what slurmctld was asked for since `sdiag --reset`, how often."""
-    by_type, _, _ = box.slurm("sdiag").partition("statistics by user")
-    return Counter({name: int(count) for name, count in _CALL.findall(by_type)})
+    return Counter(remote_calls(box.slurm("sdiag")))
 
 
 class Loop:
@@ -121,9 +120,9 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
 
     BaseHook.get_connection("slurm_sandbox")  # Airflow imports what it needs for it, as it has in a triggerer
     cluster.slurm("sdiag", "--reset")
-    connections = logins(cluster)
+    before = connections(cluster)
     submitted, ended, seconds, asked = asyncio.run(run())
-    assert logins(cluster) - connections == 1
+    assert connections(cluster) - before == 1
     assert calls(cluster)["REQUEST_SUBMIT_BATCH_JOB"] == size
     questions = asked["REQUEST_JOB_INFO"] + asked["REQUEST_JOB_USER_INFO"]
     assert 1 <= questions <= seconds / INTERVAL + 2, "squeue: one a tick, whoever waits"
@@ -149,7 +148,7 @@ def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster
         "slurm: {jobname: hundreds, nodes: 1, gpus_per_node: 0, batch_script: short.sh}\n"
     )
     airflow.wait_for_dag("hundreds")
-    connections = logins(cluster)
+    before = connections(cluster)
     path = "/api/v2/dags/hundreds/dagRuns"
     run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
     assert wait_until(lambda: over(airflow, f"{path}/{run}"), 240)
@@ -157,7 +156,7 @@ def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster
     assert counts == 2 * 300 + 2, "no task failed"
     names = Counter(cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split())
     assert {names[f"hundreds_sweep_{index:03d}"] or names[f"hundreds_sweep_{index}"] for index in range(1, 301)} == {1}
-    assert logins(cluster) - connections <= 3, "the triggerer's, and those of plan and report"
+    assert connections(cluster) - before <= 3, "the triggerer's, and those of plan and report"
 
 
 def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
