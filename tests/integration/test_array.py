@@ -112,7 +112,7 @@ def submit_requests(box: Sandbox) -> int:
 
 
 def test_one_request_and_each_elements_own_directory_log_name_and_environment(login: ArrayLogin) -> None:
-    command = 'printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; touch "$BASE_LOG_DIR/here"; sleep 600'
+    command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
         replace(job, env={"MINE": f"it's\n$HOME `x` {number} 雪"}) for number, job in enumerate(login.sweep(4, command))
     ]
