@@ -113,6 +113,7 @@ def _plain(size: int, keep: bool) -> runs.Run:
         with stage(keep=keep, sweeps={}, dags=Path(dags)) as place:
             workdir = place.box.profile["workdir"]
             arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
+            runs.warm_up(place, PLAIN, {"size": 1, "arguments": arguments})
             subject = runs.Subject(
                 what="plain Airflow",
                 dag_id=PLAIN,
@@ -124,18 +125,21 @@ def _plain(size: int, keep: bool) -> runs.Run:
 
 def _sweep(size: int, keep: bool) -> runs.Run:
     with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
+        runs.warm_up(place)
         subject = runs.Subject(what="slurm_sweep", dag_id=SWEEP, wait_task="combination.wait")
         return runs.measure(place, subject, size)
 
 
 def _released(size: int, keep: bool) -> runs.Run:
     with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, RELEASED_SECONDS, held=True)}) as place:
+        runs.warm_up(place)
         subject = runs.Subject(what="released", dag_id=SWEEP, wait_task="combination.wait", held=True)
         return runs.measure(place, subject, size)
 
 
 def _flight(size: int, keep: bool) -> flight.Flight:
     with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
+        runs.warm_up(place)
         return flight.measure(place, SWEEP, size)
 
 

@@ -37,6 +37,8 @@ script_path: examples/train_grpo.py
 index: [{indices}]
 slurm: {{jobname: {name}, gpus_per_node: 0, nodes: 1, batch_script: {script}, sbatch: {{{options}}}}}
 """
+WARM = "warm"
+_WARM_SWEEP = _SWEEP + "dag: {{workers: false}}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +113,19 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
 
     Args:
         keep: Leave the folder with all logs.
-        sweeps: Texts of sweep files, by Dag.
+        sweeps: Texts of sweep files, by Dag; one called `WARM` comes with them.
         dags: A folder of Dags that takes the place of the project's.
     """
     began = time.monotonic()
     with cluster(keep=keep) as (box, folder), cleaned() as stack:
         (folder / "sweeps").mkdir()
-        for name, text in sweeps.items():
+        options = {"indices": 0, "name": WARM, "script": script(JOB_SECONDS), "options": ""}
+        for name, text in {**sweeps, WARM: _WARM_SWEEP.format(**options)}.items():
             (folder / "sweeps" / f"{name}.yaml").write_text(text)
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         if dags:
             environment = merge(environment, CORE__DAGS_FOLDER=dags) | {"PYTHONPATH": str(PROJECT)}
-        airflow = AirflowParts(environment, folder, settings=SETTINGS)
+        airflow = AirflowParts(environment, folder, settings=SETTINGS, idle_limit=120)
         if not airflow.postgres:
             raise SandboxError("no Postgres is installed; scripts/setup --tests does it")
         stack.callback(airflow.stop)

@@ -87,16 +87,23 @@ class AirflowParts(Api):
         folder: For the logs and the database.
         triggerers: How many.
         settings: Further settings of Airflow, as `sandbox.airflow.merge` takes them.
+        idle_limit: As for `Postgres`.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], folder: Path, *, triggerers: int = 1, settings: Mapping[str, object]
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        triggerers: int = 1,
+        settings: Mapping[str, object],
+        idle_limit: int = 6,
     ) -> None:
         api, worker_log, *trigger_logs = free_ports(2 + triggerers)
         super().__init__(f"http://127.0.0.1:{api}", Path(environment["AIRFLOW_HOME"]))
         programs = postgres_programs()
         self.folder = folder
-        self.postgres = Postgres(folder / "postgres", programs) if programs else None
+        self.postgres = Postgres(folder / "postgres", programs, idle_limit=idle_limit) if programs else None
         database = {"DATABASE__SQL_ALCHEMY_CONN": self.postgres.url} if self.postgres else {}
         self._environment = merge(
             environment,

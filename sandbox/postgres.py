@@ -49,9 +49,12 @@ class Postgres:
     Args:
         folder: Where its data and its log go; made if it is not there.
         programs: What `postgres_programs` found.
+        idle_limit: Seconds after which a transaction is ended in which nothing happens. A killed scheduler's workers
+            keep its connection open, with its transaction and its locks: all of Airflow stands still until then.
     """
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, *, idle_limit: int = 6) -> None:
+        self._idle_limit = idle_limit
         self._programs = programs
         (self._port,) = free_ports(1)
         self._folder = folder
@@ -86,9 +89,7 @@ class Postgres:
             "unix_socket_directories": "",
             "fsync": "off",
             "max_connections": 200,
-            # A killed scheduler's workers keep its connection open, with its transaction and its locks: all of Airflow
-            # stands still until they end, unless the database ends the transaction.
-            "idle_in_transaction_session_timeout": "6s",
+            "idle_in_transaction_session_timeout": f"{self._idle_limit}s",
             "log_line_prefix": "%m [%p] %x ",
             "log_lock_waits": "on",
         }

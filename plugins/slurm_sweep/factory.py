@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, get_parsing_context, task_group
+from airflow.sdk import DAG, XComArg, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
@@ -27,6 +27,7 @@ from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import launch_form, sweep_form
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 
 GROUP = "combination"
@@ -166,9 +167,10 @@ def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, n
         submit = SlurmSubmitOperator(
             task_id="submit",
             job=job,
+            script=XComArg(plan, key=SCRIPT_KEY),
             awaited_by=f"{GROUP}.wait",
             planned_by=planned_by,
-            map_index_template="{{ task.job['label'] }}",
+            map_index_template="{{ task.job.get('label', '') }}",
             # The login node keeps the limit; this only spares it from those whose turn cannot have come.
             max_active_tis_per_dagrun=max_parallel_jobs,
         )
@@ -177,7 +179,7 @@ def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, n
             job=submit.output,
             submitted_by=submit.task_id,
             planned_by=planned_by,
-            map_index_template="{{ task.job['label'] }}",
+            map_index_template="{{ task.job.get('label', '') }}",
         )
 
     report = ReportSweepOperator(
@@ -188,6 +190,10 @@ def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, n
     )
     combination.expand(job=plan.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
+    # The Dag's own are enough: with a copy of the form in each task the Dag is three times as large, and it comes with
+    # each trigger that starts a task.
+    for task in plan.dag.tasks:
+        task.params = {}
 
 
 def _in_timezone(date: Any, timezone: str) -> Any:

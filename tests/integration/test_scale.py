@@ -98,16 +98,15 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
             name=f"scale_sweep_{index}",
             command=f"exit {index % 100 == 0:d}",
             run_dir=f"{tmp_path}/scale_sweep_{index}",
-            script='#!/bin/bash\neval "$COMMAND"\n',
             label=f"seed={index}",
         ).to_json()
         for index in range(size)
     ]
     read: list[dict[str, Any]] = []
 
-    def get_one(**key: Any) -> list[dict[str, Any]]:
+    def get_one(**key: Any) -> list[dict[str, Any]] | str:
         read.append(key)
-        return plan
+        return '#!/bin/bash\neval "$COMMAND"\n' if key["key"] == "script" else plan
 
     monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", get_one)
     monkeypatch.setattr(
@@ -139,7 +138,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
     assert calls(cluster)["REQUEST_SUBMIT_BATCH_JOB"] == size
     questions = asked["REQUEST_JOB_INFO"] + asked["REQUEST_JOB_USER_INFO"]
     assert 1 <= questions <= seconds / INTERVAL + 2, "squeue: one a tick, whoever waits"
-    assert len(read) == 1, "the plan is read once"
+    assert len(read) == 2, "the plan is read once, and so is the script"
     jobs = {event.xcoms["return_value"]["job_id"] for (event,) in submitted}
     assert len(jobs) == size
     states = Counter(status["state"] for (event,) in ended for status in event.xcoms.values())

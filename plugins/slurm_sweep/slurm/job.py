@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -162,6 +162,15 @@ class JobRequest(_Value):
         _expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
         self._check_environment()
         self._check_options()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data, without what is as by default: a plan has thousands of them."""
+        values = asdict(self)
+        return {each.name: values[each.name] for each in fields(self) if values[each.name] != each.default}
+
+    def with_script(self, script: str | None) -> Self:
+        """Return it with the batch script that many have in common, unless it has one of its own."""
+        return self if self.script or self.batch_script else replace(self, script=script or "")
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):

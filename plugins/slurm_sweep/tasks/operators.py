@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow.sdk.bases.operator import TriggerFailureReason
@@ -91,6 +91,7 @@ class SlurmSubmitOperator(_InTriggerer):
     Args:
         job: What to submit: a `JobRequest`, or one as JSON, or the output of a task that gives one.
         deferrable: Wait in the triggerer while the cluster does not answer or takes no jobs now; otherwise here.
+        script: The batch script of a job that names none: what ``script`` of a `PlanSweepOperator` holds.
         awaited_by: In a mapped task group, the task whose instances wait for the jobs of this one; see there.
         planned_by: In a task group that is mapped over the list of jobs that a task returns, that task. Then no worker
             is needed: the task starts and ends in the triggerer, where all that are ready submit together. It has no
@@ -102,14 +103,15 @@ class SlurmSubmitOperator(_InTriggerer):
     Fails without retries if the cluster refuses the job, the login, or a path.
     """
 
-    template_fields: Sequence[str] = ("job",)
-    template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
+    template_fields: Sequence[str] = ("job", "script")
+    template_fields_renderers = {"job": "json", "script": "bash"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#d5e8d4"
 
     def __init__(
         self,
         *,
         job: JobRequest | Json | XComArg,
+        script: XComArg | None = None,
         deferrable: bool = True,
         awaited_by: str | None = None,
         planned_by: str | None = None,
@@ -118,13 +120,14 @@ class SlurmSubmitOperator(_InTriggerer):
         super().__init__(**(kwargs if planned_by is None else {**kwargs, "retries": 0}))
         self._start_in_triggerer("SubmitTrigger", planned_by, awaited_by)
         self.job = job.to_json() if isinstance(job, JobRequest) else job
+        self.script = script
         self.deferrable = deferrable
         self.awaited_by = awaited_by
         self._submission: tuple[JobRequest, Attempt] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job."""
-        request = _read(JobRequest, self.job)
+        request = _read(JobRequest, self.job).with_script(cast("str | None", self.script))
         if request.dry_run:
             self.log.info("Dry run: %s is not submitted", request.name)
             raise AirflowSkipException

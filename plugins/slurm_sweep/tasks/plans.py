@@ -20,6 +20,7 @@ from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.shared import Shared
 
+SCRIPT_KEY = "script"  # the XCom of the task that plans: the batch script of all jobs that name none
 LINGER = 60.0  # seconds between two tasks of a run
 
 
@@ -31,10 +32,16 @@ class _Key(NamedTuple):
 
 
 class Plan:
-    """What a Dag run's tasks submit, by map index."""
+    """What a Dag run's tasks submit, by map index.
 
-    def __init__(self, requests: list[dict[str, Any]]) -> None:
+    Args:
+        requests: A `JobRequest` as JSON for each.
+        script: The batch script of those that name none.
+    """
+
+    def __init__(self, requests: list[dict[str, Any]], script: str | None) -> None:
         self._requests = requests
+        self._script = script
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
 
@@ -47,7 +54,7 @@ class Plan:
         if not 0 <= map_index < len(self._requests):
             raise SettingsError(f"The plan has {len(self._requests)} jobs, and none for the map index {map_index}")
         try:
-            return JobRequest.from_json(self._requests[map_index])
+            return JobRequest.from_json(self._requests[map_index]).with_script(self._script)
         except (TypeError, ValueError) as error:
             raise SettingsError(f"job: {error}") from None
 
@@ -61,13 +68,15 @@ class Plan:
 
 @asynccontextmanager
 async def _read(key: _Key) -> AsyncIterator[Plan]:
-    await turn()  # the answer is large
-    requests = await sync_to_async(XCom.get_one)(
-        key=BaseXCom.XCOM_RETURN_KEY, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id
-    )
+    async def xcom(name: str) -> Any:
+        await turn()  # the answer may be large
+        of_the_task = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id}
+        return await sync_to_async(XCom.get_one)(key=name, **of_the_task)
+
+    requests = await xcom(BaseXCom.XCOM_RETURN_KEY)
     if not isinstance(requests, list):
         raise SettingsError(f"There is no plan: see the log of the task {key.task_id!r}")
-    yield Plan(requests)
+    yield Plan(requests, await xcom(SCRIPT_KEY))
 
 
 _plans = Shared(_read, linger=LINGER)

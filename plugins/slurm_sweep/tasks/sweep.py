@@ -30,6 +30,7 @@ from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.guard import Siblings, cancel_abandoned
 from slurm_sweep.tasks.operators import airflow_errors
+from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.ssh import SshShell
 from slurm_sweep.tasks.triggers import STATUS_KEY
 
@@ -45,7 +46,8 @@ class PlanSweepOperator(BaseOperator):
         include: The folder that holds clusters/ and job.sh.
         sweep_file: The sweep file; None runs what the trigger form names, see `launched_sweep`.
 
-    Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run.
+    Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run. The XCom
+    ``script`` holds the batch script that they have in common, unless it is one of the cluster's.
     """
 
     ui_color = "#fff2cc"
@@ -72,7 +74,8 @@ class PlanSweepOperator(BaseOperator):
             else:
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
-        return [job.to_json() for job in planned.requests]
+        context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.requests[0].script)
+        return [replace(job, script="").to_json() for job in planned.requests]
 
     def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         if self.sweep_file is None:
@@ -190,7 +193,7 @@ class ReportSweepOperator(BaseOperator):
         )
         self.log.info("\n%s", tabulate(rows, headers="keys"))
         ti.xcom_push(key="rows", value=rows)
-        if requests[0]["dry_run"]:
+        if requests[0].get("dry_run"):
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
@@ -227,9 +230,9 @@ def report_rows(
         rows.append(
             {
                 "job": request["name"],
-                "combination": request["label"],
+                "combination": request.get("label", ""),
                 "job id": job.job_id if job else "",
-                "state": end.text if end else "not waited for" if job else NOT_SUBMITTED[request["dry_run"]],
+                "state": end.text if end else "not waited for" if job else NOT_SUBMITTED[request.get("dry_run", False)],
                 "elapsed": end.elapsed if end else "",
                 "log": job.log_path if job else "",
             }

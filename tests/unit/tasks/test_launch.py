@@ -28,7 +28,11 @@ def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
     """Do what Airflow does with a run's conf, and plan."""
     params = launch_dag(include).params
     params.update(conf)
-    context = {"params": params.validate(), "dag_run": SimpleNamespace(run_type="manual")}
+    context = {
+        "params": params.validate(),
+        "dag_run": SimpleNamespace(run_type="manual"),
+        "ti": SimpleNamespace(xcom_push=lambda **_: None),
+    }
     return PlanSweepOperator(task_id="plan", include=str(include)).execute(context)  # type: ignore[arg-type]
 
 

@@ -28,6 +28,7 @@ def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str
         "params": params,
         "dag_run": SimpleNamespace(run_type=run_type, logical_date=DATE, run_after=DATE),
         "ds_nodash": "20260131",
+        "ti": SimpleNamespace(xcom_push=lambda **_: None),
     }
     task = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
     return [job["name"] for job in task.execute(context)]  # type: ignore[arg-type]

@@ -31,7 +31,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Airflow was asked for."""
     asked = []
 
-    def get_one(**key: Any) -> list[dict[str, Any]]:
+    def get_one(**key: Any) -> list[dict[str, Any]] | str:
+        if key["key"] == "script":
+            return "#!/bin/sh\n"
         asked.append(f"plan of {key['run_id']}")
         return JOBS
 
@@ -56,7 +58,7 @@ def test_airflow_is_asked_once(asked: list[str]) -> None:
 
     jobs = asyncio.run(all_of_them())
     assert [job.name for job in jobs] == ["a_0", "a_1", "a_2", "a_1"]
-    assert {job.env["KEY"] for job in jobs} == {"s3cret"}
+    assert {(job.env["KEY"], job.script) for job in jobs} == {("s3cret", "#!/bin/sh\n")}
     assert asked == ["plan of r", "variable:key"]
 
 
