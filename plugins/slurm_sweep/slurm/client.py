@@ -28,7 +28,7 @@ LOG_LINES = 50
 _ESCAPES = re.compile(r"\x1b(\[[0-9;:<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[^\[\]])")
 _CONTROLS = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
-_NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
+NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class SlurmClient:
         answers = parse.submissions(_output(completed), mark)
         for exit_status, said in answers.values():
             if exit_status == commands.SBATCH_REFUSED and is_too_many(said):
-                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {_printable(said)}")
+                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {printable(said)}")
         return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
@@ -194,7 +194,7 @@ class SlurmClient:
         if status.state.is_success:
             return ""
         completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
-        lines = _printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
+        lines = printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
         return "\n".join(lines) or _said(completed) or "(the log is empty)"
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
@@ -219,7 +219,7 @@ class SlurmClient:
         try:
             return await self._ask(commands.sacct(job.job_id for job in jobs), parse.sacct)
         except ClusterUnavailableError as error:
-            if any(words in str(error) for words in _NO_ACCOUNTING):
+            if any(words in str(error) for words in NO_ACCOUNTING):
                 return {}
             raise
 
@@ -288,14 +288,14 @@ def _output(completed: Completed) -> str:
 
 
 def _shown(completed: Completed) -> str:
-    return (_said(completed) or _printable(completed.stdout).strip() or "nothing")[-2000:]
+    return (_said(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
 
 
 def _said(completed: Completed) -> str:
-    return _printable(completed.stderr).strip()
+    return printable(completed.stderr).strip()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     r"""Return text without what a terminal would obey; ``\r``, as progress bars print it, ends a line."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 

@@ -33,6 +33,8 @@ def import_ssh() -> None:
     from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
     del asyncssh, SSHHookAsync
+    # It logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
 class SshShell:
@@ -55,6 +57,10 @@ class SshShell:
             self._connection.close()
             await self._connection.wait_closed()
             self._connection = None
+
+    async def connect(self) -> None:
+        """Log in, unless we are; `run` does it by itself."""
+        await self._connected()
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
@@ -86,8 +92,6 @@ class SshShell:
         import asyncssh
         from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
-        # asyncssh logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
-        logging.getLogger("asyncssh").setLevel(logging.WARNING)
         name = self._ssh_conn_id
         try:
             connection: asyncssh.SSHClientConnection = await asyncio.wait_for(
