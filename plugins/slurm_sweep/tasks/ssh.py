@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import Completed
+from slurm_sweep.tasks.metrics import AirflowMetrics
 
 if TYPE_CHECKING:
     import asyncssh
@@ -41,9 +42,13 @@ class SshShell:
     """Runs scripts on the login node of one Airflow connection, over one SSH connection that is kept.
 
     Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`.
+
+    Attributes:
+        metrics: Where logins and lost connections are counted; for others who use the cluster, too.
     """
 
     def __init__(self, ssh_conn_id: str) -> None:
+        self.metrics = AirflowMetrics(ssh_conn_id)
         self._ssh_conn_id = ssh_conn_id
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
@@ -83,9 +88,20 @@ class SshShell:
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
+            if self._connection is not None and self._connection.is_closed():
+                self._drop(self._connection)
+            if self._connection is None:
+                self._connection = await self._log_in()
             return self._connection
+
+    async def _log_in(self) -> asyncssh.SSHClientConnection:
+        try:
+            connection = await self._connect()
+        except SlurmSweepError:
+            self.metrics.count("logins_failed")
+            raise
+        self.metrics.count("logins")
+        return connection
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         await asyncio.to_thread(import_ssh)  # which is no half second of the event loop's
@@ -122,6 +138,7 @@ class SshShell:
         connection.abort()
         if self._connection is connection:
             self._connection = None
+            self.metrics.count("connections_lost")
 
     def _unavailable(self, error: object) -> ClusterUnavailableError:
         reason = str(error) or type(error).__name__
