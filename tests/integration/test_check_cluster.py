@@ -21,16 +21,13 @@ from sandbox.airflow import PROJECT
 from sandbox.processes import wait_until
 from slurm_sweep.slurm.diagnosis import Finding, Grade
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.check import CheckClusterOperator, check_cluster
+from slurm_sweep.tasks.check import CHECKS, CheckClusterOperator, check_cluster
 from tests.integration.test_airflow import dags_test
 
 pytestmark = pytest.mark.sandbox
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGB+DJSJhb8F71LCDyYXvbtb15wDJHJa7gSg7UBKdaRO"
-IN_ORDER = [
-    "profile", "settings", "connection", "host", "host key", "login", "shell", "commands", "controller", "accounting",
-    "log", "workdir", "script", "container", "sbatch", "clock",
-]  # fmt: skip
+IN_ORDER = list(CHECKS)
 Check = Callable[..., dict[str, Finding]]
 
 
@@ -238,6 +235,15 @@ def test_a_host_key_that_is_not_checked(cluster_accounting: Sandbox, check: Chec
     found = check(cluster_accounting, connection)
     assert not_ok(found) == {"host key": Grade.WARNING}
     assert_says(found["host key"], r"is not checked.*`host_key` instead; it shows: ssh-ed25519 AAAA")
+
+
+def test_two_host_keys_while_one_replaces_the_other(cluster_accounting: Sandbox, check: Check, tmp_path: Path) -> None:
+    """As docs/operations.md says: in a file of known hosts."""
+    extra: dict[str, Any] = {**cluster_accounting.connection["extra"]}  # type: ignore[dict-item]
+    host = f"[127.0.0.1]:{cluster_accounting.connection['port']}"
+    (tmp_path / "known_hosts").write_text(f"{host} {OTHER_KEY}\n{host} {extra.pop('host_key')}\n")
+    extra["known_hosts"] = str(tmp_path / "known_hosts")
+    assert not_ok(check(cluster_accounting, {**cluster_accounting.connection, "extra": extra})) == {}
 
 
 def test_a_noisy_shell_is_passed_over(cluster_accounting: Sandbox, check: Check) -> None:

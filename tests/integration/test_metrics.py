@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from airflow.sdk.observability.metrics import stats_utils
 from opentelemetry import metrics
 
 from sandbox import Sandbox
-from sandbox.airflow import merge
+from sandbox.airflow import PROJECT, merge
 from sandbox.processes import wait_until
 from slurm_sweep.slurm.job import Attempt, JobStatus
 from slurm_sweep.tasks.session import session
@@ -26,6 +27,12 @@ from tests.integration.collectors import Figures, OtelCollector, StatsdCollector
 from tests.integration.test_jobs import request_maker
 
 pytestmark = pytest.mark.sandbox
+
+TABLE = re.findall(
+    r"^\| `(slurm_sweep\.\S+)` \| (\w+) \|", (PROJECT / "docs" / "operations.md").read_text(), re.MULTILINE
+)
+STATE = re.compile(r"(?<=slurm_sweep.jobs)\..*|(?<=slurm_sweep.jobs_ended)\..*")
+DOCUMENTED = {f"{name} {kind}" for name, kind in TABLE}
 
 needs_statsd = pytest.mark.skipif(find_spec("statsd") is None, reason="needs the package statsd")
 
@@ -72,6 +79,7 @@ def test_jobs_through_a_triggers_session(
             # A retry that finds the job of the try before, whose answer was lost.
             assert (await here.submit(good, attempt(good.name, 2))).job_id == jobs[0].job_id
             await here.client.cancel(jobs[2].job_id)
+            await here.client.withdraw(bad, attempt("another", 1))
             ends = await asyncio.gather(*(here.monitor.wait(job) for job in jobs))
             cluster.stop("sshd")
             waiting = asyncio.create_task(here.monitor.wait(jobs[0]))
@@ -102,3 +110,16 @@ def test_jobs_through_a_triggers_session(
     assert collected.timers["airflow.slurm_sweep.tick.slurm_sandbox"] >= 4
     assert wait_until(lambda: collected.gauges["airflow.slurm_sweep.jobs.running.slurm_sandbox"][-1] == 0, 10)
     assert max(collected.gauges["airflow.slurm_sweep.jobs.running.slurm_sandbox"]) >= 2
+    assert names(collected) == DOCUMENTED
+
+
+def names(collected: Figures) -> set[str]:
+    """Return the names that arrived, and what kind each is, as the documentation has them."""
+    kinds: dict[str, Any] = {"counter": collected.counters, "gauge": collected.gauges, "timer": collected.timers}
+    ours = [
+        (kind, match[1])
+        for kind, figures in kinds.items()
+        for name in figures
+        if (match := re.fullmatch(r"airflow\.(slurm_sweep\..*)\.slurm_sandbox", name))
+    ]
+    return {f"{STATE.sub('.STATE', name)}.CONNECTION {kind}" for kind, name in ours}

@@ -119,9 +119,8 @@ def findings(subject: Subject, completed: Completed, mark: str, sent: float, rec
 
 def skipped(why: str, *, after: str | None = None) -> Iterable[Finding]:
     """Say of the checks on the login node that they cannot be made; ``after`` one of them, of those that follow."""
-    checks = ["shell", *_CHECKS]
-    begin = checks.index(after) + 1 if after else 0
-    return [Finding(check=check, grade=Grade.SKIPPED, text=why) for check in checks[begin:]]
+    begin = CHECKS.index(after) + 1 if after else 0
+    return [Finding(check=check, grade=Grade.SKIPPED, text=why) for check in CHECKS[begin:]]
 
 
 def _answers(output: str, mark: str) -> Iterator[tuple[str, tuple[int, str]]]:
@@ -358,3 +357,4 @@ _CHECKS: Mapping[str, Callable[[Answers], Verdict]] = {
     "sbatch": _sbatch,
     "clock": _clock,
 }
+CHECKS = ("shell", *_CHECKS)  # in their order

@@ -39,6 +39,7 @@ _JOB_SETTINGS = (
     "nodes", "gpus_per_node", "time", "account", "partition", "container", "mounts", "workdir", "batch_script",
 )  # fmt: skip
 _WAY = ("profile", "settings", "connection", "host", "host key", "login")
+CHECKS = (*_WAY, *diagnosis.CHECKS)  # in their order
 
 
 class CheckClusterOperator(BaseOperator):
