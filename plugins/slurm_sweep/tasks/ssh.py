@@ -41,7 +41,8 @@ def import_ssh() -> None:
 class SshShell:
     """Runs scripts on the login node of one Airflow connection, over one SSH connection that is kept.
 
-    Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`.
+    Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`; a refusal of one who was let in
+    before is no refusal for good.
 
     Attributes:
         metrics: Where logins and lost connections are counted; for others who use the cluster, too.
@@ -51,6 +52,7 @@ class SshShell:
         self.metrics = AirflowMetrics(ssh_conn_id)
         self._ssh_conn_id = ssh_conn_id
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._was_let_in = False
         self._connecting = asyncio.Lock()
         self._channels = asyncio.Semaphore(_CHANNELS)
 
@@ -97,10 +99,14 @@ class SshShell:
     async def _log_in(self) -> asyncssh.SSHClientConnection:
         try:
             connection = await self._connect()
-        except SlurmSweepError:
+        except SlurmSweepError as error:
             self.metrics.count("logins_failed")
+            if self._was_let_in and isinstance(error, ClusterRefusedError):
+                # A login node that has just booted may lack its users and their homes for a while.
+                raise ClusterUnavailableError(f"{error}. It let us in before, so we try again") from None
             raise
         self.metrics.count("logins")
+        self._was_let_in = True
         return connection
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
