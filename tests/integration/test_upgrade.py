@@ -97,7 +97,7 @@ def test_sweeps_go_on_through_an_upgrade(
     assert wait_until(lambda: seen_running(figures) == 2 * JOBS, 60), ours(figures)
 
     own_airflow.stop()
-    (workdir / "end0").touch()  # these jobs end while there is no Airflow
+    (workdir / "end1").touch()  # the first jobs end while there is no Airflow
     assert wait_until(lambda: not any(run.live(0) for run in runs), 30)
     upgrade(plugins)
     own_airflow.start()
@@ -106,7 +106,7 @@ def test_sweeps_go_on_through_an_upgrade(
         run.wait_for({("wait", 0): "success"})
         assert run.live(1), "the others go on meanwhile"
     for index in range(1, JOBS):
-        (workdir / f"end{index}").touch()
+        (workdir / f"end{index + 1}").touch()
 
     assert [run.wait_for_end() for run in runs] == ["success", "success"]
     assert [run.jobs(index).keys() for run in runs for index in range(JOBS)] == before, "the same jobs, and no others"

@@ -207,7 +207,7 @@ def _accounting(answers: Answers) -> Verdict:
     if answers.works("accounting"):
         return Grade.OK, "sacct answers: how a job ended is known for good"
     said = answers.text("accounting").replace("\n", "; ")
-    if not any(words in said for words in (*NO_ACCOUNTING, "No such file")):
+    if not any(words in said for words in (*NO_ACCOUNTING, "failed to run command")):
         return Grade.FAILED, (
             f"sacct does not answer: {said or 'it said nothing in 20 s'}. A job that squeue has forgotten is waited "
             "for until it does. Tell the site's administrators (slurmdbd)"

@@ -179,7 +179,7 @@ async def _way_in(ssh_conn_id: str, connection: Connection, subject: checks.Subj
             return
         took = time.monotonic() - began
         yield _host_key(connection, shown)
-        yield Finding(check="login", grade=Grade.OK, text=f"as {connection.login}, in {took:.1f} s")
+        yield Finding(check="login", grade=Grade.OK, text=f"{_account(connection)}, in {took:.1f} s")
         async for finding in _behind(shell, subject):
             yield finding
 
@@ -188,7 +188,12 @@ def _ssh(connection: Connection) -> str:
     """Return the command with which a person logs in as we do."""
     key_file = connection.extra_dejson.get("key_file")
     port = ["-p", str(connection.port)] if connection.port not in (None, _PORT) else []
-    return join(["ssh", *(["-i", key_file] if key_file else []), *port, f"{connection.login}@{connection.host}"])
+    return join(["ssh", *(["-i", key_file] if key_file else []), *port, _account(connection)])
+
+
+def _account(connection: Connection) -> str:
+    """Return where we log in; without a login in the connection, as the user whose process this is."""
+    return f"{connection.login}@{connection.host}" if connection.login else str(connection.host)
 
 
 def _connection(ssh_conn_id: str) -> tuple[Finding, Connection | None]:
@@ -205,14 +210,13 @@ def _connection(ssh_conn_id: str) -> tuple[Finding, Connection | None]:
         for is_wrong, problem in (
             (connection.conn_type != "ssh", f"its type is {connection.conn_type!r}, expected 'ssh'"),
             (not connection.host, "it has no host, expected the login node's name"),
-            (not connection.login, "it has no login, expected the account's name on the cluster"),
         )
         if is_wrong
     ]
     if wrong:
         text = f"connection {ssh_conn_id!r}: {'; '.join(wrong)}. Correct it (Admin > Connections)"
         return Finding(check="connection", grade=Grade.FAILED, text=text), None
-    text = f"{ssh_conn_id!r} is {connection.login}@{connection.host}:{connection.port or _PORT}"
+    text = f"{ssh_conn_id!r} is {_account(connection)}:{connection.port or _PORT}"
     return Finding(check="connection", grade=Grade.OK, text=text), connection
 
 
@@ -232,18 +236,18 @@ async def _host(connection: Connection) -> tuple[Finding, str | None]:
 
 def _unreachable(host: str, port: int, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
-        return (
-            f"the name {host!r} is not known to this machine ({error.strerror}): correct the connection's host, or DNS"
-        )
+        problem = f"the name {host!r} is not known to this machine ({error.strerror})"
+        return f"{problem}: correct the connection's host, or DNS"
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens at {host}:{port}: correct the connection's host and port, or have sshd started there"
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, (OSError, asyncio.TimeoutError)) and not isinstance(error, ConnectionError):
+        why = str(error) or f"in {CONNECT_TIMEOUT:.0f} s"
         return (
-            f"no answer from {host}:{port}: correct the connection's host and port, or have the firewalls between that "
-            "machine and this one let the port through"
+            f"no answer from {host}:{port} ({why}): correct the connection's host and port, or have the firewalls "
+            "between this machine and that one let the port through"
         )
     return (
-        f"{host}:{port} was reached, and the connection failed: {error}. Correct the connection's port if that is no "
+        f"{host}:{port} was reached, and the connection failed ({error}): correct the connection's port if that is no "
         "SSH server; if it is, its log says why it turned us away"
     )
 
@@ -307,10 +311,9 @@ async def _behind(shell: SshShell, subject: checks.Subject) -> AsyncIterator[Fin
     try:
         completed = await asyncio.wait_for(shell.run(checks.script(subject, mark)), _LONGEST)
     except (asyncio.TimeoutError, SlurmSweepError) as error:
-        why = (
-            str(error) or f"no answer in {_LONGEST:.0f} s: does a start-up file of the account, or a file system, hang?"
-        )
-        yield Finding(check="shell", grade=Grade.FAILED, text=f"{why}. Try: echo echo works | ssh HOST sh -s")
+        why = str(error) or f"no answer in {_LONGEST:.0f} s: a start-up file of the account, or a file system, hangs"
+        text = f"{why}. This has to print `works` at once: echo echo works | {subject.login} sh -s"
+        yield Finding(check="shell", grade=Grade.FAILED, text=text)
         for finding in diagnosis.skipped("the login shell did not answer", after="shell"):
             yield finding
         return
