@@ -1,12 +1,14 @@
-"""Look at sweep files without Airflow: find their faults, or see what they would submit.
+"""Look at sweep files without Airflow: find their faults, or see what they would submit. And try a cluster, with it.
 
 python -m slurm_sweep check include/sweeps/*.yaml
 python -m slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+python -m slurm_sweep check-cluster default
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
 import os
@@ -19,8 +21,9 @@ from typing import Any
 from slurm_sweep.errors import SlurmSweepError
 from slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
 from slurm_sweep.schema import profile_schema, sweep_schema
-from slurm_sweep.site import Folders, find_site
+from slurm_sweep.site import DEFAULT_CLUSTER, Folders, find_site
 from slurm_sweep.slurm.commands import environment, preview, sbatch_argv
+from slurm_sweep.slurm.diagnosis import Finding, Grade
 from slurm_sweep.sweep.settings import RunOptions
 from slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
@@ -68,6 +71,22 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--only", metavar="1-4,9", help="only these combinations")
     show.add_argument("--json", action="store_true", help="one JSON object instead of text")
     show.set_defaults(run=_preview)
+
+    cluster = commands.add_parser(
+        "check-cluster",
+        help="try a cluster profile: login, Slurm, directories",
+        description="Try a cluster profile from here to the cluster's sbatch, and say what is wrong. It needs Airflow "
+        "and its connections: run it where Airflow's settings are. The Dag check_cluster does the same in a worker.",
+    )
+    cluster.add_argument("cluster", nargs="?", default=DEFAULT_CLUSTER, metavar="NAME", help="default: %(default)s")
+    cluster.add_argument(
+        "--include",
+        type=Path,
+        default=Path("include"),
+        metavar="FOLDER",
+        help="holds clusters and job.sh; default: %(default)s",
+    )
+    cluster.set_defaults(run=_check_cluster)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
     schema.add_argument("kind", choices=_SCHEMAS)
@@ -132,6 +151,23 @@ def _job_as_json(job: PlannedJob) -> dict[str, Any]:
         "sbatch": sbatch_argv(request),
         "env": environment(request),
     }
+
+
+def _check_cluster(options: argparse.Namespace) -> int:
+    # As Airflow's own commands say it, so that connections are looked for in its database, too.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    from slurm_sweep.tasks import check, config  # noqa: PLC0415  # the other commands work without Airflow
+
+    async def run() -> list[Finding]:
+        found = []
+        async for finding in check.check_cluster(options.cluster, config.folders(options.include), os.environ):
+            print(finding, flush=True)
+            found.append(finding)
+        return found
+
+    found = asyncio.run(run())
+    print(check.summary(found))
+    return int(any(finding.grade is Grade.FAILED for finding in found))
 
 
 def _schema(options: argparse.Namespace) -> int:

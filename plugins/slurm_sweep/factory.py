@@ -25,13 +25,15 @@ from slurm_sweep.sweep.overrides import quote
 from slurm_sweep.sweep.settings import DagSection
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
-from slurm_sweep.tasks.form import launch_form, sweep_form
+from slurm_sweep.tasks.check import CheckClusterOperator
+from slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 
 GROUP = "combination"
 LAUNCH = "launch"
+CHECK = "check_cluster"
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
@@ -84,8 +86,8 @@ def sweep_dag(path: Path, include: Path) -> DAG:
     if not _DAG_ID.fullmatch(path.stem):
         problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
         raise SweepFileError(source, [Fault(key="", problem=problem)])
-    if path.stem == LAUNCH:
-        raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {LAUNCH!r} is taken")])
+    if path.stem in (LAUNCH, CHECK):
+        raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {path.stem!r} is taken")])
     spec = load_sweep(path, source=source, max_combinations=config.max_combinations())
     try:
         config.check_size(spec.size)
@@ -148,6 +150,21 @@ def launch_dag(include: Path) -> DAG:
     )
     with dag:
         _run_all(PlanSweepOperator(task_id="plan", include=str(include)))
+    return dag
+
+
+def check_dag(include: Path) -> DAG:
+    """Return the Dag ``check_cluster``, which tries the cluster profile that its form names."""
+    dag = DAG(
+        dag_id=CHECK,
+        schedule=None,
+        tags=["sweep"],
+        description="Tries a cluster profile: login, Slurm, directories",
+        params=check_form(),
+        auto_register=False,
+    )
+    with dag:
+        CheckClusterOperator(task_id="check", include=str(include), retries=0)
     return dag
 
 

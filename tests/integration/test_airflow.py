@@ -20,11 +20,14 @@ from sandbox.airflow import PROJECT, Standalone
 pytestmark = pytest.mark.sandbox
 
 
-def dags_test(environment: dict[str, str], dag_id: str, *, dry_run: bool | None = False) -> tuple[int, str]:
+def dags_test(
+    environment: dict[str, str], dag_id: str, *, dry_run: bool | None = False, conf: dict[str, Any] | None = None
+) -> tuple[int, str]:
     """Run a Dag in this process's child, and return its exit code and all it printed."""
-    conf = [] if dry_run is None else ["--conf", json.dumps({"dry_run": dry_run})]
+    if conf is None:
+        conf = {} if dry_run is None else {"dry_run": dry_run}
     done = subprocess.run(
-        ["airflow", "dags", "test", dag_id, *conf],
+        ["airflow", "dags", "test", dag_id, *(["--conf", json.dumps(conf)] if conf else [])],
         env=environment,
         text=True,
         check=False,

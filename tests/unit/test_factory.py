@@ -82,6 +82,7 @@ def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
             "dag: Invalid max_active_runs: ContinuousTimetable requires max_active_runs <= 1",
         ),
         ("launch", GOOD, "another name, please: the Dag 'launch' is taken"),
+        ("check_cluster", GOOD, "another name, please: the Dag 'check_cluster' is taken"),
         ("two words", GOOD, "expected a file name of letters, digits and _ . -"),
         ("a", GOOD + "dag: {schedule: often, start_date: 2026-01-31}", "dag.schedule: expected a cron expression or a"),
         ("a", GOOD + "dag: {schedule: 61 * * * *, start_date: 2026-01-31}", r"got '61 \* \* \* \*'"),
@@ -116,7 +117,7 @@ def test_airflow_shows_faults_as_an_import_error_of_a_file_without_dags(
     write(include, "broken", BROKEN)
     monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER", str(include / "sweeps"))
     bag = DagBag(str(PROJECT / "dags"))
-    assert sorted(bag.dags) == ["good", "launch"]
+    assert sorted(bag.dags) == ["check_cluster", "good", "launch"]
     ((path, message),) = bag.import_errors.items()
     assert path.endswith("sweep_errors.py")
     assert "broken.yaml: optim.lr: expected a list of values, got an empty one\n" in message
@@ -125,7 +126,7 @@ def test_airflow_shows_faults_as_an_import_error_of_a_file_without_dags(
 def test_the_projects_own_sweeps_load() -> None:
     bag = DagBag(str(PROJECT / "dags"))
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["demo", "grpo", "launch", "learning_rate", "model_comparison"]
+    assert sorted(bag.dags) == ["check_cluster", "demo", "grpo", "launch", "learning_rate", "model_comparison"]
 
 
 def test_max_combinations_is_a_setting(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from slurm_sweep.errors import AloneError, ClusterRefusedError, ClusterUnavailab
 from slurm_sweep.slurm import commands, elements, parse
 from slurm_sweep.slurm.elements import Submission
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
+from slurm_sweep.slurm.metrics import NO_METRICS, Metrics
 from slurm_sweep.slurm.refusals import is_passing, is_too_many
 from slurm_sweep.slurm.states import JobState
 
@@ -28,7 +29,7 @@ LOG_LINES = 50
 _ESCAPES = re.compile(r"\x1b(\[[0-9;:<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[^\[\]])")
 _CONTROLS = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
 
-_NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
+NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,18 @@ class SlurmClient:
 
     All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
     says no.
+
+    Args:
+        shell: Its login node.
+        metrics: Where submissions and cancellations are counted.
+
+    Attributes:
+        metrics: As above.
     """
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS) -> None:
         self._shell = shell
+        self.metrics = metrics
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Submit a job; for an attempt that has one already, return that one.
@@ -74,7 +83,7 @@ class SlurmClient:
         completed = await self._shell.run(commands.submit(job, attempt))
         if completed.exit_status != 0:
             _raise_submit_error(job, completed)
-        return _submitted(job, _output(completed))
+        return self._submitted(job, _output(completed))
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         """Do for each submission what `submit` does, in one round trip.
@@ -86,7 +95,7 @@ class SlurmClient:
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(commands.submit_all(submissions, mark))
         answers = parse.submissions(_output(completed), mark)
-        return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
+        return [partial(self._answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 
     async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         """Do for each submission of a group of `elements.grouped` what `submit` does, with one sbatch for all of them.
@@ -102,12 +111,13 @@ class SlurmClient:
         answers = parse.submissions(_output(completed), mark)
         for exit_status, said in answers.values():
             if exit_status == commands.SBATCH_REFUSED and is_too_many(said):
-                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {_printable(said)}")
-        return [partial(_answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
+                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {printable(said)}")
+        return [partial(self._answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
 
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
         """Cancel the job of an attempt whose task is killed, also one that sbatch is just about to make."""
         _output(await self._shell.run(commands.withdraw(job, attempt)))
+        self.metrics.count("submissions_withdrawn")
 
     async def queue(self, *, elements: bool = False) -> dict[str, JobStatus]:
         """Return all of the user's jobs that squeue shows, by job id; ``elements`` as in `commands.squeue`."""
@@ -188,13 +198,15 @@ class SlurmClient:
         completed = await self._shell.run(commands.cancel(job_id))
         if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
             raise ClusterUnavailableError(f"scancel {job_id}: {_said(completed)}")
+        if completed.exit_status == 0:
+            self.metrics.count("jobs_cancelled")
 
     async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of a failed job's log, or why there are none; of a job that succeeded, nothing."""
         if status.state.is_success:
             return ""
         completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
-        lines = _printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
+        lines = printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
         return "\n".join(lines) or _said(completed) or "(the log is empty)"
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
@@ -219,7 +231,7 @@ class SlurmClient:
         try:
             return await self._ask(commands.sacct(job.job_id for job in jobs), parse.sacct)
         except ClusterUnavailableError as error:
-            if any(words in str(error) for words in _NO_ACCOUNTING):
+            if any(words in str(error) for words in NO_ACCOUNTING):
                 return {}
             raise
 
@@ -228,6 +240,24 @@ class SlurmClient:
 
     async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
         return await self._ask(commands.exit_files([(job.job_id, job.run_dir) for job in jobs]), parse.exit_files)
+
+    def _answer(self, job: JobRequest, answer: tuple[int, str] | None) -> SubmittedJob:
+        if answer is None:
+            raise ClusterUnavailableError(f"{job.name} was not submitted yet: those before it took too long")
+        exit_status, said = answer
+        if exit_status != 0:
+            _raise_submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=said))
+        return self._submitted(job, said.rpartition("\n")[2])
+
+    def _submitted(self, job: JobRequest, output: str) -> SubmittedJob:
+        job_id, _, origin = output.strip().partition(" ")
+        if not parse.is_job_id(job_id):
+            raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
+        if origin == "adopted":
+            log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
+        if origin in ("submitted", "adopted"):
+            self.metrics.count(f"jobs_{origin}")
+        return submitted_job(job, job_id)
 
     async def _ask(self, script: str, read: Callable[[str], Answer]) -> Answer:
         completed = await self._shell.run(script)
@@ -246,24 +276,6 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         log_path=commands.log_path(job.run_dir, job_id),
         label=job.label,
     )
-
-
-def _submitted(job: JobRequest, output: str) -> SubmittedJob:
-    job_id, _, origin = output.strip().partition(" ")
-    if not parse.is_job_id(job_id):
-        raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
-    if origin == "adopted":
-        log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
-    return submitted_job(job, job_id)
-
-
-def _answer(job: JobRequest, answer: tuple[int, str] | None) -> SubmittedJob:
-    if answer is None:
-        raise ClusterUnavailableError(f"{job.name} was not submitted yet: those before it took too long")
-    exit_status, said = answer
-    if exit_status != 0:
-        _raise_submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=said))
-    return _submitted(job, said.rpartition("\n")[2])
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
@@ -288,14 +300,14 @@ def _output(completed: Completed) -> str:
 
 
 def _shown(completed: Completed) -> str:
-    return (_said(completed) or _printable(completed.stdout).strip() or "nothing")[-2000:]
+    return (_said(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
 
 
 def _said(completed: Completed) -> str:
-    return _printable(completed.stderr).strip()
+    return printable(completed.stderr).strip()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     r"""Return text without what a terminal would obey; ``\r``, as progress bars print it, ends a line."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Monitor:
         self._news: dict[_Waiter, JobStatus] = {}  # the last one of each: what is untold when the next comes is stale
         self._telling: asyncio.Task[None] | None = None
         self._ended: dict[_Waiter, JobStatus] = {}
+        self._metrics = client.metrics
+        self._shown: Counter[JobState] = Counter()
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
@@ -82,6 +85,7 @@ class Monitor:
             self._news.pop(waiter, None)
             if not self._waiters:
                 self._task.cancel()
+                self._show({})  # nobody asks any more
 
     async def _watch(self) -> None:
         # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
@@ -95,6 +99,7 @@ class Monitor:
                 self._answered = time.monotonic()
             except ClusterUnavailableError as error:
                 self._note(str(error))
+                self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
                     return
@@ -102,6 +107,7 @@ class Monitor:
                 self._give_up(error)
                 return
             took = time.monotonic() - began
+            self._metrics.time("tick", took)
             await self._finish()
             # One slow answer may be that of a connection that was just made.
             await asyncio.sleep(max(self._interval, _LOAD * min(took, before)))
@@ -123,8 +129,11 @@ class Monitor:
 
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
+        began = time.monotonic()
         queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
         now = time.monotonic()
+        self._metrics.time("squeue", now - began)
+        self._show(queue)
         gone, ended = [], []
         for waiter in asked:
             status = queue.get(waiter.job.job_id)
@@ -147,6 +156,13 @@ class Monitor:
             await self._settle(gone)
         if self._news and (self._telling is None or self._telling.done()):
             self._telling = asyncio.create_task(self._tell())
+
+    def _show(self, queue: Mapping[str, JobStatus]) -> None:
+        """Give the numbers of live jobs by state, also of the states that no job is in any more."""
+        shown = Counter(status.state for status in queue.values() if not status.state.is_final)
+        for state in self._shown | shown:
+            self._metrics.gauge(f"jobs.{state.value.lower()}", shown[state])
+        self._shown |= shown
 
     async def _tell(self) -> None:
         """Log the jobs' changes, each in the context of the one who waits."""
@@ -177,6 +193,8 @@ class Monitor:
 
     async def _finish(self) -> None:
         """Wake those whose jobs have ended."""
+        for state, number in Counter(status.state for status in self._ended.values()).items():
+            self._metrics.count(f"jobs_ended.{state.value.lower()}", number)
         for number, waiter in enumerate(list(self._ended)):
             status = self._ended.pop(waiter)
             if not waiter.final.done():

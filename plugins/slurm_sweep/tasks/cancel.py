@@ -126,7 +126,7 @@ def _cancel_tested(*error: Any) -> None:
     # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
     async def cancel(job: SubmittedJob) -> None:
         async with SshShell(job.ssh_conn_id) as shell:
-            await cancel_job(SlurmClient(shell), job, patience=20)
+            await cancel_job(SlurmClient(shell, shell.metrics), job, patience=20)
 
     async def cancel_all() -> None:
         await asyncio.gather(*map(cancel, _tested.values()))

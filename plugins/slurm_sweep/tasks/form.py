@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from slurm_sweep.site import DEFAULT_CLUSTER
 from slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, SlurmSection
 from slurm_sweep.sweep.spec import SweepSpec
 
@@ -55,6 +56,19 @@ def launch_form() -> dict[str, Param]:
             description="Further ones, by their long names.",
             section="Slurm",
         ),
+    }
+
+
+def check_form() -> dict[str, Param]:
+    """Return the Params of the Dag ``check_cluster``."""
+    return {
+        "cluster": Param(
+            DEFAULT_CLUSTER,
+            type="string",
+            pattern=NAME_PATTERN,
+            title="Cluster",
+            description="A profile in include/clusters, without .yaml.",
+        )
     }
 
 

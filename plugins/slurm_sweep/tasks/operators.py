@@ -269,7 +269,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     async def _look_around(self, job: SubmittedJob, task: Any) -> tuple[JobStatus | None, str]:
         """Look at the job, and whether siblings were marked that cannot cancel theirs."""
         async with SshShell(job.ssh_conn_id) as shell:
-            client = SlurmClient(shell)
+            client = SlurmClient(shell, shell.metrics)
             answer = await _look(client, job)
             pairs = siblings(task, self.submitted_by, self.task_id, job.run_dir)
             if pairs and not is_dags_test():  # there, nobody else runs
@@ -327,7 +327,7 @@ def _read(kind: type[Job], job: Json | str | XComArg) -> Job:
 
 async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> SubmittedJob:
     async with SshShell(job.ssh_conn_id) as shell:
-        client = SlurmClient(shell)
+        client = SlurmClient(shell, shell.metrics)
         if patience == 0:
             return await client.submit(job, attempt)
         return await patiently(lambda: client.submit(job, attempt), patience)
@@ -335,7 +335,7 @@ async def _submit(job: JobRequest, attempt: Attempt, patience: float) -> Submitt
 
 async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
     async with SshShell(job.ssh_conn_id) as shell:
-        await withdraw(SlurmClient(shell), job, attempt)
+        await withdraw(SlurmClient(shell, shell.metrics), job, attempt)
 
 
 async def _look(client: SlurmClient, job: SubmittedJob) -> tuple[JobStatus | None, str]:
@@ -346,14 +346,14 @@ async def _look(client: SlurmClient, job: SubmittedJob) -> tuple[JobStatus | Non
 
 async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:
     async with SshShell(job.ssh_conn_id) as shell:
-        client = SlurmClient(shell)
+        client = SlurmClient(shell, shell.metrics)
         status = await Monitor(client, interval=interval, patience=config.patience()).wait(job)
         return status, await patiently(lambda: client.failure_log(job, status), config.patience())
 
 
 async def _cancel(job: SubmittedJob) -> None:
     async with SshShell(job.ssh_conn_id) as shell:
-        await cancel_job(SlurmClient(shell), job)
+        await cancel_job(SlurmClient(shell, shell.metrics), job)
 
 
 async def _cancel_unless_cleared(job: SubmittedJob, task: Any) -> None:

@@ -85,7 +85,7 @@ class Session:
 @asynccontextmanager
 async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
     async with SshShell(ssh_conn_id) as shell:
-        client = SlurmClient(shell)
+        client = SlurmClient(shell, shell.metrics)
         # In a thread: the first time, Airflow reads all its files of settings.
         interval, patience = await asyncio.to_thread(lambda: (config.interval(), config.patience()))
         yield Session(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm.client import Completed
+from slurm_sweep.tasks.metrics import AirflowMetrics
 
 if TYPE_CHECKING:
     import asyncssh
@@ -33,17 +34,25 @@ def import_ssh() -> None:
     from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
     del asyncssh, SSHHookAsync
+    # It logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
 class SshShell:
     """Runs scripts on the login node of one Airflow connection, over one SSH connection that is kept.
 
-    Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`.
+    Use it as an asynchronous context manager, in one event loop. Errors: see `Shell`; a refusal of one who was let in
+    before is no refusal for good.
+
+    Attributes:
+        metrics: Where logins and lost connections are counted; for others who use the cluster, too.
     """
 
     def __init__(self, ssh_conn_id: str) -> None:
+        self.metrics = AirflowMetrics(ssh_conn_id)
         self._ssh_conn_id = ssh_conn_id
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._was_let_in = False
         self._connecting = asyncio.Lock()
         self._channels = asyncio.Semaphore(_CHANNELS)
 
@@ -55,6 +64,10 @@ class SshShell:
             self._connection.close()
             await self._connection.wait_closed()
             self._connection = None
+
+    async def connect(self) -> None:
+        """Log in, unless we are; `run` does it by itself."""
+        await self._connected()
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
@@ -77,17 +90,30 @@ class SshShell:
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
+            if self._connection is not None and self._connection.is_closed():
+                self._drop(self._connection)
+            if self._connection is None:
+                self._connection = await self._log_in()
             return self._connection
+
+    async def _log_in(self) -> asyncssh.SSHClientConnection:
+        try:
+            connection = await self._connect()
+        except SlurmSweepError as error:
+            self.metrics.count("logins_failed")
+            if self._was_let_in and isinstance(error, ClusterRefusedError):
+                # A login node that has just booted may lack its users and their homes for a while.
+                raise ClusterUnavailableError(f"{error}. It let us in before, so we try again") from None
+            raise
+        self.metrics.count("logins")
+        self._was_let_in = True
+        return connection
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         await asyncio.to_thread(import_ssh)  # which is no half second of the event loop's
         import asyncssh
         from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
-        # asyncssh logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
-        logging.getLogger("asyncssh").setLevel(logging.WARNING)
         name = self._ssh_conn_id
         try:
             connection: asyncssh.SSHClientConnection = await asyncio.wait_for(
@@ -118,6 +144,7 @@ class SshShell:
         connection.abort()
         if self._connection is connection:
             self._connection = None
+            self.metrics.count("connections_lost")
 
     def _unavailable(self, error: object) -> ClusterUnavailableError:
         reason = str(error) or type(error).__name__

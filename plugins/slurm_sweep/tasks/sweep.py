@@ -152,7 +152,7 @@ async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict
     texts: dict[str, str | None] = {}
     async with SshShell(site.profile.ssh_conn_id) as shell:
         while files := sorted(wanted_files(path, texts)):
-            texts |= await SlurmClient(shell).read_files(site.workdir(spec.slurm), files)
+            texts |= await SlurmClient(shell, shell.metrics).read_files(site.workdir(spec.slurm), files)
     found = {setting: count(path, texts, key) for setting, key in wanted.items()}
     return {setting: number for setting, number in found.items() if number is not None}
 
@@ -211,7 +211,7 @@ class ReportSweepOperator(BaseOperator):
         folder = requests[0]["run_dir"].rpartition("/")[0]
         pairs = Siblings(ti.dag_id, ti.run_id, self.submit_task_id, self.wait_task_id, folder)
         async with SshShell(requests[0]["ssh_conn_id"]) as shell:
-            client = SlurmClient(shell)
+            client = SlurmClient(shell, shell.metrics)
             await patiently(lambda: cancel_abandoned(client, pairs), PATIENCE)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from fake_shell import FakeShell
 from test_elements import ATTEMPT, job
 
 from slurm_sweep.errors import AloneError
@@ -40,7 +41,7 @@ def test_who_cannot_be_in_an_array_goes_alone(
         return [lambda: submitted_job(submissions[0][0], "7")]
 
     async def submit() -> SubmittedJob:
-        client: SlurmClient = SlurmClient.__new__(SlurmClient)
+        client = SlurmClient(FakeShell())
         session = Session(
             client=client,
             monitor=Monitor(client),
