@@ -46,7 +46,7 @@ def test_an_issue_form_is_one_that_github_takes(name: str) -> None:
 
 def test_what_the_guide_names_is_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", GUIDE)
-    named = re.findall(r"`((?:scripts|tests|plugins|sandbox|requirements|\.ci)/[\w./]*)", GUIDE)
+    named = re.findall(r"`((?:scripts|tests|plugins|sandbox|requirements|\.ci)/[\w./-]*)", GUIDE)
     commands = re.findall(r"^(scripts/\S+)", GUIDE, re.MULTILINE)
     assert len(links) > 2
     assert len(named) > 3
