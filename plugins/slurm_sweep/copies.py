@@ -13,7 +13,7 @@ def second_copy() -> str:
     """Say so if Python finds this package twice; return an empty text if not."""
     ours = Path(__file__).resolve().parent
     found = {(Path(entry) / ours.name).resolve() for entry in sys.path}
-    others = sorted(str(folder) for folder in found - {ours} if (folder / Path(__file__).name).exists())
+    others = sorted(str(folder) for folder in found - {ours} if (folder / "__init__.py").exists())
     if not others:
         return ""
     return (
