@@ -24,9 +24,8 @@ os.environ |= {
 
 @pytest.fixture
 def include(tmp_path: Path) -> Path:
-    """An empty include folder with our batch script; sweep files are read from there."""
+    """An empty include folder; sweep files are read from there."""
     folder = tmp_path / "include"
     (folder / "sweeps").mkdir(parents=True)
     (folder / "clusters").mkdir()
-    (folder / "job.sh").write_text((PROJECT / "include" / "job.sh").read_text())
     return folder

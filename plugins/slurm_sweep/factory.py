@@ -19,6 +19,7 @@ import pendulum
 from airflow.sdk import DAG, XComArg, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
+from slurm_sweep.copies import second_copy
 from slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from slurm_sweep.site import Folders, submits_arrays
 from slurm_sweep.sweep.overrides import quote
@@ -59,9 +60,9 @@ def check_sweeps(include: Path) -> None:
     """Load all sweep files.
 
     Raises:
-        SlurmSweepError: Files do not load; the message lists all faults of all of them.
+        SlurmSweepError: Files do not load; the message lists all faults of all of them. Or this package is here twice.
     """
-    messages = []
+    messages = [twice] if (twice := second_copy()) else []
     for path in _sweep_files(config.folders(include)):
         try:
             sweep_dag(path, include)

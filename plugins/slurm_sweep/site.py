@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_sweep.errors import SettingsError, SweepFileError
+from slurm_sweep.slurm.job import JOB_SCRIPT
 from slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
 from slurm_sweep.sweep.spec import load_profile
 
@@ -38,7 +39,7 @@ class Folders:
     """Where sweeps and clusters are described.
 
     Attributes:
-        include: The project's folder ``include``; our batch script lies there.
+        include: The project's folder ``include``. A ``job.sh`` in it replaces our batch script.
         sweeps: The sweep files.
         clusters: The cluster profiles.
     """
@@ -85,7 +86,8 @@ def find_site(section: SlurmSection, folders: Folders, environment: Mapping[str,
         raise SettingsError(f"slurm.cluster: there is no profile {shown}; profiles there: {known}")
     else:
         profile = ClusterProfile()
-    job_script = (folders.include / "job.sh").read_text("utf-8")
+    own = folders.include / "job.sh"
+    job_script = own.read_text("utf-8") if own.exists() else JOB_SCRIPT
     return Site(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
 
 
@@ -97,7 +99,7 @@ class Site:
         profile: The cluster profile; an empty one where there is no file.
         profile_name: The file that holds it or could hold it, as messages name it.
         environment: Environment variables of the process that plans.
-        job_script: The text of our batch script, for clusters that name none of their own.
+        job_script: The text of the batch script for clusters that name none of their own.
     """
 
     profile: ClusterProfile

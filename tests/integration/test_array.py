@@ -310,7 +310,7 @@ def test_after_a_clear_they_are_found_and_cancelled(login: ArrayLogin) -> None:
     new = login.ids_when_possible(requests, CLEARED)
     # One that was cancelled before it began is shown no more.
     assert {login.queue().get(job, "CANCELLED") for job in ids} == {"CANCELLED"}
-    assert login.alive() == new
+    assert login.alive() == sorted(new)  # in one array or, where the old ones end one after the other, in more
 
 
 def test_a_script_that_died_before_sbatch_leads_to_one_array(login: ArrayLogin) -> None:

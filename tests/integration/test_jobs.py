@@ -17,7 +17,7 @@ from slurm_sweep.errors import ClusterRefusedError
 from slurm_sweep.plan import plan
 from slurm_sweep.site import Site
 from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.states import JobState
 from slurm_sweep.sweep.settings import ClusterProfile
@@ -27,7 +27,6 @@ from slurm_sweep.tasks.triggers import SlurmJobTrigger
 
 pytestmark = pytest.mark.sandbox
 
-JOB_SCRIPT = (Path(__file__).parents[2] / "include" / "job.sh").read_text()
 DUMP = """\
 import json, os, sys
 from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -23,7 +23,7 @@ from sandbox.processes import wait_until
 from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
 from slurm_sweep.slurm import commands
 from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.job import Attempt, JobRequest
+from slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
 
 pytestmark = pytest.mark.sandbox
 
@@ -60,9 +60,15 @@ class Login:
 
     def request(self, command: str = SLEEP, name: str = "job", **changes: Any) -> JobRequest:
         run_dir = str(self.folder / "runs" / name)
-        script = (Path(__file__).parents[2] / "include" / "job.sh").read_text()
         return JobRequest(
-            **{"ssh_conn_id": "x", "name": name, "command": command, "run_dir": run_dir, "script": script, **changes}
+            **{
+                "ssh_conn_id": "x",
+                "name": name,
+                "command": command,
+                "run_dir": run_dir,
+                "script": JOB_SCRIPT,
+                **changes,
+            }
         )
 
     def submit(self, request: JobRequest, attempt: Attempt = FIRST) -> str:
@@ -257,8 +263,7 @@ def test_a_twin_is_cancelled(login: Login) -> None:
     job = cut_off_once(login)
     folder = login.folder / "runs" / "job"
     twin = login.box.slurm("sbatch", "--parsable", f"--output={folder}/logs/slurm-%j.out", "--wrap=sleep 600").strip()
-    login.wait_for(twin, "RUNNING")  # squeue shows pending ones first: it would be the twin that is kept
-    assert login.submit(login.request()) == job
+    assert login.submit(login.request()) == job, "the older one"
     login.wait_for(twin, "CANCELLED")
     assert login.live() == [job]
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -22,6 +23,9 @@ _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 _JOB_ID = re.compile(r"[0-9]+([_+][0-9]+)?")  # with the index of an array's job, or of a heterogeneous one's part
 _SECRET = re.compile(r"(variable|connection):.+")
 _LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment: Linux takes no more
+
+JOB_SCRIPT = Path(__file__).with_name("job.sh").read_text(encoding="utf-8")
+"""The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
 
 # Options of sbatch that are fields here, or that record.sh could not keep its promises with.
 OUR_OPTIONS = frozenset(

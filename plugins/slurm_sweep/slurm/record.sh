@@ -187,8 +187,8 @@ cancel() { # ID
   scancel -- "$1" < /dev/null
 }
 
-query() { # all of the user's jobs, arrays by their elements: id, state, output path; fails if there is no answer
-  queue=$(timeout -k 5 20 squeue --array --me --all --noheader --states=all "$output_format" 2>&1 < /dev/null)
+query() { # all of the user's jobs, the oldest first, arrays by their elements: id, state, output path; fails if there is no answer
+  queue=$(timeout -k 5 20 squeue --array --me --all --noheader --states=all --sort=i "$output_format" 2>&1 < /dev/null)
 }
 
 ask() {

@@ -227,7 +227,7 @@ class JobSettings(Section):
     workdir: Path | None = None
     """Where jobs run, on the cluster; script_path and config_path are relative to it."""
     batch_script: Path | None = None
-    """The cluster's own batch script, relative to workdir, such as ray.sub. Default: include/job.sh."""
+    """The cluster's own batch script, relative to workdir, such as ray.sub. Default: our job.sh."""
     env: Env = Field(default_factory=dict)
     """Further environment variables; a secret that Airflow keeps as {variable: NAME} or {connection: ID}."""
     sbatch: Options = Field(default_factory=dict)

@@ -4,7 +4,7 @@ submit = SlurmSubmitOperator(
     task_id="submit",
     job=JobRequest(
         ssh_conn_id="cluster", name="train", command="python train.py", run_dir="/scratch/me/train",
-        script=Path("include/job.sh").read_text(), nodes=2, gpus_per_node=8, time="4:0:0",
+        script=JOB_SCRIPT, nodes=2, gpus_per_node=8, time="4:0:0",
     ),
 )
 wait = SlurmJobSensor(task_id="wait", job=submit.output)

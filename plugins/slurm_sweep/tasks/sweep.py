@@ -43,7 +43,7 @@ class PlanSweepOperator(BaseOperator):
     """Settle what each combination's job will be.
 
     Args:
-        include: The folder that holds clusters/ and job.sh.
+        include: The folder that holds clusters/, and job.sh if there is one.
         sweep_file: The sweep file; None runs what the trigger form names, see `launched_sweep`.
 
     Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run. The XCom
