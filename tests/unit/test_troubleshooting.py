@@ -53,8 +53,8 @@ class Source:
             for line, text in self._calls(tree, tree):
                 yield f"{path.relative_to(PACKAGE)}:{line}", template(text)
         for path in [*PACKAGE.rglob("*.sh"), *self.modules]:
-            for number, line in enumerate(path.read_text().splitlines(), start=1):
-                for found in SHELL.findall(line):
+            for number, code in enumerate(path.read_text().splitlines(), start=1):
+                for found in SHELL.findall(code):
                     yield f"{path.relative_to(PACKAGE)}:{number}", template(SHELL_VALUE.sub("…", "".join(found)))
 
     def all_texts(self) -> set[str]:
