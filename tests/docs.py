@@ -5,7 +5,7 @@
 | ``yaml`` | unit/test_docs.py loads and plans it. One whose first line is ``# include/...`` is also put there, for the page's commands |
 | ``python`` | unit/test_docs.py has Airflow load it as a Dag file |
 | ``bash`` | integration/test_docs.py runs it, in a copy of the project, with an Airflow and a cluster, unless it stands in `ELSEWHERE` |
-| ``text`` behind ``bash`` | integration/test_docs.py looks for its lines in what the commands print; ``…`` stands for anything |
+| ``text`` behind ``bash``, in its section | integration/test_docs.py looks for its lines in what the commands print; ``…`` stands for anything |
 | other ``text``, no language | a picture, or output that needs more than the page's commands: not tried |
 
 Commands between backticks in a sentence are run like ``bash``, behind the page's blocks, if they are complete: no ``...``, no NAME
@@ -45,6 +45,7 @@ class Block:
     page: Path
     line: int
     language: str
+    section: int = 0  # of the page, by number
     text: str
 
     def __str__(self) -> str:
@@ -65,16 +66,20 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page."""
-    text = page.read_text()
-    return [
-        Block(
-            page=page,
-            line=text.count("\n", 0, found.start()) + 1,
-            language=found["language"],
-            text=re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE),
+    text, end, section, result = page.read_text(), 0, 0, []
+    for found in _FENCE.finditer(text):
+        section += len(re.findall("^#", text[end : found.start()], re.MULTILINE))
+        end = found.end()
+        result.append(
+            Block(
+                page=page,
+                line=text.count("\n", 0, found.start()) + 1,
+                section=section,
+                language=found["language"],
+                text=re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE),
+            )
         )
-        for found in _FENCE.finditer(text)
-    ]
+    return result
 
 
 def spans(page: Path) -> list[Block]:

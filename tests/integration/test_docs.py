@@ -164,15 +164,15 @@ def has_state(api: Api, path: str, *states: str) -> bool:
 
 def follow(reader: Reader, page: Path) -> Iterator[tuple[Block, str]]:
     """Do what a page's blocks say, one after the other, and yield each with what it printed."""
-    before, said = "", ""
+    before, said = None, ""
     for block in blocks(page):
         if block.file:
             reader.saves(block)
         elif block.language == "bash":
             said = reader.runs(block)
-        elif block.language == "text" and before == "bash":
+        elif block.language == "text" and before and (before.language, before.section) == ("bash", block.section):
             looks_as_shown(block, said)
-        before = block.language
+        before = block
         yield block, said
 
 

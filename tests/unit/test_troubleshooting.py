@@ -1,8 +1,8 @@
-"""docs/troubleshooting.md has each message that the package can raise, warn of, or say on the login node; and no other.
+"""docs/troubleshooting.md has each message that the package and the sandbox can raise, warn of, or say in a shell; and no other.
 
 A message is compared as a template: its fixed text, with … for what a run puts in. In Python these are the texts that
-reach an exception, a `Fault`, the log as a warning or error, or the reason of a job's end; in the shell scripts what
-``refuse`` and ``stop`` are called with. The first column of the guide's tables holds the same templates.
+reach an exception, a `Fault`, the log as a warning or error, or the reason of a job's end; in shell scripts what
+``refuse`` and ``stop`` are called with, and what goes to standard error. The first column of the guide's tables holds the same templates.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import pytest
 from slurm_sweep.slurm.refusals import is_passing
 
 PROJECT = Path(__file__).parents[2]
-PACKAGE = PROJECT / "plugins" / "slurm_sweep"
+PACKAGES = PROJECT / "plugins" / "slurm_sweep", PROJECT / "sandbox"
+SCRIPTS = [*PACKAGES[0].rglob("*.sh"), PROJECT / "scripts" / "setup"]
 GUIDE = (PROJECT / "docs" / "troubleshooting.md").read_text()
 LOGGED = ("error", "warning", "exception", "critical")
-SHELL = re.compile(r"""(?:\brefuse |\bstop \d+ |\bsaid=)(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
+SHELL = re.compile(r"""(?:\brefuse |\bstop \d+ |\bsaid=|\becho (?=.*>&2))(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
 SHELL_VALUE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w+")
 
 
@@ -39,7 +40,8 @@ class Source:
     """The messages of the package."""
 
     def __init__(self) -> None:
-        self.modules = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+        files = (path for package in PACKAGES for path in sorted(package.rglob("*.py")))
+        self.modules = {path: ast.parse(path.read_text()) for path in files}
         self.functions = {
             node.name: node
             for tree in self.modules.values()
@@ -51,11 +53,11 @@ class Source:
         """Yield place and template of each message."""
         for path, tree in self.modules.items():
             for line, text in self._calls(tree, tree):
-                yield f"{path.relative_to(PACKAGE)}:{line}", template(text)
-        for path in [*PACKAGE.rglob("*.sh"), *self.modules]:
+                yield f"{path.relative_to(PROJECT)}:{line}", template(text)
+        for path in [*SCRIPTS, *self.modules]:
             for number, code in enumerate(path.read_text().splitlines(), start=1):
                 for found in SHELL.findall(code):
-                    yield f"{path.relative_to(PACKAGE)}:{number}", template(SHELL_VALUE.sub("…", "".join(found)))
+                    yield f"{path.relative_to(PROJECT)}:{number}", template(SHELL_VALUE.sub("…", "".join(found)))
 
     def all_texts(self) -> set[str]:
         """Return the templates of all texts, those of hints and news among them."""
