@@ -113,12 +113,12 @@ def test_python(block: Block, include: Path) -> None:
     dags = include.parent / "dags"
     dags.mkdir()
     text = block.text
-    if "sweep_dags(" not in text and "DAG(" not in text and "@dag" not in text:
+    if not any(words in text for words in ("slurm_sweep.factory", "DAG(", "@dag")):
         text = f"from airflow.sdk import DAG\nwith DAG('block'):\n{textwrap.indent(text, '    ')}"
     (dags / "block.py").write_text(text)
     bag = DagBag(dags)
     assert bag.import_errors == {}
-    assert bag.dags, "no Dag is in there"
+    assert bag.dags or "check_sweeps(" in text, "no Dag is in there"
     assert all(dag.tasks for dag in bag.dags.values())
 
 
