@@ -1,21 +1,42 @@
-"""What the documentation promises exists."""
+"""What the documentation promises exists, and what it shows is true. Its commands are run by integration/test_docs.py."""
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+import yaml
+from airflow.cli.cli_parser import ALL_COMMANDS_DICT
+from airflow.dag_processing.dagbag import DagBag
 
+from slurm_sweep.plan import plan
+from slurm_sweep.site import Folders, find_site
+from slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
+from slurm_sweep.sweep.spec import load_profile, load_sweep
 from slurm_sweep.tasks.check import CHECKS
+from slurm_sweep.tasks.form import launch_form
+from tests.docs import ELSEWHERE, LANGUAGES, NOT_TRIED, PAGES, PROJECT, Block, blocks, spans
 
 TESTS = Path(__file__).parents[1]
 DOCS = TESTS.parent / "docs"
-TABLE = (DOCS / "launcher.md").read_text()
-SHOWN_BY = re.findall(
-    r"`((?:unit|integration)/\S+::\w+)`",
-    TABLE + (DOCS / "security.md").read_text() + (DOCS / "operations.md").read_text(),
-)
+GUIDE = (DOCS / "launcher.md").read_text()
+PROMISES = "".join((DOCS / name).read_text() for name in ("launcher.md", "security.md", "operations.md"))
+SHOWN_BY = re.findall(r"`((?:unit|integration)/\S+::\w+)`", PROMISES)
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+ENVIRONMENT = {"LOG": "/log", "ACCOUNT": "me", "CON": "/containers"}
+
+
+def table(text: str, header: str) -> list[list[str]]:
+    """Return the cells of a table's rows."""
+    lines = text[text.index(header) :].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+# What pages promise
 
 
 @pytest.mark.parametrize("name", sorted(set(SHOWN_BY)))
@@ -30,6 +51,119 @@ def test_the_checks_of_a_cluster_are_all_shown() -> None:
 
 
 def test_every_row_has_a_test() -> None:
-    rows = [line for line in TABLE.splitlines() if line.startswith("|")][2:]
+    rows = table(GUIDE, "| launcher | here | shown by |")
     assert len(rows) > 20
-    assert [row for row in rows if "::" not in row] == []
+    assert [row for row in rows if "::" not in row[2]] == []
+
+
+def test_each_flag_has_its_setting_and_its_field() -> None:
+    rows = table(GUIDE, "| you typed | in the sweep file |")
+    flags = {row[0].split()[0].strip("`") for row in rows}
+    documented = "script config sweep nodes time account partition container mounts jobname dry".split()
+    assert flags == {*(f"--{name}" for name in documented), "key=value"}
+    for flag, setting, fields in rows:
+        assert set(re.findall(r"slurm: {(\w+):", setting)) <= SlurmSection.model_fields.keys(), flag
+        named = re.findall(r'"(\w+)": ', fields)
+        assert named, flag
+        assert set(named) <= launch_form().keys(), flag
+
+
+# Fenced blocks
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_each_block_can_be_tried(block: Block) -> None:
+    what_to_do = "; tests/docs.py says how blocks are tried: use one of its ways, or add one there"
+    assert block.language in LANGUAGES or block.text.startswith(tuple(ELSEWHERE)), (
+        f"{block}: nobody tries a block of {block.language!r}{what_to_do}"
+    )
+    if block.language in NOT_TRIED:
+        commands = re.findall(r"^(?:\$ |airflow |docker |pip |python |scripts/).*", block.text, re.MULTILINE)
+        assert commands == [], f"{block}: commands that nobody tries, since the block is no `bash`{what_to_do}"
+
+
+def test_what_runs_elsewhere_is_run_there() -> None:
+    assert [file for file in ELSEWHERE.values() if not (PROJECT / file).is_file()] == []
+    assert "scripts/test" in (PROJECT / ".ci/run").read_text()
+    assert "pytest" in (PROJECT / "scripts/test").read_text()
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+def test_yaml(block: Block, include: Path) -> None:
+    """A profile loads; a sweep, or the optional sections of one, loads and is planned."""
+    if block.text.startswith(tuple(ELSEWHERE)):
+        return
+    keys = set(yaml.safe_load(block.text))
+    file = include / (block.file.removeprefix("include/") or "sweeps/block.yaml")
+    file.write_text(block.text)
+    if keys & {"ssh_conn_id", "log"}:
+        assert keys <= ClusterProfile.model_fields.keys()
+        load_profile(file)
+        return
+    assert "script_path" in keys or keys <= {"slurm", "dag"}, (
+        f"{block}: neither a sweep (script_path), nor a profile (ssh_conn_id or log), nor sections of a sweep (slurm, dag); "
+        f"if it is something else, let tests/docs.py know how it is tried"
+    )
+    if "script_path" not in keys:
+        file.write_text(f"script_path: train.py\n{block.text}")
+    spec = load_sweep(file)
+    profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text()
+    (include / "clusters" / f"{spec.slurm.cluster or 'default'}.yaml").write_text(profile)
+    folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
+    assert len(plan(spec, find_site(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)
+def test_python(block: Block, include: Path) -> None:
+    """Airflow finds Dags in a Dag file, and tasks in what stands in one."""
+    (include / "sweeps" / "grpo.yaml").write_text((PROJECT / "include" / "sweeps" / "grpo.yaml").read_text())
+    dags = include.parent / "dags"
+    dags.mkdir()
+    text = block.text
+    if not any(words in text for words in ("slurm_sweep.factory", "DAG(", "@dag")):
+        text = f"from airflow.sdk import DAG\nwith DAG('block'):\n{textwrap.indent(text, '    ')}"
+    (dags / "block.py").write_text(text)
+    bag = DagBag(dags)
+    assert bag.import_errors == {}
+    assert bag.dags or "check_sweeps(" in text, "no Dag is in there"
+    assert all(dag.tasks for dag in bag.dags.values())
+
+
+# Sentences
+
+
+@pytest.mark.parametrize("span", [span for page in PAGES for span in spans(page) if "…" not in span.text], ids=str)
+def test_a_command_of_airflows_exists(span: Block) -> None:
+    program, *words = span.text.split()
+    commands = ALL_COMMANDS_DICT if program == "airflow" else {}
+    for word in words:
+        if word not in commands:
+            assert not commands or word.startswith("-"), f"{span}: Airflow has no `{span.text}`"
+            return
+        commands = {command.name: command for command in getattr(commands[word], "subcommands", ())}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = unquote(target).partition("#")
+        if path.startswith(("http:", "https:")):
+            continue
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_connections_extra_is_json() -> None:
+    found = [text for block in BLOCKS for text in re.findall(r"'(\{.*?\})'", block.text, re.DOTALL)]
+    assert found
+    for text in found:
+        json.loads(text)
