@@ -28,10 +28,12 @@ class Settings:
         directory: Absolute path that holds the cluster.
         user: Login name that runs the daemons and the jobs.
         host: Short host name of this machine.
+        loopback_only: Whether Slurm's daemons listen on the loopback address only.
         nodes: Number of virtual nodes; they are named n1, n2, ...
         accounting: Whether slurmdbd and MariaDB run too.
         min_job_age: Seconds that a finished job stays visible to squeue.
         slurm_conf: Further lines of slurm.conf; a setting given here replaces the sandbox's own.
+        listen: Address that sshd listens on.
         ports: TCP port of each daemon that listens on one, by daemon name.
     """
 
@@ -42,6 +44,8 @@ class Settings:
     accounting: bool
     min_job_age: int
     slurm_conf: tuple[str, ...] = ()
+    listen: str = LOOPBACK
+    loopback_only: bool = True
     ports: dict[str, int]
 
     @property
@@ -80,8 +84,6 @@ def slurm_conf(settings: Settings) -> str:
         f"SlurmUser={settings.user}",
         f"SlurmdUser={settings.user}",
         f"AuthInfo=socket={directory}/munge/s",
-        # Listen on the loopback address only.
-        "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
         f"StateSaveLocation={directory}/state",
         f"SlurmdSpoolDir={directory}/spool/%n",
         f"SlurmctldPidFile={directory}/run/slurmctld.pid",
@@ -105,6 +107,9 @@ def slurm_conf(settings: Settings) -> str:
         f"MinJobAge={settings.min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1",
     ]
+    if settings.loopback_only:
+        # Listen on the address that the host's name has.
+        lines.append("CommunicationParameters=NoCtldInAddrAny,NoInAddrAny")
     if settings.accounting:
         lines += [
             "AccountingStorageType=accounting_storage/slurmdbd",
@@ -165,7 +170,7 @@ def sshd_config(settings: Settings) -> str:
     """Text of sshd_config: key login of one user, MaxSessions and MaxStartups as shipped."""
     directory = settings.directory
     lines = [
-        f"ListenAddress {LOOPBACK}",
+        f"ListenAddress {settings.listen}",
         f"Port {settings.ports['sshd']}",
         f"HostKey {directory}/ssh/host_key",
         f"PidFile {directory}/run/sshd.pid",
