@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ACCOUNT = "sandbox"
 CLUSTER = "sandbox"
 GPUS_PER_NODE = 8
+EVERYWHERE = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
 MARKER = "SLURM_SANDBOX"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,6 +53,11 @@ class Settings:
     def node_names(self) -> list[str]:
         """Names of the nodes, which are also the names of their daemons."""
         return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+    @property
+    def ssh_host(self) -> str:
+        """Where this host itself reaches sshd."""
+        return LOOPBACK if self.listen == EVERYWHERE else self.listen
 
     @property
     def environment(self) -> dict[str, str]:
@@ -197,7 +203,7 @@ def ssh_config(settings: Settings) -> str:
     directory = settings.directory
     lines = [
         "Host sandbox",
-        f"  HostName {LOOPBACK}",
+        f"  HostName {settings.ssh_host}",
         f"  Port {settings.ports['sshd']}",
         f"  User {settings.user}",
         f"  IdentityFile {directory}/ssh/id_ed25519",
@@ -212,7 +218,7 @@ def connection(settings: Settings, host_key: str) -> dict[str, object]:
     """The sshd as an Airflow connection, in Airflow's JSON form, with host key checking."""
     return {
         "conn_type": "ssh",
-        "host": LOOPBACK,
+        "host": settings.ssh_host,
         "port": settings.ports["sshd"],
         "login": settings.user,
         "extra": {"key_file": f"{settings.directory}/ssh/id_ed25519", "host_key": host_key},

@@ -150,7 +150,7 @@ def _make_ssh_keys(settings: Settings) -> None:
                 settings, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "slurm-sandbox", "-f", f"{folder}/{name}"
             )
     _write(folder / "authorized_keys", (folder / "id_ed25519.pub").read_text())
-    host = f"[{config.LOOPBACK}]:{settings.ports['sshd']}"
+    host = f"[{settings.ssh_host}]:{settings.ports['sshd']}"
     _write(folder / "known_hosts", f"{host} {(folder / 'host_key.pub').read_text()}")
 
 
