@@ -11,8 +11,12 @@ import argparse
 import json
 import signal
 import sys
+import time
 
 from sandbox import Sandbox, SandboxError
+from sandbox.config import LOOPBACK
+
+LOOK_SECONDS = 5
 
 
 def main() -> int:
@@ -28,6 +32,10 @@ def main() -> int:
                 min_job_age=arguments.min_job_age,
             )
             return up(box, as_json=arguments.json)
+        if arguments.command == "run":
+            box = Sandbox(arguments.directory, nodes=arguments.nodes)
+            box.ssh_address = (arguments.listen, arguments.ssh_port)
+            return run(box)
         return {"down": down, "status": status}[arguments.command](Sandbox(arguments.directory))
     except (SandboxError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,6 +56,22 @@ def up(box: Sandbox, *, as_json: bool) -> int:
     for key, value in box.profile.items():
         print(f"{key}: {'null' if value is None else value}")
     return 0
+
+
+def run(box: Sandbox) -> int:
+    """Keep the cluster running until SIGTERM or Ctrl-C (returns 0), or until one of its daemons ends (returns 1)."""
+    try:
+        box.up()
+        print(f"{box.directory}: the cluster is up", flush=True)
+        while not (ended := [name for name, pid in box.status().items() if pid is None]):
+            time.sleep(LOOK_SECONDS)
+        print(f"error: {', '.join(ended)} ended; see {box.directory}/logs", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        box.down()
+        print(f"{box.directory}: stopped", flush=True)
 
 
 def status(box: Sandbox) -> int:
@@ -77,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     start = _add(commands, "up", "start the cluster; print its Airflow connection (JSON) and its profile (YAML)")
-    start.add_argument("--nodes", type=int, default=8, metavar="N", help="number of nodes (default: %(default)s)")
+    _add_nodes(start)
     start.add_argument(
         "--accounting", action="store_true", help="run slurmdbd and MariaDB: sacct works, unknown accounts are refused"
     )
@@ -89,9 +113,19 @@ def parser() -> argparse.ArgumentParser:
         help="how long squeue shows a finished job, at least 2 (default: %(default)s)",
     )
     start.add_argument("--json", action="store_true", help="print one JSON object: connection, profile and environment")
+    keep = _add(commands, "run", "start the cluster, and stop it on SIGTERM or Ctrl-C: for containers")
+    _add_nodes(keep)
+    keep.add_argument(
+        "--listen", default=LOOPBACK, metavar="ADDRESS", help="address that sshd listens on (default: %(default)s)"
+    )
+    keep.add_argument("--ssh-port", type=int, default=2222, metavar="PORT", help="port of sshd (default: %(default)s)")
     _add(commands, "status", "show each daemon and the nodes; exit code 0 if all daemons live, else 3")
     _add(commands, "down", "stop the cluster, its jobs and its SSH sessions; files and job history stay")
     return root
+
+
+def _add_nodes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--nodes", type=int, default=8, metavar="N", help="number of nodes (default: %(default)s)")
 
 
 def _add(

@@ -35,6 +35,10 @@ class Sandbox:
         min_job_age: Seconds that a finished job stays visible to squeue.
         slurm_conf: Further lines of slurm.conf; a setting given here replaces the sandbox's own.
 
+    Attributes:
+        directory: As above, absolute.
+        ssh_address: Address and port for sshd at the next start; by default a free port of the loopback address.
+
     Raises:
         SandboxError: The directory's path or a number cannot be used.
     """
@@ -48,6 +52,7 @@ class Sandbox:
         slurm_conf: Sequence[str] = (),
     ) -> None:
         self.directory = Path(directory).resolve()
+        self.ssh_address: tuple[str, int] | None = None
         self._nodes = nodes
         self._accounting = accounting
         self._min_job_age = min_job_age
@@ -126,15 +131,16 @@ class Sandbox:
         try:
             if not any(pids.values()):
                 self.down()
-                layout.prepare(
-                    layout.new_settings(
-                        self.directory,
-                        nodes=self._nodes,
-                        accounting=self._accounting,
-                        min_job_age=self._min_job_age,
-                        slurm_conf=self._slurm_conf,
-                    )
+                settings = layout.new_settings(
+                    self.directory,
+                    nodes=self._nodes,
+                    accounting=self._accounting,
+                    min_job_age=self._min_job_age,
+                    slurm_conf=self._slurm_conf,
                 )
+                if self.ssh_address:
+                    settings = layout.with_ssh_address(settings, *self.ssh_address)
+                layout.prepare(settings)
             self._start_all()
         except BaseException:
             self.down()

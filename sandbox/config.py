@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ACCOUNT = "sandbox"
 CLUSTER = "sandbox"
 GPUS_PER_NODE = 8
+EVERYWHERE = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
 MARKER = "SLURM_SANDBOX"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,10 +29,12 @@ class Settings:
         directory: Absolute path that holds the cluster.
         user: Login name that runs the daemons and the jobs.
         host: Short host name of this machine.
+        loopback_only: Whether Slurm's daemons listen on the loopback address only.
         nodes: Number of virtual nodes; they are named n1, n2, ...
         accounting: Whether slurmdbd and MariaDB run too.
         min_job_age: Seconds that a finished job stays visible to squeue.
         slurm_conf: Further lines of slurm.conf; a setting given here replaces the sandbox's own.
+        listen: Address that sshd listens on.
         ports: TCP port of each daemon that listens on one, by daemon name.
     """
 
@@ -42,12 +45,19 @@ class Settings:
     accounting: bool
     min_job_age: int
     slurm_conf: tuple[str, ...] = ()
+    listen: str = LOOPBACK
+    loopback_only: bool = True
     ports: dict[str, int]
 
     @property
     def node_names(self) -> list[str]:
         """Names of the nodes, which are also the names of their daemons."""
         return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+    @property
+    def ssh_host(self) -> str:
+        """Where this host itself reaches sshd."""
+        return LOOPBACK if self.listen == EVERYWHERE else self.listen
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,8 +90,6 @@ def slurm_conf(settings: Settings) -> str:
         f"SlurmUser={settings.user}",
         f"SlurmdUser={settings.user}",
         f"AuthInfo=socket={directory}/munge/s",
-        # Listen on the loopback address only.
-        "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
         f"StateSaveLocation={directory}/state",
         f"SlurmdSpoolDir={directory}/spool/%n",
         f"SlurmctldPidFile={directory}/run/slurmctld.pid",
@@ -105,6 +113,9 @@ def slurm_conf(settings: Settings) -> str:
         f"MinJobAge={settings.min_job_age}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1",
     ]
+    if settings.loopback_only:
+        # Listen on the address that the host's name has.
+        lines.append("CommunicationParameters=NoCtldInAddrAny,NoInAddrAny")
     if settings.accounting:
         lines += [
             "AccountingStorageType=accounting_storage/slurmdbd",
@@ -165,7 +176,7 @@ def sshd_config(settings: Settings) -> str:
     """Text of sshd_config: key login of one user, MaxSessions and MaxStartups as shipped."""
     directory = settings.directory
     lines = [
-        f"ListenAddress {LOOPBACK}",
+        f"ListenAddress {settings.listen}",
         f"Port {settings.ports['sshd']}",
         f"HostKey {directory}/ssh/host_key",
         f"PidFile {directory}/run/sshd.pid",
@@ -192,7 +203,7 @@ def ssh_config(settings: Settings) -> str:
     directory = settings.directory
     lines = [
         "Host sandbox",
-        f"  HostName {LOOPBACK}",
+        f"  HostName {settings.ssh_host}",
         f"  Port {settings.ports['sshd']}",
         f"  User {settings.user}",
         f"  IdentityFile {directory}/ssh/id_ed25519",
@@ -207,7 +218,7 @@ def connection(settings: Settings, host_key: str) -> dict[str, object]:
     """The sshd as an Airflow connection, in Airflow's JSON form, with host key checking."""
     return {
         "conn_type": "ssh",
-        "host": LOOPBACK,
+        "host": settings.ssh_host,
         "port": settings.ports["sshd"],
         "login": settings.user,
         "extra": {"key_file": f"{settings.directory}/ssh/id_ed25519", "host_key": host_key},

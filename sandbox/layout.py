@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,8 +62,32 @@ def new_settings(
         accounting=accounting,
         min_job_age=min_job_age,
         slurm_conf=tuple(slurm_conf),
+        loopback_only=_name_is_loopback(),
         ports=choose_ports(names, {} if earlier is None else earlier.ports),
     )
+
+
+def _name_is_loopback() -> bool:
+    """Whether this host's name is 127.0.0.1; it is 127.0.1.1 on many a Debian, and the container's address in one.
+
+    Slurm listens on all addresses or on that of the host's name. There we cannot reach it by 127.0.0.1, nor it us.
+    """
+    try:
+        return socket.gethostbyname(socket.gethostname()) == config.LOOPBACK
+    except OSError:
+        return False
+
+
+def with_ssh_address(settings: Settings, listen: str, port: int) -> Settings:
+    """The same settings, but sshd listens on this address and port, whatever port it had before.
+
+    Raises:
+        SandboxError: Another process uses the port.
+    """
+    others = {used for name, used in settings.ports.items() if name != "sshd"}
+    if port in others or not is_free(port):
+        raise SandboxError(f"port {port}: expected a free one for sshd, but another process uses it")
+    return replace(settings, listen=listen, ports=settings.ports | {"sshd": port})
 
 
 def choose_ports(names: list[str], earlier: dict[str, int]) -> dict[str, int]:
@@ -126,7 +150,7 @@ def _make_ssh_keys(settings: Settings) -> None:
                 settings, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "slurm-sandbox", "-f", f"{folder}/{name}"
             )
     _write(folder / "authorized_keys", (folder / "id_ed25519.pub").read_text())
-    host = f"[{config.LOOPBACK}]:{settings.ports['sshd']}"
+    host = f"[{settings.ssh_host}]:{settings.ports['sshd']}"
     _write(folder / "known_hosts", f"{host} {(folder / 'host_key.pub').read_text()}")
 
 
