@@ -1,4 +1,4 @@
-"""One job per attempt: the table in the README, row by row, and what can break between sbatch and the record.
+"""One job per attempt: the table in docs/how_it_works.md, row by row, and what can break between sbatch and the record.
 
 The scripts run in real shells against a real Slurm. What a login node does to them is done by wrappers around
 Slurm's commands.
