@@ -20,12 +20,22 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AIRFLOW = sorted(name for name, service in SERVICES.items() if service["image"] == "slurm-sweep-airflow")
 ONE_SHOT = {"secrets", "init"}
 PARTS = sorted(set(AIRFLOW) - ONE_SHOT)
-VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+VARIABLE = re.compile(r"\$\{(\w+):-([^${}]*)\}")
 
 
 def settings(service: str) -> dict[str, str]:
     """The environment of a service."""
     return dict(SERVICES[service].get("environment", {}))
+
+
+def variables(text: str) -> dict[str, str]:
+    """The variables of a text with their defaults, which may hold variables themselves."""
+    found: dict[str, str] = {}
+    while matches := VARIABLE.findall(text):
+        found |= dict(matches)
+        text = VARIABLE.sub(lambda match: match[2], text)
+    assert "${" not in text
+    return found
 
 
 def mounts(service: str) -> dict[str, str]:
@@ -119,11 +129,9 @@ def test_data_is_in_named_volumes() -> None:
 
 
 def test_every_variable_stands_in_the_example_with_its_default() -> None:
-    lines = (line.partition("=") for line in (PROJECT / ".env.example").read_text().splitlines())
-    example = {name: value for name, equals, value in lines if equals and not name.startswith("#")}
-    example.pop("COMPOSE_PROFILES")  # Compose's own
-    # `$$` is a dollar sign of the command's.
-    assert dict(VARIABLE.findall(TEXT.replace("$$", ""))) == example
+    example = dict(re.findall(r"^#(\w+)=(.*)$", (PROJECT / ".env.example").read_text(), re.MULTILINE))
+    assert example.pop("COMPOSE_PROFILES") == ""  # Compose's own
+    assert variables(TEXT.replace("$$", "")) == example  # `$$` is a dollar sign of a command's
 
 
 @pytest.mark.parametrize("name", ["secrets", "slurm"])
