@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slurm_sweep.errors import SlurmSweepError
+from slurm_sweep.errors import SettingsError, SlurmSweepError
 from slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
 from slurm_sweep.schema import profile_schema, sweep_schema
 from slurm_sweep.site import DEFAULT_CLUSTER, Folders, find_site
@@ -156,7 +156,10 @@ def _job_as_json(job: PlannedJob) -> dict[str, Any]:
 def _check_cluster(options: argparse.Namespace) -> int:
     # As Airflow's own commands say it, so that connections are looked for in its database, too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    from slurm_sweep.tasks import check, config  # noqa: PLC0415  # the other commands work without Airflow
+    try:
+        from slurm_sweep.tasks import check, config  # noqa: PLC0415  # the other commands work without Airflow
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
 
     async def run() -> list[Finding]:
         found = []

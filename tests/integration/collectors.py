@@ -35,7 +35,12 @@ class StatsdCollector:
     def settings(self) -> dict[str, object]:
         """What Airflow has to be told, as `sandbox.airflow.merge` takes it."""
         _, port = self._socket.getsockname()
-        return {"METRICS__STATSD_ON": True, "METRICS__STATSD_HOST": "127.0.0.1", "METRICS__STATSD_PORT": port}
+        return {
+            "METRICS__STATSD_ON": True,
+            "METRICS__STATSD_HOST": "127.0.0.1",
+            "METRICS__STATSD_PORT": port,
+            "METRICS__METRICS_ALLOW_LIST": "slurm_sweep",
+        }
 
     def __enter__(self) -> StatsdCollector:
         self._thread.start()
@@ -94,6 +99,7 @@ class OtelCollector:
             "METRICS__OTEL_HOST": "127.0.0.1",
             "METRICS__OTEL_PORT": self._server.server_port,
             "METRICS__OTEL_INTERVAL_MILLISECONDS": 500,
+            "METRICS__METRICS_ALLOW_LIST": "slurm_sweep",
         }
 
     def __enter__(self) -> OtelCollector:

@@ -99,6 +99,18 @@ def test_bad_input_is_one_sentence_without_a_traceback(good: Path, arguments: li
     assert line.startswith(said)
 
 
+def test_check_cluster_without_airflow_says_so() -> None:
+    program = (
+        "import sys; sys.modules['airflow'] = None; from slurm_sweep.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "check-cluster"], env=ENVIRONMENT, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("check-cluster needs Airflow (")
+
+
 @pytest.mark.parametrize(("kind", "schema"), [("sweep", sweep_schema()), ("profile", profile_schema())])
 def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -> None:
     text = (PROJECT / "include" / "schemas" / f"{kind}.json").read_text()
