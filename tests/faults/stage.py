@@ -7,7 +7,7 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sandbox.processes import wait_until
@@ -93,7 +93,7 @@ class Stage:
         now = time.time()
         self.faults.append((now, what))
         with (self.theatre.airflow.folder / "faults.log").open("a") as log:
-            log.write(f"{datetime.fromtimestamp(now, timezone.utc):%H:%M:%S.%f} {self.jobname} {what}\n")
+            log.write(f"{datetime.fromtimestamp(now, UTC):%H:%M:%S.%f} {self.jobname} {what}\n")
 
     def pause(self, least: float, most: float) -> None:
         """Let a random time pass: this is what makes the moments random."""

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 import urllib.error
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,7 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
 
 @pytest.mark.slow
 def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
-    start = datetime.now(timezone.utc) - timedelta(minutes=1)
+    start = datetime.now(UTC) - timedelta(minutes=1)
     (sweeps / "minutely.yaml").write_text(
         "script_path: examples/train_grpo.py\n"
         "seed: [1, 2]\n"

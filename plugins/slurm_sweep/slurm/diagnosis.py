@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from shlex import join
 
@@ -327,7 +327,7 @@ def _clock(answers: Answers) -> Verdict:
     skew = max(ahead, behind)
     if skew <= _SKEW:
         return Grade.OK, "Airflow's and the login node's agree to within seconds"
-    here, there = (datetime.fromtimestamp(seconds, timezone.utc) for seconds in (answers.sent, int(first)))
+    here, there = (datetime.fromtimestamp(seconds, UTC) for seconds in (answers.sent, int(first)))
     return Grade.WARNING, (
         f"the login node's is {skew:.0f} s {'ahead of' if ahead > 0 else 'behind'} Airflow's: {there:%F %T} UTC there, "
         f"{here:%F %T} UTC here. Sweeps do not depend on it, but times in logs do not match, and Slurm refuses work "

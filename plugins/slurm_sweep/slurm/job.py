@@ -11,10 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
-
-from typing_extensions import Self
 
 from slurm_sweep.slurm.states import JobState
 

@@ -228,7 +228,7 @@ async def _host(connection: Connection) -> tuple[Finding, str | None]:
     host, port = str(connection.host), connection.port or _PORT
     try:
         key = await asyncio.wait_for(asyncssh.get_server_host_key(host, port), CONNECT_TIMEOUT)
-    except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+    except (TimeoutError, OSError, asyncssh.Error) as error:
         return Finding(check="host", grade=Grade.FAILED, text=_unreachable(host, port, error)), None
     shown = key.export_public_key().decode().strip() if key else ""
     return Finding(check="host", grade=Grade.OK, text=f"an SSH server answers at {host}:{port}"), shown
@@ -310,7 +310,7 @@ async def _behind(shell: SshShell, subject: checks.Subject) -> AsyncIterator[Fin
     sent = time.time()
     try:
         completed = await asyncio.wait_for(shell.run(checks.script(subject, mark)), _LONGEST)
-    except (asyncio.TimeoutError, SlurmSweepError) as error:
+    except (TimeoutError, SlurmSweepError) as error:
         why = str(error) or f"no answer in {_LONGEST:.0f} s: a start-up file of the account, or a file system, hangs"
         text = f"{why}. This has to print `works` at once: echo echo works | {subject.login} sh -s"
         yield Finding(check="shell", grade=Grade.FAILED, text=text)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -282,13 +282,13 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
         limit = min(limits)
         if limit >= _NO_LIMIT:
             return None
-        began = context["ti"].start_date or datetime.now(timezone.utc)
-        return max(1.0, (began + limit - datetime.now(timezone.utc)).total_seconds())
+        began = context["ti"].start_date or datetime.now(UTC)
+        return max(1.0, (began + limit - datetime.now(UTC)).total_seconds())
 
     def _wait(self, job: SubmittedJob, seconds: float | None) -> tuple[JobStatus, str]:
         try:
             return asyncio.run(asyncio.wait_for(_wait(job, self.poke_interval), seconds))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             asyncio.run(_cancel(job))
             raise AirflowFailException(f"Job {job.job_id} was not over in time, and is cancelled") from None
 

@@ -80,7 +80,7 @@ class SshShell:
                 done = await connection.run(
                     "sh -s", input=script, timeout=COMMAND_TIMEOUT, encoding="utf-8", errors="replace"
                 )
-            except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            except (TimeoutError, OSError, asyncssh.Error) as error:
                 if not isinstance(error, (asyncssh.ChannelOpenError, asyncio.TimeoutError)):
                     self._drop(connection)
                 raise self._unavailable(error) from error
@@ -137,7 +137,7 @@ class SshShell:
             ) from None
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError, FileNotFoundError) as error:
             raise ClusterRefusedError(f"Connection {name!r}: its key or host key cannot be used ({error})") from None
-        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError, asyncssh.Error) as error:
             raise self._unavailable(error) from error
 
     def _drop(self, connection: asyncssh.SSHClientConnection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from slurm_sweep.tasks.sweep import PlanSweepOperator
 
-DATE = datetime(2026, 1, 31, 3, 0, tzinfo=timezone.utc)
+DATE = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def test_it_is_closed_though_the_last_one_is_cancelled() -> None:
 
     async def cancelled() -> None:
         user = asyncio.create_task(door.use())
-        await asyncio.sleep(0.015)
+        while not door.opened:
+            await asyncio.sleep(0.001)
         user.cancel()
         with pytest.raises(asyncio.CancelledError):
             await user
