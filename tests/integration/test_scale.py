@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 INTERVAL = 3
 LONGEST_STALL = 0.05  # seconds
+STORM = 3000 if os.environ.get("FAULTS") == "full" else 800  # tasks
 
 
 def connections(box: Sandbox) -> int:
@@ -172,9 +174,9 @@ def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster
 
 
 def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
-    """Three thousand submissions find out at the same moment that the login node does not answer, and say so."""
+    """Hundreds of submissions, in the full form thousands, find out at the same moment that the login node does not answer, and say so."""
     (sweeps / "storm.yaml").write_text(
-        f"script_path: examples/train_grpo.py\nseed: {list(range(3000))}\n"
+        f"script_path: examples/train_grpo.py\nseed: {list(range(STORM))}\n"
         "slurm: {jobname: storm, nodes: 1, gpus_per_node: 0}\n"
     )
     airflow.wait_for_dag("storm")
@@ -188,7 +190,7 @@ def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: S
         def have_said_so() -> bool:
             time.sleep(5)
             files = list(logs.glob("run_id=*/task_id=combination.submit/map_index=*/*"))
-            return sum(waiting in file.read_text() for file in files) >= 2900
+            return sum(waiting in file.read_text() for file in files) >= STORM - 100
 
         assert wait_until(have_said_so, 400), "all said so, or nearly all"
         seen: set[str] = set()

@@ -42,21 +42,21 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
         written += 1
 
     async def storm() -> tuple[int, int]:
-        lines = asyncio.gather(*(log() for _ in range(3000)))
+        lines = asyncio.gather(*(log() for _ in range(1000)))
         await asyncio.sleep(0.3)
         unread = written
         here.setblocking(False)
         received = 0
-        while received < 3000 * len(LINE):
+        while received < 1000 * len(LINE):
             await asyncio.sleep(0.01)
             with suppress(BlockingIOError):
                 received += len(here.recv(1 << 20))
         await lines
         return unread, written
 
-    unread, all_of_them = asyncio.run(asyncio.wait_for(storm(), 20))
+    unread, all_of_them = asyncio.run(asyncio.wait_for(storm(), 60))
     assert 10 < unread < 400, "some, but not so many that the next one would have had to wait in write()"
-    assert all_of_them == 3000
+    assert all_of_them == 1000
 
 
 def test_elsewhere_nobody_waits() -> None:
