@@ -20,6 +20,7 @@ from sandbox.processes import wait_until
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.tasks import operators
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from slurm_sweep.tasks.triggers import attempt_of
 
 pytestmark = pytest.mark.sandbox
 
@@ -112,7 +113,8 @@ def test_a_submission_that_is_killed_leaves_no_job(cluster: Sandbox, tmp_path: P
     job = request(tmp_path)
     slow = JobRequest(**{**job.to_json(), "inputs": ["."], "workdir": str(tmp_path / "go")})
     operator = SlurmSubmitOperator(task_id="submit", job=slow)
-    operator._submission = slow, operators._attempt(context("submit"))
+    task = context("submit")["ti"]
+    operator._submission = slow, attempt_of(task, generation=task.max_tries)
     submitted = SlurmSubmitOperator(task_id="submit", job=slow).execute(context("submit"))
     operator.on_kill()
     assert wait_until(lambda: state(cluster, submitted["job_id"]) == "CANCELLED", IN_TIME)

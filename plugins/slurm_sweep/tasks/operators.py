@@ -44,7 +44,7 @@ from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.guard import Guard, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell, import_ssh
-from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger
+from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger, attempt_of
 
 _WORKERLESS = "slurm_sweep.tasks.workerless"  # not imported: who reads Dag files again and again does not need it
 
@@ -131,7 +131,8 @@ class SlurmSubmitOperator(_InTriggerer):
         if request.dry_run:
             self.log.info("Dry run: %s is not submitted", request.name)
             raise AirflowSkipException
-        attempt = _attempt(context)
+        # A clear raises max_tries, by one more than the try's number; a retry does not.
+        attempt = attempt_of(context["ti"], generation=context["ti"].max_tries)
         import_ssh()
         with airflow_errors():
             ready = with_secrets(request)
@@ -300,20 +301,6 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
             raise AirflowFailException(failure_text(job, status, log_tail))
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
         return status.to_json()
-
-
-def _attempt(context: Context) -> Attempt:
-    task = context["ti"]
-    return Attempt(
-        dag_id=task.dag_id,
-        run_id=task.run_id,
-        task_id=task.task_id,
-        map_index=-1 if task.map_index is None else task.map_index,
-        # A clear raises it, by one more than the try's number; a retry does not.
-        generation=task.max_tries,
-        try_number=task.try_number,
-        id=str(task.id),
-    )
 
 
 def _read(kind: type[Job], job: Json | str | XComArg) -> Job:

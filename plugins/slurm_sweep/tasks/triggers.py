@@ -24,6 +24,19 @@ HOLD_BACK = 10.0
 _cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
+def attempt_of(task: Any, generation: int) -> Attempt:
+    """Return what a task instance is to the cluster; ``generation`` as in `Attempt`."""
+    return Attempt(
+        dag_id=task.dag_id,
+        run_id=task.run_id,
+        task_id=task.task_id,
+        map_index=-1 if task.map_index is None else task.map_index,
+        generation=generation,
+        try_number=task.try_number,
+        id=str(task.id),
+    )
+
+
 class JobTrigger(BaseTrigger):
     """Cancels its job if the task is over before the trigger."""
 

@@ -25,7 +25,7 @@ from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.plans import Plan, plan_of
 from slurm_sweep.tasks.session import Session, session
-from slurm_sweep.tasks.triggers import STATUS_KEY, JobTrigger
+from slurm_sweep.tasks.triggers import STATUS_KEY, JobTrigger, attempt_of
 
 
 class _WholeTaskTrigger(JobTrigger):
@@ -169,14 +169,6 @@ def _forget_xcoms(task: Any) -> None:
 
 
 def _attempt(task: Any) -> Attempt:
-    return Attempt(
-        dag_id=task.dag_id,
-        run_id=task.run_id,
-        task_id=task.task_id,
-        map_index=task.map_index,
-        # Airflow does not tell a trigger whether a try follows a clear; these tasks have no retries, so each one does.
-        # Below zero, where no number of a worker's is: see `SlurmSubmitOperator`.
-        generation=-task.try_number,
-        try_number=task.try_number,
-        id=str(task.id),
-    )
+    # Airflow does not tell a trigger whether a try follows a clear; these tasks have no retries, so each one does.
+    # Below zero, where no number of a worker's is: see `SlurmSubmitOperator`.
+    return attempt_of(task, generation=-task.try_number)
