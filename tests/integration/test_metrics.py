@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import re
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,8 @@ TABLE = re.findall(
 STATE = re.compile(r"(?<=slurm_sweep.jobs)\..*|(?<=slurm_sweep.jobs_ended)\..*")
 DOCUMENTED = {f"{name} {kind}" for name, kind in TABLE}
 
-needs_statsd = pytest.mark.skipif(find_spec("statsd") is None, reason="needs the package statsd")
 
-
-@pytest.fixture(params=[pytest.param(StatsdCollector, marks=needs_statsd), OtelCollector], ids=["statsd", "otel"])
+@pytest.fixture(params=[StatsdCollector, OtelCollector], ids=["statsd", "otel"])
 def collected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Figures]:
     """What a collector gets from Airflow's metrics, initialised as Airflow does it for a task."""
     with request.param() as collector:

@@ -103,7 +103,7 @@ def user(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> User:
     """The user who has done what docs/package.md says."""
     user = User(tmp_path_factory.mktemp("user"), wheel)
     files = re.findall(r"```python\n# (dags/\w+\.py)(.*?)```", GUIDE, re.DOTALL)
-    assert len(files) == 3
+    assert len(files) == 4
     for name, text in files:
         (user.repository / name).write_text(f"# {name}{text}")
     (user.repository / "include" / "sweeps" / "tune.yaml").write_text(SWEEP)
@@ -130,7 +130,12 @@ def test_what_the_wheel_requires_is_what_the_tests_run_with(user: User) -> None:
 def test_an_installed_wheel_is_all_that_airflow_needs(user: User) -> None:
     shown = user.shown()
     assert shown.pop("package").startswith(str(user.bin.parent))
-    assert shown == {"plugins": ["slurm_sweep"], "plugin errors": [], "dags": ["launch", "tune"], "dag errors": []}
+    assert shown == {
+        "plugins": ["slurm_sweep"],
+        "plugin errors": [],
+        "dags": ["check_cluster", "launch", "tune"],
+        "dag errors": [],
+    }
     user.run("python", "-m", "airflow", "db", "migrate")
     log = user.run("python", "-m", "airflow", "dags", "test", "tune")
     assert "# What a job runs where the cluster names no batch script of its own" in log
@@ -158,4 +163,4 @@ def test_both_ways_at_once_are_an_import_error(user: User) -> None:
     assert any(message in error for error in shown["plugin errors"]), shown
     (dag_error,) = shown["dag errors"]
     assert message in dag_error
-    assert shown["dags"] == ["launch", "tune"], "sweeps go on"
+    assert shown["dags"] == ["check_cluster", "launch", "tune"], "sweeps go on"
