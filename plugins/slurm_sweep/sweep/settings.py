@@ -7,13 +7,15 @@ says "none" and ends the search. Hence the defaults here are not values: ask ``m
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from slurm_sweep.sweep.document import kind
 from slurm_sweep.sweep.overrides import bare_key, is_key
 
 # sbatch(1), --time
@@ -144,6 +146,22 @@ def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
     return env
 
 
+def _text_or_secret(value: Any) -> Any:
+    """One message in place of pydantic's one for each type; without the value, which may be a secret."""
+    if isinstance(value, dict):
+        with suppress(ValidationError):
+            return Secret.model_validate(value)
+    elif isinstance(value, (str, int, float, Secret)) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"expected text, or a secret as {{variable: NAME}} or {{connection: ID}}, got {kind(value)}")
+
+
+def _option_value(value: Any) -> Any:
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"expected text, a number, or true or false, got {kind(value)}")
+    return value
+
+
 def _nothing_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -197,8 +215,10 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(check_name)]
 Path = Annotated[str, AfterValidator(_check_path)]
 Only = Annotated[str, Field(pattern=ONLY_PATTERN)]
 Time = Annotated[str, AfterValidator(check_time)]
-Env = Annotated[dict[str, str | Secret], AfterValidator(_check_env)]
-Options = Annotated[dict[str, str | Annotated[int, Field(strict=True)] | bool], AfterValidator(_check_options)]
+EnvValue = Annotated[str | Secret, BeforeValidator(_text_or_secret)]
+Env = Annotated[dict[str, EnvValue], AfterValidator(_check_env)]
+OptionValue = Annotated[str | Annotated[int, Field(strict=True)] | bool, BeforeValidator(_option_value)]
+Options = Annotated[dict[str, OptionValue], AfterValidator(_check_options)]
 
 
 class Section(BaseModel):

@@ -144,6 +144,14 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
     ]
 
 
+@pytest.mark.parametrize("value", ["[1]", "true", "null", "{variable: a, connection: b}", "{password: s3cret}"])
+def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -> None:
+    fault, other = faults(f"script_path: a.py\nslurm: {{env: {{K: {value}}}, sbatch: {{qos: [a]}}}}\n")
+    assert fault.startswith("slurm.env.K: expected text, or a secret as {variable: NAME} or {connection: ID}, got ")
+    assert "s3cret" not in fault
+    assert other == "slurm.sbatch.qos: expected text, a number, or true or false, got a list"
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
