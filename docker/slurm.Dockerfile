@@ -18,7 +18,7 @@ RUN python3 -m venv /opt/jobs \
 RUN useradd --uid 50000 --no-log-init --create-home --password '*' --shell /bin/bash sweep \
     && install -d -o sweep -g sweep -m 711 /slurm
 COPY sandbox /opt/slurm_sweep/sandbox
-ENV PYTHONPATH=/opt/slurm_sweep PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONPATH=/opt/slurm_sweep PYTHONDONTWRITEBYTECODE=1 SLURM_CONF=/slurm/slurm.conf
 USER sweep
 WORKDIR /slurm
 EXPOSE 2222
