@@ -140,7 +140,7 @@ def warm_up(stage: Stage, dag_id: str = WARM, conf: dict[str, object] | None = N
     seconds of a processor and 80 MiB.
 
     Raises:
-        SandboxError: It did not succeed.
+        SandboxError: It has not ended in time. How it ended is no matter: the plain way may fail at one job too.
     """
     say("a first job, not measured")
     stage.wait_for_dag(dag_id)
@@ -151,8 +151,8 @@ def warm_up(stage: Stage, dag_id: str = WARM, conf: dict[str, object] | None = N
             return str(stage.airflow.call("GET", path)["state"])
         return ""
 
-    if not wait(lambda: state() in ("success", "failed"), state, FIXED_SECONDS) or state() != "success":
-        raise SandboxError(f"the first run of {dag_id} did not succeed")
+    if not wait(lambda: state() in ("success", "failed"), state, FIXED_SECONDS):
+        raise SandboxError(f"the first run of {dag_id} has not ended after {FIXED_SECONDS:.0f} s")
     time.sleep(_CONNECTION_STAYS)
     (stage.box.directory / ENDED).write_text("")  # slurmctld appends
 

@@ -111,9 +111,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         return '#!/bin/bash\neval "$COMMAND"\n' if key["key"] == "script" else plan
 
     monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", get_one)
-    monkeypatch.setattr(
-        "slurm_sweep.tasks.guard.states_of", lambda *_: {f"g.wait_{n}": "deferred" for n in range(size)}
-    )
+    monkeypatch.setattr("slurm_sweep.tasks.guard.count_over", lambda *_: 0)
     loop = Loop()
 
     async def start_all(kind: Any, task_id: str, partner: str) -> list[Any]:

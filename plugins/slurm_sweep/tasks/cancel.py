@@ -29,18 +29,27 @@ _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"}
 log = logging.getLogger(__name__)
 
 
-def states_of(task: Any, task_ids: Sequence[str] = ()) -> dict[str, Any]:
+def states_of(task: Any, task_ids: Sequence[str] = (), map_index: int | None = None) -> dict[str, Any]:
     """Ask Airflow for states in a task instance's Dag run, by ``TASK_ID`` or ``TASK_ID_MAPINDEX``; blocks.
 
     Args:
         task: The task instance.
         task_ids: Tasks, with all their instances; by default the instance alone.
+        map_index: Those instances of them only.
     """
-    map_index = None if task_ids or task.map_index in (None, -1) else task.map_index
+    if not task_ids and task.map_index not in (None, -1):
+        map_index = task.map_index
     states = RuntimeTaskInstance.get_task_states(
         dag_id=task.dag_id, map_index=map_index, task_ids=list(task_ids) or [task.task_id], run_ids=[task.run_id]
     )
     return dict(states.get(task.run_id, {}))
+
+
+def count_over(task: Any, task_id: str) -> int:
+    """Ask Airflow how many instances of a task in a task instance's Dag run are finished; blocks."""
+    return RuntimeTaskInstance.get_ti_count(
+        dag_id=task.dag_id, task_ids=[task_id], run_ids=[task.run_id], states=sorted(_OVER)
+    )
 
 
 def is_over(states: Mapping[str, Any], task_id: str, map_index: int | None) -> bool:

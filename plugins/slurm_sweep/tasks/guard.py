@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -20,12 +21,13 @@ from asgiref.sync import sync_to_async
 from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import Owner, SlurmClient
 from slurm_sweep.slurm.job import run_name, task_name
-from slurm_sweep.tasks.cancel import insist, is_over, states_of
+from slurm_sweep.tasks.cancel import count_over, insist, is_over, states_of
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
 
 INTERVAL = 10.0
 _LOAD = 20  # a look is never sooner than this many times what the last one took
+_AT_ONCE = 50  # tasks that a look asks for, one by one
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,25 @@ class Siblings(NamedTuple):
     wait: str
     folder: str
 
-    async def over(self, among: Collection[int] = ()) -> set[int]:
-        """Ask Airflow for the map indices of the pairs of which no task will do anything any more.
+    async def count_over(self, task_id: str) -> int:
+        """Ask Airflow how many instances of one of the two tasks are finished."""
+        return await sync_to_async(count_over)(self, task_id)
 
-        Args:
-            among: Further indices, of pairs that Airflow may have deleted.
+    async def over(self, among: Collection[int]) -> set[int]:
+        """Ask Airflow for those of the map indices whose pairs will do nothing any more, or are deleted.
+
+        The answer holds the states of all pairs: not in a triggerer, which may hang with large ones; see pace.py.
         """
         tasks = [self.submit, self.wait]
-        await turn()  # the answer may be large
         states = await sync_to_async(states_of)(self, tasks)
-        known = {int(index) for key in states if (index := key.rpartition("_")[2]).isdecimal()}
-        return {index for index in known.union(among) if all(is_over(states, task, index) for task in tasks)}
+        return {index for index in among if all(is_over(states, task, index) for task in tasks)}
+
+    async def is_over(self, index: int) -> bool:
+        """Ask Airflow for one."""
+        tasks = [self.submit, self.wait]
+        await turn()
+        states = await sync_to_async(states_of)(self, tasks, index)
+        return all(is_over(states, task, index) for task in tasks)
 
     def indices(self, jobs: Mapping[str, str]) -> dict[str, int]:
         """Return the map indices of the jobs, given as `SlurmClient.live_jobs` does, that ``submit`` submitted."""
@@ -64,27 +74,37 @@ def siblings(task: Any, submit: str | None, wait: str | None, run_dir: str) -> S
     return Siblings(task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
 
 
-async def cancel_abandoned(client: SlurmClient, pairs: Siblings, known: dict[str, Owner] | None = None) -> None:
-    """Cancel the live jobs of pairs that are over; ``known`` as in `SlurmClient.live_jobs`."""
-    live = await client.live_jobs(run_name(pairs.dag_id, pairs.run_id), pairs.folder, known)
+async def cancel_abandoned(client: SlurmClient, pairs: Siblings) -> None:
+    """Cancel the live jobs of pairs that are over; in a worker."""
+    live = await client.live_jobs(run_name(pairs.dag_id, pairs.run_id), pairs.folder)
     jobs = pairs.indices(live)
     if not jobs:
         return
     # In this order: asked before, a pair that is cleared meanwhile would lose its new job.
     over = await pairs.over(among=jobs.values())
     for job_id in [job_id for job_id, index in jobs.items() if index in over]:
-        log.warning("Job %s runs, and no task waits for it any more", job_id)
-        await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
+        await _cancel(client, job_id)
+
+
+async def look_once(client: SlurmClient, pairs: Siblings) -> None:
+    """Do so if any pair can be over; in a worker."""
+    if await pairs.count_over(pairs.wait):
+        await cancel_abandoned(client, pairs)
+
+
+async def _cancel(client: SlurmClient, job_id: str) -> None:
+    log.warning("Job %s runs, and no task waits for it any more", job_id)
+    await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
 
 
 class Guard:
-    """Sees to the siblings' jobs."""
+    """Sees to the siblings' jobs, in a triggerer."""
 
     def __init__(self, client: SlurmClient, pairs: Siblings) -> None:
         self.waiting: set[int] = set()  # map indices of those that wait in this event loop
         self.ended: set[int] = set()  # and of those that saw their job end
         self._client, self._pairs = client, pairs
-        self._seen: set[int] = set()
+        self._told: tuple[int, int] | None = None  # of how many that are over the last look knew
         self._known: dict[str, Owner] = {}
 
     async def watch(self) -> None:
@@ -92,21 +112,34 @@ class Guard:
         while True:
             began = time.monotonic()
             await self.look()
-            # Airflow takes long to tell the states of thousands of tasks.
             await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
 
-    async def look(self) -> None:
-        """Cancel the jobs of siblings that are over."""
+    async def look(self, *, last: bool = False) -> None:
+        """Cancel the jobs of siblings that are over; ``last``: nobody waits here any more."""
         try:
-            over = await self._pairs.over()
-            self._seen &= over  # one that was cleared comes back
-            if over - self._seen - self.ended:
-                await cancel_abandoned(self._client, self._pairs, self._known)
-            self._seen |= over
+            # Numbers first: they are all that is asked for while everybody here only waits and ends. Airflow learns of
+            # those who ended here a little later.
+            others = await self._pairs.count_over(self._pairs.wait) - (0 if last else len(self.ended))
+            told = (others, await self._pairs.count_over(self._pairs.submit)) if others > 0 else None
+            if told and told != self._told and not await self._cancel_abandoned():
+                told = None
+            self._told = told
         except ClusterUnavailableError:
             pass  # the monitor tells of it
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
+
+    async def _cancel_abandoned(self) -> bool:
+        """Return whether that were all: with other triggerers, thousands of jobs may be theirs."""
+        live = await self._client.live_jobs(
+            run_name(self._pairs.dag_id, self._pairs.run_id), self._pairs.folder, self._known
+        )
+        jobs = [pair for pair in self._pairs.indices(live).items() if pair[1] not in self.waiting]
+        some = random.sample(jobs, min(len(jobs), _AT_ONCE))
+        for job_id, index in some:
+            if await self._pairs.is_over(index):
+                await _cancel(self._client, job_id)
+        return len(some) == len(jobs)
 
 
 @asynccontextmanager
@@ -144,6 +177,6 @@ async def guard(client: SlurmClient, pairs: Siblings | None, index: int | None) 
             yield
             own.ended.add(index)
             if own.waiting == {index}:
-                await own.look()  # the last one: for what was marked since, nobody looks before the sweep's report
+                await own.look(last=True)  # for what was marked since, nobody looks before the sweep's report
         finally:
             own.waiting.discard(index)

@@ -41,7 +41,7 @@ from slurm_sweep.tasks.cancel import (
     withdraw,
 )
 from slurm_sweep.tasks.form import is_dags_test
-from slurm_sweep.tasks.guard import Guard, siblings
+from slurm_sweep.tasks.guard import look_once, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell, import_ssh
 from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger, attempt_of
@@ -274,7 +274,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
             answer = await _look(client, job)
             pairs = siblings(task, self.submitted_by, self.task_id, job.run_dir)
             if pairs and not is_dags_test():  # there, nobody else runs
-                await Guard(client, pairs).look()
+                await look_once(client, pairs)
             return answer
 
     def _seconds_left(self, context: Context) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fake_shell import FakeShell, silent
@@ -130,12 +131,20 @@ def states(**of: str | None) -> dict[str, Any]:
     return waits | {f"g.submit_{index}": of.get(f"submit{index}", "success") for index in range(4)}
 
 
+def airflow_says(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dict[str, Any]]) -> None:
+    def count(_: Any, task_id: str) -> int:
+        return sum(is_over(now(), task_id, index) for index in range(4) if f"{task_id}_{index}" in now())
+
+    monkeypatch.setattr(guard, "count_over", count)
+    monkeypatch.setattr(guard, "states_of", lambda *_: now())
+
+
 def test_siblings_cancel_for_one_that_was_marked_unseen(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = states(wait1="failed", wait3=None)
     monkeypatch.setattr(guard, "INTERVAL", 0.01)
-    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    airflow_says(monkeypatch, lambda: now)
     shell = Cluster(0, 1, 3)
 
     async def wait() -> None:
@@ -156,7 +165,7 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
 
 def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = states(wait1="failed", submit1="running")
-    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    airflow_says(monkeypatch, lambda: now)
     shell = Cluster()
 
     async def look_twice() -> None:
@@ -171,12 +180,19 @@ def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: py
 
 
 def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [states(wait1="failed"), states(wait1=None)]
-    monkeypatch.setattr(guard, "states_of", lambda *_: answers.pop(0))
+    now = states(wait1="failed")
+    airflow_says(monkeypatch, lambda: now)
     shell = Cluster(1)
+    answer = cast("Callable[[], str]", shell.answers["squeue"])
+
+    def cleared_meanwhile() -> str:
+        now["g.wait_1"] = None
+        return answer()
+
+    shell.answers["squeue"] = cleared_meanwhile
     asyncio.run(guard.Guard(SlurmClient(shell), PAIRS).look())
+    assert now["g.wait_1"] is None
     assert "1" in shell.live
-    assert not answers
 
 
 def test_the_job_of_a_deleted_pair_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +204,7 @@ def test_the_job_of_a_deleted_pair_is_cancelled(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     now = states()
-    monkeypatch.setattr(guard, "states_of", lambda *_: now)
+    airflow_says(monkeypatch, lambda: now)
     shell = Cluster(2)
 
     async def wait() -> None:
@@ -204,7 +220,7 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
 
 def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(guard, "INTERVAL", 0.01)
-    monkeypatch.setattr(guard, "states_of", lambda *_: states(wait2="failed"))
+    airflow_says(monkeypatch, lambda: states(wait2="failed"))
     shell = Cluster(2)
     answer = shell.answers["squeue"]
     shell.answers["squeue"] = silent()
