@@ -1,6 +1,6 @@
 """Submit and wait in workers, or with none: the same results, XComs, logs and failure texts, and the same on a click.
 
-Each test runs both ways, with all of Airflow running.
+Each test runs both ways, with all of Airflow running; what arrays share with them runs a third time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from sandbox.processes import wait_until
 pytestmark = pytest.mark.sandbox
 
 WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
+WAYS_AND_ARRAYS = pytest.mark.parametrize("workers", [True, False, None], ids=["workers", "workerless", "array"])
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
 
 class Run:
-    """A Dag run of jobs that do what ``script`` says, which finds its index in INDEX."""
+    """A Dag run of jobs that do what ``script`` says, which finds its index in INDEX; ``workers``: None for arrays."""
 
     def __init__(
         self,
@@ -35,17 +36,18 @@ class Run:
         name: str,
         script: str,
         jobs: int,
-        workers: bool,
+        workers: bool | None,
         **conf: Any,
     ) -> None:
         self._airflow, self._cluster = airflow, cluster
-        self.name = name = f"{name}_{'workers' if workers else 'none'}"
+        self.name = name = f"{name}_{ {True: 'workers', False: 'none', None: 'array'}[workers] }"
         file = Path(str(cluster.profile["workdir"])) / f"{name}.sh"
         file.write_text(f"#!/bin/bash\nINDEX=${{BASE_LOG_DIR##*_}}\n{script}\n")
         (sweeps / f"{name}.yaml").write_text(
             f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
-            f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh}}\n"
-            f"dag: {{workers: {str(workers).lower()}}}\n"
+            f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh, "
+            f"submit: {'array' if workers is None else 'each'}}}\n"
+            f"dag: {{workers: {'null' if workers is None else str(workers).lower()}}}\n"
         )
         airflow.wait_for_dag(name)
         path = f"/api/v2/dags/{name}/dagRuns"
@@ -77,10 +79,11 @@ class Run:
         return "\n".join(lines + errors)
 
     def jobs(self, index: int) -> dict[str, str]:
-        """Return the states of a combination's jobs, by id."""
-        lines = self._cluster.slurm("squeue", "--me", "--states=all", "--noheader", "--format=%i %T %j").splitlines()
+        """Return the states of a combination's jobs, by id: of those that write into its run directory."""
+        columns = "--Format=JobArrayID:20,State:20,StdOut:300"
+        lines = self._cluster.slurm("squeue", "--array", "--me", "--states=all", "--noheader", columns).splitlines()
         rows = [line.split() for line in lines]
-        return {job: state for job, state, name in rows if name == f"{self.name}_sweep_{index + 1}"}
+        return {job: state for job, state, log in rows if f"/{self.name}_sweep_{index + 1}/logs/" in resolved(log, job)}
 
     def live(self, index: int) -> list[str]:
         return [job for job, state in self.jobs(index).items() if state in LIVE]
@@ -100,6 +103,11 @@ class Run:
     def _look(self, path: str) -> dict[str, Any]:
         time.sleep(0.5)
         return self._airflow.call("GET", f"{self.path}{path}")
+
+
+def resolved(log: str, job_id: str) -> str:
+    """Return an element's log: squeue shows its array's."""
+    return log.replace("%a", job_id.partition("_")[2])
 
 
 @WAYS
@@ -162,9 +170,9 @@ def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps
     assert not run.jobs(0)
 
 
-@WAYS
+@WAYS_AND_ARRAYS
 def test_who_acts_on_one_task_cancels_one_job(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool | None
 ) -> None:
     run = Run(airflow, cluster, sweeps, "acts", "exec sleep 600", 5, workers)
     run.wait_for({("wait", index): "deferred" for index in range(5)})
@@ -182,6 +190,7 @@ def test_who_acts_on_one_task_cancels_one_job(
     assert run.live(4) == jobs[4]
     (new,) = run.live(3)
     assert new not in jobs[3]
+    assert "_" not in new, "one alone is no array"
     run.mark("failed")
     assert wait_until(lambda: not any(run.live(index) for index in range(5)), IN_TIME), "the Dag run failed"
     run.wait_for({("report", -1): "failed"})
