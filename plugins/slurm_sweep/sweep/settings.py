@@ -281,8 +281,17 @@ class RunOptions(Section):
     only: Annotated[Only | None, BeforeValidator(_nothing_if_empty)] = None
 
 
+class Objective(Section):
+    """What the report ranks by: ``{metric: reward, goal: maximize}``."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    """A name in the metrics.json that jobs leave in their run directories."""
+    goal: Literal["maximize", "minimize"]
+    """Which of its values are the better ones."""
+
+
 class DagSection(Section):
-    """The section ``dag:`` of a sweep file; every key is the argument of Airflow's Dag with that name."""
+    """The section ``dag:`` of a sweep file; most keys are the argument of Airflow's Dag with that name."""
 
     schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
     """A cron expression, or a preset such as @daily; nothing: triggered by hand."""
@@ -304,3 +313,5 @@ class DagSection(Section):
     """How many runs of the sweep may be under way at once."""
     workers: Annotated[bool, Field(strict=True)] | None = None
     """Whether submit and wait start in Airflow's workers, or need none. Default: in workers up to 100 combinations."""
+    objective: Objective | None = None
+    """What the report ranks the combinations by. Default: they stand in the sweep's order."""
