@@ -15,6 +15,7 @@ Row: TypeAlias = Mapping[str, Any]
 NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
 COMPLETED = "COMPLETED"
 _METRICS = 8  # columns of a table for reading; the rows have all
+_SHOWN = 20  # rows of a message, and as many failed ones
 
 
 def report_rows(
@@ -75,13 +76,38 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
     before, after = ("job", "combination", "job id", "state"), ("elapsed", "log")
     lines = [
         [
-            *(row[name] for name in before),
+            *(_cell(row[name], form) for name in before),
             *(row["metrics"].get(name) for name in names),
-            *(row[name] for name in after),
+            *(_cell(row[name], form) for name in after),
         ]
         for row in rows
     ]
-    return tabulate(lines, headers=[*before, *names, *after], tablefmt=form)
+    return tabulate(lines, headers=[_cell(name, form) for name in (*before, *names, *after)], tablefmt=form)
+
+
+def _cell(text: str, form: str) -> str:
+    return text.replace("|", "\\|") if form == "github" else text
+
+
+def text(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
+    """Return ranked rows as Markdown for people who are told: a summary in the first line, the first rows, failures."""
+    failed = [row for row in rows if row["state"] != COMPLETED]
+    shown = [*rows[:_SHOWN], *[row for row in rows[_SHOWN:] if row["state"] != COMPLETED][:_SHOWN]]
+    winner = best(rows, objective)
+    return "\n\n".join(
+        [
+            f"{title}: {len(rows) - len(failed)} of {len(rows)} combinations succeeded",
+            *([best_text(winner, objective)] if winner and objective else []),
+            table(shown, objective, form="github"),
+            *([f"{len(rows) - len(shown)} more are in the task's log"] if len(rows) > len(shown) else []),
+        ]
+    )
+
+
+def best_text(row: Row, objective: Objective) -> str:
+    """Say which combination is the best one."""
+    value = row["metrics"][objective.metric]
+    return f"Best: {objective.metric} {value:.6g} with {row['combination']} ({row['job']})"
 
 
 def _counts(row: Row, objective: Objective) -> bool:

@@ -15,7 +15,7 @@ from jinja2 import TemplateError
 
 from slurm_sweep.errors import SettingsError
 from slurm_sweep.plan import counts_to_read, plan, read_options
-from slurm_sweep.report import COMPLETED, Row, best, metric_names, ranked, report_rows, table
+from slurm_sweep.report import COMPLETED, Row, best, best_text, metric_names, ranked, report_rows, table, text
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
@@ -29,6 +29,7 @@ from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.guard import Siblings, cancel_abandoned
+from slurm_sweep.tasks.notify import REPORT_KEY
 from slurm_sweep.tasks.operators import airflow_errors
 from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.ssh import SshShell
@@ -171,7 +172,10 @@ class ReportSweepOperator(BaseOperator):
     Args:
         plan_task_id: The task that gave the plan; likewise the ones that submitted and waited.
 
-    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table.
+    Its ``outlets`` are updated if all succeeded, and not by a dry run; the event says which was the best.
+
+    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table,
+    ``report`` the same as Markdown, shortened, for reading.
     """
 
     ui_color = "#e1d5e7"
@@ -201,7 +205,9 @@ class ReportSweepOperator(BaseOperator):
         rows = ranked(rows, objective)
         self.log.info("\n%s", table(rows, objective))
         ti.xcom_push(key="rows", value=rows)
+        ti.xcom_push(key=REPORT_KEY, value=text(f"{ti.dag_id} {ti.run_id}", rows, objective))
         if requests[0].get("dry_run"):
+            self.outlets = []  # whoever follows the sweep waits for results
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
@@ -215,6 +221,9 @@ class ReportSweepOperator(BaseOperator):
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
             raise AirflowFailException(f"{summary}; not so: {', '.join(failed[:_NAMED])}{more}")
         self.log.info(summary)
+        first: Any = best(rows, objective)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"combinations": len(rows), "best": first}
         return {"combinations": len(rows), "succeeded": succeeded}
 
     def _name_the_best(self, rows: Sequence[Row], objective: Objective) -> None:
@@ -223,8 +232,7 @@ class ReportSweepOperator(BaseOperator):
             names = ", ".join(metric_names(rows)) or "none"
             self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
             return
-        value = row["metrics"][objective.metric]
-        self.log.info("Best: %s %.6g with %s (%s)", objective.metric, value, row["combination"], row["job"])
+        self.log.info(best_text(row, objective))
 
     async def _cancel_abandoned(self, ti: Any, requests: Sequence[Mapping[str, Any]]) -> None:
         folder = requests[0]["run_dir"].rpartition("/")[0]

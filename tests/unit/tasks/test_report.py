@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from slurm_sweep.report import Row, best, ranked, report_rows, table
+from slurm_sweep.report import Row, best, ranked, report_rows, table, text
 from slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from slurm_sweep.slurm.states import JobState
 from slurm_sweep.sweep.settings import Objective
@@ -131,3 +131,16 @@ def test_an_objective_that_no_job_left_is_a_warning(
     said = capsys.readouterr().out
     assert "objective: expected the metric reward in metrics.json, got: loss, steps" in said
     assert "Best" not in said
+
+
+def test_what_people_are_told_is_short_and_has_the_failures() -> None:
+    rows = [row(n, "FAILED" if n == 90 else "COMPLETED", reward=-n) for n in range(100)]
+    objective = Objective(metric="reward", goal="maximize")
+    said = text("grpo r1", ranked(rows, objective), objective).split("\n\n")
+    assert said[:2] == ["grpo r1: 99 of 100 combinations succeeded", "Best: reward 0 with lr=0 (a_0)"]
+    shown = [line.split("|")[1].strip() for line in said[2].splitlines()[2:]]
+    assert shown == [f"a_{n}" for n in [*range(20), 90]]
+    assert said[3] == "79 more are in the task's log"
+    (line,) = text("t", [{**row(1), "combination": "a=x|y"}]).splitlines()[4:]
+    assert r" a=x\|y " in line
+    assert line.count("|") - line.count(r"\|") == 7
