@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, XComArg, get_parsing_context, task_group
+from airflow.sdk import DAG, Asset, XComArg, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
 from slurm_sweep.copies import second_copy
@@ -28,6 +28,7 @@ from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.check import CheckClusterOperator
 from slurm_sweep.tasks.form import check_form, launch_form, sweep_form
+from slurm_sweep.tasks.notify import Notify
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
@@ -35,6 +36,7 @@ from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 GROUP = "combination"
 LAUNCH = "launch"
 CHECK = "check_cluster"
+ASSET = "sweep_"  # and the Dag's id: the asset that a successful run updates
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
@@ -115,12 +117,19 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
     with dag:
-        _run_all(
+        report = _run_all(
             PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)),
             max_parallel_jobs=spec.slurm.max_parallel_jobs,
             needs_workers=_needs_workers(spec, config.folders(include)),
         )
+        report.outlets = [Asset(f"{ASSET}{dag.dag_id}")]
+        report.on_failure_callback = _callbacks(section, "failed", "finished")
+        report.on_success_callback = _callbacks(section, "finished")
     return dag
+
+
+def _callbacks(section: DagSection, *events: str) -> list[Notify]:
+    return [Notify(each.notifier, each.arguments) for each in section.notify if each.on in events]
 
 
 def _needs_workers(spec: SweepSpec, folders: Folders) -> bool:
@@ -169,8 +178,10 @@ def check_dag(include: Path) -> DAG:
     return dag
 
 
-def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, needs_workers: bool = True) -> None:
-    """Add the tasks that run a plan.
+def _run_all(
+    plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, needs_workers: bool = True
+) -> ReportSweepOperator:
+    """Add the tasks that run a plan, and return the one that reports.
 
     Args:
         plan: The task that makes it.
@@ -212,6 +223,7 @@ def _run_all(plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, n
     # each trigger that starts a task.
     for task in plan.dag.tasks:
         task.params = {}
+    return report
 
 
 def _in_timezone(date: Any, timezone: str) -> Any:

@@ -19,16 +19,19 @@ def profile_schema() -> dict[str, Any]:
 
 def sweep_schema() -> dict[str, Any]:
     """Return the schema of include/sweeps/*.yaml."""
+    sections = {"slurm": SlurmSection.model_json_schema(), "dag": DagSection.model_json_schema()}
+    # References begin at the root of the whole.
+    definitions = {name: schema for section in sections.values() for name, schema in section.pop("$defs", {}).items()}
     return {
         "$schema": _DIALECT,
+        "$defs": definitions,
         "title": "Sweep",
         "type": "object",
         "required": ["script_path"],
         "properties": {
             "script_path": {"type": "string", "description": "The training script, relative to the working directory."},
             "config_path": {"type": ["string", "null"], "description": "Its base config, likewise; optional."},
-            "slurm": {"anyOf": [SlurmSection.model_json_schema(), {"type": "null"}]},
-            "dag": {"anyOf": [DagSection.model_json_schema(), {"type": "null"}]},
+            **{name: {"anyOf": [section, {"type": "null"}]} for name, section in sections.items()},
         },
         "additionalProperties": {
             "type": ["array", "string", "number", "boolean", "null"],

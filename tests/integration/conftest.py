@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ from sandbox.postgres import temporary_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+FOLLOWERS = Path(__file__).parent / "followers"  # a Dag that follows a sweep, and a notifier
+BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
+BUNDLES: dict[str, dict[str, str]] = {"dags-folder": {}, "followers": {"path": str(FOLLOWERS)}}
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +55,9 @@ def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPat
     """The environment of Airflow's commands."""
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
     environment = merge(environment, **LARGE_SWEEPS | {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1})
+    bundles = [{"name": name, "classpath": BUNDLE, "kwargs": path} for name, path in BUNDLES.items()]
+    environment = merge(environment, DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles))
+    environment["PYTHONPATH"] = os.pathsep.join([str(FOLLOWERS), *filter(None, [environment.get("PYTHONPATH")])])
     with temporary_postgres() as postgres:
         if postgres:
             environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url)

@@ -37,6 +37,7 @@ class Run:
         script: str,
         jobs: int,
         workers: bool | None,
+        dag: str = "",
         **conf: Any,
     ) -> None:
         self._airflow, self._cluster = airflow, cluster
@@ -47,7 +48,7 @@ class Run:
             f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
             f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh, "
             f"submit: {'array' if workers is None else 'each'}}}\n"
-            f"dag: {{workers: {'null' if workers is None else str(workers).lower()}}}\n"
+            f"dag: {{workers: {'null' if workers is None else str(workers).lower()}, {dag}}}\n"
         )
         airflow.wait_for_dag(name)
         path = f"/api/v2/dags/{name}/dagRuns"
@@ -73,7 +74,8 @@ class Run:
         return value
 
     def log(self, task: str, index: int, attempt: int = 1) -> str:
-        answer = self._look(f"/taskInstances/combination.{task}/logs/{attempt}?map_index={index}&full_content=true")
+        task = task if task == "report" else f"combination.{task}"
+        answer = self._look(f"/taskInstances/{task}/logs/{attempt}?map_index={index}&full_content=true")
         lines = [str(line.get("event", "")) for line in answer["content"]]
         errors = [error["exc_value"] for line in answer["content"] for error in line.get("error_detail") or ()]
         return "\n".join(lines + errors)
@@ -145,6 +147,33 @@ def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path, 
     assert f"The log's last 50 lines:\n{last}" in run.log("wait", 1)
     rows = run.xcom("report", -1, "rows")
     assert [row["state"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
+
+
+@WAYS
+def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
+    script = """
+        metrics=$BASE_LOG_DIR/metrics.json
+        case $INDEX in
+          1) echo '{"reward": 0.25, "steps": 3}' > $metrics ;;
+          2) echo '{"reward": 0.75, "loss": NaN}' > $metrics ;;
+          3) echo '{"reward": 9}' > $metrics; exit 3 ;;
+          4) head -c 20000 /dev/zero > $metrics ;;
+        esac"""
+    objective = "objective: {metric: reward, goal: maximize}"
+    run = Run(airflow, cluster, sweeps, "metrics", script, 5, workers, dag=objective)
+    assert run.wait_for_end() == "failed"
+    found = [run.xcom("combination.wait", index, "status" if index == 2 else "return_value") for index in range(5)]
+    expected = [{"reward": 0.25, "steps": 3}, {"reward": 0.75}, {"reward": 9}, {}, {}]
+    assert [status["metrics"] for status in found] == expected
+    for index, fault in [
+        (1, "loss: expected a finite number, got nan; left out"),
+        (3, "expected at most 16 KiB, got more"),
+    ]:
+        assert f"{run.name}_sweep_{index + 1}/metrics.json: {fault}" in run.log("wait", index)
+    assert "metrics.json" not in run.log("wait", 0) + run.log("wait", 4)
+    rows = run.xcom("report", -1, "rows")
+    assert [row["job"].rpartition("_")[2] for row in rows] == ["2", "1", "3", "4", "5"]
+    assert f"Best: reward 0.75 with seed=1 ({run.name}_sweep_2)" in run.log("report", -1)
 
 
 @WAYS

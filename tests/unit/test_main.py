@@ -125,8 +125,10 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     jsonschema.Draft202012Validator(profile_schema()).validate(
         yaml.safe_load((PROJECT / "include" / "clusters" / "example.yaml").read_text())
     )
+    sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
     for wrong in (
         {},
+        {"script_path": "a", "dag": {"objective": {"metric": "reward", "goal": "best"}}},
         {"script_path": "a", "x": {}},
         {"script_path": "a", "x": []},
         {"script_path": "a", "slurm": {"n": 1}},

@@ -17,6 +17,7 @@ from slurm_sweep.slurm.elements import Submission
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
 from slurm_sweep.slurm.metrics import NO_METRICS, Metrics
 from slurm_sweep.slurm.refusals import is_passing, is_too_many
+from slurm_sweep.slurm.results import NO_FILE, Results
 from slurm_sweep.slurm.states import JobState
 
 Answer = TypeVar("Answer")
@@ -208,6 +209,11 @@ class SlurmClient:
         completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
         lines = printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
         return "\n".join(lines) or _said(completed) or "(the log is empty)"
+
+    async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
+        """Return what jobs left in their run directories, in their order."""
+        found = await self._ask(commands.results(job.run_dir for job in jobs), parse.results)
+        return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read.

@@ -13,6 +13,7 @@ from shlex import join, quote
 
 from slurm_sweep.slurm.job import Attempt, JobRequest
 from slurm_sweep.slurm.refusals import UNCLEAR as UNCLEAR_WORDS
+from slurm_sweep.slurm.results import FILE, LARGEST
 from slurm_sweep.slurm.states import JobState, Kind
 
 # What our scripts print begins behind this line: login banners and shell start-up files may have printed before.
@@ -341,6 +342,26 @@ def read_files(directory: str | None, paths: Sequence[str]) -> str:
         "    echo -",
         "  fi",
         "done",
+    )
+
+
+def results(run_dirs: Iterable[str]) -> str:
+    """Return the question what jobs left in their run directories; see results.py.
+
+    The output is, for each file found, a line ``= NUMBER``, the number that of the directory from 0, and lines of
+    base64; or a line ``= NUMBER -`` for one that is not read: a link, a pipe.
+    """
+    return script(
+        "results() {",
+        '  if [ -L "$2" ] || { [ -e "$2" ] && ! { [ -f "$2" ] && [ -r "$2" ]; }; }; then',
+        "    printf '= %s -\\n' \"$1\"",
+        '  elif [ -e "$2" ]; then',
+        "    printf '= %s\\n' \"$1\"",
+        f'    head -c {LARGEST + 1} -- "$2" | base64',
+        "  fi",
+        "}",
+        *(f"results {number} {quote(f'{run_dir}/{FILE}')}" for number, run_dir in enumerate(run_dirs)),
+        "true",
     )
 
 

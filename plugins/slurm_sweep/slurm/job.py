@@ -288,6 +288,7 @@ class JobStatus:
         nodes: The nodes it ran on, ``n[1-2]``.
         reason: Why it waits, or what ended it.
         source: Who said so: squeue, sacct, scontrol, or the exit-status file.
+        metrics: What the job left in ``metrics.json``; empty while it has not ended.
     """
 
     job_id: str
@@ -298,6 +299,7 @@ class JobStatus:
     nodes: str = ""
     reason: str = ""
     source: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as plain data."""

@@ -6,9 +6,11 @@ A line ends with a newline only: what `str.splitlines` knows besides may stand i
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 
 from slurm_sweep.slurm.job import JobStatus, Record
+from slurm_sweep.slurm.results import NOT_READABLE, Results, read
 from slurm_sweep.slurm.states import JobState
 
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
@@ -118,6 +120,20 @@ def exit_files(output: str) -> dict[str, JobStatus]:
                 reason=reason,
                 source="exit-status file",
             )
+    return found
+
+
+def results(output: str) -> dict[int, Results]:
+    """Read the answer to `commands.results`, by the directory's number."""
+    found = {}
+    for answer in re.split(r"^= ", output, flags=re.MULTILINE)[1:]:
+        head, _, body = answer.partition("\n")
+        number, _, refused = head.partition(" ")
+        if number.isdecimal():
+            try:
+                found[int(number)] = NOT_READABLE if refused else read(b64decode(body))
+            except ValueError:  # cut off
+                found[int(number)] = NOT_READABLE
     return found
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -78,9 +79,28 @@ def read_settings(model: type[Model], values: Any) -> Model:
     return settings
 
 
+def _inner(model: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
+    """Return the model at a place of a document: that of the last key on the way that has one."""
+    for key in place:
+        if field := model.model_fields.get(str(key)):
+            model = next(_models(field.annotation), model)
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
 def _problem(model: type[BaseModel], detail: dict[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
-        return unknown_key(str(detail["loc"][-1]), model.model_fields)
+        return unknown_key(str(detail["loc"][-1]), _inner(model, detail["loc"][:-1]).model_fields)
+    if detail["type"] == "missing":
+        return f"missing; expected the keys {', '.join(_inner(model, detail['loc'][:-1]).model_fields)}"
+    if detail["type"] == "model_type":
+        return f"expected keys with values, got {kind(detail['input'])}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")

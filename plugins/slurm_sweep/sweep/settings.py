@@ -185,6 +185,13 @@ def override_key(text: str) -> str:
     return bare_key(text.partition("=")[0].removeprefix("~"))
 
 
+def _check_class(path: str) -> str:
+    if "." not in path or not all(word.isidentifier() for word in path.split(".")):
+        example = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
+        raise ValueError(f"expected the path of a class such as {example}, got {path!r}")
+    return path
+
+
 def _one_or_more(tags: Any) -> Any:
     return [tags] if isinstance(tags, str) else tags
 
@@ -301,8 +308,28 @@ class RunOptions(Section):
     only: Annotated[Only | None, BeforeValidator(_nothing_if_empty)] = None
 
 
+class Objective(Section):
+    """What the report ranks by: ``{metric: reward, goal: maximize}``."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    """A name in the metrics.json that jobs leave in their run directories."""
+    goal: Literal["maximize", "minimize"]
+    """Which of its values are the better ones."""
+
+
+class Notification(Section):
+    """Whom to tell, by which notifier: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
+
+    on: Literal["failed", "finished"]
+    """finished: when all combinations have ended. failed: the same, if one of them failed."""
+    notifier: Annotated[str, AfterValidator(_check_class)]
+    """The path of a notifier's class, of Airflow's or of yours."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments; in those that are templates, report and summary say how the sweep ended."""
+
+
 class DagSection(Section):
-    """The section ``dag:`` of a sweep file; every key is the argument of Airflow's Dag with that name."""
+    """The section ``dag:`` of a sweep file; most keys are the argument of Airflow's Dag with that name."""
 
     schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
     """A cron expression, or a preset such as @daily; nothing: triggered by hand."""
@@ -324,3 +351,7 @@ class DagSection(Section):
     """How many runs of the sweep may be under way at once."""
     workers: Annotated[bool, Field(strict=True)] | None = None
     """Whether submit and wait start in Airflow's workers, or need none. Default: in workers up to 100 combinations."""
+    objective: Objective | None = None
+    """What the report ranks the combinations by. Default: they stand in the sweep's order."""
+    notify: tuple[Notification, ...] = ()
+    """Whom to tell how a run of the sweep ended."""

@@ -25,6 +25,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import StartTriggerArgs
 
 from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
+from slurm_sweep.slurm import results
 from slurm_sweep.slurm.client import SlurmClient, failure_text
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
@@ -179,6 +180,8 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     The job is cancelled if the task is marked failed or successful, is deleted, is killed in its worker, or takes
     longer than ``timeout`` or ``execution_timeout``; not if the task is cleared, and then waits for the same job again.
 
+    Numbers by name that the job left in ``metrics.json`` in its run directory are the status's ``metrics``.
+
     Args:
         job: A `SubmittedJob`, or one as JSON, or the output of a `SlurmSubmitOperator`.
         deferrable: Wait in the triggerer, where all waiting tasks share one SSH connection and one squeue a tick.
@@ -328,14 +331,21 @@ async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
 async def _look(client: SlurmClient, job: SubmittedJob) -> tuple[JobStatus | None, str]:
     """Return the job's end, None if it has not come yet, and the end of its log if it failed."""
     status = await client.final_status(job)
-    return status, await client.failure_log(job, status) if status else ""
+    return (None, "") if status is None else await _end(client, job, status)
+
+
+async def _end(client: SlurmClient, job: SubmittedJob, status: JobStatus) -> tuple[JobStatus, str]:
+    """Return a job's end with what it left, and the end of its log if it failed."""
+    log_tail = await client.failure_log(job, status)
+    (left,) = await client.results([job])
+    return results.add(job, status, left), log_tail
 
 
 async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:
     async with SshShell(job.ssh_conn_id) as shell:
         client = SlurmClient(shell, shell.metrics)
         status = await Monitor(client, interval=interval, patience=config.patience()).wait(job)
-        return status, await patiently(lambda: client.failure_log(job, status), config.patience())
+        return await patiently(lambda: _end(client, job, status), config.patience())
 
 
 async def _cancel(job: SubmittedJob) -> None:

@@ -14,6 +14,7 @@ from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
+from slurm_sweep.slurm.results import Results
 from slurm_sweep.slurm.together import Together
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.pace import turn
@@ -30,6 +31,7 @@ LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a r
 _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
 _RECORDS = 500
+_RESULTS = 100  # two programs start for each there, and an answer may be two MiB
 # Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
 _IN_ARRAYS = 5000
 _LONGEST = 60.0
@@ -45,6 +47,7 @@ class Session:
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
         arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
+        results: Returns what a job left in its run directory.
         patience: Seconds for which `patiently` asks.
     """
 
@@ -53,6 +56,7 @@ class Session:
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
+    results: Together[SubmittedJob, Results]
     patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
@@ -95,6 +99,7 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
             arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
             patience=patience,
             records=Together(client.recorded_jobs, at_once=_RECORDS),
+            results=Together(client.results, at_once=_RESULTS),
         )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import TemplateError
-from tabulate import tabulate
 
 from slurm_sweep.errors import SettingsError
 from slurm_sweep.plan import counts_to_read, plan, read_options
+from slurm_sweep.report import COMPLETED, Row, best, best_text, metric_names, ranked, report_rows, table, text
 from slurm_sweep.site import Folders, Site, find_site
 from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import preview
@@ -24,11 +24,12 @@ from slurm_sweep.slurm.patience import patiently
 from slurm_sweep.sweep.config import count, wanted_files
 from slurm_sweep.sweep.document import read_settings
 from slurm_sweep.sweep.names import base_name
-from slurm_sweep.sweep.settings import RunOptions, Secret, SlurmSection, check_name, is_template
+from slurm_sweep.sweep.settings import Objective, RunOptions, Secret, SlurmSection, check_name, is_template
 from slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from slurm_sweep.tasks.guard import Siblings, cancel_abandoned
+from slurm_sweep.tasks.notify import REPORT_KEY
 from slurm_sweep.tasks.operators import airflow_errors
 from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.ssh import SshShell
@@ -36,7 +37,7 @@ from slurm_sweep.tasks.triggers import STATUS_KEY
 
 PATIENCE = 300.0  # seconds: a report is not worth waiting for longer
 _NAMED = 20  # failed combinations that the error names; the table has all
-NOT_SUBMITTED = {False: "not submitted", True: "dry run"}
+OBJECTIVE_KEY = "objective"  # the XCom of the plan that says what the report ranks by; none where the sweep has none
 
 
 class PlanSweepOperator(BaseOperator):
@@ -47,7 +48,8 @@ class PlanSweepOperator(BaseOperator):
         sweep_file: The sweep file; None runs what the trigger form names, see `launched_sweep`.
 
     Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run. The XCom
-    ``script`` holds the batch script that they have in common, unless it is one of the cluster's.
+    ``script`` holds the batch script that they have in common, unless it is one of the cluster's; ``objective`` the
+    sweep's `Objective` as JSON, if it has one.
     """
 
     ui_color = "#fff2cc"
@@ -75,6 +77,8 @@ class PlanSweepOperator(BaseOperator):
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.requests[0].script)
+        if spec.dag.objective:
+            context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.dag.objective.model_dump())
         return [replace(job, script="").to_json() for job in planned.requests]
 
     def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
@@ -160,13 +164,18 @@ async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict
 class ReportSweepOperator(BaseOperator):
     """Print what became of each combination, and cancel jobs of the Dag run that no task waits for any more.
 
+    Where the plan has an objective, the best combination comes first.
+
     Fails if a combination failed, so that the Dag run is failed too. As a teardown it runs also where somebody marked
     the Dag run failed or successful: that is when tasks are skipped whose jobs live.
 
     Args:
         plan_task_id: The task that gave the plan; likewise the ones that submitted and waited.
 
-    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table.
+    Its ``outlets`` are updated if all succeeded, and not by a dry run; the event says which was the best.
+
+    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table,
+    ``report`` the same as Markdown, shortened, for reading.
     """
 
     ui_color = "#e1d5e7"
@@ -186,26 +195,44 @@ class ReportSweepOperator(BaseOperator):
         # All of a task in one answer: so it is where no map index is asked for, and a list of tasks.
         submitted = ti.xcom_pull(task_ids=[self.submit_task_id])
         ended = ti.xcom_pull(task_ids=[self.wait_task_id]) + ti.xcom_pull(task_ids=[self.wait_task_id], key=STATUS_KEY)
+        objective = ti.xcom_pull(task_ids=self.plan_task_id, key=OBJECTIVE_KEY)
+        objective = objective and Objective(**objective)
         rows = report_rows(
             requests,
             [SubmittedJob.from_json(job) for job in submitted if job],
             [JobStatus.from_json(status) for status in ended if status],
         )
-        self.log.info("\n%s", tabulate(rows, headers="keys"))
+        rows = ranked(rows, objective)
+        self.log.info("\n%s", table(rows, objective))
         ti.xcom_push(key="rows", value=rows)
+        ti.xcom_push(key=REPORT_KEY, value=text(f"{ti.dag_id} {ti.run_id}", rows, objective))
         if requests[0].get("dry_run"):
+            self.outlets = []  # whoever follows the sweep waits for results
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
             asyncio.run(self._cancel_abandoned(ti, requests))
-        succeeded = sum(row["state"] == "COMPLETED" for row in rows)
+        succeeded = sum(row["state"] == COMPLETED for row in rows)
+        if objective and succeeded:
+            self._name_the_best(rows, objective)
         summary = f"{succeeded} of {len(rows)} combinations succeeded"
         if succeeded < len(rows):
-            failed = [row["job"] for row in rows if row["state"] != "COMPLETED"]
+            failed = [row["job"] for row in rows if row["state"] != COMPLETED]
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
             raise AirflowFailException(f"{summary}; not so: {', '.join(failed[:_NAMED])}{more}")
         self.log.info(summary)
+        first: Any = best(rows, objective)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"combinations": len(rows), "best": first}
         return {"combinations": len(rows), "succeeded": succeeded}
+
+    def _name_the_best(self, rows: Sequence[Row], objective: Objective) -> None:
+        row = best(rows, objective)
+        if row is None:
+            names = ", ".join(metric_names(rows)) or "none"
+            self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
+            return
+        self.log.info(best_text(row, objective))
 
     async def _cancel_abandoned(self, ti: Any, requests: Sequence[Mapping[str, Any]]) -> None:
         folder = requests[0]["run_dir"].rpartition("/")[0]
@@ -213,28 +240,3 @@ class ReportSweepOperator(BaseOperator):
         async with SshShell(requests[0]["ssh_conn_id"]) as shell:
             client = SlurmClient(shell, shell.metrics)
             await patiently(lambda: cancel_abandoned(client, pairs), PATIENCE)
-
-
-def report_rows(
-    requests: Sequence[Mapping[str, Any]],
-    submitted: Sequence[SubmittedJob],
-    ended: Sequence[JobStatus],
-) -> list[dict[str, str]]:
-    """Join plan (JSON as XCom gives it), jobs and ends to one row a combination; jobs and ends may be missing."""
-    jobs = {job.job_name: job for job in submitted}
-    ends = {status.job_id: status for status in ended}
-    rows = []
-    for request in requests:
-        job = jobs.get(request["name"])
-        end = ends.get(job.job_id) if job else None
-        rows.append(
-            {
-                "job": request["name"],
-                "combination": request.get("label", ""),
-                "job id": job.job_id if job else "",
-                "state": end.text if end else "not waited for" if job else NOT_SUBMITTED[request.get("dry_run", False)],
-                "elapsed": end.elapsed if end else "",
-                "log": job.log_path if job else "",
-            }
-        )
-    return rows

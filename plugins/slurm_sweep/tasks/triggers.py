@@ -12,9 +12,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import SlurmSweepError
+from slurm_sweep.slurm import results
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
+from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.session import session
 
@@ -115,6 +117,9 @@ class SlurmJobTrigger(_DeferredTrigger):
             async with guard(client, pairs, task and task.map_index):
                 status = await cluster.monitor.wait(job)
             log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
+            left = await cluster.patiently(lambda: cluster.results(job))
+            await turn()
+            status = results.add(job, status, left)
         return {"status": status.to_json(), "log_tail": log_tail}
 
     async def _cancel(self) -> None:

@@ -18,6 +18,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from asgiref.sync import sync_to_async
 
 from slurm_sweep.errors import SettingsError, SlurmSweepError
+from slurm_sweep.slurm import results
 from slurm_sweep.slurm.client import failure_text, submitted_job
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name, task_name
 from slurm_sweep.tasks.cancel import by_hand, cancel_job, withdraw
@@ -123,7 +124,9 @@ class WaitTrigger(_WholeTaskTrigger):
         async with guard(client, siblings(task, self.partner, task.task_id, job.run_dir), task.map_index):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
+        left = await cluster.patiently(lambda: cluster.results(job))
         await turn()
+        status = results.add(job, status, left)
         if not status.state.is_success:
             self.log.error("%s", failure_text(job, status, log_tail))
             return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json()})

@@ -169,6 +169,10 @@ def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -
         ("script_path: a.py\ndag: {schedule: '@daily'}", "dag.start_date: expected a date such as 2026-01-31, since schedule is '@daily': runs begin there"),
         ("script_path: a.py\nslurm: {nodes: 1}\ncluster.num_nodes: [1, 2]", "cluster.num_nodes: 1, 2 here, but slurm.nodes is 1: keep one of them"),
         ("script_path: a.py\nslurm: {gpus_per_node: 8}\n+cluster.gpus_per_node: 4", "+cluster.gpus_per_node: 4 here, but slurm.gpus_per_node is 8: keep one of them"),
+        ("script_path: a.py\ndag: {objective: {metric: a, goal: up}}", "dag.objective.goal: expected 'maximize' or 'minimize', got 'up'"),
+        ("script_path: a.py\ndag: {objective: {metric: a}}", "dag.objective.goal: missing; expected the keys metric, goal"),
+        ("script_path: a.py\ndag: {objective: reward}", "dag.objective: expected keys with values, got text"),
+        ("script_path: a.py\ndag: {objective: {metric: a, goal: minimize, name: b}}", "dag.objective.name: unknown key; Valid keys: goal, metric"),
         ("script_path: -c\n", "script_path: expected a path on the cluster, got text: '-c'"),
     ],
 )  # fmt: skip

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from slurm_sweep.report import Row, best, ranked, report_rows, table, text
 from slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from slurm_sweep.slurm.states import JobState
-from slurm_sweep.tasks.sweep import report_rows
+from slurm_sweep.sweep.settings import Objective
+from slurm_sweep.tasks.sweep import ReportSweepOperator
 
 
 def test_gaps_are_told_as_such() -> None:
@@ -13,10 +21,126 @@ def test_gaps_are_told_as_such() -> None:
         SubmittedJob(ssh_conn_id="c", job_id=job_id, job_name=name, run_dir="/r", log_path=f"/r/{job_id}")
         for job_id, name in [("12", "a_sweep_2"), ("11", "a_sweep_1")]
     ]
-    end = JobStatus(job_id="12", state=JobState.CANCELLED, text="CANCELLED by 0", elapsed="00:00:03", source="sacct")
+    end = JobStatus(
+        job_id="12",
+        state=JobState.CANCELLED,
+        text="CANCELLED by 0",
+        elapsed="00:00:03",
+        source="sacct",
+        metrics={"a": 1},
+    )
     rows = report_rows(requests, submitted, [end])
     assert [tuple(row.values()) for row in rows] == [
-        ("a_sweep_1", "lr=1", "11", "not waited for", "", "/r/11"),
-        ("a_sweep_2", "lr=2", "12", "CANCELLED by 0", "00:00:03", "/r/12"),
-        ("a_sweep_3", "lr=3", "", "not submitted", "", ""),
+        ("a_sweep_1", "lr=1", "11", "not waited for", "", "/r/11", {}),
+        ("a_sweep_2", "lr=2", "12", "CANCELLED by 0", "00:00:03", "/r/12", {"a": 1}),
+        ("a_sweep_3", "lr=3", "", "not submitted", "", "", {}),
     ]
+
+
+def row(job: int, state: str = "COMPLETED", **metrics: float) -> Row:
+    return {"job": f"a_{job}", "combination": f"lr={job}", "job id": "1_4", "state": state, "elapsed": "", "log": "/l",
+            "metrics": metrics}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("goal", "order"), [("maximize", ["a_2", "a_5", "a_1", "a_3", "a_4", "a_6"]), ("minimize", ["a_1", "a_2", "a_5", "a_3", "a_4", "a_6"])]
+)  # fmt: skip
+def test_the_best_come_first_and_those_without_a_result_last(goal: Any, order: list[str]) -> None:
+    rows = [row(1, reward=-1), row(2, reward=3), row(3), row(4, "FAILED", reward=9), row(5, reward=3), row(6, loss=1)]
+    objective = Objective(metric="reward", goal=goal)
+    found = ranked(rows, objective)
+    assert [each["job"] for each in found] == order
+    assert best(found, objective) == found[0]
+    assert ranked(rows, None) == rows
+    assert best(rows, None) is None
+    assert best(ranked(rows[2:4], objective), objective) is None
+
+
+def test_each_metric_is_a_column_the_objective_the_first() -> None:
+    rows = [row(1, loss=0.123456789, steps=20), row(2, reward=0.5, loss=1e-9)]
+    objective = Objective(metric="reward", goal="maximize")
+    lines = [line.split() for line in table(rows, objective).splitlines()]
+    assert lines[0] == ["job", "combination", "job", "id", "state", "reward", "loss", "steps", "elapsed", "log"]
+    assert lines[2:] == [
+        ["a_1", "lr=1", "1_4", "COMPLETED", "0.123457", "20", "/l"],
+        ["a_2", "lr=2", "1_4", "COMPLETED", "0.5", "1e-09", "/l"],
+    ]
+    many = table([{**row(1), "metrics": {f"m{n:02}": n for n in range(50)}}])
+    assert "m07" in many
+    assert "m08" not in many, "a table is for reading"
+
+
+class TaskInstance:
+    """What report reads of Airflow and leaves there."""
+
+    dag_id, run_id = "d", "r"
+
+    def __init__(self, ends: list[JobStatus], objective: dict[str, str] | None) -> None:
+        names = [f"a_sweep_{end.job_id}" for end in ends]
+        jobs = [
+            SubmittedJob(ssh_conn_id="c", job_id=end.job_id, job_name=name, run_dir="/r", log_path="/l")
+            for end, name in zip(ends, names, strict=True)
+        ]
+        self._xcoms = {
+            ("plan", "return_value"): [{"name": n, "label": f"lr={n[-1]}", "run_dir": "/r/x", "ssh_conn_id": "c"} for n in names],
+            ("plan", "objective"): objective,
+            ("submit", "return_value"): [job.to_json() for job in jobs],
+            ("wait", "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
+            ("wait", "status"): [end.to_json() for end in ends if not end.state.is_success],
+        }  # fmt: skip
+        self.left: dict[str, Any] = {}
+
+    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value") -> Any:
+        return self._xcoms["".join(task_ids), key]
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.left[key] = value
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> ReportSweepOperator:
+    async def cancel(*_: object) -> None: ...
+
+    monkeypatch.setattr(ReportSweepOperator, "_cancel_abandoned", cancel)
+    return ReportSweepOperator(task_id="report", plan_task_id="plan", submit_task_id="submit", wait_task_id="wait")
+
+
+def end(job_id: str, state: JobState = JobState.COMPLETED, **metrics: float) -> JobStatus:
+    return JobStatus(job_id=job_id, state=state, text=state.value, source="sacct", metrics=metrics)
+
+
+REWARD = {"metric": "reward", "goal": "maximize"}
+
+
+def test_the_report_names_the_best_combination_also_if_others_failed(
+    report: ReportSweepOperator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ti = TaskInstance([end("1", reward=0.1), end("2", reward=0.93), end("3", JobState.FAILED, reward=2)], REWARD)
+    with pytest.raises(AirflowFailException, match="2 of 3 combinations succeeded"):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert "Best: reward 0.93 with lr=2 (a_sweep_2)" in capsys.readouterr().out
+    assert [row["job"] for row in ti.left["rows"]] == ["a_sweep_2", "a_sweep_1", "a_sweep_3"]
+    assert ti.left["rows"][2]["metrics"] == {"reward": 2}
+
+
+def test_an_objective_that_no_job_left_is_a_warning(
+    report: ReportSweepOperator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ti = TaskInstance([end("1", loss=1, steps=2), end("2")], REWARD)
+    assert report.execute({"ti": ti}) == {"combinations": 2, "succeeded": 2}  # type: ignore[typeddict-item]
+    said = capsys.readouterr().out
+    assert "objective: expected the metric reward in metrics.json, got: loss, steps" in said
+    assert "Best" not in said
+
+
+def test_what_people_are_told_is_short_and_has_the_failures() -> None:
+    rows = [row(n, "FAILED" if n == 90 else "COMPLETED", reward=-n) for n in range(100)]
+    objective = Objective(metric="reward", goal="maximize")
+    said = text("grpo r1", ranked(rows, objective), objective).split("\n\n")
+    assert said[:2] == ["grpo r1: 99 of 100 combinations succeeded", "Best: reward 0 with lr=0 (a_0)"]
+    shown = [line.split("|")[1].strip() for line in said[2].splitlines()[2:]]
+    assert shown == [f"a_{n}" for n in [*range(20), 90]]
+    assert said[3] == "79 more are in the task's log"
+    (line,) = text("t", [{**row(1), "combination": "a=x|y"}]).splitlines()[4:]
+    assert r" a=x\|y " in line
+    assert line.count("|") - line.count(r"\|") == 7

@@ -48,6 +48,7 @@ def test_who_cannot_be_in_an_array_goes_alone(
             arrays=Together(arrays, at_once=10),
             submissions=Together(alone, at_once=10),
             records=Together(client.recorded_jobs, at_once=10),
+            results=Together(client.results, at_once=10),
             patience=60.0,
         )
         return await session.submit(job(1, array=array), ATTEMPT)

@@ -1,0 +1,81 @@
+"""Who is told how a sweep ended, by notifiers that a sweep file names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from slurm_sweep.errors import SweepFileError
+from slurm_sweep.factory import sweep_dag
+from slurm_sweep.tasks.notify import Notify
+
+SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
+
+
+def sweep(include: Path, dag: str) -> DAG:
+    path = include / "sweeps" / "grpo.yaml"
+    path.write_text(f"script_path: a.py\ndag: {{{dag}}}\n")
+    return sweep_dag(path, include)
+
+
+def test_a_sweep_file_names_notifiers_and_when(include: Path) -> None:
+    dag = sweep(
+        include,
+        f"notify: [{{on: failed, notifier: {SMTP}, arguments: {{to: me}}}}, {{on: finished, notifier: {SMTP}, arguments: {{to: us}}}}]",
+    )
+    report = dag.get_task("report")
+    for callbacks, told in ((report.on_failure_callback, ["me", "us"]), (report.on_success_callback, ["us"])):
+        assert [callback._arguments["to"] for callback in callbacks] == told  # type: ignore[union-attr]
+    assert all(not task.on_failure_callback for task in dag.tasks if task is not report)
+
+
+def test_each_sweep_is_an_asset(include: Path) -> None:
+    (asset,) = sweep(include, "").get_task("report").outlets
+    assert (asset.name, asset.uri) == ("sweep_grpo", "sweep_grpo")
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'failed' or 'finished', got 'ended'"),
+        ("on: failed, notifier: Mail", "dag.notify.0.notifier: expected the path of a class such as airflow.providers.*SmtpNotifier, got 'Mail'"),
+        ("on: failed", "dag.notify.0.notifier: missing; expected the keys on, notifier, arguments"),
+        ("on: failed, notifier: a.B, to: me", "dag.notify.0.to: unknown key; Valid keys: arguments, notifier, on"),
+        ("on: failed, notifier: no.such.Class", "dag: notify: no.such.Class cannot be imported: No module named 'no'"),
+        (f"on: failed, notifier: {SMTP}s", "dag: notify: .*SmtpNotifiers cannot be imported: module .* has no attribute 'SmtpNotifiers'"),
+        ("on: failed, notifier: os.path.join", "dag: notify: expected a notifier of Airflow's, a class, got os.path.join: <function join"),
+        ("on: failed, notifier: pathlib.Path", "dag: notify: expected a notifier of Airflow's, a class, got pathlib.Path: <class"),
+        (f"on: failed, notifier: {SMTP}, arguments: {{to: me, retries: 3}}", f"dag: notify: {SMTP} does not take these arguments: .*unexpected keyword argument 'retries'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_notifier_is_a_fault_of_the_file(include: Path, entry: str, fault: str) -> None:
+    with pytest.raises(SweepFileError, match=rf"(?m)^include/sweeps/grpo.yaml: {fault}"):
+        sweep(include, f"notify: [{{{entry}}}]")
+
+
+def context(report: str | None, *, dry_run: bool = False) -> Any:
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="report", xcom_pull=lambda **_: report)
+    return {"ti": ti, "params": {"dry_run": dry_run}}
+
+
+def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(
+        "airflow.providers.smtp.notifications.smtp.SmtpNotifier.notify",
+        lambda self, _: told.append((self.subject, self.html_content)),
+    )
+    notify = Notify(SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"})
+    notify(context("3 of 4 succeeded\n\n| a<b |"))
+    notify(context("4 of 4 succeeded"))
+    notify(context(None))
+    notify(context("0 of 4 succeeded", dry_run=True))
+    nothing = "d r: no report; see the log of the task report"
+    assert told == [
+        ("3 of 4 succeeded", "<pre>3 of 4 succeeded\n\n| a&lt;b |</pre>"),
+        ("4 of 4 succeeded", "<pre>4 of 4 succeeded</pre>"),
+        (nothing, f"<pre>{nothing}</pre>"),
+    ]
