@@ -253,7 +253,8 @@ def _documentation(spec: SweepSpec) -> str:
     table = ["| parameter | values | |", "|---|---|---|", *rows]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
     head = f"`{spec.source}`: {spec.size} combinations of `{spec.script_path}`{config}."
-    return "\n".join([head, "", *table])
+    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
+    return "\n".join([head + goal, "", *table])
 
 
 def _cell(text: str) -> str:
