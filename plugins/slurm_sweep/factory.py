@@ -28,12 +28,13 @@ from slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from slurm_sweep.tasks import config
 from slurm_sweep.tasks.check import CheckClusterOperator
 from slurm_sweep.tasks.form import check_form, launch_form, sweep_form
-from slurm_sweep.tasks.notify import Notify
+from slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from slurm_sweep.tasks.plans import SCRIPT_KEY
 from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 
 GROUP = "combination"
+SUBMIT, WAIT = f"{GROUP}.submit", f"{GROUP}.wait"
 LAUNCH = "launch"
 CHECK = "check_cluster"
 ASSET = "sweep_"  # and the Dag's id: the asset that a successful run updates
@@ -123,13 +124,27 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
             needs_workers=_needs_workers(spec, config.folders(include)),
         )
         report.outlets = [Asset(f"{ASSET}{dag.dag_id}")]
-        report.on_failure_callback = _callbacks(section, "failed", "finished")
-        report.on_success_callback = _callbacks(section, "finished")
+    _tell(section, dag)
     return dag
 
 
-def _callbacks(section: DagSection, *events: str) -> list[Notify]:
-    return [Notify(each.notifier, each.arguments) for each in section.notify if each.on in events]
+def _tell(section: DagSection, dag: DAG) -> None:
+    """Add the callbacks that the sweep file names.
+
+    Raises:
+        ValueError: One cannot be.
+    """
+    for each in section.notify:
+        if each.on == "combination_failed":
+            callback: Any = TellOfCombination(each.notifier, each.arguments, submitted_by=SUBMIT)
+            tasks = {SUBMIT: ["on_failure_callback"], WAIT: ["on_failure_callback"]}
+        else:
+            callback = TellOfSweep(each.notifier, each.arguments)
+            tasks = {"report": ["on_failure_callback", *(["on_success_callback"] if each.on == "finished" else [])]}
+        for task_id, kinds in tasks.items():
+            task = dag.get_task(task_id)
+            for kind in kinds:
+                setattr(task, kind, [*getattr(task, kind), callback])
 
 
 def _needs_workers(spec: SweepSpec, folders: Folders) -> bool:
@@ -197,7 +212,7 @@ def _run_all(
             task_id="submit",
             job=job,
             script=XComArg(plan, key=SCRIPT_KEY),
-            awaited_by=f"{GROUP}.wait",
+            awaited_by=WAIT,
             planned_by=planned_by,
             map_index_template="{{ task.job.get('label', '') }}",
             # The login node keeps the limit; this only spares it from those whose turn cannot have come.
@@ -214,8 +229,8 @@ def _run_all(
     report = ReportSweepOperator(
         task_id="report",
         plan_task_id="plan",
-        submit_task_id=f"{GROUP}.submit",
-        wait_task_id=f"{GROUP}.wait",
+        submit_task_id=SUBMIT,
+        wait_task_id=WAIT,
     )
     combination.expand(job=plan.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
@@ -238,7 +253,8 @@ def _documentation(spec: SweepSpec) -> str:
     table = ["| parameter | values | |", "|---|---|---|", *rows]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
     head = f"`{spec.source}`: {spec.size} combinations of `{spec.script_path}`{config}."
-    return "\n".join([head, "", *table])
+    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
+    return "\n".join([head + goal, "", *table])
 
 
 def _cell(text: str) -> str:

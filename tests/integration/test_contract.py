@@ -73,6 +73,11 @@ class Run:
             value = json.loads(value)
         return value
 
+    def links(self, task: str, index: int) -> dict[str, str | None]:
+        """Return the buttons that Airflow shows."""
+        path = f"/taskInstances/combination.{task}/links?map_index={index}"
+        return dict(self._look(path)["extra_links"])
+
     def log(self, task: str, index: int, attempt: int = 1) -> str:
         task = task if task == "report" else f"combination.{task}"
         answer = self._look(f"/taskInstances/{task}/logs/{attempt}?map_index={index}&full_content=true")
@@ -154,7 +159,7 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
     script = """
         metrics=$BASE_LOG_DIR/metrics.json
         case $INDEX in
-          1) echo '{"reward": 0.25, "steps": 3}' > $metrics ;;
+          1) echo '{"reward": 0.25, "steps": 3}' > $metrics; echo wandb: View run at https://wandb.ai/me/p/runs/1 ;;
           2) echo '{"reward": 0.75, "loss": NaN}' > $metrics ;;
           3) echo '{"reward": 9}' > $metrics; exit 3 ;;
           4) head -c 20000 /dev/zero > $metrics ;;
@@ -170,6 +175,9 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
         (3, "expected at most 16 KiB, got more"),
     ]:
         assert f"{run.name}_sweep_{index + 1}/metrics.json: {fault}" in run.log("wait", index)
+    assert [run.links("wait", index) for index in range(3)] == [
+        {"Weights & Biases": url} for url in ("https://wandb.ai/me/p/runs/1", None, None)
+    ]
     assert "metrics.json" not in run.log("wait", 0) + run.log("wait", 4)
     rows = run.xcom("report", -1, "rows")
     assert [row["job"].rpartition("_")[2] for row in rows] == ["2", "1", "3", "4", "5"]

@@ -66,6 +66,13 @@ dag:
     assert {(task.owner, task.retries) for task in dag.tasks if task.task_id != "report"} == {("me", 2)}
 
 
+def test_the_documentation_shows_what_is_swept_and_what_for(include: Path) -> None:
+    dag = sweep_dag(write(include, "a", GOOD + "dag: {objective: {metric: loss, goal: minimize}}"), include)
+    assert dag.doc_md is not None
+    assert "2 combinations of `train.py`. The report ranks by `loss`: minimize.\n" in dag.doc_md
+    assert "| `optim.lr` | 2 | `1e-06, 5e-06` |" in dag.doc_md
+
+
 def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
     dag = sweep_dag(write(include, "a", GOOD), include)
     assert dag.schedule is None

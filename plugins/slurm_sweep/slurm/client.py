@@ -212,7 +212,7 @@ class SlurmClient:
 
     async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
         """Return what jobs left in their run directories, in their order."""
-        found = await self._ask(commands.results(job.run_dir for job in jobs), parse.results)
+        found = await self._ask(commands.results((job.run_dir, job.log_path) for job in jobs), parse.results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:

@@ -26,6 +26,8 @@ SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
 
 _NAME_MAX = 255  # bytes of a file name
+_WANDB_SAYS = 256 * 1024  # bytes of a log, in whose beginning wandb says where it shows the run
+_VIEW_RUN = r"\|.*View run .*\(https\{0,1\}://[A-Za-z0-9._:/%-]*/runs/[A-Za-z0-9._%-]*\).*|{ s||\1|; p; q; }"  # sed's
 
 _RECORD = Path(__file__).with_name("record.sh").read_text(encoding="utf-8")
 
@@ -345,14 +347,19 @@ def read_files(directory: str | None, paths: Sequence[str]) -> str:
     )
 
 
-def results(run_dirs: Iterable[str]) -> str:
-    """Return the question what jobs left in their run directories; see results.py.
+def results(jobs: Iterable[tuple[str, str]]) -> str:
+    """Return the question what jobs left: ``(run directory, log)`` of each; see results.py.
 
-    The output is, for each file found, a line ``= NUMBER``, the number that of the directory from 0, and lines of
-    base64; or a line ``= NUMBER -`` for one that is not read: a link, a pipe.
+    The output is, for each metrics.json found, a line ``= NUMBER``, the number that of the job from 0, and lines of
+    base64; or a line ``= NUMBER -`` for one that is not read: a link, a pipe. And, where wandb says in the beginning of
+    the log where it shows the run, a line ``@ NUMBER URL``.
     """
     return script(
         "results() {",
+        '  if [ -f "$3" ] && [ ! -L "$3" ]; then',
+        f'    url=$(head -c {_WANDB_SAYS} -- "$3" | LC_ALL=C sed -n {quote(_VIEW_RUN)})',
+        '    [ -z "$url" ] || printf \'@ %s %s\\n\' "$1" "$url"',
+        "  fi",
         '  if [ -L "$2" ] || { [ -e "$2" ] && ! { [ -f "$2" ] && [ -r "$2" ]; }; }; then',
         "    printf '= %s -\\n' \"$1\"",
         '  elif [ -e "$2" ]; then',
@@ -360,7 +367,7 @@ def results(run_dirs: Iterable[str]) -> str:
         f'    head -c {LARGEST + 1} -- "$2" | base64',
         "  fi",
         "}",
-        *(f"results {number} {quote(f'{run_dir}/{FILE}')}" for number, run_dir in enumerate(run_dirs)),
+        *(f"results {number} {quote(f'{folder}/{FILE}')} {quote(log)}" for number, (folder, log) in enumerate(jobs)),
         "true",
     )
 

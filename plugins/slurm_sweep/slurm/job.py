@@ -289,6 +289,7 @@ class JobStatus:
         reason: Why it waits, or what ended it.
         source: Who said so: squeue, sacct, scontrol, or the exit-status file.
         metrics: What the job left in ``metrics.json``; empty while it has not ended.
+        wandb: Where Weights & Biases shows the run; empty if unknown.
     """
 
     job_id: str
@@ -300,6 +301,7 @@ class JobStatus:
     reason: str = ""
     source: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    wandb: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as plain data."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slurm_sweep.slurm.job import JobStatus, Record
 from slurm_sweep.slurm.results import NOT_READABLE, Results, read
@@ -15,6 +16,7 @@ from slurm_sweep.slurm.states import JobState
 
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
+_SHOWN = re.compile(r"^@ ([0-9]+) (https?://\S+)\n", re.MULTILINE)
 _OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "NodeList"))
 
 
@@ -124,16 +126,19 @@ def exit_files(output: str) -> dict[str, JobStatus]:
 
 
 def results(output: str) -> dict[int, Results]:
-    """Read the answer to `commands.results`, by the directory's number."""
-    found = {}
+    """Read the answer to `commands.results`, by the job's number."""
+    shown = {int(number): url for number, url in _SHOWN.findall(output)}
+    found = {number: Results(wandb=url) for number, url in shown.items()}
+    output = _SHOWN.sub("", output)
     for answer in re.split(r"^= ", output, flags=re.MULTILINE)[1:]:
         head, _, body = answer.partition("\n")
         number, _, refused = head.partition(" ")
         if number.isdecimal():
             try:
-                found[int(number)] = NOT_READABLE if refused else read(b64decode(body))
+                told = NOT_READABLE if refused else read(b64decode(body))
             except ValueError:  # cut off
-                found[int(number)] = NOT_READABLE
+                told = NOT_READABLE
+            found[int(number)] = replace(told, wandb=shown.get(int(number), ""))
     return found
 
 

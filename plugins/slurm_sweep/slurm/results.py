@@ -28,10 +28,12 @@ class Results:
     Attributes:
         metrics: Finite numbers by name.
         fault: What was wrong with the rest of it; empty if nothing.
+        wandb: Where Weights & Biases shows the run, if the job's log says so.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     fault: str = ""
+    wandb: str = ""
 
 
 NO_FILE = Results()
@@ -61,7 +63,7 @@ def add(job: SubmittedJob, status: JobStatus, results: Results) -> JobStatus:
     """Return how a job ended, with what it left; a fault of the file is logged."""
     if results.fault:
         log.warning("%s/%s: %s", job.run_dir, FILE, results.fault)
-    return replace(status, metrics=results.metrics)
+    return replace(status, metrics=results.metrics, wandb=results.wandb)
 
 
 def _fault(name: str, value: object) -> str:

@@ -192,8 +192,8 @@ def _check_class(path: str) -> str:
     return path
 
 
-def _one_or_more(tags: Any) -> Any:
-    return [tags] if isinstance(tags, str) else tags
+def _one_or_more(values: Any) -> Any:
+    return [values] if isinstance(values, (str, dict)) else values
 
 
 class Secret(BaseModel):
@@ -320,8 +320,8 @@ class Objective(Section):
 class Notification(Section):
     """Whom to tell, by which notifier: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
 
-    on: Literal["failed", "finished"]
-    """finished: when all combinations have ended. failed: the same, if one of them failed."""
+    on: Literal["combination_failed", "failed", "finished"]
+    """finished: when all combinations have ended; failed: then, if some failed; combination_failed: each that fails."""
     notifier: Annotated[str, AfterValidator(_check_class)]
     """The path of a notifier's class, of Airflow's or of yours."""
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -353,5 +353,5 @@ class DagSection(Section):
     """Whether submit and wait start in Airflow's workers, or need none. Default: in workers up to 100 combinations."""
     objective: Objective | None = None
     """What the report ranks the combinations by. Default: they stand in the sweep's order."""
-    notify: tuple[Notification, ...] = ()
+    notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = ()
     """Whom to tell how a run of the sweep ended."""

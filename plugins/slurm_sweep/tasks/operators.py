@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
-from airflow.sdk import BaseOperator, BaseSensorOperator, Context, PokeReturnValue, XComArg
+from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, XComArg
 from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
@@ -45,7 +45,7 @@ from slurm_sweep.tasks.form import is_dags_test
 from slurm_sweep.tasks.guard import look_once, siblings
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.ssh import SshShell, import_ssh
-from slurm_sweep.tasks.triggers import STATUS_KEY, SlurmJobTrigger, SlurmSubmitTrigger, attempt_of
+from slurm_sweep.tasks.triggers import STATUS_KEY, WANDB_KEY, SlurmJobTrigger, SlurmSubmitTrigger, attempt_of
 
 _WORKERLESS = "slurm_sweep.tasks.workerless"  # not imported: who reads Dag files again and again does not need it
 
@@ -171,6 +171,18 @@ class SlurmSubmitOperator(_InTriggerer):
         return job.to_json()
 
 
+class WandbLink(BaseOperatorLink):
+    """A button of a task that has waited: the job's run in Weights & Biases."""
+
+    name = "Weights & Biases"
+    xcom_key = WANDB_KEY
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address, as the task knows it; nothing makes no button."""
+        del ti_key
+        return str(getattr(operator, "wandb", ""))
+
+
 class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
@@ -180,7 +192,8 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     The job is cancelled if the task is marked failed or successful, is deleted, is killed in its worker, or takes
     longer than ``timeout`` or ``execution_timeout``; not if the task is cleared, and then waits for the same job again.
 
-    Numbers by name that the job left in ``metrics.json`` in its run directory are the status's ``metrics``.
+    Numbers by name that the job left in ``metrics.json`` in its run directory are the status's ``metrics``. Where wandb
+    ran in it, the address that it printed is ``wandb``, and a button of the task.
 
     Args:
         job: A `SubmittedJob`, or one as JSON, or the output of a `SlurmSubmitOperator`.
@@ -198,6 +211,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
     template_fields: Sequence[str] = ("job",)
     template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#dae8fc"
+    operator_extra_links = (WandbLink(),)
 
     def __init__(
         self,
@@ -220,6 +234,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.deferrable = deferrable
         self.submitted_by = submitted_by
+        self.wandb = ""
         self._waiting: tuple[SubmittedJob, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -298,6 +313,7 @@ class SlurmJobSensor(_InTriggerer, BaseSensorOperator):
 
     def _end(self, context: Context, job: SubmittedJob, status: JobStatus, log_tail: str) -> dict[str, Any]:
         self._waiting = None
+        self.wandb = status.wandb
         forget(job)
         if not status.state.is_success:
             context["ti"].xcom_push(key=STATUS_KEY, value=status.to_json())

@@ -21,6 +21,7 @@ from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.session import session
 
 STATUS_KEY = "status"  # the XCom of a wait that failed: it has no return value
+WANDB_KEY = "_link_wandb"  # the XCom that Airflow makes a link of
 HOLD_BACK = 10.0
 
 _cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only

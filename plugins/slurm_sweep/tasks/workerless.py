@@ -26,7 +26,7 @@ from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.plans import Plan, plan_of
 from slurm_sweep.tasks.session import Session, session
-from slurm_sweep.tasks.triggers import STATUS_KEY, JobTrigger, attempt_of
+from slurm_sweep.tasks.triggers import STATUS_KEY, WANDB_KEY, JobTrigger, attempt_of
 
 
 class _WholeTaskTrigger(JobTrigger):
@@ -129,9 +129,9 @@ class WaitTrigger(_WholeTaskTrigger):
         status = results.add(job, status, left)
         if not status.state.is_success:
             self.log.error("%s", failure_text(job, status, log_tail))
-            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json()})
+            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json(), WANDB_KEY: status.wandb})
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
-        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json()})
+        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json(), WANDB_KEY: status.wandb})
 
     def _advice(self) -> str:
         return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""
@@ -167,7 +167,7 @@ class WaitTrigger(_WholeTaskTrigger):
 
 def _forget_xcoms(task: Any) -> None:
     """Delete what an earlier try left, as Airflow does where a worker starts a task."""
-    for key in (BaseXCom.XCOM_RETURN_KEY, STATUS_KEY):
+    for key in (BaseXCom.XCOM_RETURN_KEY, STATUS_KEY, WANDB_KEY):
         XCom.delete(key=key, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id, map_index=task.map_index)
 
 

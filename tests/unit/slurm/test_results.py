@@ -120,6 +120,37 @@ def test_many_files_in_one_answer(shell: str, tmp_path: Path) -> None:
         assert found[name].fault.startswith("expected JSON")
 
 
+WANDB = "https://wandb.ai/me/my-project/runs/x1y2z3"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("log", "url"),
+    [
+        (f"wandb: Syncing run a\nwandb: 🚀 View run at {WANDB}\nwandb: 🚀 View run a at: https://other.org/runs/2\n", WANDB),
+        (f"wandb: \x1b[33mView run \x1b[34m\x1b[4m{WANDB}\x1b[0m\r\n", WANDB),
+        ("\udcff\0wandb: View run at http://wandb.lan:8080/t/p/runs/q-1", "http://wandb.lan:8080/t/p/runs/q-1"),
+        ("wandb: ⭐️ View project at https://wandb.ai/me/my-project\n", ""),
+        ("see https://github.com/a/b/actions/runs/1\n", ""),
+        ("View run at javascript:alert(1)/runs/1\n", ""),
+        (f"{'x' * 262144}\nwandb: View run at {WANDB}\n", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_where_wandb_shows_the_run_is_read_in_the_beginning_of_the_log(
+    shell: str, log: str | None, url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "slurm-7.out"
+    if log is not None:
+        path.write_bytes(log.encode("utf-8", "surrogateescape"))
+    job = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir=str(tmp_path), log_path=str(path))
+    client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
+    assert asyncio.run(client.results([job])) == [Results(wandb=url)]
+    (tmp_path / "metrics.json").write_text('{"a": 1}')
+    assert asyncio.run(client.results([job, job])) == [Results(metrics={"a": 1}, wandb=url)] * 2
+
+
 def test_what_is_no_answer_is_no_metric() -> None:
     answer = "= x\n= 0\nA\n= 1\neyJhIjogMX0=\n= 7\ne30=\n"
     found = asyncio.run(SlurmClient(FakeShell(head=answer)).results([JOB] * 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ from airflow.sdk import DAG
 
 from slurm_sweep.errors import SweepFileError
 from slurm_sweep.factory import sweep_dag
-from slurm_sweep.tasks.notify import Notify
+from slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from slurm_sweep.slurm.states import JobState
+from slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 
 SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
 
@@ -41,7 +44,7 @@ def test_each_sweep_is_an_asset(include: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "fault"),
     [
-        ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'failed' or 'finished', got 'ended'"),
+        ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'combination_failed', 'failed' or 'finished', got 'ended'"),
         ("on: failed, notifier: Mail", "dag.notify.0.notifier: expected the path of a class such as airflow.providers.*SmtpNotifier, got 'Mail'"),
         ("on: failed", "dag.notify.0.notifier: missing; expected the keys on, notifier, arguments"),
         ("on: failed, notifier: a.B, to: me", "dag.notify.0.to: unknown key; Valid keys: arguments, notifier, on"),
@@ -57,6 +60,37 @@ def test_what_cannot_be_a_notifier_is_a_fault_of_the_file(include: Path, entry: 
         sweep(include, f"notify: [{{{entry}}}]")
 
 
+def test_each_failed_combination_if_the_sweep_wants_it(include: Path) -> None:
+    dag = sweep(include, f"notify: {{on: combination_failed, notifier: {SMTP}, arguments: {{to: me}}}}")
+    told = {task.task_id for task in dag.tasks if task.on_failure_callback}
+    assert told == {"combination.submit", "combination.wait"}
+
+
+JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a_2", run_dir="/r", log_path="/r/7.out", label="lr=1")
+STATUS = JobStatus(job_id="7", state=JobState.FAILED, text="FAILED", exit_code="1:0", source="sacct")
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "exception", "said"),
+    [
+        (JOB.to_json(), STATUS.to_json(), None, "d r: lr=1: Job 7 (a_2) ended as FAILED (sacct): exit code 1:0, log /r/7.out"),
+        (json.dumps(JOB.to_json()), json.dumps(STATUS.to_json()), None, "d r: lr=1: Job 7 (a_2) ended as FAILED (sacct): exit code 1:0, log /r/7.out"),
+        (None, None, ValueError("no such partition"), "d r: combination.submit with the map index 1 failed\nno such partition"),
+        (JOB.to_json(), None, None, "d r: combination.submit with the map index 1 failed\nsee its log"),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_combination(job: Any, status: Any, exception: Exception | None, said: str) -> None:
+    xcoms = {("combination.submit", "return_value"): job, ("combination.submit", "status"): status}
+
+    def pull(*, task_ids: str, map_indexes: int, key: str = "return_value") -> Any:
+        assert map_indexes == 1
+        return xcoms[task_ids, key]
+
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="combination.submit", map_index=1, xcom_pull=pull)
+    notify = TellOfCombination(SMTP, {"to": "me"}, submitted_by="combination.submit")
+    assert notify._report({"ti": ti, "exception": exception}) == said  # type: ignore[typeddict-item]
+
+
 def context(report: str | None, *, dry_run: bool = False) -> Any:
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="report", xcom_pull=lambda **_: report)
     return {"ti": ti, "params": {"dry_run": dry_run}}
@@ -68,7 +102,7 @@ def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         "airflow.providers.smtp.notifications.smtp.SmtpNotifier.notify",
         lambda self, _: told.append((self.subject, self.html_content)),
     )
-    notify = Notify(SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"})
+    notify = TellOfSweep(SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"})
     notify(context("3 of 4 succeeded\n\n| a<b |"))
     notify(context("4 of 4 succeeded"))
     notify(context(None))
