@@ -1,0 +1,47 @@
+// Airflow around the page: its addresses, its REST API, its window.
+
+const BASE = new URL("../", document.baseURI); // Airflow may live below a path
+
+/** Return the address of a page of Airflow's own: dagUrl("d", "runs", "r"). */
+export const dagUrl = (...parts) => new URL(`dags/${parts.map(encodeURIComponent).join("/")}`, BASE).href;
+
+export class Refused extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+async function answer(response) {
+  if (response.ok) return response.status === 204 ? null : response.json();
+  const detail = (await response.json().catch(() => ({}))).detail;
+  throw new Refused(response.status, typeof detail === "string" ? detail : detail ? JSON.stringify(detail) : response.statusText);
+}
+
+/** Fetch the page's own data; null if nothing has changed since the answer with that tag. */
+export async function load(path, etag) {
+  const response = await fetch(path, { cache: "no-store", headers: etag ? { "If-None-Match": etag } : {} });
+  if (response.status === 304) return null;
+  return { data: await answer(response), etag: response.headers.get("ETag") };
+}
+
+/** Call Airflow's REST API as the user who is logged in. */
+export async function call(method, path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return answer(await fetch(new URL(`api/v2/${path}`, BASE), { method, headers, body: JSON.stringify(body) }));
+}
+
+/**
+ * Open a link of Airflow's own where Airflow is. Airflow's frame forbids the page inside to do so; a link of its own
+ * document may.
+ */
+export function followOutside(event) {
+  if (parent === window || event.button > 1) return;
+  event.preventDefault();
+  const link = parent.document.createElement("a");
+  link.href = event.currentTarget.href;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) link.target = "_blank";
+  parent.document.body.append(link);
+  link.click();
+  link.remove();
+}

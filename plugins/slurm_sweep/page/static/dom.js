@@ -1,0 +1,53 @@
+// Small helpers for the document. Values become text, never HTML.
+
+/** Return an element: h("a", {href: "…", class: "x"}, "text", child). Functions are listeners, null and false are left out. */
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "style") element.style.cssText = value ?? ""; // as an attribute the page's own policy forbids it
+    else if (typeof value === "function") element.addEventListener(key, value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Return seconds as text: 4:05, 1:04:05, 2-01:04:05. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  const tail = `${two(minutes)}:${two(whole % 60)}`;
+  if (days) return `${days}-${two(hours)}:${tail}`;
+  return hours ? `${hours}:${tail}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** Return the seconds of Slurm's [days-]hours:minutes:seconds; NaN of anything else. */
+export function seconds(text) {
+  const found = /^(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)$/.exec(text);
+  if (!found) return NaN;
+  const [days, hours, minutes, rest] = found.slice(1).map((part) => Number(part ?? 0));
+  return ((days * 24 + hours) * 60 + minutes) * 60 + rest;
+}
+
+/** Return a time (seconds since 1970) in the reader's own way, or a dash. */
+export function moment(time) {
+  return time ? new Date(time * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" }) : "–";
+}
+
+/** Follow Airflow's light or dark, which it keeps as a class of its document, and its background; alone, the browser's. */
+export function followTheme() {
+  const root = document.documentElement;
+  try {
+    const airflow = parent.document.documentElement;
+    if (airflow === root) return;
+    const copy = () => {
+      root.dataset.theme = airflow.classList.contains("dark") ? "dark" : "light";
+      root.style.setProperty("--back", parent.getComputedStyle(parent.document.body).backgroundColor);
+    };
+    new MutationObserver(copy).observe(airflow, { attributeFilter: ["class"] });
+    copy();
+  } catch {
+    // Another site's frame: the browser's choice holds.
+  }
+}

@@ -1,0 +1,106 @@
+"""Who may see what: the page as Airflow's API server mounts it, with Airflow's own users and their tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.orm import Session
+
+from tests.unit.page.conftest import Sweep
+
+Get = Callable[..., httpx.Response]
+
+# Airflow's own API server, as it starts, uses what its libraries call old.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Using `httpx` with")
+
+
+@pytest.fixture(scope="module")
+def app(database: Callable[[], Session]) -> Iterator[Any]:
+    """Airflow's API server with the plugin in ``plugins/``, and a sweep ``seen`` with a run."""
+    from airflow.api_fastapi.app import cached_app, purge_cached_app  # noqa: PLC0415
+
+    with database() as session:
+        run = Sweep(session, "seen").run("r1", "success")
+        run.tasks([("combination.submit", 0, "success")])
+    purge_cached_app()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)  # the one that Airflow makes up is called too short
+        yield cached_app(apps="core")
+    purge_cached_app()
+
+
+@pytest.fixture(params=["cookie", "bearer"])
+def get(app: Any, request: pytest.FixtureRequest) -> Get:
+    """Ask as a user of a role, who may be of no role at all, or anonymously."""
+    from airflow.api_fastapi.app import get_auth_manager  # noqa: PLC0415
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser  # noqa: PLC0415
+
+    async def ask(path: str, headers: dict[str, str]) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.get(f"/slurm_sweep/{path}", headers=headers)
+
+    def get(path: str, role: str | None = "admin", *, anonymous: bool = False, **headers: str) -> httpx.Response:
+        if not anonymous:
+            token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=role or "nobody", role=role))
+            cookie = request.param == "cookie"
+            headers |= {"Cookie": f"_token={token}"} if cookie else {"Authorization": f"Bearer {token}"}
+        return asyncio.run(ask(path, headers))
+
+    return get
+
+
+RUN = "run?dag_id=seen&run_id=r1"
+
+
+@pytest.mark.parametrize("path", ["", "sweeps", RUN])
+def test_nobody_gets_nothing(get: Get, path: str) -> None:
+    assert get(path, anonymous=True).status_code == 401
+    assert get(path, anonymous=True, Authorization="Bearer forged").status_code == 403
+
+
+def test_who_may_not_read_dags_sees_none(get: Get) -> None:
+    assert get(RUN, None).status_code == 403
+    assert get("sweeps", None).json() == {"sweeps": [], "runs": []}
+
+
+@pytest.mark.parametrize(("role", "may_edit"), [("viewer", False), ("user", True), ("admin", True)])
+def test_a_viewer_sees_the_run_and_may_not_change_it(get: Get, role: str, may_edit: bool) -> None:
+    found = get(RUN, role).json()
+    assert found["may_edit"] is may_edit
+    assert len(found["combinations"]) == 4
+    assert "seen" in [run["dag_id"] for run in get("sweeps", role).json()["runs"]]
+
+
+def test_an_unchanged_run_is_not_sent_again(get: Get) -> None:
+    same = {"If-None-Match": get(RUN).headers["ETag"]}
+    assert get(RUN, **same).status_code == 304
+    assert get(RUN, "viewer", **same).status_code == 200, "the buttons are others"
+
+
+def test_an_unknown_run_is_said_to_be(get: Get) -> None:
+    answer = get("run?dag_id=seen&run_id=no")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        "The Dag 'seen' has no run 'no'; see the list of runs",
+    )
+
+
+def test_the_page_loads_nothing_from_elsewhere(get: Get) -> None:
+    answer = get("")
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "http" not in answer.text
+    for file in ("page.js", "page.css"):
+        assert f'"static/{file}"' in answer.text
+        assert get(f"static/{file}").status_code == 200
+
+
+def test_only_the_api_server_builds_the_page() -> None:
+    code = "import sys, slurm_sweep.plugin; sys.exit('slurm_sweep.page.app' in sys.modules or 'fastapi' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,180 @@
+"""Dag runs as the page gets them, from Airflow's own database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from slurm_sweep.page import data
+from slurm_sweep.slurm.states import JobState
+from tests.unit.page.conftest import Run, Sweep, as_text
+
+NAMES = count(1)
+
+
+@pytest.fixture
+def sweep(session: Session) -> Sweep:
+    return Sweep(session, f"s{next(NAMES)}")
+
+
+def row(run: Run, index: int) -> dict[str, object]:
+    found = data.run(run.session, run.sweep.dag_id, run.run_id)
+    assert found is not None
+    return dict(found["combinations"][index])
+
+
+def test_a_planned_combination_waits(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert (found["state"], found["plan"], found["parameters"], found["metrics"]) == (
+        "running",
+        "success",
+        ["seed", "kl"],
+        [],
+    )
+    assert [each["parameters"] for each in found["combinations"]] == [
+        ["0", "0.01"],
+        ["0", "0.05"],
+        ["1", "0.01"],
+        ["1", "0.05"],
+    ]
+    assert {each["stage"] for each in found["combinations"]} == {"waiting"}
+    assert [each["number"] for each in found["combinations"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("form", [dict, as_text], ids=["workers", "workerless"])
+def test_a_combinations_way(sweep: Sweep, form: Callable[[object], object]) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 1, "deferred"), ("combination.wait", 1, None)])
+    assert row(run, 1)["stage"] == "submitting"
+    run.set("combination.submit", 1, "success")
+    run.xcoms([("combination.submit", 1, "return_value", form(run.job(1)))])
+    submitted = row(run, 1)
+    assert (submitted["stage"], submitted["job_id"], submitted["slurm"]) == ("in Slurm", "101", "")
+    assert str(submitted["log_path"]).endswith("/logs/slurm-101.out")
+    run.set("combination.wait", 1, "success")
+    run.xcoms(
+        [("combination.wait", 1, "return_value", form(run.end(1, JobState.COMPLETED) | {"metrics": {"reward": 0.5}}))]
+    )
+    ended = row(run, 1)
+    assert (ended["stage"], ended["slurm"], ended["reason"], ended["nodes"], ended["elapsed"], ended["metrics"]) == (
+        "succeeded",
+        "COMPLETED",
+        "",
+        "n[1-2]",
+        "1:30",
+        {"reward": 0.5},
+    )
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["metrics"] == ["reward"]
+
+
+def test_a_failed_one_says_why(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "failed")])
+    failed = run.end(0, JobState.FAILED, "NonZeroExitCode")
+    run.xcoms([("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "status", failed)])
+    said = row(run, 0)
+    assert (said["stage"], said["task"], said["slurm"], said["reason"], said["exit_code"]) == (
+        "failed",
+        "combination.wait",
+        "FAILED",
+        "NonZeroExitCode",
+        "2:0",
+    )
+
+
+def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "failed"), ("combination.wait", 0, "upstream_failed")])
+    assert (row(run, 0)["stage"], row(run, 0)["task"], row(run, 0)["job_id"]) == ("failed", "combination.submit", "")
+
+
+def test_what_an_earlier_attempt_left_is_not_shown(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "failed")])
+    another = run.end(3, JobState.TIMEOUT)
+    run.xcoms([("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "status", another)])
+    assert row(run, 0)["slurm"] == "", "it is another job's"
+    run.set("combination.wait", 0, "deferred")
+    run.set("combination.submit", 0, "queued")
+    assert (row(run, 0)["stage"], row(run, 0)["job_id"]) == ("waiting", "")
+
+
+def test_a_run_without_a_plan_has_no_rows_and_an_unknown_one_is_none(sweep: Sweep) -> None:
+    from airflow.models.xcom import XComModel  # noqa: PLC0415
+    from sqlalchemy import delete  # noqa: PLC0415
+
+    run = sweep.run("r")
+    run.session.execute(delete(XComModel).where(XComModel.dag_id == sweep.dag_id))
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["combinations"] == []
+    assert data.run(run.session, sweep.dag_id, "other") is None
+    assert data.run_version(run.session, sweep.dag_id, "other") is None
+
+
+def test_the_version_is_another_one_after_each_change_and_only_then(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "queued")])
+    seen = [data.run_version(run.session, sweep.dag_id, "r")]
+
+    def changed() -> bool:
+        seen.append(data.run_version(run.session, sweep.dag_id, "r"))
+        return len(set(seen)) == len(seen)
+
+    run.set("combination.wait", 0, "deferred")
+    assert changed()
+    run.xcoms([("combination.submit", 0, "return_value", run.job(0))])
+    assert changed()
+    run.set("combination.submit", 0, "success")  # as before: cleared and ended again between two looks
+    assert changed()
+    assert not changed()
+
+
+def test_the_list_has_the_readable_sweeps_and_their_counts(session: Session) -> None:
+    first, second = Sweep(session, f"s{next(NAMES)}"), Sweep(session, f"s{next(NAMES)}")
+    other = Sweep(session, f"s{next(NAMES)}", tag="no")
+    for sweep in (first, second, other):
+        run = sweep.run("same")
+        run.tasks([("combination.submit", index, "success") for index in range(4)])
+        run.tasks([("combination.wait", index, state) for index, state in enumerate(["success", "failed", "deferred"])])
+    found = data.sweeps(session, {first.dag_id, other.dag_id})
+    assert [each["dag_id"] for each in found["sweeps"]] == [first.dag_id]
+    (listed,) = found["runs"]
+    assert (listed["dag_id"], listed["counts"]) == (first.dag_id, {"succeeded": 1, "failed": 1, "in Slurm": 2})
+    assert data.sweeps(session, {first.dag_id, second.dag_id}, second.dag_id)["runs"][0]["dag_id"] == second.dag_id
+
+
+def test_three_thousand_combinations_are_a_few_queries(session: Session, record_property: Callable[..., None]) -> None:
+    size = 3000
+    sweep = Sweep(session, f"s{next(NAMES)}", size=size)
+    run = sweep.run("r")
+    run.tasks(
+        [(task, index, "success") for task in ("combination.submit", "combination.wait") for index in range(size)]
+    )
+    run.xcoms([("combination.submit", index, "return_value", as_text(run.job(index))) for index in range(size)])
+    run.xcoms(
+        [
+            ("combination.wait", index, "return_value", as_text(run.end(index, JobState.COMPLETED)))
+            for index in range(size)
+        ]
+    )
+    queries: list[str] = []
+    event.listen(session.connection(), "before_cursor_execute", lambda *arguments: queries.append(arguments[2]))
+    began = time.monotonic()
+    found = data.run(session, sweep.dag_id, "r")
+    record_property("seconds", time.monotonic() - began)
+    assert found is not None
+    assert len(found["combinations"]) == size
+    assert {each["stage"] for each in found["combinations"]} == {"succeeded"}
+    data.run_version(session, sweep.dag_id, "r")
+    data.sweeps(session, {sweep.dag_id})
+    assert len(queries) <= 9, queries
