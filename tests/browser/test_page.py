@@ -18,6 +18,8 @@ from tests.unit.page.conftest import Sweep, as_text
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
+WANDB = "https://wandb.invalid/me/runs"
+
 
 def frame(page: Page) -> FrameLocator:
     return page.frame_locator("iframe[title=Sweeps]")
@@ -176,11 +178,15 @@ def test_three_thousand_rows(postgres: Postgres, visit: Visit) -> None:
         both = "combination.submit", "combination.wait"
         run.tasks([(task, index, "success") for task in both for index in range(size)])
         run.xcoms([(both[0], index, "return_value", as_text(run.job(index))) for index in range(size)])
-        ends = (run.end(index, JobState.COMPLETED) | {"metrics": {"reward": index / size}} for index in range(size))
+        ends = (
+            run.end(index, JobState.COMPLETED) | {"metrics": {"reward": index / size}, "wandb": f"{WANDB}/{index}"}
+            for index in range(size)
+        )
         run.xcoms([(both[1], index, "return_value", as_text(end)) for index, end in enumerate(ends)])
     page = visit(address("huge", "huge"))
     table = frame(page).get_by_role("table", name="Combinations")
     expect(table).to_have_attribute("aria-rowcount", str(size + 1))
+    expect(rows(page).nth(1).get_by_role("link", name="W&B")).to_have_attribute("href", f"{WANDB}/1")
     assert rows(page).count() < 100, "only what is on the screen is in the document"
     region = frame(page).get_by_role("region", name="Combinations")
     # A screen further each frame, to the end: how long the slowest frame took.

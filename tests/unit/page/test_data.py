@@ -91,6 +91,18 @@ def test_a_failed_one_says_why(sweep: Sweep) -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "shown"), [("https://wandb.ai/me/p/runs/1", True), ("javascript:alert(1)", False)])
+def test_only_a_web_address_becomes_a_link(sweep: Sweep, said: str, shown: bool) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "success")])
+    ended = run.end(0, JobState.COMPLETED) | {"wandb": said, "metrics": {"loss": float("nan")}}
+    run.xcoms(
+        [("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "return_value", as_text(ended))]
+    )
+    assert row(run, 0)["wandb"] == (said if shown else "")
+    assert row(run, 0)["metrics"] == {"loss": "nan"}, "JSON has no such number"
+
+
 def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "failed"), ("combination.wait", 0, "upstream_failed")])

@@ -54,7 +54,7 @@ export class RunView {
     this.showCounts(counts);
     this.end.textContent = this.live ? expectation(run, counts) : "";
     this.showClear(counts.failed ?? 0);
-    const shape = JSON.stringify([run.parameters, run.metrics, run.may_edit]);
+    const shape = JSON.stringify([run.parameters, run.metrics, run.may_edit, run.combinations.some((row) => row.wandb)]);
     if (shape !== this.shape) {
       const sorted = this.table?.sorted;
       this.shape = shape;
@@ -145,15 +145,17 @@ export class RunView {
         class: "number",
         style: (row) => shade(row.metrics[name], scales[name]),
       })),
-      { title: "", sorts: false, text: () => "", width: run.may_edit ? 22 : 8, cell: (row) => this.links(row), class: "actions" },
+      { title: "", sorts: false, text: () => "", width: (run.may_edit ? 22 : 8) + (run.combinations.some((row) => row.wandb) ? 6 : 0), cell: (row) => this.links(row), class: "actions" },
     ];
   }
 
   links(row) {
     const log = outside(dagUrl(this.dagId, "runs", this.runId, "tasks", row.task, "mapped", row.index), "Log", `Log of combination ${row.number}`, "log");
     const button = (name, label, click) => h("button", { type: "button", "data-name": name, "aria-label": `${label}: combination ${row.number}`, click }, label);
+    const open = (event) => followOutside(event, "_blank");
     return [
       log,
+      row.wandb && h("a", { href: row.wandb, rel: "noreferrer", "aria-label": `W&B: run of combination ${row.number}`, "data-name": "wandb", click: open, auxclick: open }, "W&B"),
       this.run.may_edit && ["succeeded", "failed"].includes(row.stage) && button("clear", "Clear", () => this.clearOne(row)),
       this.run.may_edit && ["submitting", "in Slurm"].includes(row.stage) && button("fail", "Mark failed", () => this.markFailed(row)),
     ].filter(Boolean);
