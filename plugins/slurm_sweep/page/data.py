@@ -153,6 +153,7 @@ def _combination(
         "submitted": _time(tasks.submit.end_date) if submit == "success" and tasks.submit else None,
         "ended": _time(last.end_date) if last and last.state in ("success", *_FAILED) else None,
         "metrics": {name: _number(value) for name, value in _mapping(ended.get("metrics")).items()},
+        "wandb": _address(ended.get("wandb")),
     }
 
 
@@ -245,6 +246,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _number(value: Any) -> Any:
     """Return a metric; what JSON has no number for, such as NaN, as text."""
     return value if isinstance(value, int) or (isinstance(value, float) and isfinite(value)) else str(value)
+
+
+def _address(value: Any) -> str:
+    """Return what becomes a link, if it is a web address: a job's log said it."""
+    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
 
 
 def _time(value: datetime | None) -> float | None:

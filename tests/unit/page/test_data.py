@@ -91,6 +91,18 @@ def test_a_failed_one_says_why(sweep: Sweep) -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "shown"), [("https://wandb.ai/me/p/runs/1", True), ("javascript:alert(1)", False)])
+def test_only_a_web_address_becomes_a_link(sweep: Sweep, said: str, shown: bool) -> None:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "success")])
+    ended = run.end(0, JobState.COMPLETED) | {"wandb": said, "metrics": {"loss": float("nan")}}
+    run.xcoms(
+        [("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "return_value", as_text(ended))]
+    )
+    assert row(run, 0)["wandb"] == (said if shown else "")
+    assert row(run, 0)["metrics"] == {"loss": "nan"}, "JSON has no such number"
+
+
 def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "failed"), ("combination.wait", 0, "upstream_failed")])
@@ -119,6 +131,21 @@ def test_a_run_without_a_plan_has_no_rows_and_an_unknown_one_is_none(sweep: Swee
     assert found["combinations"] == []
     assert data.run(run.session, sweep.dag_id, "other") is None
     assert data.run_version(run.session, sweep.dag_id, "other") is None
+
+
+def test_xcoms_that_are_kept_elsewhere_leave_the_states(sweep: Sweep) -> None:
+    from airflow.models.xcom import XComModel  # noqa: PLC0415
+    from sqlalchemy import update  # noqa: PLC0415
+
+    run = sweep.run("r")
+    run.tasks([("combination.submit", index, "success") for index in range(2)])
+    run.xcoms([("combination.submit", 0, "return_value", run.job(0))])
+    run.session.execute(update(XComModel).where(XComModel.dag_id == sweep.dag_id).values(value="s3://bucket/xcom"))
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert [(each["stage"], each["job_id"], each["parameters"]) for each in found["combinations"]] == [
+        ("in Slurm", "", [])
+    ] * 2
 
 
 def test_the_version_is_another_one_after_each_change_and_only_then(sweep: Sweep) -> None:

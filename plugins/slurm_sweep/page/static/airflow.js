@@ -35,11 +35,13 @@ export async function call(method, path, body) {
  * Open a link of Airflow's own where Airflow is. Airflow's frame forbids the page inside to do so; a link of its own
  * document may.
  */
-export function followOutside(event) {
-  if (parent === window || event.button > 1) return;
+export function followOutside(event, target = "") {
+  if (event.button > 1) return;
   event.preventDefault();
   const link = parent.document.createElement("a");
   link.href = event.currentTarget.href;
+  link.target = target;
+  link.rel = event.currentTarget.rel;
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) link.target = "_blank";
   parent.document.body.append(link);
   link.click();

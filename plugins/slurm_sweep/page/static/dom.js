@@ -43,7 +43,9 @@ export function followTheme() {
     if (airflow === root) return;
     const copy = () => {
       root.dataset.theme = airflow.classList.contains("dark") ? "dark" : "light";
-      root.style.setProperty("--back", parent.getComputedStyle(parent.document.body).backgroundColor);
+      const backs = [parent.document.body, airflow].map((element) => parent.getComputedStyle(element).backgroundColor);
+      const back = backs.find((colour) => colour !== "rgba(0, 0, 0, 0)"); // that is: none
+      if (back) root.style.setProperty("--back", back);
     };
     new MutationObserver(copy).observe(airflow, { attributeFilter: ["class"] });
     copy();

@@ -2,6 +2,7 @@
 
 import { call, dagUrl, followOutside } from "./airflow.js";
 import { duration, h, moment, seconds } from "./dom.js";
+import { plot, short } from "./plot.js";
 import { STAGES, bar, css, ended } from "./stages.js";
 import { Table } from "./table.js";
 
@@ -22,6 +23,7 @@ export class RunView {
     this.search = h("input", { type: "search", "aria-label": "Filter combinations", placeholder: "Filter: lr=1e-06 failed", input: () => this.filter() });
     this.matches = h("span", { class: "quiet", role: "status" });
     this.clear = h("button", { type: "button", hidden: true, click: () => this.clearFailed() });
+    this.plot = new Plot();
     this.content = h("div", { style: "display: contents" }, h("p", { class: "quiet" }, "Loading…"));
     this.elements = [
       h(
@@ -35,6 +37,7 @@ export class RunView {
       this.bar,
       h("div", { class: "row" }, this.counts, this.end),
       h("div", { class: "row" }, this.search, this.matches, h("span", { class: "push" }, this.clear)),
+      this.plot.element,
       this.content,
     ];
     setInterval(() => this.tick(), 1000);
@@ -51,7 +54,7 @@ export class RunView {
     this.showCounts(counts);
     this.end.textContent = this.live ? expectation(run, counts) : "";
     this.showClear(counts.failed ?? 0);
-    const shape = JSON.stringify([run.parameters, run.metrics, run.may_edit]);
+    const shape = JSON.stringify([run.parameters, run.metrics, run.may_edit, run.combinations.some((row) => row.wandb)]);
     if (shape !== this.shape) {
       const sorted = this.table?.sorted;
       this.shape = shape;
@@ -62,6 +65,7 @@ export class RunView {
       }
     }
     this.showRows();
+    this.plot.show(run);
     this.tick();
   }
 
@@ -103,17 +107,20 @@ export class RunView {
 
   filter() {
     const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const keys = this.run.parameters.map((key) => key.toLowerCase());
-    const fits = (row, word) => {
-      const [key, value] = word.split("=");
-      const at = value === undefined ? -1 : keys.findIndex((name) => name === key || name.endsWith(`.${key}`));
-      if (at >= 0) return String(row.parameters[at] ?? "").toLowerCase().startsWith(value);
-      return text(row).some((part) => part.toLowerCase().includes(word));
-    };
-    const keep = (row) => (this.only.size === 0 || this.only.has(row.stage)) && words.every((word) => fits(row, word));
+    const tests = words.map((word) => this.test(word));
+    const keep = (row) => (this.only.size === 0 || this.only.has(row.stage)) && tests.every((fits) => fits(row));
     this.table.update(this.run.combinations, keep);
     const [shown, all] = [this.table.shown.length, this.run.combinations.length];
     this.matches.textContent = shown === all ? "" : `${shown} of ${all} combinations`;
+  }
+
+  /** Return what tells whether a row has a word of the filter. */
+  test(word) {
+    const [key, wanted] = word.split("=");
+    const at = wanted === undefined ? -1 : this.run.parameters.map((name) => name.toLowerCase()).findIndex((name) => name === key || name.endsWith(`.${key}`));
+    if (at < 0) return (row) => text(row).some((part) => part.toLowerCase().includes(word));
+    const value = (row) => String(row.parameters[at] ?? "").toLowerCase();
+    return this.run.combinations.some((row) => value(row) === wanted) ? (row) => value(row) === wanted : (row) => value(row).startsWith(wanted);
   }
 
   columns(run) {
@@ -132,19 +139,23 @@ export class RunView {
       { title: "Run time", text: (row) => (row.elapsed ? duration(seconds(row.elapsed)) : "00:00:00"), tip: (row) => row.elapsed, value: runTime, cell: timeCell, class: "number", about: "Of the job; while it is in Slurm, since it was submitted" },
       ...run.metrics.map((name) => ({
         title: name,
-        text: (row) => row.metrics[name] ?? "",
+        text: (row) => metric(row.metrics[name]),
+        value: (row) => row.metrics[name] ?? "",
+        tip: (row) => row.metrics[name],
         class: "number",
         style: (row) => shade(row.metrics[name], scales[name]),
       })),
-      { title: "", sorts: false, text: () => "", width: run.may_edit ? 22 : 8, cell: (row) => this.links(row), class: "actions" },
+      { title: "", sorts: false, text: () => "", width: (run.may_edit ? 22 : 8) + (run.combinations.some((row) => row.wandb) ? 6 : 0), cell: (row) => this.links(row), class: "actions" },
     ];
   }
 
   links(row) {
     const log = outside(dagUrl(this.dagId, "runs", this.runId, "tasks", row.task, "mapped", row.index), "Log", `Log of combination ${row.number}`, "log");
     const button = (name, label, click) => h("button", { type: "button", "data-name": name, "aria-label": `${label}: combination ${row.number}`, click }, label);
+    const open = (event) => followOutside(event, "_blank");
     return [
       log,
+      row.wandb && h("a", { href: row.wandb, rel: "noreferrer", "aria-label": `W&B: run of combination ${row.number}`, "data-name": "wandb", click: open, auxclick: open }, "W&B"),
       this.run.may_edit && ["succeeded", "failed"].includes(row.stage) && button("clear", "Clear", () => this.clearOne(row)),
       this.run.may_edit && ["submitting", "in Slurm"].includes(row.stage) && button("fail", "Mark failed", () => this.markFailed(row)),
     ].filter(Boolean);
@@ -201,6 +212,41 @@ export class RunView {
     for (const element of this.content.querySelectorAll("[data-since]")) element.textContent = duration(now - Number(element.dataset.since));
   }
 }
+
+/** A metric against a parameter, both chosen by the reader; closed until somebody opens it. */
+class Plot {
+  constructor() {
+    const changed = () => this.draw();
+    this.y = h("select", { "aria-label": "Metric", change: changed });
+    this.x = h("select", { "aria-label": "Parameter", change: changed });
+    this.drawing = h("div", { class: "plot" });
+    this.element = h("details", { hidden: true, toggle: changed }, h("summary", {}, "Plot"), h("div", { class: "row" }, this.y, "against", this.x), this.drawing);
+  }
+
+  show(run) {
+    this.run = run;
+    this.element.hidden = !run.metrics.length || !run.parameters.length;
+    choose(this.y, run.metrics);
+    choose(this.x, run.parameters);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.element.open || this.element.hidden) return;
+    const [name, at] = [this.y.value, this.run.parameters.indexOf(this.x.value)];
+    const known = this.run.combinations.filter((row) => Number.isFinite(row.metrics[name]));
+    const points = known.map((row) => ({ x: row.parameters[at] ?? "", y: row.metrics[name], title: `${row.number}: ${row.label}\n${name} ${short(row.metrics[name])}` }));
+    this.drawing.replaceChildren(points.length ? plot(points, this.x.value, name) : "No combination has it yet.");
+  }
+}
+
+function choose(select, names) {
+  if ([...select.options].map((option) => option.value).join("\n") === names.join("\n")) return;
+  const before = select.value;
+  select.replaceChildren(...names.map((name) => h("option", { value: name, selected: name === before }, name)));
+}
+
+const metric = (value) => (typeof value === "number" ? short(value) : (value ?? ""));
 
 const outside = (href, name, label, key) => h("a", { href, "aria-label": label, "data-name": key, click: followOutside, auxclick: followOutside }, name);
 
