@@ -60,13 +60,13 @@ class Airflow(Standalone):
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(tmp_path_factory.mktemp("b"), nodes=2) as box:
         yield box
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweeps")
     common = "script_path: examples/train_grpo.py\nconfig_path: examples/configs/grpo.yaml\n"
@@ -81,14 +81,14 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with temporary_postgres() as server:
         assert server, "scripts/setup --tests installs Postgres"
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(
     cluster: Sandbox, sweeps: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Airflow]:
@@ -105,7 +105,7 @@ def airflow(
         airflow.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         expect.set_options(timeout=PATIENCE)
