@@ -127,11 +127,12 @@ class WaitTrigger(_WholeTaskTrigger):
         left = await cluster.patiently(lambda: cluster.results(job))
         await turn()
         status = results.add(job, status, left)
+        link = {WANDB_KEY: status.wandb} if status.wandb else {}
         if not status.state.is_success:
             self.log.error("%s", failure_text(job, status, log_tail))
-            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json(), WANDB_KEY: status.wandb})
+            return TaskFailedEvent(xcoms={STATUS_KEY: status.to_json(), **link})
         self.log.info("Job %s (%s) completed in %s on %s", job.job_id, job.job_name, status.elapsed, status.nodes)
-        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json(), WANDB_KEY: status.wandb})
+        return TaskSuccessEvent(xcoms={BaseXCom.XCOM_RETURN_KEY: status.to_json(), **link})
 
     def _advice(self) -> str:
         return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""
