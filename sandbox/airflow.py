@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 from urllib.error import HTTPError
 
 from sandbox.cluster import Sandbox
@@ -178,6 +179,16 @@ class Standalone(Api):
             LOGGING__WORKER_LOG_SERVER_PORT=worker_log,
             LOGGING__TRIGGER_LOG_SERVER_PORT=trigger_log,
         )
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Start it, give it when it is healthy, and stop it in any case; see `wait_until_healthy`."""
+        self.start()
+        try:
+            self.wait_until_healthy()
+            yield self
+        finally:
+            self.stop()
 
     def start(self) -> None:
         """Start it, and return at once."""

@@ -96,13 +96,8 @@ def airflow(
     settings = LARGE_SWEEPS | {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1, "SLURM_SWEEP__INTERVAL": 2}
     environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url, **settings)
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
-    airflow = Airflow(environment, tmp_path_factory.mktemp("standalone") / "airflow.log")
-    airflow.start()
-    try:
-        airflow.wait_until_healthy()
+    with Airflow(environment, tmp_path_factory.mktemp("standalone") / "airflow.log").running() as airflow:
         yield airflow
-    finally:
-        airflow.stop()
 
 
 @pytest.fixture(scope="module")

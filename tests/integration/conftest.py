@@ -68,13 +68,8 @@ def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="session")
 def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     """All of Airflow, running."""
-    airflow = Standalone(environment, tmp_path_factory.mktemp("standalone") / "airflow.log")
-    airflow.start()
-    try:
-        airflow.wait_until_healthy()
+    with Standalone(environment, tmp_path_factory.mktemp("standalone") / "airflow.log").running() as airflow:
         yield airflow
-    finally:
-        airflow.stop()
 
 
 @pytest.fixture

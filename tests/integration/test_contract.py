@@ -21,6 +21,7 @@ pytestmark = pytest.mark.sandbox
 
 WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
 WAYS_AND_ARRAYS = pytest.mark.parametrize("workers", [True, False, None], ids=["workers", "workerless", "array"])
+NAMES = {True: "workers", False: "none", None: "array"}
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
@@ -41,7 +42,7 @@ class Run:
         **conf: Any,
     ) -> None:
         self._airflow, self._cluster = airflow, cluster
-        self.name = name = f"{name}_{ {True: 'workers', False: 'none', None: 'array'}[workers] }"
+        self.name = name = f"{name}_{NAMES[workers]}"
         file = Path(str(cluster.profile["workdir"])) / f"{name}.sh"
         file.write_text(f"#!/bin/bash\nINDEX=${{BASE_LOG_DIR##*_}}\n{script}\n")
         (sweeps / f"{name}.yaml").write_text(

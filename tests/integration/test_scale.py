@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,12 +22,13 @@ from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
 from slurm_sweep.slurm.job import JobRequest
 from slurm_sweep.tasks.workerless import SubmitTrigger, WaitTrigger
+from tests.faults.stage import FULL
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 INTERVAL = 3
 LONGEST_STALL = 0.05  # seconds
-STORM = 3000 if os.environ.get("FAULTS") == "full" else 800  # tasks
+STORM = 3000 if FULL else 800  # tasks
 
 
 def connections(box: Sandbox) -> int:

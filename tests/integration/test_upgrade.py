@@ -58,12 +58,8 @@ def own_airflow(
         subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
         airflow = Standalone(environment, tmp_path / "airflow.log")
         airflow.patience = 120
-        airflow.start()
-        try:
-            airflow.wait_until_healthy()
+        with airflow.running():
             yield airflow
-        finally:
-            airflow.stop()
 
 
 def upgrade(plugins: Path) -> None:
