@@ -49,11 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGINT, _stop_once)
     signal.signal(signal.SIGTERM, _stop_once)
+    results, interrupted = Results(machine=machine()), False
     try:
-        results = measure(options)
+        measure(options, results)
     except KeyboardInterrupt:
-        say("interrupted; everything is stopped")
-        return 130
+        say("interrupted; everything is stopped, and here is what was measured")
+        interrupted = True
     print(tables(results))
     if options.json:
         options.json.write_text(json.dumps(results.to_json(), indent=2) + "\n")
@@ -61,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         from bench.plot import plot  # noqa: PLC0415 - a second of imports that few need
 
         plot(results, options.plot)
+    if interrupted:
+        return 130
     return 0 if results.went_well else 1
 
 
@@ -71,9 +74,8 @@ def _stop_once(*_: int | FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def measure(options: argparse.Namespace) -> Results:
-    """Run all measurements; one that fails does not keep the others from running."""
-    results = Results(machine=machine())
+def measure(options: argparse.Namespace, results: Results) -> None:
+    """Add all measurements to the results; one that fails does not keep the others from running."""
 
     @contextmanager
     def attempt(what: str) -> Iterator[None]:
@@ -98,7 +100,6 @@ def measure(options: argparse.Namespace) -> Results:
     if options.in_flight:
         with attempt(f"a sweep with {options.in_flight} jobs in flight"):
             results.flights.append(_flight(options.in_flight, options.keep))
-    return results
 
 
 def _loops(keep: bool) -> list[loops.Loop]:

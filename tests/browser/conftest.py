@@ -93,7 +93,7 @@ def airflow(
     cluster: Sandbox, sweeps: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Airflow]:
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    settings = LARGE_SWEEPS | {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1, "SLURM_SWEEP__INTERVAL": 2}
+    settings = LARGE_SWEEPS | {"SLURM_SWEEP__INTERVAL": 2}
     environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url, **settings)
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
     with Airflow(environment, tmp_path_factory.mktemp("standalone") / "airflow.log").running() as airflow:

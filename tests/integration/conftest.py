@@ -54,7 +54,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of Airflow's commands."""
     environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    environment = merge(environment, **LARGE_SWEEPS | {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 1})
+    environment = merge(environment, **LARGE_SWEEPS)
     bundles = [{"name": name, "classpath": BUNDLE, "kwargs": path} for name, path in BUNDLES.items()]
     environment = merge(environment, DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles))
     environment["PYTHONPATH"] = os.pathsep.join([str(FOLLOWERS), *filter(None, [environment.get("PYTHONPATH")])])
