@@ -37,6 +37,7 @@ GROUP = "combination"
 SUBMIT, WAIT = f"{GROUP}.submit", f"{GROUP}.wait"
 LAUNCH = "launch"
 CHECK = "check_cluster"
+TAG = "sweep"  # of the Dags that the page shows
 ASSET = "sweep_"  # and the Dag's id: the asset that a successful run updates
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
@@ -109,7 +110,7 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         schedule=section.schedule,
         start_date=_in_timezone(section.start_date, section.timezone),
         catchup=section.catchup,
-        tags=["sweep", *section.tags],
+        tags=[TAG, *section.tags],
         description=section.description or f"{spec.size} combinations of {spec.script_path}",
         max_active_runs=section.max_active_runs,
         default_args={"owner": section.owner, "retries": section.retries, "retry_delay": RETRY_DELAY},
@@ -166,7 +167,7 @@ def launch_dag(include: Path) -> DAG:
     dag = DAG(
         dag_id=LAUNCH,
         schedule=None,
-        tags=["sweep"],
+        tags=[TAG],
         description="Any script or sweep, from the trigger form",
         max_active_runs=MAX_LAUNCHES,
         default_args={"retries": DagSection().retries, "retry_delay": RETRY_DELAY},
@@ -183,7 +184,7 @@ def check_dag(include: Path) -> DAG:
     dag = DAG(
         dag_id=CHECK,
         schedule=None,
-        tags=["sweep"],
+        tags=[TAG],
         description="Tries a cluster profile: login, Slurm, directories",
         params=check_form(),
         auto_register=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -9,8 +10,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from slurm_sweep.copies import second_copy
 from slurm_sweep.errors import SlurmSweepError
-
-PREFIX = "slurm_sweep"  # of the page's addresses, below Airflow's own
+from slurm_sweep.page import PREFIX
 
 
 @cache
@@ -20,18 +20,29 @@ def _apps() -> list[dict[str, Any]]:
     return [{"name": "sweeps", "url_prefix": f"/{PREFIX}", "app": build_app()}]
 
 
-class _Apps:
-    """The page's web application, imported only where one asks for it: in Airflow's API server."""
+@cache
+def _links() -> list[Any]:
+    from slurm_sweep.page.link import PageLink
 
-    def __get__(self, plugin: object, owner: type | None = None) -> list[dict[str, Any]]:
-        return _apps()
+    return [PageLink()]
+
+
+class _Asked:
+    """An attribute whose value is made, and its modules imported, where somebody asks for it: in the API server."""
+
+    def __init__(self, make: Callable[[], list[Any]]) -> None:
+        self._make = make
+
+    def __get__(self, plugin: object, owner: type | None = None) -> list[Any]:
+        return self._make()
 
 
 class SlurmSweepPlugin(AirflowPlugin):
     """Makes the package known in Admin > Plugins, and adds the page "Sweeps"."""
 
     name = "slurm_sweep"
-    fastapi_apps = _Apps()
+    fastapi_apps = _Asked(_apps)
+    operator_extra_links = _Asked(_links)
     external_views = [  # noqa: RUF012  # as AirflowPlugin declares it
         # Relative to Airflow's own address, which may have a path.
         {"name": "Sweeps", "href": f"{PREFIX}/", "url_route": "sweeps", "destination": "nav", "nav_top_level": True},

@@ -1,0 +1,57 @@
+"""The button that leads from a task to the page, as Airflow's API server makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from slurm_sweep.factory import sweep_dag
+from slurm_sweep.slurm.job import SubmittedJob
+from slurm_sweep.tasks.operators import SlurmJobSensor
+
+# Airflow uses what its libraries call old where it looks for plugins.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+JOB = SubmittedJob(ssh_conn_id="slurm", job_id="1", job_name="a", run_dir="/log/a", log_path="/log/a/1.out")
+
+
+@pytest.fixture(params=["true", "false"], ids=["workers", "no workers"])
+def dag(include: Path, request: pytest.FixtureRequest) -> Any:
+    """A sweep's Dag, as Airflow keeps it."""
+    path = include / "sweeps" / "lr.yaml"
+    path.write_text(f"script_path: train.py\nlr: [1, 2]\ndag: {{workers: {request.param}}}\n")
+    return DagSerialization.from_dict(DagSerialization.to_dict(sweep_dag(path, include)))
+
+
+def link(dag: Any, task_id: str, index: int) -> str:
+    class Instance:
+        key = TaskInstanceKey(
+            dag_id=dag.dag_id, run_id="manual__2026-01-31T12:00:00+00:00", task_id=task_id, map_index=index
+        )
+
+    told: str = dag.get_task(task_id).get_extra_links(Instance, "Sweeps")
+    return told
+
+
+@pytest.mark.parametrize("task_id", ["combination.submit", "combination.wait"])
+def test_a_combination(dag: Any, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = "dag_id=lr&run_id=manual__2026-01-31T12%3A00%3A00%2B00%3A00"
+    assert link(dag, task_id, 7) == f"/plugin/sweeps/slurm_sweep/?{run}&index=7"
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://host.example/air/")
+    assert link(dag, task_id, 7) == f"https://host.example/air/plugin/sweeps/air/slurm_sweep/?{run}&index=7"
+
+
+@pytest.mark.parametrize("task_id", ["plan", "report"])
+def test_a_run(dag: Any, task_id: str) -> None:
+    assert link(dag, task_id, -1).endswith("+00%3A00".replace("+", "%2B"))
+
+
+def test_what_is_no_sweep_has_no_page() -> None:
+    with DAG("mine") as dag:
+        SlurmJobSensor(task_id="wait", job=JOB)
+    assert not link(DagSerialization.from_dict(DagSerialization.to_dict(dag)), "wait", -1)
