@@ -5,6 +5,9 @@ const BASE = new URL("../", document.baseURI); // Airflow may live below a path
 /** Return the address of a page of Airflow's own: dagUrl("d", "runs", "r"). */
 export const dagUrl = (...parts) => new URL(`dags/${parts.map(encodeURIComponent).join("/")}`, BASE).href;
 
+/** Return the address in Airflow of this page with a query. */
+export const pageUrl = (query) => new URL(`plugin/sweeps${location.pathname}?${query}`, BASE).href;
+
 export class Refused extends Error {
   constructor(status, text) {
     super(text);
