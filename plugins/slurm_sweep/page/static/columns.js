@@ -1,5 +1,6 @@
 // What the table says of a combination, column by column.
 
+import { now } from "./airflow.js";
 import { duration, h, seconds, short } from "./dom.js";
 import { metricNames, rankedBy, smaller } from "./objective.js";
 import { range, strength } from "./scales.js";
@@ -27,7 +28,7 @@ export function columns(run, shown, parts) {
     { id: "nodes", title: "Nodes", text: (row) => row.nodes },
     ...(run.combinations.some((row) => queued(row) !== "") ? [{ id: "queued", title: "Queued", text: (row) => durationText(queued(row)), value: queued, cell: queuedCell, class: "number", about: "How long the job waited in Slurm's queue" }] : []),
     { id: "time", title: "Run time", text: (row) => durationText(runTime(row)), tip: (row) => row.elapsed, value: runTime, cell: timeCell, class: "number", about: "Of the job; while it is in Slurm and its start is not known, since it was submitted" },
-    { id: "actions", title: "", sorts: false, text: () => "", width: (rows) => actionsWidth(rows, run.may_edit), cell: parts.links, class: "actions" },
+    { id: "actions", title: "", head: h("span", { class: "unseen" }, "Links"), sorts: false, text: () => "", width: (rows) => actionsWidth(rows, run.may_edit), cell: parts.links, class: "actions" },
   ];
 }
 
@@ -80,8 +81,6 @@ export const stateCell = (row) => h("span", { class: `state ${css(stageOf(row))}
 const runningSince = (row) => (row.stage === "in Slurm" ? (row.started ?? (stageOf(row) === "in Slurm" ? row.submitted : null)) : null);
 
 const pendingSince = (row) => (stageOf(row) === "pending" ? row.submitted : null);
-
-const now = () => Date.now() / 1000;
 
 function runTime(row) {
   if (row.elapsed) return seconds(row.elapsed);

@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import * as address from "./address.js";
-import { dagUrl, followOutside, pageUrl } from "./airflow.js";
+import { dagUrl, followOutside, now, pageUrl } from "./airflow.js";
 import { columns, scales, shortest, words } from "./columns.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
@@ -200,11 +200,11 @@ export class RunView {
   /** What changes by itself: times that run. */
   tick() {
     if (!this.run) return;
-    const now = Date.now() / 1000;
+    const time = now();
     const { start, end, live_at: at } = this.run;
-    this.times.textContent = start ? `${moment(start)}, ${end ? "took" : "for"} ${duration((end ?? now) - start)}` : "not started yet";
-    this.age.textContent = this.live && at && now - at > OLD ? `Slurm's word is ${duration(now - at)} old` : "";
-    for (const element of this.content.querySelectorAll("[data-since]")) element.textContent = duration(now - Number(element.dataset.since));
+    this.times.textContent = start ? `${moment(start)}, ${end ? "took" : "for"} ${duration((end ?? time) - start)}` : "not started yet";
+    this.age.textContent = this.live && at && time - at > OLD ? `Slurm's word is ${duration(time - at)} old` : "";
+    for (const element of this.content.querySelectorAll("[data-since]")) element.textContent = duration(time - Number(element.dataset.since));
   }
 }
 
@@ -217,7 +217,7 @@ function expectation(run, counts) {
   const [done, all] = ended(counts);
   const last = run.combinations.reduce((latest, row) => Math.max(latest, row.ended ?? 0), 0);
   if (!run.start || done < 2 || done === all || last <= run.start) return "";
-  const left = Math.max(0, ((all - done) * (last - run.start)) / done - (Date.now() / 1000 - last));
+  const left = Math.max(0, ((all - done) * (last - run.start)) / done - (now() - last));
   const time = new Date(Date.now() + left * 1000).toLocaleTimeString([], { timeStyle: "short" });
   return `${done} of ${all} ended; the rest by about ${time}, in ${duration(left)}, if it goes on like this`;
 }

@@ -44,7 +44,7 @@ export class Table {
     this.widths = columns.map(() => h("col"));
     this.group.replaceChildren(...this.widths);
     const button = (column) => h("button", { type: "button", title: column.about, "data-column": column.id, click: () => this.ask(column) }, column.head ?? column.title);
-    this.head.replaceChildren(...columns.map((column) => h("th", { scope: "col", class: column.class }, column.sorts === false ? column.title : button(column))));
+    this.head.replaceChildren(...columns.map((column) => h("th", { scope: "col", class: column.class }, column.sorts === false ? (column.head ?? column.title) : button(column))));
     for (const space of [this.above, this.below]) space.firstChild.colSpan = columns.length;
     if (focused) this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
