@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import FrameLocator, Locator, Page, expect
+from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
@@ -19,6 +23,8 @@ from tests.unit.page.conftest import Sweep, as_text
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 WANDB = "https://wandb.invalid/me/runs"
+LR, PENALTY, REWARD = "parameters.optim.lr", "parameters.grpo.kl_penalty", "metrics.reward"
+IN_SLURM = re.compile("in Slurm|PENDING|CONFIGURING|RUNNING|COMPLETING")  # its own word, where it is known
 
 
 def frame(page: Page) -> FrameLocator:
@@ -29,12 +35,41 @@ def rows(page: Page) -> Locator:
     return frame(page).locator("tbody tr[data-key]")
 
 
-def cells(page: Page, column: int) -> list[str]:
-    return rows(page).locator(f"td:nth-child({column})").all_inner_texts()
+def head(page: Page, column: str) -> Locator:
+    """Return the head of a column by its name in the address: ``parameters.optim.lr``, ``state``, ``metrics.reward``."""
+    return frame(page).locator(f'thead th:has([data-column="{column}"])')
 
 
-def address(dag_id: str, run_id: str) -> str:
-    return f"/plugin/sweeps/air/slurm_sweep/?dag_id={dag_id}&run_id={run_id}"
+def cell(page: Page, column: str, within: Locator | None = None) -> Locator:
+    """Return the cells of a column, of all rows or of some."""
+    place = head(page, column).evaluate("(head) => head.cellIndex + 1")
+    return (within or rows(page)).locator(f"td:nth-child({place})")
+
+
+def cells(page: Page, column: str) -> list[str]:
+    return cell(page, column).all_inner_texts()
+
+
+def address(dag_id: str, run_id: str, **more: object) -> str:
+    return f"/plugin/sweeps/air/slurm_sweep/?{urlencode({'dag_id': dag_id, 'run_id': run_id, **more})}"
+
+
+def in_airflow(page: Page) -> dict[str, str]:
+    """Return the query of Airflow's own address, which people share."""
+    return dict(parse_qsl(urlsplit(page.url).query))
+
+
+def answer(page: Page, change: Callable[[dict[str, Any]], object]) -> None:
+    """Have the page's data of a run changed on its way, from the next look on: what no test can bring about at will."""
+
+    def on_the_way(route: Route) -> None:
+        headers = {name: value for name, value in route.request.headers.items() if name.lower() != "if-none-match"}
+        response = route.fetch(headers=headers)
+        found = response.json()
+        change(found)
+        route.fulfill(response=response, json=found)
+
+    page.route("**/slurm_sweep/run?*", on_the_way)
 
 
 def brightness(page: Page, name: str) -> float:
@@ -74,8 +109,8 @@ def test_a_run_is_followed_from_the_trigger_to_a_failed_jobs_log(airflow: Airflo
     frame(page).get_by_role("link", name="watched").click()
     expect(rows(page)).to_have_count(6)
     page.evaluate("window.same = true")
-    states = rows(page).locator("td:nth-child(4)")
-    expect(states.filter(has_text="in Slurm").first).to_be_visible()
+    states = cell(page, "state")
+    expect(states.filter(has_text=IN_SLURM).first).to_be_visible()
     expect(states.filter(has_text="COMPLETED")).to_have_count(4)
     expect(states.filter(has_text="FAILED (NonZeroExitCode)")).to_have_count(2)
     expect(frame(page).get_by_role("progressbar")).to_have_attribute(
@@ -93,25 +128,287 @@ def test_a_run_is_followed_from_the_trigger_to_a_failed_jobs_log(airflow: Airflo
 def test_rows_are_sorted_and_filtered(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     expect(rows(page)).to_have_count(6)
-    assert cells(page, 1) == ["1", "2", "3", "4", "5", "6"]
-    assert cells(page, 3) == ["0.01", "0.05", "much"] * 2
-    head = frame(page).get_by_role("columnheader", name="kl_penalty")
-    head.get_by_role("button").focus()
+    frame(page).get_by_role("button", name="#").click()
+    assert cells(page, "number") == ["1", "2", "3", "4", "5", "6"]
+    assert cells(page, PENALTY) == ["0.01", "0.05", "much"] * 2
+    button = head(page, PENALTY).get_by_role("button")
+    button.focus()
     page.keyboard.press("Enter")
-    expect(head).to_have_attribute("aria-sort", "ascending")
-    assert cells(page, 3) == ["0.01", "0.01", "0.05", "0.05", "much", "much"]
+    expect(head(page, PENALTY)).to_have_attribute("aria-sort", "ascending")
+    expect(frame(page).get_by_text("Sorted by kl_penalty, ascending")).to_be_attached()
+    assert cells(page, PENALTY) == ["0.01", "0.01", "0.05", "0.05", "much", "much"]
     page.keyboard.press("Enter")
-    expect(head).to_have_attribute("aria-sort", "descending")
-    assert cells(page, 3) == ["much", "much", "0.05", "0.05", "0.01", "0.01"]
-    picture(page, "page.png")
+    expect(head(page, PENALTY)).to_have_attribute("aria-sort", "descending")
+    expect(button).to_be_focused()
+    assert cells(page, PENALTY) == ["much", "much", "0.05", "0.05", "0.01", "0.01"]
 
     frame(page).get_by_label("Filter combinations").fill("lr=1e-06 completed")
     expect(rows(page)).to_have_count(2)
-    expect(frame(page).get_by_text("2 of 6 combinations")).to_be_visible()
+    expect(frame(page).get_by_text("2 of 6 combinations", exact=True)).to_be_visible()
     frame(page).get_by_label("Filter combinations").fill("")
     frame(page).get_by_role("button", name="2 failed", exact=True).click()
     expect(rows(page)).to_have_count(2)
-    assert cells(page, 3) == ["much", "much"]
+    assert cells(page, PENALTY) == ["much", "much"]
+
+
+def test_the_best_is_first_and_marked(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    rewards: dict[str, float] = {}
+
+    def maximise(run: dict[str, Any]) -> None:
+        run["objective"] = {"metric": "reward", "goal": "maximize"}
+        rewards.update(
+            (str(row["number"]), row["metrics"]["reward"]) for row in run["combinations"] if "reward" in row["metrics"]
+        )
+
+    answer(page, maximise)
+    page.reload()
+    line = frame(page).get_by_text("Best: reward")
+    expect(line).to_be_visible()
+    ranked = sorted(rewards, key=lambda number: -rewards[number])
+    assert cells(page, "number") == [*ranked, "3", "6"]
+    expect(line).to_contain_text(f"with lr=1e-05 kl_penalty=0.01 (#{ranked[0]})")
+    expect(head(page, REWARD)).to_have_attribute("aria-sort", "descending")
+    assert head(page, "state").evaluate("(state) => state.nextSibling.textContent") == "★ reward, the objective"
+    expect(rows(page).first.get_by_label("the best")).to_be_visible()
+    shades = [re.search("[0-9]+%", style or "") for style in styles(page)]
+    assert [shade and shade.group() for shade in shades][:: len(ranked) - 1] == ["45%", "0%"], "darker is better"
+    picture(page, "page.png")
+
+    answer(page, lambda run: run.update(objective={"metric": "reward", "goal": "minimize"}))
+    page.reload()
+    expect(line).to_contain_text(f"(#{ranked[-1]})")
+    assert cells(page, "number") == [*ranked[::-1], "3", "6"]
+    # The reader's own order stays, whatever comes in.
+    head(page, "number").get_by_role("button").click()
+    assert cells(page, "number") == ["1", "2", "3", "4", "5", "6"]
+    frame(page).get_by_text("Best: reward").get_by_role("link").click()
+    expect(frame(page).get_by_role("complementary", name=f"Combination {ranked[-1]}")).to_contain_text("(the best)")
+
+
+def styles(page: Page) -> list[str | None]:
+    return [shaded.get_attribute("style") for shaded in cell(page, REWARD).all() if shaded.inner_text()]
+
+
+def test_slurms_own_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    now = time.time()
+
+    def in_slurm(run: dict[str, Any]) -> None:
+        run.update(state="running", end=None, live_at=now - 90)
+        live: dict[str, object] = {
+            "stage": "in Slurm",
+            "task_state": "deferred",
+            "elapsed": "",
+            "reason": "",
+            "metrics": {},
+            "nodes": "",
+        }
+        states: list[dict[str, object]] = [
+            {"slurm": "RUNNING", "nodes": "n2", "queued": 65, "started": now - 3600},
+            {"slurm": "PENDING", "reason": "Priority", "queued": None, "submitted": now - 600, "started": None},
+            {"slurm": "", "submitted": now - 60},  # nobody knows
+        ]
+        for row, state in zip(run["combinations"], states, strict=False):
+            row.update(live | state)
+
+    answer(page, in_slurm)
+    page.clock.set_system_time(now + 7200)  # the reader's clock is wrong
+    page.reload()
+    running, pending, unknown = (rows(page).nth(place) for place in range(3))
+    head(page, "number").get_by_role("button").click()
+    expect(running).to_contain_text("RUNNING")
+    expect(cell(page, "time", running)).to_contain_text(re.compile("^1:00:"))
+    expect(cell(page, "queued", running)).to_have_text("1:05")
+    expect(pending).to_contain_text("PENDING (Priority)")
+    expect(cell(page, "queued", pending)).to_contain_text(re.compile("^10:"))
+    expect(cell(page, "time", pending)).to_have_text("")
+    expect(unknown).to_contain_text("in Slurm")
+    expect(cell(page, "time", unknown)).to_contain_text(re.compile("^1:"))
+    expect(frame(page).get_by_text(re.compile("Slurm's word is 1:[0-9]+ old"))).to_be_visible()
+    before = cell(page, "time", running).inner_text()
+    expect(cell(page, "time", running)).not_to_have_text(before)  # it goes on by itself
+    frame(page).get_by_role("button", name="1 pending").click()
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("PENDING (Priority)")
+
+
+def test_a_combination_has_an_address_and_all_that_is_known_of_it(airflow: Airflow, visit: Visit, ended: str) -> None:
+    page = visit(f"/plugin/sweeps?{urlencode({'dag_id': 'rates', 'run_id': ended, 'index': 1})}")  # without a path
+    details = frame(page).get_by_role("complementary", name="Combination 2")
+    for text in ("ended_sweep_2", "COMPLETED", "grpo.kl_penalty", "0.05", "best_arm_probability"):
+        expect(details).to_contain_text(text)
+    expect(rows(page).nth(1)).to_have_class(re.compile("chosen"))
+    assert in_airflow(page) == {"dag_id": "rates", "run_id": ended, "index": "1"}
+
+    rows(page).nth(3).get_by_role("link", name="Combination 4", exact=True).focus()
+    page.keyboard.press("Enter")
+    details = frame(page).get_by_role("complementary", name="Combination 4")
+    expect(details.get_by_role("heading", name="Combination 4")).to_be_focused()
+    assert in_airflow(page)["index"] == "3"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    details.get_by_role("button", name="Copy the log's path").click()
+    expect(details.get_by_text("Copied")).to_be_visible()
+    assert re.search(r"/ended_sweep_4/logs/slurm-\d+\.out$", page.evaluate("navigator.clipboard.readText()"))
+    details.get_by_role("link", name="Log of combination 4").click()
+    page.wait_for_url(re.compile("/tasks/combination.wait/mapped/3"))
+    page.go_back()
+    expect(details.get_by_role("heading", name="Combination 4")).to_be_visible()
+    details.get_by_role("button", name="Copy").focus()
+    page.keyboard.press("Escape")
+    expect(details).to_be_hidden()
+    expect(rows(page).nth(3).get_by_role("link", name="Combination 4", exact=True)).to_be_focused()
+    assert "index" not in in_airflow(page)
+
+    link = rows(page).nth(3).get_by_role("link", name="Combination 4", exact=True).get_attribute("href")
+    assert link == airflow.url + address("rates", ended, index=3)
+
+
+def test_a_link_shows_what_its_sender_saw(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    expect(rows(page)).to_have_count(6)
+    head(page, PENALTY).get_by_role("button").dblclick()
+    frame(page).get_by_label("Filter combinations").fill("lr=1e-05")
+    frame(page).get_by_role("button", name="succeeded").click()
+    frame(page).get_by_text("Plot", exact=True).click()
+    frame(page).get_by_label("Heat map").check()
+    sent = in_airflow(page)
+    assert sent["sort"] == f"-{PENALTY}"
+    assert sent["filter"] == "lr=1e-05"
+    assert sent["only"] == "succeeded"
+    assert (sent["plot"], sent["x"], sent["z"]) == ("heat", "optim.lr", "grpo.kl_penalty")
+
+    other = visit(page.url.removeprefix(f"http://{urlsplit(page.url).netloc}/air"), "viewer")
+    expect(rows(other)).to_have_count(2)
+    assert cells(other, PENALTY) == ["0.05", "0.01"]
+    expect(frame(other).get_by_role("table", name=re.compile("over lr and kl_penalty"))).to_be_visible()
+    assert in_airflow(other) == sent
+    frame(other).get_by_role("link", name="Sweeps").click()
+    expect(frame(other).get_by_role("heading", name="Latest runs")).to_be_visible()
+
+
+def test_plots(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    answer(page, lambda run: run.update(objective={"metric": "reward", "goal": "maximize"}))
+    page.reload()
+    frame(page).get_by_text("Plot", exact=True).click()
+    points = frame(page).get_by_role("img", name="reward against lr").locator("circle.value")
+    expect(points).to_have_count(4)
+    best = points.and_(frame(page).locator(".best"))
+    expect(best).to_have_count(1)
+    best.hover()
+    reading = frame(page).locator(".reading")
+    expect(reading).to_contain_text("lr=1e-05 kl_penalty=0.01: reward")
+    expect(rows(page).first).to_have_class(re.compile("pointed"))
+
+    scatter = frame(page).get_by_label("Scatter")
+    scatter.focus()
+    page.keyboard.press("ArrowRight")  # as one goes through a choice
+    lines = frame(page).get_by_role("img", name="reward and all parameters").locator("path.value")
+    expect(lines).to_have_count(4)
+    picture(page, "page-plot.png")
+    drawing = frame(page).get_by_role("application", name="reward")
+    drawing.focus()
+    page.keyboard.press("End")
+    expect(reading).to_contain_text("lr=1e-05 kl_penalty=0.01: reward")
+    page.keyboard.press("ArrowLeft")
+    expect(reading).not_to_contain_text("lr=1e-05 kl_penalty=0.01: reward")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(frame(page).get_by_role("complementary")).to_contain_text("(the best)")
+    frame(page).get_by_label("Filter combinations").fill("lr=1e-06")
+    expect(lines.and_(frame(page).locator(".faint"))).to_have_count(2)
+    frame(page).get_by_label("Filter combinations").fill("")
+
+    frame(page).get_by_label("Heat map").check()
+    heat = frame(page).get_by_role("table", name="reward over lr and kl_penalty")
+    expect(heat.get_by_role("columnheader")).to_have_text(["kl_penalty \\ lr", "1e-06", "1e-05"])
+    expect(heat.get_by_role("rowheader")).to_have_text(["0.01", "0.05"])
+    expect(heat.get_by_role("cell")).to_have_text([re.compile(r"^0\.\d{2,4}$")] * 4)
+    expect(frame(page).get_by_label("Of several combinations in a cell")).to_be_hidden()
+    frame(page).get_by_label("Second parameter").select_option("optim.lr")
+    ways = frame(page).get_by_label("Of several combinations in a cell")
+    expect(ways.locator("option")).to_have_text(["best (largest)", "mean", "smallest"])
+    expect(frame(page).locator(".heat td[title*='largest reward']")).to_have_count(2)
+
+
+def test_scales(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    expect(rows(page)).to_have_count(6)
+    kinds, marks = (
+        frame(page)
+        .locator("body")
+        .evaluate(
+            """async () => {
+              const { axis, kindOf } = await import(new URL("static/scales.js", document.baseURI).href);
+              const kinds = [["1", "10"], ["1e-6", "1e-4"], ["0", "1000"], ["-1", "100"], ["1", ""], ["a", "1"]];
+              const many = (values) => axis(values, 0, 100).marks.map((mark) => mark.text);
+              const upTo = (size) => Array.from({ length: size }, (_, place) => place);
+              const axes = [upTo(100), upTo(9).map((power) => 10 ** power), ["b", "a", ""], [5]];
+              return [kinds.map(kindOf), axes.map(many)];
+            }"""
+        )
+    )
+    assert kinds == ["linear", "log", "linear", "linear", "names", "names"]
+    assert marks == [
+        ["0", "20", "40", "60", "80"],
+        ["1", "100", "10000", "1000000", "100000000"],
+        ["b", "a", "(none)"],
+        ["5"],
+    ]
+
+
+def test_no_column_is_out_of_reach(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    page.set_viewport_size({"width": 900, "height": 600})
+    expect(rows(page)).to_have_count(6)
+    region = frame(page).get_by_role("region", name="Combinations")
+    expect(region).to_have_class(re.compile("more-right"))
+    overlaps = """(region) => {
+      const [first, ...cells] = [...region.querySelector("tbody tr[data-key]").cells];
+      const [last, links] = cells.slice(-2).map((cell) => cell.getBoundingClientRect());
+      region.scrollLeft = 0;
+      const gap = cells[0].getBoundingClientRect().left - first.getBoundingClientRect().right;
+      region.scrollLeft = region.scrollWidth;
+      const [end, start] = [cells.at(-2), cells.at(-1)].map((cell) => cell.getBoundingClientRect());
+      const [left, edge] = [first.getBoundingClientRect().left, region.getBoundingClientRect().left];
+      return { gap, end: start.left - end.right, first: left - edge, links: links.left - start.left };
+    }"""
+    measured = region.evaluate(overlaps)
+    assert abs(measured["gap"]) < 1, "the first column hides the second one's start"
+    assert abs(measured["end"]) < 1, "the links hide the last column's end"
+    assert abs(measured["links"]) < 1, "the links move"
+    assert abs(measured["first"]) <= 2, "the number moves"
+    expect(region).to_have_class(re.compile("more-left"))
+    picture(page, "page-narrow.png")
+
+
+def test_the_keyboard_gets_everywhere(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    expect(rows(page)).to_have_count(6)
+    frame(page).get_by_label("Filter combinations").focus()
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(
+            frame(page)
+            .locator("body")
+            .evaluate("""() => {
+              const at = document.activeElement;
+              return at.ariaLabel || at.textContent.trim() || at.labels?.[0]?.textContent || at.tagName;
+            }""")
+        )
+    wanted = ["Clear failed (2)", "Plot", "Combinations", "#", "lr", "kl_penalty", "State", "Combination 1"]
+    assert [name for name in reached if name in wanted] == wanted
+    assert "Log of combination 1" in reached
+    assert "Clear: combination 1" in reached
+    # What is new in the table leaves the focus where it is.
+    link = rows(page).first.get_by_role("link", name=re.compile("Log of"))
+    link.focus()
+    answer(page, lambda run: run["combinations"][0].update(reason="changed"))
+    page.evaluate("document.querySelector('iframe').contentDocument.dispatchEvent(new Event('visibilitychange'))")
+    expect(rows(page).first).to_contain_text("(changed)")
+    expect(link).to_be_focused()
 
 
 def test_a_viewer_sees_no_buttons_that_change_something(visit: Visit, ended: str) -> None:
@@ -126,7 +423,7 @@ def test_failed_ones_are_cleared_after_a_question(airflow: Airflow, visit: Visit
     page = visit(address("rates", ended))
     failed = rows(page).filter(has_text=re.compile("FAILED"))  # in capitals: Slurm's word
     expect(failed).to_have_count(2)
-    before = failed.locator("td:nth-child(5)").all_inner_texts()
+    before = cell(page, "job", failed).all_inner_texts()
     clear = frame(page).get_by_role("button", name="Clear failed (2)")
     clear.click()
     dialog = frame(page).get_by_role("dialog")
@@ -139,17 +436,17 @@ def test_failed_ones_are_cleared_after_a_question(airflow: Airflow, visit: Visit
     expect(failed).to_have_count(0)
     expect(rows(page).filter(has_text="COMPLETED")).to_have_count(4)
     expect(failed).to_have_count(2)
-    after = failed.locator("td:nth-child(5)").all_inner_texts()
+    after = cell(page, "job", failed).all_inner_texts()
     assert not set(before) & set(after), "the same job"
 
 
 def test_a_job_is_cancelled_by_marking_its_combination_failed(airflow: Airflow, cluster: Sandbox, visit: Visit) -> None:
     airflow.trigger("long", "long")
     page = visit(address("long", "long"))
-    row = rows(page).filter(has_text="in Slurm").first
+    row = rows(page).filter(has_text=IN_SLURM).first
     expect(row).to_be_visible()
-    expect(rows(page).filter(has_text="in Slurm")).to_have_count(2)
-    job_id = row.locator("td:nth-child(4)").inner_text()
+    expect(rows(page).filter(has_text=IN_SLURM)).to_have_count(2)
+    job_id = cell(page, "job", row).inner_text()
     row.get_by_role("button", name="Mark failed").click()
     dialog = frame(page).get_by_role("dialog")
     expect(dialog).to_contain_text("Its job is cancelled.")
@@ -206,9 +503,28 @@ def test_three_thousand_rows(postgres: Postgres, visit: Visit) -> None:
     region.evaluate("(region) => region.scrollTop = 0")
     expect(rows(page).first.locator("td").first).to_have_text("3000")
     frame(page).get_by_text("Plot", exact=True).click()
-    expect(frame(page).get_by_role("img", name="reward against seed").locator("circle")).to_have_count(size)
+    expect(frame(page).get_by_role("img", name="reward against seed").locator("circle.value")).to_have_count(size)
+    frame(page).get_by_label("Parallel coordinates").check()
+    drawing = frame(page).get_by_role("img", name="reward and all parameters")
+    expect(drawing.locator("path.value")).to_have_count(size)
+    # The pointer over all lines, a step each frame.
+    slowest = drawing.evaluate("""async (drawing) => {
+      const { left, top, width, height } = drawing.getBoundingClientRect();
+      let slowest = 0, last = performance.now();
+      for (let step = 0; step < 40; step += 1) {
+        const [clientX, clientY] = [left + (width * step) / 40, top + height / 2];
+        drawing.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+        await new Promise(requestAnimationFrame);
+        const now = performance.now();
+        [slowest, last] = [Math.max(slowest, now - last), now];
+      }
+      return slowest;
+    }""")
+    assert slowest < 500, f"a frame took {slowest:.0f} ms"
+    frame(page).get_by_label("Heat map").check()
+    expect(frame(page).get_by_text("seed has 1500 values, and a heat map room for 60")).to_be_visible()
     frame(page).get_by_text("Plot", exact=True).click()
     frame(page).get_by_label("Filter combinations").fill("seed=77")
     expect(rows(page)).to_have_count(2)
-    assert cells(page, 2) == ["77", "77"]
+    assert cells(page, "parameters.seed") == ["77", "77"]
     picture(page, "page-large.png")

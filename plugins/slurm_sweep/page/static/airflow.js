@@ -5,6 +5,9 @@ const BASE = new URL("../", document.baseURI); // Airflow may live below a path
 /** Return the address of a page of Airflow's own: dagUrl("d", "runs", "r"). */
 export const dagUrl = (...parts) => new URL(`dags/${parts.map(encodeURIComponent).join("/")}`, BASE).href;
 
+/** Return the address in Airflow of this page with a query. */
+export const pageUrl = (query) => new URL(`plugin/sweeps${location.pathname}?${query}`, BASE).href;
+
 export class Refused extends Error {
   constructor(status, text) {
     super(text);
@@ -18,9 +21,16 @@ async function answer(response) {
   throw new Refused(response.status, typeof detail === "string" ? detail : detail ? JSON.stringify(detail) : response.statusText);
 }
 
+let ahead = 0; // seconds of Airflow's clock before the reader's, to the second
+
+/** Return the time by Airflow's clock, by which all its times are, in seconds since 1970. */
+export const now = () => Date.now() / 1000 + ahead;
+
 /** Fetch the page's own data; null if nothing has changed since the answer with that tag. */
 export async function load(path, etag) {
   const response = await fetch(path, { cache: "no-store", headers: etag ? { "If-None-Match": etag } : {} });
+  const difference = (Date.parse(response.headers.get("Date")) - Date.now()) / 1000;
+  ahead = Math.abs(difference) > 5 ? difference : 0; // what is less is the way, or a proxy's second
   if (response.status === 304) return null;
   return { data: await answer(response), etag: response.headers.get("ETag") };
 }

@@ -12,6 +12,34 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Return an element of a drawing; its style is set as h() does. */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "style") element.style.cssText = value ?? "";
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Return a number in few digits: 0.123457, 1e-6. */
+export function short(value) {
+  const rounded = Number(value.toPrecision(6));
+  return rounded !== 0 && Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded);
+}
+
+/** Put an element's text into the clipboard; return whether it worked. Browsers have the first way only where they trust the connection. */
+export async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}
+
 /** Return seconds as text: 4:05, 1:04:05, 2-01:04:05. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));

@@ -1,6 +1,6 @@
 // The list: all sweeps that the reader may see, and their latest runs.
 
-import { dagUrl, followOutside } from "./airflow.js";
+import { dagUrl, followOutside, now } from "./airflow.js";
 import { duration, h, moment } from "./dom.js";
 import { bar, counted } from "./stages.js";
 
@@ -39,7 +39,7 @@ const sweepLink = (dagId) => h("a", { href: `?dag_id=${encodeURIComponent(dagId)
 
 function runRow(run) {
   const address = `?${new URLSearchParams({ dag_id: run.dag_id, run_id: run.run_id })}`;
-  const took = run.start && (run.end ?? Date.now() / 1000) - run.start;
+  const took = run.start && (run.end ?? now()) - run.start;
   return h(
     "tr",
     {},

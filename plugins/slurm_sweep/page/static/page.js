@@ -1,5 +1,6 @@
 // The page: the list of sweeps and runs, or one run, as its address says: ?dag_id=…&run_id=…
 
+import * as address from "./address.js";
 import { followTheme, h } from "./dom.js";
 import { load } from "./airflow.js";
 import { RunView } from "./run.js";
@@ -8,10 +9,7 @@ import { ListView } from "./list.js";
 const LIVE = 3000; // milliseconds between two looks at what still runs; an unchanged run costs three short queries
 const QUIET = 20000; // at what has ended: somebody may clear it
 
-const address = new URLSearchParams(location.search);
-const view = address.has("run_id")
-  ? new RunView(address.get("dag_id"), address.get("run_id"), () => follow())
-  : new ListView(address.get("dag_id"));
+const view = address.get("run_id") ? new RunView(address.get("dag_id"), address.get("run_id"), () => follow()) : new ListView(address.get("dag_id"));
 const main = document.getElementById("main");
 const message = document.getElementById("message");
 let etag = null;

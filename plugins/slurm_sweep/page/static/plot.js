@@ -1,50 +1,51 @@
 // A metric against a parameter, a point for each combination. The table beside it has the same as text.
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, EDGE] = [760, 260, 70, 30, 12]; // of the drawing's own units
-const MARKS = 5;
+import { svg } from "./dom.js";
+import { axis } from "./scales.js";
 
-/** Return a drawing of points {x, y, title}: x is text, read as a number where all are; y is a number. */
-export function plot(points, xName, yName) {
-  const x = axis(points.map((point) => point.x), LEFT, WIDTH - EDGE);
+const [HEIGHT, LEFT, BOTTOM, EDGE, NEAR] = [260, 70, 30, 12, 16]; // pixels
+
+/**
+ * Return the drawing.
+ *
+ * @param points {x, y, strength, kept, best, title}[]: x is text, y a number
+ * @returns {element, nearest(x, y): a point or null, outline(point or null)}
+ */
+export function scatter(points, { x: xName, y: yName, width }) {
+  const x = axis(points.map((point) => point.x), LEFT, width - EDGE);
   const y = axis(points.map((point) => point.y), HEIGHT - BOTTOM, EDGE);
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${yName} against ${xName}; the table has the numbers` });
+  const element = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": `${yName} against ${xName}; the table has the numbers` });
   for (const { at, text } of x.marks) {
-    drawing.append(svg("line", { x1: at, x2: at, y1: EDGE, y2: HEIGHT - BOTTOM }), svg("text", { x: at, y: HEIGHT - 10, "text-anchor": "middle" }, text));
+    element.append(svg("line", { x1: at, x2: at, y1: EDGE, y2: HEIGHT - BOTTOM }), svg("text", { x: at, y: HEIGHT - 10, "text-anchor": "middle" }, text));
   }
   for (const { at, text } of y.marks) {
-    drawing.append(svg("line", { x1: LEFT, x2: WIDTH - EDGE, y1: at, y2: at }), svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, text));
+    element.append(svg("line", { x1: LEFT, x2: width - EDGE, y1: at, y2: at }), svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, text));
   }
-  for (const point of points) drawing.append(svg("circle", { cx: x.at(point.x), cy: y.at(point.y), r: 4 }, svg("title", {}, point.title)));
-  return drawing;
+  const place = (point) => ({ cx: x.at(point.x), cy: y.at(point.y) });
+  for (const point of points) element.append(svg("circle", { ...place(point), r: point.best ? 6 : 4, class: look(point), style: `--strength: ${point.strength}` }, svg("title", {}, point.title)));
+  const mark = svg("circle", { class: "mark", r: 7 });
+  element.append(mark);
+  const nearest = (left, top) => closest(points, (point) => Math.hypot(x.at(point.x) - left, y.at(point.y) - top), NEAR);
+  const outline = (point) => outlined(mark, point && place(point));
+  return { element, nearest, outline };
 }
 
-/** Return where values go between two ends, and the marks: by name, by number, or by its logarithm where they span much. */
-function axis(values, from, to) {
-  const numbers = values.map(Number);
-  if (values.some((value) => value === "") || numbers.some(Number.isNaN)) return names([...new Set(values)], from, to);
-  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
-  const logarithmic = least > 0 && most / least >= 50;
-  const scale = logarithmic ? Math.log10 : (value) => value;
-  const [low, high] = least === most ? [scale(least) - 1, scale(most) + 1] : [scale(least), scale(most)];
-  const room = (high - low) * 0.06;
-  const at = (value) => from + ((to - from) * (scale(Number(value)) - low + room)) / (high - low + 2 * room);
-  const few = [...new Set(numbers)].sort((one, other) => one - other);
-  const marked = few.length <= MARKS + 2 ? few : Array.from({ length: MARKS }, (_, place) => low + ((high - low) * place) / (MARKS - 1)).map((value) => (logarithmic ? 10 ** value : value));
-  return { at, marks: marked.map((value) => ({ at: at(value), text: short(value) })) };
+/** Return the class of what is drawn for a combination. */
+export const look = (point) => `value${point.kept ? "" : " faint"}${point.best ? " best" : ""}`;
+
+/** Return the point that is nearest, and not further away than that; those that the filter leaves out are not there. */
+export function closest(points, distance, near) {
+  let [found, least] = [null, near];
+  for (const point of points) {
+    if (!point.kept) continue;
+    const away = distance(point);
+    if (away < least) [found, least] = [point, away];
+  }
+  return found;
 }
 
-function names(known, from, to) {
-  const at = (value) => from + ((to - from) * (known.indexOf(value) + 0.5)) / known.length;
-  const each = Math.ceil(known.length / 8);
-  return { at, marks: known.filter((_, place) => place % each === 0).map((value) => ({ at: at(value), text: value.length > 14 ? `${value.slice(0, 13)}…` : value })) };
-}
-
-/** Return a number in few digits: 0.123457, 1e-06. */
-export const short = (value) => String(Number(value.toPrecision(6)));
-
-function svg(name, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
+/** Give the mark its place, or hide it. */
+export function outlined(mark, attributes) {
+  mark.classList.toggle("shown", Boolean(attributes));
+  for (const [name, value] of Object.entries(attributes || {})) mark.setAttribute(name, value);
 }

@@ -2,9 +2,17 @@
 
 import { h } from "./dom.js";
 
-export const STAGES = ["succeeded", "failed", "skipped", "in Slurm", "submitting", "waiting"];
+// Where Slurm's own word is known, "in Slurm" is one of the two before it.
+export const STAGES = ["succeeded", "failed", "skipped", "running", "pending", "in Slurm", "submitting", "waiting"];
+const PENDING = /^(PENDING|REQUEUE|SPECIAL_EXIT|RESV_DEL_HOLD)/;
 
 export const css = (stage) => stage.replace(" ", "-").toLowerCase();
+
+/** Return which of STAGES a combination is in. */
+export function stageOf(row) {
+  if (row.stage !== "in Slurm" || !row.slurm) return row.stage;
+  return PENDING.test(row.slurm) ? "pending" : "running";
+}
 
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
 

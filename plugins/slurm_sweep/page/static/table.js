@@ -4,76 +4,116 @@ import { h } from "./dom.js";
 
 const ROW = 33; // pixels, as in page.css
 const MORE = 12; // rows above and below the screen
+const TITLE = 14; // characters of a column's head that make it wider
 
 const collator = new Intl.Collator(undefined, { numeric: true });
 
+const empty = (value) => value === "" || value === null || value === undefined || Number.isNaN(value);
+
 function compare(one, other) {
-  const empty = (value) => value === "" || value === null || value === undefined || Number.isNaN(value);
-  if (empty(one) || empty(other)) return empty(one) - empty(other); // last, whichever way it is sorted
   const numbers = [Number(one), Number(other)];
   if (!numbers.some(Number.isNaN)) return numbers[0] - numbers[1];
   return collator.compare(one, other);
 }
 
-/**
- * @param columns {title, text(row), value(row)?, cell(row)?, class?, about?}[]: what a cell says, what it sorts by, its content
- * @param options {key(row), label}: what a row is known by, and what the table is called
- */
 export class Table {
-  constructor(columns, { key, label }) {
-    this.columns = columns;
-    this.key = key;
-    this.sorted = { column: null, descending: false };
-    this.rows = [];
-    this.shown = [];
+  /** @param options {key(row), label, sort({id, descending})}: what a row is known by, what the table is called, what a click on a head asks for */
+  constructor({ key, label, sort }) {
+    Object.assign(this, { key, sort, columns: [], rows: [], shown: [], known: new Map(), sorted: null, marks: {} });
     this.keep = () => true;
-    this.known = new Map();
-    this.buttons = columns.map((column, index) => h("button", { type: "button", title: column.about, click: () => this.sortBy(index) }, column.title));
-    this.heads = columns.map((column, index) => h("th", { scope: "col", class: column.class }, column.sorts === false ? column.title : this.buttons[index]));
-    this.widths = columns.map(() => h("col"));
-    this.above = h("tr", { class: "space", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
-    this.below = h("tr", { class: "space", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
+    this.group = h("colgroup");
+    this.head = h("tr", { "aria-rowindex": 1 });
+    this.above = h("tr", { class: "space", "aria-hidden": "true" }, h("td"));
+    this.below = h("tr", { class: "space", "aria-hidden": "true" }, h("td"));
     this.body = h("tbody", {}, this.above, this.below);
-    this.table = h("table", {}, h("caption", {}, label), h("colgroup", {}, ...this.widths), h("thead", {}, h("tr", { "aria-rowindex": 1 }, ...this.heads)), this.body);
+    this.table = h("table", {}, h("caption", {}, label), this.group, h("thead", {}, this.head), this.body);
     this.element = h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0, scroll: () => this.soon() }, this.table);
     new ResizeObserver(() => this.soon()).observe(this.element);
   }
 
-  /** Show other rows; those that are as before keep their place in the document. */
-  update(rows, keep = this.keep) {
-    this.rows = rows;
-    this.keep = keep;
-    this.arrange();
+  /**
+   * Have other columns.
+   *
+   * @param columns {id, title, text(row), value(row)?, cell(row)?, tip(row)?, style(row)?, width(rows)?, room?, head?, class?, about?, descending?, sorts?}[]:
+   *   what a cell says, what it sorts by, its content, room in digits for more than its text; descending is how a first click sorts
+   */
+  setColumns(columns) {
+    const focused = this.head.contains(document.activeElement) && document.activeElement.dataset.column;
+    this.columns = columns;
+    this.known.clear();
+    this.widths = columns.map(() => h("col"));
+    this.group.replaceChildren(...this.widths);
+    const button = (column) => h("button", { type: "button", title: column.about, "data-column": column.id, click: () => this.ask(column) }, column.head ?? column.title);
+    this.head.replaceChildren(...columns.map((column) => h("th", { scope: "col", class: column.class }, column.sorts === false ? (column.head ?? column.title) : button(column))));
+    for (const space of [this.above, this.below]) space.firstChild.colSpan = columns.length;
+    if (focused) this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  sortBy(index) {
-    const { column, descending } = this.sorted;
-    this.sorted = column !== index ? { column: index, descending: false } : { column: index, descending: !descending };
-    this.heads.forEach((head, place) => {
-      if (place === index) head.setAttribute("aria-sort", this.sorted.descending ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
+  ask(column) {
+    const again = this.sorted?.id === column.id;
+    this.sort({ id: column.id, descending: again ? !this.sorted.descending : Boolean(column.descending) });
+  }
+
+  /**
+   * Show rows; those that are as before keep their place in the document.
+   *
+   * @param sorted {id, descending} or null: by which column; one that is not there sorts nothing
+   * @param marks {class: key}: rows that look otherwise
+   * @param stamp text that changes where cells do without their rows
+   */
+  update(rows, { keep, sorted, marks, stamp }) {
+    const other = rows !== this.rows || stamp !== this.stamp;
+    Object.assign(this, { rows, keep, sorted, marks, stamp });
+    this.columns.forEach((column, place) => {
+      if (sorted?.id === column.id) this.head.children[place].setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
+      else this.head.children[place].removeAttribute("aria-sort");
     });
     this.arrange();
+    if (other) this.measure();
+    this.draw();
   }
 
   arrange() {
     this.shown = this.rows.filter(this.keep);
-    const { column, descending } = this.sorted;
-    if (column !== null) {
-      const value = this.columns[column].value ?? this.columns[column].text;
-      const empty = (row) => ["", null, undefined].includes(value(row));
-      this.shown = this.shown.toSorted((one, other) => compare(value(one), value(other)) * (descending && !empty(one) && !empty(other) ? -1 : 1));
+    const column = this.columns.find(({ id }) => id === this.sorted?.id);
+    if (column) {
+      const value = column.value ?? column.text;
+      const sign = this.sorted.descending ? -1 : 1;
+      const pairs = this.shown.map((row) => [row, value(row)]);
+      // What is empty comes last, whichever way it is sorted.
+      pairs.sort(([, one], [, other]) => (empty(one) || empty(other) ? empty(one) - empty(other) : sign * compare(one, other)));
+      this.shown = pairs.map(([row]) => row);
     }
     this.table.setAttribute("aria-rowcount", this.shown.length + 1);
-    this.measure();
-    this.draw();
   }
 
   /** Columns are as wide as what they hold, rows off the screen among them, so that nothing moves while one scrolls. */
   measure() {
-    const widths = this.columns.map((column) => column.width ?? Math.min(32, Math.max(column.title.length + 2, ...distinct(this.rows, column.text))) + 2);
+    const wide = (column) => Math.min(32, Math.max(Math.min(TITLE, column.title.length) + 2, longest(this.rows, column.text) + (column.room ?? 0))) + 2;
+    const widths = this.columns.map((column) => column.width?.(this.rows) ?? wide(column));
     widths.forEach((width, index) => (this.widths[index].style.width = `${width}ch`));
     this.table.style.minWidth = `${widths.reduce((sum, width) => sum + width, 0)}ch`;
+  }
+
+  /** Scroll to a row, if the filter leaves it. */
+  reveal(key) {
+    const at = this.shown.findIndex((row) => this.key(row) === key);
+    if (at < 0) return;
+    const top = at * ROW;
+    const height = this.element.clientHeight - 2 * ROW;
+    if (top < this.element.scrollTop || top > this.element.scrollTop + height) this.element.scrollTop = top - height / 2;
+    this.draw();
+  }
+
+  /** Move the focus to a row's link or button of that name, if the row is on the screen. */
+  focus(key, name) {
+    this.known.get(key)?.tr.querySelector(`[data-name="${name}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** Have one row, or none, look otherwise. */
+  mark(name, key) {
+    this.marks = { ...this.marks, [name]: key };
+    for (const [known, { tr }] of this.known) tr.classList.toggle(name, known === key);
   }
 
   soon() {
@@ -84,17 +124,21 @@ export class Table {
   }
 
   draw() {
-    const first = Math.max(0, Math.floor(this.element.scrollTop / ROW) - MORE);
-    const last = Math.min(this.shown.length, first + Math.ceil((this.element.clientHeight || 600) / ROW) + 2 * MORE);
+    const { scrollTop, scrollLeft, clientWidth, clientHeight, scrollWidth } = this.element;
+    this.element.classList.toggle("more-left", scrollLeft > 0);
+    this.element.classList.toggle("more-right", scrollLeft + clientWidth < scrollWidth - 1);
+    const first = Math.max(0, Math.floor(scrollTop / ROW) - MORE);
+    const last = Math.min(this.shown.length, first + Math.ceil((clientHeight || 600) / ROW) + 2 * MORE);
     const focus = this.body.contains(document.activeElement) ? document.activeElement : null;
     const place = focus && { key: focus.closest("tr").dataset.key, name: focus.dataset.name };
     const known = new Map();
     const rows = this.shown.slice(first, last).map((row, index) => {
       const key = this.key(row);
-      const content = JSON.stringify(row);
+      const content = JSON.stringify(row) + this.stamp;
       let entry = this.known.get(key);
       if (entry?.content !== content) entry = { content, tr: this.row(row, key) };
       entry.tr.setAttribute("aria-rowindex", first + index + 2);
+      for (const [name, marked] of Object.entries(this.marks)) entry.tr.classList.toggle(name, marked === key);
       known.set(key, entry);
       return entry.tr;
     });
@@ -102,7 +146,7 @@ export class Table {
     this.above.firstChild.style.height = `${first * ROW}px`;
     this.below.firstChild.style.height = `${(this.shown.length - last) * ROW}px`;
     this.place(rows);
-    if (place && document.activeElement !== focus) known.get(place.key)?.tr.querySelector(`[data-name="${place.name}"]`)?.focus({ preventScroll: true });
+    if (place && document.activeElement !== focus) this.focus(place.key, place.name);
   }
 
   /** Put the rows between the two spaces, and move only those that are not there: what has the focus keeps it. */
@@ -125,6 +169,6 @@ export class Table {
   }
 }
 
-function distinct(rows, text) {
-  return [0, ...new Set(rows.map((row) => String(text(row) ?? "").length))];
+function longest(rows, text) {
+  return rows.reduce((most, row) => Math.max(most, String(text(row) ?? "").length), 0);
 }
