@@ -264,6 +264,12 @@ def test_a_combination_has_an_address_and_all_that_is_known_of_it(airflow: Airfl
     assert link == airflow.url + address("rates", ended, index=3)
 
 
+def test_a_task_leads_to_its_combination(visit: Visit, ended: str) -> None:
+    page = visit(f"/dags/rates/runs/{ended}/tasks/combination.wait/mapped/3")
+    page.get_by_role("link", name="On the page Sweeps").click()
+    expect(frame(page).get_by_role("complementary", name="Combination 4")).to_contain_text("ended_sweep_4")
+
+
 def test_a_link_shows_what_its_sender_saw(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     expect(rows(page)).to_have_count(6)
@@ -446,6 +452,8 @@ def test_a_job_is_cancelled_by_marking_its_combination_failed(airflow: Airflow, 
     row = rows(page).filter(has_text=IN_SLURM).first
     expect(row).to_be_visible()
     expect(rows(page).filter(has_text=IN_SLURM)).to_have_count(2)
+    expect(rows(page).filter(has_text="RUNNING")).to_have_count(2)
+    assert set(cells(page, "nodes")) <= {"n1", "n2"}, "told by the triggerer, while they run"
     job_id = cell(page, "job", row).inner_text()
     row.get_by_role("button", name="Mark failed").click()
     dialog = frame(page).get_by_role("dialog")

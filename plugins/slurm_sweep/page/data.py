@@ -17,7 +17,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from slurm_sweep.factory import CHECK, GROUP
+from slurm_sweep.factory import CHECK, GROUP, TAG
 from slurm_sweep.page.columns import number, parameters
 from slurm_sweep.tasks.triggers import STATUS_KEY
 
@@ -54,7 +54,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
     found = session.execute(
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == "sweep", DagModel.dag_id != CHECK, DagModel.is_stale.is_(False))
+        .where(DagTag.name == TAG, DagModel.dag_id != CHECK, DagModel.is_stale.is_(False))
         .order_by(DagModel.dag_id)
     )
     dags = [dag for dag in found if dag.dag_id in readable]

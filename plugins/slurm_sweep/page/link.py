@@ -17,7 +17,7 @@ from slurm_sweep.tasks.sweep import PlanSweepOperator, ReportSweepOperator
 class PageLink(BaseOperatorLink):
     """The run on the page "Sweeps", or the combination in it; nothing where the Dag is no sweep."""
 
-    name = "Sweeps"
+    name = "On the page Sweeps"
     operators = [SlurmSubmitOperator, SlurmJobSensor, PlanSweepOperator, ReportSweepOperator]  # noqa: RUF012  # as there
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:

@@ -34,7 +34,7 @@ def link(dag: Any, task_id: str, index: int) -> str:
             dag_id=dag.dag_id, run_id="manual__2026-01-31T12:00:00+00:00", task_id=task_id, map_index=index
         )
 
-    told: str = dag.get_task(task_id).get_extra_links(Instance, "Sweeps")
+    told: str = dag.get_task(task_id).get_extra_links(Instance, "On the page Sweeps")
     return told
 
 
