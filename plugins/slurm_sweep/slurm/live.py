@@ -19,6 +19,7 @@ from slurm_sweep.slurm.job import JobStatus
 
 LARGEST = 48 * 1024  # bytes, as JSON
 _DETAILS = ("nodes", "queued", "started")  # in the order in which they are left out of one that is larger
+_HIGHEST = 1_000_000  # index: what another wrote in its place shall not keep its reader busy
 _JITTER = 3.0  # seconds: squeue's answer takes its time
 _ELAPSED = re.compile(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)")
 
@@ -143,6 +144,8 @@ def _spread(groups: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     for key, ranges in groups.items():
         for each in ranges.split(","):
             first, _, last = each.partition("-")
+            if int(last or first) > _HIGHEST:
+                raise ValueError(ranges)
             for index in range(int(first), int(last or first) + 1):
                 yield index, key
 

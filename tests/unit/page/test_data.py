@@ -251,14 +251,23 @@ def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypat
     live(run, time.time(), {0: LiveJob(text="RUNNING")})
     before = data.run_version(run.session, sweep.dag_id, "r")
     assert row(run, 0)["slurm"] == "RUNNING"
-    monkeypatch.setattr(data, "STALE", 0.0)
+    monkeypatch.setattr(data, "STALE", -1.0)  # the time is rounded
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
     assert (found["live_at"], found["combinations"][0]["slurm"]) == (None, "")
     assert data.run_version(run.session, sweep.dag_id, "r") != before
 
 
-@pytest.mark.parametrize("said", ["s3://bucket/xcom", {}, {"at": None, "states": {"RUNNING": "0"}}, ["x"]])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "s3://bucket/xcom",
+        {},
+        {"at": None, "states": {"RUNNING": "0"}},
+        {"at": 1, "states": {"RUNNING": "0-999999999999"}},
+        ["x"],
+    ],
+)
 def test_another_value_in_its_place_is_nothing(sweep: Sweep, said: object) -> None:
     run = in_slurm(sweep)
     run.xcoms([("combination.wait", 0, f"{LIVE_KEY}a", said)])
