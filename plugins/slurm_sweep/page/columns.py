@@ -19,7 +19,7 @@ _QUOTED = re.compile(r"""'([^']*)'|"(')\"""")
 
 def overrides(command: str) -> dict[str, str]:
     """Return a command's overrides, as ``{"optim.lr": "1e-06"}``; the values are in Hydra's grammar."""
-    words = [_QUOTED.sub(r"\1\2", word) for word in _WORD.findall(command)][3:]
+    words = [_QUOTED.sub(r"\1\2", word) if "'" in word else word for word in _WORD.findall(command)][3:]
     if words[:1] == ["--config"]:
         words = words[2:]
     return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}

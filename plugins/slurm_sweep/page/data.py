@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -14,11 +15,15 @@ from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
 from slurm_sweep.factory import CHECK, GROUP, TAG
 from slurm_sweep.page.columns import number, parameters
+from slurm_sweep.slurm import live
+from slurm_sweep.slurm.live import LiveJob
+from slurm_sweep.tasks.live import LIVE_KEY, STALE
+from slurm_sweep.tasks.sweep import OBJECTIVE_KEY
 from slurm_sweep.tasks.triggers import STATUS_KEY
 
 PLAN, SUBMIT, WAIT, REPORT = "plan", f"{GROUP}.submit", f"{GROUP}.wait", "report"
@@ -78,8 +83,13 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
         .group_by(TaskInstance.task_id, TaskInstance.state)
         .order_by(TaskInstance.task_id, TaskInstance.state)
     ).all()
+    # That a view is believed no more is a change too.
+    believed = XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE)
+    fresh = XComModel.key.startswith(LIVE_KEY, autoescape=True) & believed
     xcoms = session.execute(
-        select(func.count(), func.max(XComModel.timestamp)).where(_of(XComModel, dag_id, run_id))
+        select(func.count(), func.max(XComModel.timestamp), func.sum(case((fresh, 1), else_=0))).where(
+            _of(XComModel, dag_id, run_id)
+        )
     ).one()
     return hashlib.sha256(repr((run, tasks, xcoms)).encode()).hexdigest()[:32]
 
@@ -94,9 +104,10 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     plan = xcoms.get((PLAN, RESULT, -1))
     jobs = plan if isinstance(plan, list) else []
     names, values = parameters(jobs)
+    live_at, alive = _live(xcoms, time.time())
     count = max([len(jobs), *(index + 1 for _, index in tasks)])
     rows = [
-        _combination(index, jobs[index] if index < len(jobs) else {}, _Tasks.of(tasks, index), xcoms)
+        _combination(index, jobs[index] if index < len(jobs) else {}, _Tasks.of(tasks, index), xcoms, alive)
         | {"parameters": values[index] if index < len(jobs) else []}
         for index in range(count)
     ]
@@ -104,6 +115,8 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     return {
         **_run(found),
         "plan": plan_task.state if plan_task else None,
+        "objective": _mapping(xcoms.get((PLAN, OBJECTIVE_KEY, -1))) or None,
+        "live_at": live_at,
         "parameters": names,
         "metrics": list(dict.fromkeys(name for row in rows for name in row["metrics"])),
         "combinations": rows,
@@ -122,8 +135,28 @@ class _Tasks(NamedTuple):
         return cls(tasks.get((SUBMIT, index)), tasks.get((WAIT, index)))
 
 
+def _live(xcoms: Mapping[tuple[str, str, int], Any], now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
+    """Return what triggerers said last of jobs in Slurm, by map index and job id, and when; what is `STALE` is nothing.
+
+    A job may stand in those of two triggerers, where one took it over: the newer one holds.
+    """
+    views = [
+        read
+        for (task, key, _), value in xcoms.items()
+        if task == WAIT and key.startswith(LIVE_KEY)
+        if (read := live.read(_mapping(value))) and now - read[0] < STALE
+    ]
+    views.sort(key=lambda view: view[0])
+    found = {(index, job_id): job for _, jobs in views for index, (job_id, job) in jobs.items()}
+    return (views[-1][0] if views else None), found
+
+
 def _combination(
-    index: int, job: Mapping[str, Any], tasks: _Tasks, xcoms: Mapping[tuple[str, str, int], Any]
+    index: int,
+    job: Mapping[str, Any],
+    tasks: _Tasks,
+    xcoms: Mapping[tuple[str, str, int], Any],
+    alive: Mapping[tuple[int, str], LiveJob],
 ) -> dict[str, Any]:
     submit = tasks.submit.state if tasks.submit else None
     wait = tasks.wait.state if tasks.wait else None
@@ -135,12 +168,17 @@ def _combination(
         ended = {}
     name = job.get("name") or submitted.get("job_name") or ""
     last = tasks.wait if submit == "success" else tasks.submit
+    stands = stage(submit, wait)
+    now = alive.get((index, submitted.get("job_id", ""))) if stands == "in Slurm" else None
+    if now is not None:
+        text, _, reason = now.text.partition(" (")
+        ended = {"text": text, "reason": reason.removesuffix(")"), "nodes": now.nodes, "queued": now.queued}
     return {
         "index": index,
         "number": number(name) if name else index + 1,
         "name": name,
         "label": job.get("label", ""),
-        "stage": stage(submit, wait),
+        "stage": stands,
         "task": WAIT if submit == "success" else SUBMIT,
         "task_state": last.state if last else None,
         "slurm": ended.get("text", ""),
@@ -149,6 +187,8 @@ def _combination(
         "job_id": submitted.get("job_id", ""),
         "nodes": ended.get("nodes", ""),
         "elapsed": ended.get("elapsed", ""),
+        "queued": ended.get("queued"),
+        "started": now.started if now else None,
         "log_path": submitted.get("log_path", ""),
         "submitted": _time(tasks.submit.end_date) if submit == "success" and tasks.submit else None,
         "ended": _time(last.end_date) if last and last.state in ("success", *_FAILED) else None,
@@ -196,9 +236,11 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
+    named = XComModel.key.in_((RESULT, STATUS_KEY, OBJECTIVE_KEY))
+    shown = XComModel.key.startswith(LIVE_KEY, autoescape=True)
     found = session.execute(
         select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value).where(
-            _of(XComModel, dag_id, run_id), XComModel.key.in_((RESULT, STATUS_KEY))
+            _of(XComModel, dag_id, run_id), named | shown
         )
     )
     return {(xcom.task_id, xcom.key, xcom.map_index): xcom.value for xcom in found}

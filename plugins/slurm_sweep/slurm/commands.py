@@ -22,8 +22,9 @@ STATE_DIR = ".slurm_sweep"
 RECORD = f"{STATE_DIR}/record"
 RUN_FOLDERS = ("checkpoints", "logs", "wandb")
 
-SQUEUE_FORMAT = "%i|%T|%M|%N|%r"
-SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList"
+SQUEUE_FORMAT = "%i|%T|%M %V %S|%N|%r"
+SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
+_EPOCH = "SLURM_TIME_FORMAT=%s"  # seconds, in place of local time and of what the login sets
 
 _NAME_MAX = 255  # bytes of a file name
 _WANDB_SAYS = 256 * 1024  # bytes of a log, in whose beginning wandb says where it shows the run
@@ -243,7 +244,8 @@ def squeue(*, elements: bool = False) -> str:
         elements: Tell of each element of an array; pending ones share a line otherwise.
     """
     array = " --array" if elements else ""
-    return script(f"squeue --me{array} --all --states=all --noheader --format={quote(SQUEUE_FORMAT)} < /dev/null")
+    form = f"--format={quote(SQUEUE_FORMAT)}"
+    return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {form} < /dev/null")
 
 
 def outputs(folder: str) -> str:
@@ -295,7 +297,7 @@ def sacct(job_ids: Iterable[str]) -> str:
     """Return the question to the accounting database, where elements of arrays have raw ids of their own besides."""
     job_ids = list(job_ids)
     fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
-    return script(f"sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
+    return script(f"{_EPOCH} sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
@@ -305,7 +307,7 @@ def scontrol(job_ids: Iterable[str]) -> str:
     """
     return script(
         f"for job in {join(job_ids)}; do",
-        '  answer=$(scontrol show job "$job" 2>&1 < /dev/null)',
+        f'  answer=$({_EPOCH} scontrol show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
         "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second of an array that lacks it

@@ -285,6 +285,7 @@ class JobStatus:
         text: The state in Slurm's own words (``CANCELLED by 1001``).
         exit_code: ``exit:signal``, as sacct prints it; empty if unknown. So are the following.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
+        queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
         nodes: The nodes it ran on, ``n[1-2]``.
         reason: Why it waits, or what ended it.
         source: Who said so: squeue, sacct, scontrol, or the exit-status file.
@@ -297,6 +298,7 @@ class JobStatus:
     text: str
     exit_code: str = ""
     elapsed: str = ""
+    queued: int | None = None
     nodes: str = ""
     reason: str = ""
     source: str

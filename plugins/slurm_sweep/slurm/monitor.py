@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import SlurmClient
@@ -70,6 +70,13 @@ class Monitor:
         self._ended: dict[_Waiter, JobStatus] = {}
         self._metrics = client.metrics
         self._shown: Counter[JobState] = Counter()
+        self._seen: Mapping[str, JobStatus] = {}
+        self._ticked = asyncio.Event()
+
+    async def tick(self) -> Mapping[str, JobStatus]:
+        """Return what the next squeue says of all of the user's jobs, by job id; for ever while nobody waits."""
+        await self._ticked.wait()
+        return self._seen
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
@@ -132,6 +139,8 @@ class Monitor:
         began = time.monotonic()
         queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
         now = time.monotonic()
+        self._seen, ticked, self._ticked = queue, self._ticked, asyncio.Event()
+        ticked.set()
         self._metrics.time("squeue", now - began)
         self._show(queue)
         gone, ended = [], []
@@ -197,6 +206,8 @@ class Monitor:
             self._metrics.count(f"jobs_ended.{state.value.lower()}", number)
         for number, waiter in enumerate(list(self._ended)):
             status = self._ended.pop(waiter)
+            if status.queued is None and waiter.seen is not None:
+                status = replace(status, queued=waiter.seen.queued)
             if not waiter.final.done():
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:

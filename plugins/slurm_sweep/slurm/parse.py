@@ -17,7 +17,7 @@ from slurm_sweep.slurm.states import JobState
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _SHOWN = re.compile(r"^@ ([0-9]+) (https?://\S+)\n", re.MULTILINE)
-_OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "NodeList"))
+_OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
 
 
 def is_job_id(text: str) -> bool:
@@ -33,11 +33,13 @@ def squeue(output: str) -> dict[str, JobStatus]:
             state=JobState.parse(state),
             text=state,
             elapsed=elapsed,
+            queued=None if JobState.parse(state).is_queued else _queued(*times.partition(" ")[::2]),
             nodes=nodes,
             reason=reason,
             source="squeue",
         )
-        for job_id, state, elapsed, nodes, reason in _rows(output, "|", 5)
+        for job_id, state, ran, nodes, reason in _rows(output, "|", 5)
+        for elapsed, _, times in [ran.partition(" ")]
     }
 
 
@@ -74,10 +76,12 @@ def sacct(output: str) -> dict[str, JobStatus]:
             text=state,
             exit_code=exit_code,
             elapsed=elapsed,
+            queued=_queued(*times.partition("|")[::2]),
             nodes=nodes,
             source="sacct",
         )
-        for job_id, state, exit_code, elapsed, nodes in rows
+        for job_id, state, exit_code, elapsed, rest in rows
+        for nodes, _, times in [rest.partition("|")]
     }
 
 
@@ -99,6 +103,9 @@ def scontrol(output: str) -> dict[str, JobStatus]:
                 text=fields["JobState"],
                 exit_code=fields.get("ExitCode", ""),
                 elapsed=fields.get("RunTime", ""),
+                queued=None
+                if JobState.parse(fields["JobState"]).is_queued
+                else _queued(fields.get("SubmitTime", ""), fields.get("StartTime", "")),
                 nodes=fields.get("NodeList", "").replace("(null)", ""),
                 reason=fields.get("Reason", ""),
                 source="scontrol",
@@ -140,6 +147,13 @@ def results(output: str) -> dict[int, Results]:
                 told = NOT_READABLE
             found[int(number)] = replace(told, wandb=shown.get(int(number), ""))
     return found
+
+
+def _queued(submitted: str, started: str) -> int | None:
+    """Return the seconds between two times of Slurm's, which are N/A, Unknown or None where there is none."""
+    if not (submitted.isdecimal() and started.isdecimal()) or int(started) < int(submitted):
+        return None
+    return int(started) - int(submitted)
 
 
 def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:

@@ -87,9 +87,15 @@ class JobState(Enum):
         return self.is_final or self.kind in (Kind.REQUEUEABLE, Kind.ELSEWHERE)
 
     @property
+    def is_queued(self) -> bool:
+        """Whether the job waits for its start: a time of that is what Slurm expects."""
+        return self.name in _QUEUED
+
+    @property
     def is_success(self) -> bool:
         """Whether the job ended well."""
         return self.kind is Kind.SUCCEEDED
 
 
+_QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _BY_CODE = {state.code: state for state in JobState if state.code}

@@ -16,6 +16,7 @@ from slurm_sweep.slurm import results
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
+from slurm_sweep.tasks.live import shown
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.secrets import with_secrets
 from slurm_sweep.tasks.session import session
@@ -115,7 +116,8 @@ class SlurmJobTrigger(_DeferredTrigger):
             client = cluster.client
             task = self.task_instance
             pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
-            async with guard(client, pairs, task and task.map_index):
+            index = task and task.map_index
+            async with guard(client, pairs, index), shown(cluster.monitor, pairs, index, job.job_id):
                 status = await cluster.monitor.wait(job)
             log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
             left = await cluster.patiently(lambda: cluster.results(job))

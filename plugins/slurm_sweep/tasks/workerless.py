@@ -23,6 +23,7 @@ from slurm_sweep.slurm.client import failure_text, submitted_job
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name, task_name
 from slurm_sweep.tasks.cancel import by_hand, cancel_job, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
+from slurm_sweep.tasks.live import shown
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.plans import Plan, plan_of
 from slurm_sweep.tasks.session import Session, session
@@ -121,7 +122,8 @@ class WaitTrigger(_WholeTaskTrigger):
         task: Any = self.task_instance
         client = cluster.client
         self._waiting = job = await cluster.patiently(lambda: self._job(request, cluster))
-        async with guard(client, siblings(task, self.partner, task.task_id, job.run_dir), task.map_index):
+        pairs, index = siblings(task, self.partner, task.task_id, job.run_dir), task.map_index
+        async with guard(client, pairs, index), shown(cluster.monitor, pairs, index, job.job_id):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
         left = await cluster.patiently(lambda: cluster.results(job))

@@ -11,7 +11,9 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from slurm_sweep.page import data
+from slurm_sweep.slurm.live import LiveJob, view
 from slurm_sweep.slurm.states import JobState
+from slurm_sweep.tasks.live import LIVE_KEY
 from tests.unit.page.conftest import Run, Sweep, as_text
 
 NAMES = count(1)
@@ -205,3 +207,80 @@ def test_three_thousand_combinations_are_a_few_queries(session: Session, record_
     data.run_version(session, sweep.dag_id, "r")
     data.sweeps(session, {sweep.dag_id})
     assert len(queries) <= 9, queries
+
+
+def live(run: Run, at: float, jobs: dict[int, LiveJob], key: str = "a", first_id: int = 100) -> None:
+    value = view({index: (str(first_id + index), job) for index, job in jobs.items()}, at)
+    run.xcoms([("combination.wait", min(jobs), f"{LIVE_KEY}{key}", value)])
+
+
+def in_slurm(sweep: Sweep) -> Run:
+    run = sweep.run("r")
+    run.tasks([("combination.submit", index, "success") for index in range(4)])
+    run.tasks([("combination.wait", index, "deferred") for index in range(4)])
+    run.xcoms([("combination.submit", index, "return_value", run.job(index)) for index in range(4)])
+    return run
+
+
+def test_jobs_in_slurm_show_what_slurm_said_last(sweep: Sweep) -> None:
+    run, now = in_slurm(sweep), round(time.time())
+    running = LiveJob(text="RUNNING", nodes="n[1-2]", started=now - 20, queued=7)
+    pending = LiveJob(text="PENDING (ReqNodeNotAvail, UnavailableNodes:n1 (down))")
+    live(run, now - 10, {0: pending, 1: pending})
+    live(run, now, {0: running, 2: pending}, key="b")  # another triggerer
+    live(run, now, {3: running}, key="c", first_id=900)  # an earlier attempt's job
+    fields = ("slurm", "reason", "nodes", "started", "queued")
+    reason = "ReqNodeNotAvail, UnavailableNodes:n1 (down)"
+    assert [[row(run, index)[field] for field in fields] for index in range(4)] == [
+        ["RUNNING", "", "n[1-2]", now - 20, 7],
+        ["PENDING", reason, "", None, None],
+        ["PENDING", reason, "", None, None],
+        ["", "", "", None, None],
+    ]
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["live_at"] == now
+
+    run.set("combination.wait", 0, "success")
+    run.xcoms([("combination.wait", 0, "return_value", run.end(0, JobState.COMPLETED) | {"queued": 8})])
+    assert [row(run, 0)[field] for field in fields] == ["COMPLETED", "", "n[1-2]", None, 8]
+
+
+def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = in_slurm(sweep)
+    live(run, time.time(), {0: LiveJob(text="RUNNING")})
+    before = data.run_version(run.session, sweep.dag_id, "r")
+    assert row(run, 0)["slurm"] == "RUNNING"
+    monkeypatch.setattr(data, "STALE", -1.0)  # the time is rounded
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert (found["live_at"], found["combinations"][0]["slurm"]) == (None, "")
+    assert data.run_version(run.session, sweep.dag_id, "r") != before
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "s3://bucket/xcom",
+        {},
+        {"at": None, "states": {"RUNNING": "0"}},
+        {"at": 1, "states": {"RUNNING": "0-999999999999"}},
+        ["x"],
+    ],
+)
+def test_another_value_in_its_place_is_nothing(sweep: Sweep, said: object) -> None:
+    run = in_slurm(sweep)
+    run.xcoms([("combination.wait", 0, f"{LIVE_KEY}a", said)])
+    assert row(run, 0)["slurm"] == ""
+
+
+def test_the_objective_is_the_plans(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["objective"] is None
+    objective = {"metric": "reward", "goal": "maximize"}
+    run.xcoms([("plan", -1, "objective", objective)])
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["objective"] == objective

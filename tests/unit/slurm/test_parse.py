@@ -121,3 +121,26 @@ def test_only_a_newline_begins_a_line(separator: str) -> None:
 def test_a_status_survives_json() -> None:
     (status,) = parse.squeue("17|PENDING|0:00||Resources").values()
     assert JobStatus.from_json(status.to_json()) == status
+
+
+@pytest.mark.parametrize(
+    ("state", "times", "queued"),
+    [
+        ("RUNNING", "1769860800 1769860807", 7),
+        ("COMPLETED", "1769860800 1769860800", 0),
+        ("PENDING", "1769860800 1769864400", None),  # when it is expected to start
+        ("REQUEUE_HOLD", "1769860800 1769860000", None),
+        ("CANCELLED", "1769860800 N/A", None),
+        ("RUNNING", "1769860807 1769860800", None),
+        ("RUNNING", "2026-01-31T12:00:00 2026-01-31T12:00:07", None),
+    ],
+)
+def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> None:
+    submitted, started = times.split()
+    assert parse.squeue(f"1|{state}|0:01 {times}|n1|None")["1"].queued == queued
+    told = f"JobId=1 JobName=SubmitTime=1 StartTime=2\n   JobState={state} Reason=None\n"
+    told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
+    assert parse.scontrol(told)["1"].queued == queued
+    if state not in {"PENDING", "REQUEUE_HOLD"}:
+        found = parse.sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}")["1"]
+        assert (found.queued, found.nodes) == (queued, "n1")

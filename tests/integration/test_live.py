@@ -1,0 +1,74 @@
+"""What the page shows of jobs that are in Slurm: with all of Airflow and real Slurm, in both ways and for arrays."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.airflow import Standalone
+from sandbox.processes import wait_until
+from tests.integration.test_contract import WAYS_AND_ARRAYS, Run
+
+pytestmark = pytest.mark.sandbox
+
+
+@WAYS_AND_ARRAYS
+def test_the_page_follows_jobs_through_slurm(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, tmp_path: Path, workers: bool | None
+) -> None:
+    script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.2; done"
+    objective = {"metric": "reward", "goal": "maximize"}
+    dag = "objective: {metric: reward, goal: maximize}"
+    run = Run(airflow, cluster, sweeps, "live", script, 3, workers, dag=dag)
+    query = urlencode({"dag_id": run.name, "run_id": run.id})
+
+    def page() -> dict[str, Any]:
+        time.sleep(0.5)
+        return airflow.call("GET", f"/slurm_sweep/run?{query}")
+
+    def shown() -> list[tuple[str, str]]:
+        return [(row["stage"], row["slurm"]) for row in page()["combinations"]]
+
+    assert wait_until(lambda: shown() == [("in Slurm", "RUNNING")] * 3, 120), shown()
+    found = page()
+    assert found["objective"] == objective
+    assert time.time() - 60 < found["live_at"] <= time.time()
+    for row in found["combinations"]:
+        assert time.time() - 60 < row["started"] <= time.time()
+        assert 0 <= row["queued"] < 60
+        assert row["nodes"].startswith("n")
+    left = [row["key"] for row in entries(airflow, run)]
+    assert len([key for key in left if key.startswith("slurm_live_")]) == 1, "one for all of them"
+
+    (job_id,) = run.live(1)
+    cluster.slurm("scontrol", "requeuehold", job_id)
+    assert wait_until(lambda: page()["combinations"][1]["slurm"] in ("PENDING", "REQUEUE_HOLD"), 60), shown()
+    row = page()["combinations"][1]
+    assert (row["started"], row["queued"], row["nodes"]) == (None, None, "")
+    assert row["slurm"] == "REQUEUE_HOLD" or row["reason"], "why it waits"
+    assert shown()[0] == shown()[2] == ("in Slurm", "RUNNING")
+
+    cluster.slurm("scancel", job_id)
+    (tmp_path / "end").touch()
+    assert run.wait_for_end() == "failed"
+    ended = page()["combinations"]
+    assert [(row["stage"], row["slurm"].split()[0]) for row in ended] == [
+        ("succeeded", "COMPLETED"),
+        ("failed", "CANCELLED"),
+        ("succeeded", "COMPLETED"),
+    ]
+    assert [row["queued"] == run.xcom("combination.wait", row["index"])["queued"] for row in (ended[0], ended[2])]
+    assert all(isinstance(row["queued"], int) and row["started"] is None for row in (ended[0], ended[2]))
+    assert wait_until(lambda: not [row for row in entries(airflow, run) if row["key"].startswith("slurm_live_")], 60)
+    assert page()["live_at"] is None
+
+
+def entries(airflow: Standalone, run: Run) -> list[dict[str, Any]]:
+    """Return the XComs of the tasks that wait."""
+    found = airflow.call("GET", f"{run.path}/taskInstances/combination.wait/xcomEntries?limit=100")
+    return list(found["xcom_entries"])
