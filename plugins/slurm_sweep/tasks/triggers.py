@@ -115,7 +115,7 @@ class SlurmJobTrigger(_DeferredTrigger):
             client = cluster.client
             task = self.task_instance
             pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
-            async with guard(client, pairs, task and task.map_index):
+            async with guard(client, pairs, task and task.map_index), cluster.follower.following(job):
                 status = await cluster.monitor.wait(job)
             log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
             left = await cluster.patiently(lambda: cluster.results(job))

@@ -121,7 +121,8 @@ class WaitTrigger(_WholeTaskTrigger):
         task: Any = self.task_instance
         client = cluster.client
         self._waiting = job = await cluster.patiently(lambda: self._job(request, cluster))
-        async with guard(client, siblings(task, self.partner, task.task_id, job.run_dir), task.map_index):
+        pairs = siblings(task, self.partner, task.task_id, job.run_dir)
+        async with guard(client, pairs, task.map_index), cluster.follower.following(job):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
         left = await cluster.patiently(lambda: cluster.results(job))
