@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +197,8 @@ def test_new_lines_of_a_log_are_shown_while_the_job_runs(
         printf 'y%.0s' $(seq 100000); echo; printf 'over %s' "$INDEX"; [ "$INDEX" = 1 ]"""
     run = Run(airflow, cluster, sweeps, "streams", script, 2, workers, slurm="stream_log: true")
     for index in range(2):
-        begun = [f"| begun {index + 1}", "| red \ufffd", "| 2%"]
-        assert wait_until(lambda n=index, text="\n".join(begun): text in run.log("wait", n), 120), run.log(
-            "wait", index
-        )  # type: ignore[misc]
+        begun = f"| begun {index + 1}\n| red \ufffd\n| 2%"
+        assert wait_until(partial(lambda number, text: text in run.log("wait", number), index, begun), 120)
     assert [len(run.live(index)) for index in range(2)] == [1, 1], "they run meanwhile"
     for index in range(2):
         (Path(str(cluster.profile["log"])) / f"nemo-rl/{run.name}_sweep_{index + 1}/go").touch()
