@@ -196,6 +196,7 @@ def test_new_lines_of_a_log_are_shown_while_the_job_runs(
         until [ -e "$BASE_LOG_DIR/go" ]; do sleep 1; done
         printf 'y%.0s' $(seq 100000); echo; printf 'over %s' "$INDEX"; [ "$INDEX" = 1 ]"""
     run = Run(airflow, cluster, sweeps, "streams", script, 2, workers, slurm="stream_log: true")
+    run.wait_for({("wait", index): "deferred" for index in range(2)})
     for index in range(2):
         begun = f"| begun {index + 1}\n| red \ufffd\n| 2%"
         assert wait_until(partial(lambda number, text: text in run.log("wait", number), index, begun), 120)
