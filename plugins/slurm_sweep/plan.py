@@ -183,6 +183,7 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         options=run.settings["sbatch"],
         resume=run.options.resume,
         array=run.settings["submit"] == "array",
+        stream_log=bool(run.settings["stream_log"]),
         dry_run=run.options.dry_run,
         **same,
     )

@@ -22,6 +22,7 @@ DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
 _DEFAULTS: Mapping[str, Any] = {
     "max_parallel_jobs": None,
     "submit": "each",
+    "stream_log": False,
     "nodes": 1,
     "gpus_per_node": 8,
     "time": "4:0:0",

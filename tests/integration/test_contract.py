@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Run:
         jobs: int,
         workers: bool | None,
         dag: str = "",
+        slurm: str = "",
         **conf: Any,
     ) -> None:
         self._airflow, self._cluster = airflow, cluster
@@ -48,7 +50,7 @@ class Run:
         (sweeps / f"{name}.yaml").write_text(
             f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
             f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh, "
-            f"submit: {'array' if workers is None else 'each'}}}\n"
+            f"submit: {'array' if workers is None else 'each'}, {slurm}}}\n"
             f"dag: {{workers: {'null' if workers is None else str(workers).lower()}, {dag}}}\n"
         )
         airflow.wait_for_dag(name)
@@ -183,6 +185,30 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
     rows = run.xcom("report", -1, "rows")
     assert [row["job"].rpartition("_")[2] for row in rows] == ["2", "1", "3", "4", "5"]
     assert f"Best: reward 0.75 with seed=1 ({run.name}_sweep_2)" in run.log("report", -1)
+
+
+@WAYS_AND_ARRAYS
+def test_new_lines_of_a_log_are_shown_while_the_job_runs(
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool | None
+) -> None:
+    script = """
+        printf 'begun %s\\n\\033[31mred\\033[0m \\377\\n1%%\\r2%%\\n' "$INDEX"
+        until [ -e "$BASE_LOG_DIR/go" ]; do sleep 1; done
+        printf 'y%.0s' $(seq 100000); echo; printf 'over %s' "$INDEX"; [ "$INDEX" = 1 ]"""
+    run = Run(airflow, cluster, sweeps, "streams", script, 2, workers, slurm="stream_log: true")
+    run.wait_for({("wait", index): "deferred" for index in range(2)})
+    for index in range(2):
+        begun = f"| begun {index + 1}\n| red \ufffd\n| 2%"
+        assert wait_until(partial(lambda number, text: text in run.log("wait", number), index, begun), 120)
+    assert [len(run.live(index)) for index in range(2)] == [1, 1], "they run meanwhile"
+    for index in range(2):
+        (Path(str(cluster.profile["log"])) / f"nemo-rl/{run.name}_sweep_{index + 1}/go").touch()
+    assert run.wait_for_end() == "failed"
+    for index in range(2):
+        log = run.log("wait", index)
+        assert log.count(f"| begun {index + 1}") == 1
+        assert f"| over {index + 1}" in log
+        assert " KiB left out; all of it, on the cluster: " in log
 
 
 @WAYS

@@ -112,7 +112,8 @@ def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
         (
             "include/sweeps/broken.yaml",
             "slurm.nodess: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, "
-            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, submit, time, workdir",
+            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, stream_log, submit, "
+            "time, workdir",
         ),
     ]
 

@@ -215,6 +215,10 @@ class SlurmClient:
         found = await self._ask(commands.results((job.run_dir, job.log_path) for job in jobs), parse.results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
+    async def new_output(self, logs: Sequence[tuple[str, int]]) -> parse.NewOutput:
+        """Return what is new in logs, by their position: path of each, and the number of bytes known already."""
+        return await self._ask(commands.new_output(logs), parse.new_output)
+
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read.
 
@@ -281,6 +285,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         run_dir=job.run_dir,
         log_path=commands.log_path(job.run_dir, job_id),
         label=job.label,
+        stream_log=job.stream_log,
     )
 
 

@@ -41,6 +41,8 @@ ENDING = 94
 FULL = 95
 
 BULK_SECONDS = 20
+FOLLOWED = 16 * 1024  # bytes of one log's new output
+FOLLOWED_IN_ALL = 256 * 1024
 SBATCH = "timeout -k 5 60"  # it tries again by itself, for minutes, where the controller is full
 
 
@@ -370,6 +372,30 @@ def results(jobs: Iterable[tuple[str, str]]) -> str:
         "  fi",
         "}",
         *(f"results {number} {quote(f'{folder}/{FILE}')} {quote(log)}" for number, (folder, log) in enumerate(jobs)),
+        "true",
+    )
+
+
+def new_output(logs: Iterable[tuple[str, int]]) -> str:
+    """Return the question for what is new in logs: path of each, and the number of bytes that are known already.
+
+    The output is, for each with news, a line ``= NUMBER START``, the number from 0, and lines of base64: the last
+    `FOLLOWED` bytes at most. START is less than what is known if the file is shorter. After `FOLLOWED_IN_ALL` bytes it
+    is a line ``! NUMBER`` for each further one with news.
+    """
+    return script(
+        f"left={FOLLOWED_IN_ALL}",
+        "follow() {",
+        '  [ -f "$3" ] && [ ! -L "$3" ] && [ -r "$3" ] && size=$(stat -c %s -- "$3") || return 0',
+        '  if [ "$size" -ge "$2" ]; then start=$2; else start=0; fi',
+        '  [ "$size" -gt "$start" ] || return 0',
+        '  [ "$left" -gt 0 ] || { printf \'! %s\\n\' "$1"; return 0; }',
+        f'  [ "$((size - start))" -le {FOLLOWED} ] || start=$((size - {FOLLOWED}))',
+        "  left=$((left - size + start))",
+        '  printf \'= %s %s\\n\' "$1" "$start"',
+        '  tail -c "+$((start + 1))" -- "$3" | head -c "$((size - start))" | base64',
+        "}",
+        *(f"follow {number} {known} {quote(path)}" for number, (path, known) in enumerate(logs)),
         "true",
     )
 

@@ -116,6 +116,7 @@ class JobRequest(_Value):
             for any number.
         array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
             time; see elements.py. It does not go with ``max_parallel_jobs``.
+        stream_log: Show the job's new log lines in the log of the task that waits for it.
         dry_run: Show what would be submitted, and submit nothing.
     """
 
@@ -141,6 +142,7 @@ class JobRequest(_Value):
     resume: bool = False
     max_parallel_jobs: int | None = None
     array: bool = False
+    stream_log: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -257,7 +259,7 @@ def _word(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob(_Value):
-    """A job that Slurm accepted."""
+    """A job that Slurm accepted; ``stream_log`` as in `JobRequest`."""
 
     ssh_conn_id: str
     job_id: str
@@ -265,6 +267,7 @@ class SubmittedJob(_Value):
     run_dir: str
     log_path: str
     label: str = ""
+    stream_log: bool = False
 
     def __post_init__(self) -> None:
         """Check what came.
@@ -275,6 +278,13 @@ class SubmittedJob(_Value):
         _expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         _check_directory("run_dir", self.run_dir)
         _check_directory("log_path", self.log_path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data, ``stream_log`` only where it is true."""
+        values = asdict(self)
+        if not self.stream_log:
+            del values["stream_log"]
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

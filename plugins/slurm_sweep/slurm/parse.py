@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from slurm_sweep.slurm.job import JobStatus, Record
 from slurm_sweep.slurm.results import NOT_READABLE, Results, read
@@ -17,6 +19,8 @@ from slurm_sweep.slurm.states import JobState
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _SHOWN = re.compile(r"^@ ([0-9]+) (https?://\S+)\n", re.MULTILINE)
+_NEWS = re.compile(r"^= ([0-9]+) ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
+_CROWDED_OUT = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
 _OF_SLURM = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
 
 
@@ -147,6 +151,27 @@ def results(output: str) -> dict[int, Results]:
                 told = NOT_READABLE
             found[int(number)] = replace(told, wandb=shown.get(int(number), ""))
     return found
+
+
+class NewOutput(NamedTuple):
+    """What is new in logs.
+
+    Attributes:
+        found: Where it begins, in bytes, and what it is, by the log's number.
+        crowded_out: The numbers of those that had news, and no room for them.
+    """
+
+    found: Mapping[int, tuple[int, bytes]]
+    crowded_out: frozenset[int]
+
+
+def new_output(output: str) -> NewOutput:
+    """Read the answer to `commands.new_output`."""
+    found = {}
+    for number, start, body in _NEWS.findall(output):
+        with suppress(ValueError):  # cut off
+            found[int(number)] = int(start), b64decode(body)
+    return NewOutput(found, frozenset(int(number) for number in _CROWDED_OUT.findall(output)))
 
 
 def _queued(submitted: str, started: str) -> int | None:

@@ -263,6 +263,8 @@ class JobSettings(Section):
     """array: one sbatch --array for as many combinations as possible, where a site limits requests. Default: each."""
     max_parallel_jobs: Count | None = None
     """How many jobs of a run may be in Slurm's hands at once, queued or running. Default: all."""
+    stream_log: Annotated[bool, Field(strict=True)] | None = None
+    """Whether the log of `wait` shows the job's new lines while it runs. Default: false."""
 
 
 class SlurmSection(JobSettings):

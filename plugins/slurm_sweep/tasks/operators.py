@@ -27,6 +27,7 @@ from airflow.triggers.base import StartTriggerArgs
 from slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from slurm_sweep.slurm import results
 from slurm_sweep.slurm.client import SlurmClient, failure_text
+from slurm_sweep.slurm.follow import Follower
 from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
@@ -347,7 +348,11 @@ async def _withdraw(job: JobRequest, attempt: Attempt) -> None:
 async def _look(client: SlurmClient, job: SubmittedJob) -> tuple[JobStatus | None, str]:
     """Return the job's end, None if it has not come yet, and the end of its log if it failed."""
     status = await client.final_status(job)
-    return (None, "") if status is None else await _end(client, job, status)
+    if status is None:
+        return None, ""
+    async with Follower(client).following(job):
+        pass  # it has ended: what is shown is its last lines
+    return await _end(client, job, status)
 
 
 async def _end(client: SlurmClient, job: SubmittedJob, status: JobStatus) -> tuple[JobStatus, str]:
@@ -360,7 +365,8 @@ async def _end(client: SlurmClient, job: SubmittedJob, status: JobStatus) -> tup
 async def _wait(job: SubmittedJob, interval: float) -> tuple[JobStatus, str]:
     async with SshShell(job.ssh_conn_id) as shell:
         client = SlurmClient(shell, shell.metrics)
-        status = await Monitor(client, interval=interval, patience=config.patience()).wait(job)
+        async with Follower(client, interval=interval).following(job):
+            status = await Monitor(client, interval=interval, patience=config.patience()).wait(job)
         return await patiently(lambda: _end(client, job, status), config.patience())
 
 

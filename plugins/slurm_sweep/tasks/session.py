@@ -11,6 +11,7 @@ from typing import TypeVar
 from slurm_sweep.errors import AloneError
 from slurm_sweep.slurm.arrays import Arrays
 from slurm_sweep.slurm.client import SlurmClient
+from slurm_sweep.slurm.follow import Follower
 from slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.patience import patiently
@@ -44,6 +45,7 @@ class Session:
     Attributes:
         client: Asks it one thing.
         monitor: Waits for jobs.
+        follower: Shows their logs meanwhile.
         submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
         arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
@@ -53,6 +55,7 @@ class Session:
 
     client: SlurmClient
     monitor: Monitor
+    follower: Follower
     submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
     records: Together[str, Record | None]
@@ -95,6 +98,7 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
         yield Session(
             client=client,
             monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
+            follower=Follower(client, interval=interval, turn=turn),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
             arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
             patience=patience,

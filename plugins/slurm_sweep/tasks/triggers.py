@@ -117,7 +117,11 @@ class SlurmJobTrigger(_DeferredTrigger):
             task = self.task_instance
             pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
             index = task and task.map_index
-            async with guard(client, pairs, index), shown(cluster.monitor, pairs, index, job.job_id):
+            async with (
+                guard(client, pairs, index),
+                shown(cluster.monitor, pairs, index, job.job_id),
+                cluster.follower.following(job),
+            ):
                 status = await cluster.monitor.wait(job)
             log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
             left = await cluster.patiently(lambda: cluster.results(job))

@@ -123,7 +123,11 @@ class WaitTrigger(_WholeTaskTrigger):
         client = cluster.client
         self._waiting = job = await cluster.patiently(lambda: self._job(request, cluster))
         pairs, index = siblings(task, self.partner, task.task_id, job.run_dir), task.map_index
-        async with guard(client, pairs, index), shown(cluster.monitor, pairs, index, job.job_id):
+        async with (
+            guard(client, pairs, index),
+            shown(cluster.monitor, pairs, index, job.job_id),
+            cluster.follower.following(job),
+        ):
             status = await cluster.monitor.wait(job)
         log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
         left = await cluster.patiently(lambda: cluster.results(job))

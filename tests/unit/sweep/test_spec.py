@@ -138,7 +138,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "slurm.env: 'COMMAND' is set by slurm_sweep for each job",
         "slurm.sbatch: 'job-name' is set by slurm_sweep; use slurm.jobname",
         "slurm.node: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, env, "
-        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, submit, time, workdir",
+        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, stream_log, submit, time, workdir",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
         "dag.retries: expected greater than or equal to 0, got -1",
     ]

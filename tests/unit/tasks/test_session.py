@@ -13,6 +13,7 @@ from slurm_sweep.errors import AloneError
 from slurm_sweep.slurm import patience
 from slurm_sweep.slurm.client import SlurmClient, submitted_job
 from slurm_sweep.slurm.elements import Submission
+from slurm_sweep.slurm.follow import Follower
 from slurm_sweep.slurm.job import SubmittedJob
 from slurm_sweep.slurm.monitor import Monitor
 from slurm_sweep.slurm.together import Together
@@ -45,6 +46,7 @@ def test_who_cannot_be_in_an_array_goes_alone(
         session = Session(
             client=client,
             monitor=Monitor(client),
+            follower=Follower(client),
             arrays=Together(arrays, at_once=10),
             submissions=Together(alone, at_once=10),
             records=Together(client.recorded_jobs, at_once=10),
