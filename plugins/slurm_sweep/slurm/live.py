@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,21 +75,28 @@ def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
         jobs: A job's id and how it stands, by index.
         at: When they stood so, in seconds since 1970.
     """
-    found = {
-        "ids": _grouped((_base(job_id, index), index) for index, (job_id, _) in jobs.items()),
-        "states": _grouped((job.text, index) for index, (_, job) in jobs.items()),
-        **{name: _grouped(_detail(jobs, name)) for name in _DETAILS},
-    }
-    for name in _DETAILS:
+    kept = sorted(jobs.items())
+    found = _groups(kept, _DETAILS)
+    for number in range(1, len(_DETAILS) + 1):
         if _size(found) > LARGEST:
-            found[name] = {}
-    if _size(found) > LARGEST:
-        return view(dict(sorted(jobs.items())[: len(jobs) // 2]), at)
-    return {"at": round(at), **{name: groups for name, groups in found.items() if groups}}
+            found = _groups(kept, _DETAILS[number:])
+    while _size(found) > LARGEST:
+        kept = kept[: len(kept) // 2]
+        found = _groups(kept, ())
+    return {"at": round(at), **found}
 
 
-def _detail(jobs: Mapping[int, tuple[str, LiveJob]], name: str) -> Iterator[tuple[str, int]]:
-    values = ((getattr(job, name), index) for index, (_, job) in jobs.items())
+def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[str]) -> dict[str, dict[str, str]]:
+    groups = {
+        "ids": _grouped((_base(job_id, index), index) for index, (job_id, _) in jobs),
+        "states": _grouped((job.text, index) for index, (_, job) in jobs),
+        **{name: _grouped(_detail(jobs, name)) for name in details},
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _detail(jobs: Iterable[tuple[int, tuple[str, LiveJob]]], name: str) -> Iterator[tuple[str, int]]:
+    values = ((getattr(job, name), index) for index, (_, job) in jobs)
     return ((str(value), index) for value, index in values if value not in ("", None))
 
 
@@ -123,8 +130,9 @@ def _id(base: str, index: int) -> str:
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """Return ranges of indices, which come rising, by what stands before them."""
     groups: dict[str, list[int]] = {}
-    for key, index in sorted(pairs, key=lambda pair: pair[1]):
+    for key, index in pairs:
         groups.setdefault(key, []).append(index)
     return {key: _ranges(indices) for key, indices in groups.items()}
 
