@@ -178,9 +178,9 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
         (3, "expected at most 16 KiB, got more"),
     ]:
         assert f"{run.name}_sweep_{index + 1}/metrics.json: {fault}" in run.log("wait", index)
-    assert [run.links("wait", index) for index in range(3)] == [
-        {"Weights & Biases": url} for url in ("https://wandb.ai/me/p/runs/1", None, None)
-    ]
+    links = [run.links("wait", index) for index in range(3)]
+    assert [link["Weights & Biases"] for link in links] == ["https://wandb.ai/me/p/runs/1", None, None]
+    assert [str(link["On the page Sweeps"]).rpartition("&")[2] for link in links] == ["index=0", "index=1", "index=2"]
     assert "metrics.json" not in run.log("wait", 0) + run.log("wait", 4)
     rows = run.xcom("report", -1, "rows")
     assert [row["job"].rpartition("_")[2] for row in rows] == ["2", "1", "3", "4", "5"]
