@@ -125,7 +125,7 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         if dags:
             environment = merge(environment, CORE__DAGS_FOLDER=dags) | {"PYTHONPATH": str(PROJECT)}
-        airflow = AirflowParts(environment, folder, settings=SETTINGS, idle_limit=120)
+        airflow = AirflowParts(environment, folder, settings=SETTINGS)
         if not airflow.postgres:
             raise SandboxError("no Postgres is installed; scripts/setup --tests does it")
         stack.callback(airflow.stop)

@@ -97,7 +97,7 @@ class AirflowParts(Api):
         *,
         triggerers: int = 1,
         settings: Mapping[str, object],
-        idle_limit: int = 6,
+        idle_limit: int = 120,
     ) -> None:
         api, worker_log, *trigger_logs = free_ports(2 + triggerers)
         super().__init__(f"http://127.0.0.1:{api}", Path(environment["AIRFLOW_HOME"]))

@@ -50,10 +50,11 @@ class Postgres:
         folder: Where its data and its log go; made if it is not there.
         programs: What `postgres_programs` found.
         idle_limit: Seconds after which a transaction is ended in which nothing happens. A killed scheduler's workers
-            keep its connection open, with its transaction and its locks: all of Airflow stands still until then.
+            keep its connection open, with its transaction and its locks: all of Airflow stands still until then. An
+            Airflow that is merely busy pauses for some seconds, too.
     """
 
-    def __init__(self, folder: Path, programs: Path, *, idle_limit: int = 6) -> None:
+    def __init__(self, folder: Path, programs: Path, *, idle_limit: int = 120) -> None:
         self._idle_limit = idle_limit
         self._programs = programs
         (self._port,) = free_ports(1)

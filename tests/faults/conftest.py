@@ -54,7 +54,7 @@ def theatre() -> Iterator[Theatre]:
         login = LoginNode(box, slow=10 if FULL else 5)
         cluster = Cluster(box)
         sampler = Sampler(cluster.look, 0.8)
-        airflow = AirflowParts(environment, folder, triggerers=2, settings=QUICK)
+        airflow = AirflowParts(environment, folder, triggerers=2, settings=QUICK, idle_limit=6)
         report(f"Airflow's database: {'Postgres' if airflow.postgres else 'SQLite, as no Postgres is installed'}")
         try:
             airflow.start()
