@@ -117,6 +117,7 @@ class Follower:
                 _finish(reader)
 
     async def _ask(self, readers: Sequence[_Reader]) -> None:
+        complete = [reader.last is not None for reader in readers]  # what ends after the question may have more to say
         answers = await self._client.new_output([(reader.job.log_path, reader.offset) for reader in readers])
         for number, reader in enumerate(readers):
             if number not in answers.crowded_out:
@@ -125,11 +126,10 @@ class Follower:
                     self._readers[reader] = None
                 if number in answers.found:
                     start, data = answers.found[number]
-                    lines, reader.offset = read(
-                        reader.job.log_path, reader.offset, start, data, ended=bool(reader.last)
-                    )
+                    lines, reader.offset = read(reader.job.log_path, reader.offset, start, data, ended=complete[number])
                     await self._tell(reader, lines)
-                _finish(reader)
+                if complete[number]:
+                    _finish(reader)
 
     async def _tell(self, reader: _Reader, lines: Sequence[str]) -> None:
         for burst in _bursts(lines):

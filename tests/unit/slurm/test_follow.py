@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from slurm_sweep.slurm.client import SlurmClient
 from slurm_sweep.slurm.commands import FOLLOWED, FOLLOWED_IN_ALL
 from slurm_sweep.slurm.follow import LINES, LONGEST, Follower, read
 from slurm_sweep.slurm.job import SubmittedJob
+from slurm_sweep.slurm.parse import NewOutput
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -117,6 +119,33 @@ def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: p
 
     asyncio.run(run())
     assert told("last") == set(range(many))
+
+
+def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = tmp_path / "log"
+    log.write_text("first\n")
+
+    class Slow(SlurmClient):
+        """Its first answer takes until the job has ended."""
+
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
+            answer = await super().new_output(logs)
+            self.asked.set()
+            await self.ended.wait()
+            return answer
+
+    async def follow() -> None:
+        client = Slow(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+        async with Follower(client, interval=0.1).following(job(log)):
+            await client.asked.wait()
+            log.write_text("first\nlast")
+            asyncio.get_running_loop().call_later(0.1, client.ended.set)
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    assert caplog.messages == ["| first", "| last"]
 
 
 def test_what_cannot_be_read_is_one_warning_and_fails_nobody(caplog: pytest.LogCaptureFixture) -> None:
