@@ -88,7 +88,7 @@ def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
 
 def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[str]) -> dict[str, dict[str, str]]:
     groups = {
-        "ids": _grouped((_base(job_id, index), index) for index, (job_id, _) in jobs),
+        "ids": _grouped((_shifted(job_id, -index), index) for index, (job_id, _) in jobs),
         "states": _grouped((job.text, index) for index, (_, job) in jobs),
         **{name: _grouped(_detail(jobs, name)) for name in details},
     }
@@ -110,7 +110,7 @@ def read(value: object) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
 
 def _read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]]:
     nodes, started, queued = (dict(_spread(value.get(name, {}))) for name in ("nodes", "started", "queued"))
-    ids = {index: _id(base, index) for index, base in _spread(value.get("ids", {}))}
+    ids = {index: _shifted(base, index) for index, base in _spread(value.get("ids", {}))}
     jobs = {}
     for index, text in _spread(value.get("states", {})):
         numbers = [int(found[index]) if index in found else None for found in (started, queued)]
@@ -119,14 +119,9 @@ def _read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]]:
     return float(value["at"]), jobs
 
 
-def _base(job_id: str, index: int) -> str:
+def _shifted(job_id: str, by: int) -> str:
     head, mark, number = job_id.rpartition("_")
-    return f"{head}{mark}{int(number) - index}"
-
-
-def _id(base: str, index: int) -> str:
-    head, mark, number = base.rpartition("_")
-    return f"{head}{mark}{int(number) + index}"
+    return f"{head}{mark}{int(number) + by}"
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, str]:

@@ -34,16 +34,16 @@ def squeue(output: str) -> dict[str, JobStatus]:
     return {
         job_id: JobStatus(
             job_id=job_id,
-            state=JobState.parse(state),
-            text=state,
+            state=state,
+            text=text,
             elapsed=elapsed,
-            queued=None if JobState.parse(state).is_queued else _queued(*times.partition(" ")[::2]),
+            queued=None if state.is_queued else _queued(*times.partition(" ")[::2]),
             nodes=nodes,
             reason=reason,
             source="squeue",
         )
-        for job_id, state, ran, nodes, reason in _rows(output, "|", 5)
-        for elapsed, _, times in [ran.partition(" ")]
+        for job_id, text, ran, nodes, reason in _rows(output, "|", 5)
+        for state, (elapsed, _, times) in [(JobState.parse(text), ran.partition(" "))]
     }
 
 

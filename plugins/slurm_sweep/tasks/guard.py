@@ -21,6 +21,7 @@ from asgiref.sync import sync_to_async
 from slurm_sweep.errors import ClusterUnavailableError
 from slurm_sweep.slurm.client import Owner, SlurmClient
 from slurm_sweep.slurm.job import run_name, task_name
+from slurm_sweep.tasks.background import meanwhile
 from slurm_sweep.tasks.cancel import count_over, insist, is_over, states_of
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
@@ -145,11 +146,8 @@ class Guard:
 @asynccontextmanager
 async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[Guard]:
     own = Guard(*key)
-    work = asyncio.create_task(own.watch())
-    try:
+    async with meanwhile(own.watch()):
         yield own
-    finally:
-        work.cancel()
 
 
 _guards = Shared(_watching)

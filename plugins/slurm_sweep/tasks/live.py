@@ -6,7 +6,6 @@ together, and only when something has changed, or to say that they are still wat
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +19,7 @@ from asgiref.sync import sync_to_async
 from slurm_sweep.slurm.job import JobStatus
 from slurm_sweep.slurm.live import LiveJob, live_job, view
 from slurm_sweep.slurm.monitor import Monitor
+from slurm_sweep.tasks.background import behind, meanwhile
 from slurm_sweep.tasks.guard import Siblings
 from slurm_sweep.tasks.pace import turn
 from slurm_sweep.tasks.shared import Shared
@@ -31,7 +31,6 @@ _LOAD = 20  # writing is never sooner than this many times what the last time to
 _LONGEST = 120.0
 
 log = logging.getLogger(__name__)
-_deleting: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
 class Live:
@@ -95,21 +94,17 @@ class Live:
 
     def _place(self) -> dict[str, Any]:
         pairs = self._pairs
-        index = self._map_index
-        return {"dag_id": pairs.dag_id, "run_id": pairs.run_id, "task_id": pairs.wait, "map_index": index}
+        return {"dag_id": pairs.dag_id, "run_id": pairs.run_id, "task_id": pairs.wait, "map_index": self._map_index}
 
 
 @asynccontextmanager
 async def _writing(key: tuple[Monitor, Siblings]) -> AsyncIterator[Live]:
     own = Live(*key)
-    work = asyncio.create_task(own.watch())
     try:
-        yield own
+        async with meanwhile(own.watch()):
+            yield own
     finally:
-        work.cancel()
-        forgetting = asyncio.create_task(own.forget())  # whose job has ended does not wait for that
-        _deleting.add(forgetting)
-        forgetting.add_done_callback(_deleting.discard)
+        behind(own.forget())  # whose job has ended does not wait for that
 
 
 _lives = Shared(_writing)

@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from slurm_sweep.errors import SlurmSweepError
 from slurm_sweep.slurm import results
 from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from slurm_sweep.tasks.background import behind
 from slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from slurm_sweep.tasks.guard import guard, siblings
 from slurm_sweep.tasks.live import shown
@@ -24,8 +25,6 @@ from slurm_sweep.tasks.session import session
 STATUS_KEY = "status"  # the XCom of a wait that failed: it has no return value
 WANDB_KEY = "_link_wandb"  # the XCom that Airflow makes a link of
 HOLD_BACK = 10.0
-
-_cancelling: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
 def attempt_of(task: Any, generation: int) -> Attempt:
@@ -54,10 +53,7 @@ class JobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the job, unless the task lives: cleared, or taken over by another triggerer."""
         # Airflow cuts this method off after a second or so: the work goes on behind it.
-        work = asyncio.create_task(self._cancel_unless_alive())
-        _cancelling.add(work)
-        work.add_done_callback(_cancelling.discard)
-        await asyncio.shield(work)
+        await asyncio.shield(behind(self._cancel_unless_alive()))
 
     async def _cancel_unless_alive(self) -> None:
         task = self.task_instance
