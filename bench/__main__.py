@@ -127,7 +127,7 @@ def _plain(size: int, keep: bool) -> runs.Run:
 def _sweep(size: int, keep: bool) -> runs.Run:
     with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
         runs.warm_up(place)
-        subject = runs.Subject(what="slurm_sweep", dag_id=SWEEP, wait_task="combination.wait")
+        subject = runs.Subject(what="airflow-slurm-sweep", dag_id=SWEEP, wait_task="combination.wait")
         return runs.measure(place, subject, size)
 
 

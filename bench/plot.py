@@ -15,7 +15,7 @@ def plot(results: Results, path: Path) -> None:
     """Write a PNG: seconds and CPU seconds for a combination."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     time, cpu = figure.subplots(1, 2)
-    for runs, label, style in ((results.sweeps, "slurm_sweep", "o-"), (results.plain, "plain Airflow", "s")):
+    for runs, label, style in ((results.sweeps, "airflow-slurm-sweep", "o-"), (results.plain, "plain Airflow", "s")):
         if runs:
             at = [run.size for run in runs]
             time.plot(at, [run.seconds_each for run in runs], style, label=label)

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from slurm_sweep.factory import check_dag
+from airflow_slurm_sweep.factory import check_dag
 
 check_cluster = check_dag(Path(__file__).parents[1] / "include")

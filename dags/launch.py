@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from slurm_sweep.factory import launch_dag
+from airflow_slurm_sweep.factory import launch_dag
 
 launch = launch_dag(Path(__file__).parents[1] / "include")

@@ -5,6 +5,6 @@ Airflow takes down all Dags of a Python file that has an import error, so the fa
 
 from pathlib import Path
 
-from slurm_sweep.factory import check_sweeps
+from airflow_slurm_sweep.factory import check_sweeps
 
 check_sweeps(Path(__file__).parents[1] / "include")

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from slurm_sweep.factory import sweep_dags
+from airflow_slurm_sweep.factory import sweep_dags
 
 globals().update(sweep_dags(Path(__file__).parents[1] / "include"))

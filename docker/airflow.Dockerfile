@@ -1,4 +1,4 @@
-# Airflow with what slurm_sweep needs beyond the official image. dags/, plugins/ and include/ are mounted, not copied.
+# Airflow with what airflow-slurm-sweep needs beyond the official image. dags/, plugins/ and include/ are mounted, not copied.
 ARG AIRFLOW_IMAGE=apache/airflow:3.3.2
 FROM ${AIRFLOW_IMAGE}
 

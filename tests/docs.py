@@ -29,8 +29,8 @@ ELSEWHERE = {
     """airflow dags test grpo --conf '{"dry_run": false}'""": "tests/integration/test_airflow.py",
     "FAULT_SEED=": "tests/faults/test_faults.py",
     "FAULTS=": "tests/faults/test_faults.py",
-    "pip install ./slurm_sweep": "tests/integration/test_package.py",
-    "slurm-sweep ": "tests/integration/test_package.py",
+    "pip install ./airflow-slurm-sweep": "tests/integration/test_package.py",
+    "airflow-slurm-sweep ": "tests/integration/test_package.py",
     "docker compose": "tests/integration/test_compose.py",
     "services:": "tests/integration/test_compose.py",
 }

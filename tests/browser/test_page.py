@@ -13,10 +13,10 @@ from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
 from sandbox.postgres import Postgres
 from sandbox.processes import wait_until
-from slurm_sweep.slurm.states import JobState
 from tests.browser.conftest import Airflow, Visit, picture
 from tests.unit.page.conftest import Sweep, as_text
 

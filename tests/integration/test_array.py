@@ -19,13 +19,19 @@ from typing import Any
 
 import pytest
 
+from airflow_slurm_sweep.errors import (
+    AloneError,
+    ClusterRefusedError,
+    ClusterUnavailableError,
+    CrowdedError,
+    SlurmSweepError,
+)
+from airflow_slurm_sweep.slurm import commands, elements
+from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.monitor import Monitor
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from slurm_sweep.errors import AloneError, ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
-from slurm_sweep.slurm import commands, elements
-from slurm_sweep.slurm.client import SlurmClient, failure_text
-from slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
-from slurm_sweep.slurm.monitor import Monitor
 from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
 
 pytestmark = pytest.mark.sandbox

@@ -15,12 +15,12 @@ import pytest
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.tasks import operators
+from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from airflow_slurm_sweep.tasks.triggers import attempt_of
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.tasks import operators
-from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from slurm_sweep.tasks.triggers import attempt_of
 
 pytestmark = pytest.mark.sandbox
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_slurm_sweep.check.operator import CHECKS, CheckClusterOperator, check_cluster
+from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.tasks import configuration
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT
 from sandbox.processes import wait_until
-from slurm_sweep.slurm.diagnosis import Finding, Grade
-from slurm_sweep.tasks import config
-from slurm_sweep.tasks.check import CHECKS, CheckClusterOperator, check_cluster
 from tests.integration.test_airflow import dags_test
 
 pytestmark = pytest.mark.sandbox
@@ -47,7 +47,7 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
         (include / "clusters" / "default.yaml").write_text(json.dumps(profile))
 
         async def collect() -> list[Finding]:
-            return [finding async for finding in check_cluster("default", config.folders(include), os.environ)]
+            return [finding async for finding in check_cluster("default", configuration.folders(include), os.environ)]
 
         found = asyncio.run(collect())
         assert [finding.check for finding in found] == IN_ORDER, "one line a check, whatever fails"
@@ -319,7 +319,7 @@ def test_the_command_finds_a_connection_in_airflows_database(
     }
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "slurm_sweep", "check-cluster", name, f"--include={include}"]
+        command = [sys.executable, "-m", "airflow_slurm_sweep", "check-cluster", name, f"--include={include}"]
         return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
 
     (clusters / "mine.yaml").write_text(json.dumps({**cluster.profile, "ssh_conn_id": "in_database"}))

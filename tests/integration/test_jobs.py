@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 
 import pytest
 
+from airflow_slurm_sweep.errors import ClusterRefusedError
+from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.settings import ClusterProfile
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger
 from sandbox import Sandbox
-from slurm_sweep.errors import ClusterRefusedError
-from slurm_sweep.plan import plan
-from slurm_sweep.site import Site
-from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
-from slurm_sweep.slurm.monitor import Monitor
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.sweep.settings import ClusterProfile
-from slurm_sweep.sweep.spec import parse_sweep
-from slurm_sweep.tasks.ssh import SshShell
-from slurm_sweep.tasks.triggers import SlurmJobTrigger
 
 pytestmark = pytest.mark.sandbox
 
@@ -363,7 +363,7 @@ def test_all_triggers_of_a_process_share_one_connection(
     cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected(cluster)
-    monkeypatch.setattr("slurm_sweep.tasks.triggers.HOLD_BACK", 0.0)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.HOLD_BACK", 0.0)
     monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", "0.5")
     request = request_maker(cluster, tmp_path)
 

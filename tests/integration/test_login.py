@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_slurm_sweep.errors import ClusterRefusedError
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.tasks.cluster import session
 from sandbox import Sandbox
-from slurm_sweep.errors import ClusterRefusedError
-from slurm_sweep.slurm.job import JobStatus
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.tasks.session import session
 from tests.integration.test_jobs import attempt, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox

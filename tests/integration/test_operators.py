@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
+from airflow_slurm_sweep.slurm.commands import preview
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 from sandbox import Sandbox
-from slurm_sweep.slurm.commands import preview
-from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 
 pytestmark = pytest.mark.sandbox
 
@@ -85,7 +85,7 @@ def test_wait_defers_and_ends_as_the_event_says(tmp_path: Path) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(Context())  # type: ignore[arg-type]
     path, arguments = deferred.value.trigger.serialize()
-    assert path == "slurm_sweep.tasks.triggers.SlurmJobTrigger"
+    assert path == "airflow_slurm_sweep.tasks.triggers.SlurmJobTrigger"
     assert SlurmJobTrigger(**arguments).serialize() == (path, arguments)
     assert len(json.dumps(arguments)) < 1024
     with pytest.raises(

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from slurm_sweep import __version__
+from airflow_slurm_sweep import __version__
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "package.md").read_text()
@@ -30,11 +30,11 @@ WHAT_AIRFLOW_SHOWS = """\
 import json, sys
 from airflow import plugins_manager, settings
 from airflow.dag_processing.dagbag import DagBag
-import slurm_sweep
+import airflow_slurm_sweep
 settings.initialize()
 bag = DagBag(sys.argv[1], bundle_name="mine")
 shown = {
-    "package": slurm_sweep.__file__,
+    "package": airflow_slurm_sweep.__file__,
     "plugins": [plugin["name"] for plugin in plugins_manager.get_plugin_info()],
     "plugin errors": list(plugins_manager.get_import_errors().values()),
     "dags": sorted(bag.dags),
@@ -115,13 +115,13 @@ def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     sdist = build(PROJECT, "sdist", tmp_path / "sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
-    again = build(tmp_path / f"slurm_sweep-{__version__}", "wheel", tmp_path / "wheel")
-    assert again.name == wheel.name == f"slurm_sweep-{__version__}-py3-none-any.whl"
+    again = build(tmp_path / f"airflow_slurm_sweep-{__version__}", "wheel", tmp_path / "wheel")
+    assert again.name == wheel.name == f"airflow_slurm_sweep-{__version__}-py3-none-any.whl"
     assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_what_the_wheel_requires_is_what_the_tests_run_with(user: User) -> None:
-    (metadata,) = user.bin.parent.glob("lib/python*/site-packages/slurm_sweep-*.dist-info")
+    (metadata,) = user.bin.parent.glob("lib/python*/site-packages/airflow_slurm_sweep-*.dist-info")
     requirements = [Requirement(line) for line in Distribution.at(metadata).requires or []]
     assert "apache-airflow" in {requirement.name for requirement in requirements}
     assert [str(r) for r in requirements if not r.specifier.contains(version(r.name))] == []
@@ -131,7 +131,7 @@ def test_an_installed_wheel_is_all_that_airflow_needs(user: User) -> None:
     shown = user.shown()
     assert shown.pop("package").startswith(str(user.bin.parent))
     assert shown == {
-        "plugins": ["slurm_sweep"],
+        "plugins": ["airflow_slurm_sweep"],
         "plugin errors": [],
         "dags": ["check_cluster", "launch", "tune"],
         "dag errors": [],
@@ -143,8 +143,10 @@ def test_an_installed_wheel_is_all_that_airflow_needs(user: User) -> None:
 
 
 def test_the_commands(user: User) -> None:
-    assert "tune.yaml: 2 combinations" in user.run("python", "-m", "slurm_sweep", "check", "include/sweeps/tune.yaml")
-    (block,) = (block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) if "slurm-sweep" in block)
+    assert "tune.yaml: 2 combinations" in user.run(
+        "python", "-m", "airflow_slurm_sweep", "check", "include/sweeps/tune.yaml"
+    )
+    (block,) = (block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) if "airflow-slurm-sweep" in block)
     assert user.run("/bin/sh", "-euc", block) == "include/sweeps/tune.yaml: 2 combinations of examples/train.py\n"
     schemas = {path.name: path.read_text() for path in (user.repository / "include" / "schemas").iterdir()}
     assert schemas == {path.name: path.read_text() for path in (PROJECT / "include" / "schemas").iterdir()}
@@ -157,8 +159,8 @@ def test_both_ways_at_once_are_an_import_error(user: User) -> None:
     finally:
         shutil.rmtree(user.plugins)
     message = (
-        f"slurm_sweep is in this Airflow twice: {Path(shown['package']).parent} is in use, "
-        f"{user.plugins / 'slurm_sweep'} is not. Keep one"
+        f"airflow_slurm_sweep is in this Airflow twice: {Path(shown['package']).parent} is in use, "
+        f"{user.plugins / 'airflow_slurm_sweep'} is not. Keep one"
     )
     assert any(message in error for error in shown["plugin errors"]), shown
     (dag_error,) = shown["dag errors"]

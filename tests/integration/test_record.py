@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
+from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from slurm_sweep.slurm import commands
-from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
 
 pytestmark = pytest.mark.sandbox
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.slurm.refusals import is_passing, is_unclear
 from sandbox import Sandbox
 from sandbox.config import ACCOUNT
 from sandbox.daemons import environment
 from sandbox.processes import wait_until
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from slurm_sweep.slurm.refusals import is_passing, is_unclear
 from tests.integration.test_jobs import attempt, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
 from sandbox.processes import send, tree, wait_until, writing_to
-from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
-from slurm_sweep.slurm.states import JobState
 from tests.integration.test_jobs import attempt, end, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox
@@ -86,7 +86,7 @@ def rows(box: Sandbox, job_id: str, *options: str) -> list[str]:
 def test_requeued_by_hand(
     box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
-    caplog.set_level(logging.INFO, logger="slurm_sweep")
+    caplog.set_level(logging.INFO, logger="airflow_slurm_sweep")
 
     async def requeue(job: SubmittedJob) -> None:
         await until(box, job.job_id, "RUNNING")
@@ -113,7 +113,7 @@ def test_held_after_its_requeue(box: Sandbox, make: Callable[..., JobRequest]) -
 
 
 def test_preempted(box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="slurm_sweep")
+    caplog.set_level(logging.INFO, logger="airflow_slurm_sweep")
 
     async def preempt(job: SubmittedJob) -> None:
         await until(box, job.job_id, "RUNNING")

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseHook
 
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.tasks.workerless import SubmitTrigger, WaitTrigger
 from bench.logs import logins, remote_calls
 from sandbox import Sandbox
 from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
-from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.tasks.workerless import SubmitTrigger, WaitTrigger
 from tests.faults.stage import FULL
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
@@ -110,8 +110,8 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         read.append(key)
         return '#!/bin/bash\neval "$COMMAND"\n' if key["key"] == "script" else plan
 
-    monkeypatch.setattr("slurm_sweep.tasks.plans.XCom.get_one", get_one)
-    monkeypatch.setattr("slurm_sweep.tasks.guard.count_over", lambda *_: 0)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", get_one)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.orphans.count_over", lambda *_: 0)
     loop = Loop()
 
     async def start_all(kind: Any, task_id: str, partner: str) -> list[Any]:

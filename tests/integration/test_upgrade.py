@@ -66,12 +66,14 @@ def upgrade(plugins: Path) -> None:
     """Replace the folder by a newer release: another version, and a new module that old ones import."""
     new = plugins.with_name("new")
     shutil.copytree(plugins, new, ignore=shutil.ignore_patterns("__pycache__"))
-    package = new / "slurm_sweep"
+    package = new / "airflow_slurm_sweep"
     (package / "release.py").write_text(f'"""New in this release."""\n\nRELEASE = "{NEW_VERSION}"\n')
     monitor = package / "slurm" / "monitor.py"
     old_text = monitor.read_text()
     text = old_text.replace(
-        "from slurm_sweep.errors import", "from slurm_sweep.release import RELEASE\nfrom slurm_sweep.errors import", 1
+        "from airflow_slurm_sweep.errors import",
+        "from airflow_slurm_sweep.release import RELEASE\nfrom airflow_slurm_sweep.errors import",
+        1,
     )
     text = text.replace('"Job %s is %s", ', '"Job %s is %s in release " + RELEASE, ', 1)
     assert text.count("RELEASE") == old_text.count("RELEASE") + 2, "both places are there"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_slurm_sweep.sweep.spec import load_profile
 from sandbox import config
 from sandbox.airflow import LARGE_SWEEPS
-from slurm_sweep.sweep.spec import load_profile
 
 PROJECT = Path(__file__).parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()

@@ -13,12 +13,12 @@ import yaml
 from airflow.cli.cli_parser import ALL_COMMANDS_DICT
 from airflow.dag_processing.dagbag import DagBag
 
-from slurm_sweep.plan import plan
-from slurm_sweep.site import Folders, find_site
-from slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
-from slurm_sweep.sweep.spec import load_profile, load_sweep
-from slurm_sweep.tasks.check import CHECKS
-from slurm_sweep.tasks.form import launch_form
+from airflow_slurm_sweep.check.operator import CHECKS
+from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.sweep.layers import Folders, find_site
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
+from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep
+from airflow_slurm_sweep.tasks.form import launch_form
 from tests.docs import ELSEWHERE, LANGUAGES, NOT_TRIED, PAGES, PROJECT, Block, blocks, spans
 
 TESTS = Path(__file__).parents[1]
@@ -120,7 +120,7 @@ def test_python(block: Block, include: Path) -> None:
     dags = include.parent / "dags"
     dags.mkdir()
     text = block.text
-    if not any(words in text for words in ("slurm_sweep.factory", "DAG(", "@dag")):
+    if not any(words in text for words in ("airflow_slurm_sweep.factory", "DAG(", "@dag")):
         text = f"from airflow.sdk import DAG\nwith DAG('block'):\n{textwrap.indent(text, '    ')}"
     (dags / "block.py").write_text(text)
     bag = DagBag(dags)

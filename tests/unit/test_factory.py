@@ -12,9 +12,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from slurm_sweep.errors import SlurmSweepError, SweepFileError
-from slurm_sweep.factory import check_sweeps, sweep_dag, sweep_dags
-from slurm_sweep.tasks import config
+from airflow_slurm_sweep.errors import SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.factory import check_sweeps, sweep_dag, sweep_dags
+from airflow_slurm_sweep.tasks import configuration
 
 PROJECT = Path(__file__).parents[2]
 GOOD = "script_path: train.py\noptim.lr: [1e-6, 5e-6]\n"
@@ -226,8 +226,8 @@ def test_a_sweep_that_airflow_would_not_take_is_a_fault_with_the_setting_to_rais
 def test_what_will_hold_up_a_large_sweep_is_told(
     monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
 ) -> None:
-    assert config.warnings(101) == []
+    assert configuration.warnings(101) == []
     monkeypatch.setenv(f"AIRFLOW__TRIGGERER__{setting}", value)
-    (warning,) = config.warnings(101)
+    (warning,) = configuration.warnings(101)
     assert said in warning
-    assert config.warnings(100) == [], "those of workers are few"
+    assert configuration.warnings(100) == [], "those of workers are few"

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from slurm_sweep.schema import profile_schema, sweep_schema
+from airflow_slurm_sweep.schema import profile_schema, sweep_schema
 
 PROJECT = Path(__file__).parents[2]
 GOOD = "script_path: examples/train.py\noptim.lr: [1e-6, 5e-6]\n"
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "slurm_sweep", *arguments],
+        [sys.executable, "-m", "airflow_slurm_sweep", *arguments],
         env=ENVIRONMENT,
         text=True,
         capture_output=True,
@@ -100,9 +100,7 @@ def test_bad_input_is_one_sentence_without_a_traceback(good: Path, arguments: li
 
 
 def test_check_cluster_without_airflow_says_so() -> None:
-    program = (
-        "import sys; sys.modules['airflow'] = None; from slurm_sweep.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
+    program = "import sys; sys.modules['airflow'] = None; from airflow_slurm_sweep.__main__ import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", program, "check-cluster"], env=ENVIRONMENT, text=True, capture_output=True, check=False
     )
@@ -114,7 +112,9 @@ def test_check_cluster_without_airflow_says_so() -> None:
 @pytest.mark.parametrize(("kind", "schema"), [("sweep", sweep_schema()), ("profile", profile_schema())])
 def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -> None:
     text = (PROJECT / "include" / "schemas" / f"{kind}.json").read_text()
-    assert text == run("schema", kind).stdout, f"python -m slurm_sweep schema {kind} > include/schemas/{kind}.json"
+    assert text == run("schema", kind).stdout, (
+        f"python -m airflow_slurm_sweep schema {kind} > include/schemas/{kind}.json"
+    )
     jsonschema.Draft202012Validator.check_schema(schema)
 
 

@@ -6,12 +6,12 @@ from shlex import split
 
 import pytest
 
-from slurm_sweep.errors import SettingsError
-from slurm_sweep.plan import Plan, counts_to_read, plan
-from slurm_sweep.site import Site
-from slurm_sweep.slurm.job import JobRequest
-from slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
-from slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.plan import Plan, counts_to_read, plan
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 SWEEP = "script_path: examples/train_grpo.py\nconfig_path: configs/grpo.yaml\noptim.lr: [1e-6, 5e-6]\n"
 ENVIRONMENT = {"LOG": "/lustre/log", "ACCOUNT": "research", "CON": "/lustre/images/"}

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_sweep.slurm.refusals import is_passing
+from airflow_slurm_sweep.slurm.refusals import is_passing
 
 PROJECT = Path(__file__).parents[2]
-PACKAGES = PROJECT / "plugins" / "slurm_sweep", PROJECT / "sandbox"
+PACKAGES = PROJECT / "plugins" / "airflow_slurm_sweep", PROJECT / "sandbox"
 SCRIPTS = [*PACKAGES[0].rglob("*.sh"), PROJECT / "scripts" / "setup"]
 GUIDE = (PROJECT / "docs" / "troubleshooting.md").read_text()
 LOGGED = ("error", "warning", "exception", "critical")

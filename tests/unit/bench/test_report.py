@@ -35,7 +35,7 @@ def observed(**changes: object) -> Observed:
 
 def run(**changes: object) -> Run:
     values: dict[str, object] = {
-        "what": "slurm_sweep",
+        "what": "airflow-slurm-sweep",
         "size": 100,
         "state": "success",
         "jobs": 100,
@@ -80,7 +80,7 @@ def test_table() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "|  | plain Airflow, 100 | slurm_sweep, 100 | slurm_sweep, 1000 |",
+        "|  | plain Airflow, 100 | airflow-slurm-sweep, 100 | airflow-slurm-sweep, 1000 |",
         "| seconds for a combination | 0.250 | 0.250 | 0.250 |",
         "| end of a job to end of its task, median, s | none | 3.0 | 3.0 |",
         "| stalls of the triggerer | 2, longest 1.50 s | 2, longest 1.50 s | 2, longest 1.50 s |",

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from slurm_sweep.plan import plan
-from slurm_sweep.site import Site
-from slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.sweep.settings import ClusterProfile
-from slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.settings import ClusterProfile
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

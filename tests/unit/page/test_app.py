@@ -102,5 +102,5 @@ def test_the_page_loads_nothing_from_elsewhere(get: Get) -> None:
 
 
 def test_only_the_api_server_builds_the_page() -> None:
-    code = "import sys, slurm_sweep.plugin; sys.exit('slurm_sweep.page.app' in sys.modules or 'fastapi' in sys.modules)"
+    code = "import sys, airflow_slurm_sweep.plugin; sys.exit('airflow_slurm_sweep.page.app' in sys.modules or 'fastapi' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,12 +7,12 @@ from shlex import join, split
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_sweep.page.columns import number, overrides, parameters
-from slurm_sweep.plan import plan
-from slurm_sweep.site import Site
-from slurm_sweep.sweep.names import job_name
-from slurm_sweep.sweep.settings import ClusterProfile, RunOptions
-from slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.page.columns import number, overrides, parameters
+from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.naming import job_name
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 SITE = Site(
     profile=ClusterProfile.model_validate({"log": "/lustre/it's log"}),

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from slurm_sweep.page import data
-from slurm_sweep.slurm.live import LiveJob, view
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.tasks.live import LIVE_KEY
+from airflow_slurm_sweep.page import data
+from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.tasks.live_view import LIVE_KEY
 from tests.unit.page.conftest import Run, Sweep, as_text
 
 NAMES = count(1)

@@ -10,9 +10,9 @@ from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from slurm_sweep.factory import sweep_dag
-from slurm_sweep.slurm.job import SubmittedJob
-from slurm_sweep.tasks.operators import SlurmJobSensor
+from airflow_slurm_sweep.factory import sweep_dag
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.tasks.operators import SlurmJobSensor
 
 # Airflow uses what its libraries call old where it looks for plugins.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slurm_sweep.errors import ClusterUnavailableError
-from slurm_sweep.slurm import commands
-from slurm_sweep.slurm.client import Completed
+from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm.client import Completed
 
 
 class FakeShell:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import pytest
 from test_elements import ATTEMPT, job
 
-from slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
-from slurm_sweep.slurm.arrays import Arrays
-from slurm_sweep.slurm.client import SlurmClient, submitted_job
-from slurm_sweep.slurm.elements import Submission
-from slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
+from airflow_slurm_sweep.slurm.arrays import Arrays
+from airflow_slurm_sweep.slurm.client import SlurmClient, submitted_job
+from airflow_slurm_sweep.slurm.elements import Submission
+from airflow_slurm_sweep.slurm.job import SubmittedJob
 
 
 class Cluster(SlurmClient):

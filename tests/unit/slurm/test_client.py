@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from fake_shell import FakeShell, failed, silent
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from slurm_sweep.slurm import commands
-from slurm_sweep.slurm.client import Completed, SlurmClient, failure_text
-from slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
-from slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm.client import Completed, SlurmClient, failure_text
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_sweep.slurm import commands
-from slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 ATTEMPT = Attempt(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slurm_sweep.slurm import commands, elements
-from slurm_sweep.slurm.elements import Place, grouped, place, submit_array
-from slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm import commands, elements
+from airflow_slurm_sweep.slurm.elements import Place, grouped, place, submit_array
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 ATTEMPT = Attempt(

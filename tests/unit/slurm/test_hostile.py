@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from login_shell import SHELLS, Login, Shell
 
-from slurm_sweep.slurm import commands, elements, parse
-from slurm_sweep.slurm.job import OUR_OPTIONS, Attempt, JobRequest, SubmittedJob, run_name
-from slurm_sweep.sweep.settings import JobSettings
+from airflow_slurm_sweep.slurm import commands, elements, parse
+from airflow_slurm_sweep.slurm.job import OUR_OPTIONS, Attempt, JobRequest, SubmittedJob, run_name
+from airflow_slurm_sweep.sweep.settings import JobSettings
 
 RECORD = Path(commands.__file__).with_name("record.sh").read_text()
 CONTEXT = settings(
@@ -516,7 +516,7 @@ def test_what_cannot_have_been_submitted_is_refused(values: dict[str, str]) -> N
 
 @pytest.mark.parametrize("name", sorted(OUR_OPTIONS))
 def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
-    with pytest.raises(ValueError, match="is set by slurm_sweep"):
+    with pytest.raises(ValueError, match="is set by airflow-slurm-sweep"):
         JobSettings(sbatch={name: "x"})
 
 

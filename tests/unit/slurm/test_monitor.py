@@ -10,10 +10,10 @@ from contextvars import ContextVar
 import pytest
 from fake_shell import FakeShell, failed, silent
 
-from slurm_sweep.slurm.client import SlurmClient
-from slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from slurm_sweep.slurm.monitor import Monitor
-from slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.states import JobState
 
 NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
 
@@ -52,7 +52,7 @@ def test_jobs_that_vanished_are_looked_up_together() -> None:
 
 
 def test_silence_is_waited_out_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="slurm_sweep")
+    caplog.set_level("INFO", logger="airflow_slurm_sweep")
     down = failed("Unable to contact slurm controller")
     answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|n1|None")
     (status,) = wait(FakeShell(squeue=answers, scontrol="", sacct=NO_ACCOUNTING), 1, grace=0)
@@ -128,7 +128,7 @@ def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
 ) -> None:
     who = ContextVar("who", default="nobody")
     seen = []
-    caplog.set_level("INFO", logger="slurm_sweep")
+    caplog.set_level("INFO", logger="airflow_slurm_sweep")
 
     def note(record: logging.LogRecord) -> bool:
         seen.append((record.getMessage(), who.get()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_sweep.slurm import parse
-from slurm_sweep.slurm.job import JobStatus
-from slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm import parse
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.states import JobState
 
 
 def test_squeue() -> None:

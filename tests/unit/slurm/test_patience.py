@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from slurm_sweep.slurm import patience
-from slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
+from airflow_slurm_sweep.slurm import patience
+from airflow_slurm_sweep.slurm.patience import patiently
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from slurm_sweep.slurm.refusals import PASSING, UNCLEAR, is_passing, is_unclear
+from airflow_slurm_sweep.slurm.refusals import PASSING, UNCLEAR, is_passing, is_unclear
 
 SUBMISSION = "sbatch: error: Batch job submission failed: "
 POLICY = f"{SUBMISSION}Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

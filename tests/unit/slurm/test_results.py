@@ -12,10 +12,10 @@ import pytest
 from fake_shell import FakeShell
 from login_shell import SHELLS, Login
 
-from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from slurm_sweep.slurm.results import LARGEST, NO_FILE, Results, add, read
-from slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.results import LARGEST, NO_FILE, Results, add, read
+from airflow_slurm_sweep.slurm.states import JobState
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
 STATUS = JobStatus(job_id="7", state=JobState.COMPLETED, text="COMPLETED", source="sacct")

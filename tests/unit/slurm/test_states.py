@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_sweep.slurm.states import JobState, Kind
+from airflow_slurm_sweep.slurm.states import JobState, Kind
 
 # As sacct(1), squeue(1) and job_state_codes.html of Slurm 25.11 list them: the name, the short form where there is one.
 STATES = {

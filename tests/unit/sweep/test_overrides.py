@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_sweep.sweep.overrides import bare_key, is_key, override, quote
+from airflow_slurm_sweep.sweep.overrides import bare_key, is_key, override, quote
 
 PARSER = OverridesParser.create()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_sweep.errors import SweepFileError
-from slurm_sweep.sweep.combinations import expand
-from slurm_sweep.sweep.spec import load_profile, load_sweep, parse_sweep
+from airflow_slurm_sweep.errors import SweepFileError
+from airflow_slurm_sweep.sweep.combinations import expand
+from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep, parse_sweep
 
 GRPO = """\
 # Required: Specify the script to run
@@ -135,8 +135,8 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "slurm.nodes: expected an integer, got 'two'",
         "slurm.gpus_per_node: expected an integer, got True",
         "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",
-        "slurm.env: 'COMMAND' is set by slurm_sweep for each job",
-        "slurm.sbatch: 'job-name' is set by slurm_sweep; use slurm.jobname",
+        "slurm.env: 'COMMAND' is set by airflow-slurm-sweep for each job",
+        "slurm.sbatch: 'job-name' is set by airflow-slurm-sweep; use slurm.jobname",
         "slurm.node: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, env, "
         "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, stream_log, submit, time, workdir",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",

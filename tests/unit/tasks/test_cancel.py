@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 from fake_shell import FakeShell, silent
 
-from slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from slurm_sweep.slurm.client import Completed, SlurmClient
-from slurm_sweep.slurm.job import SubmittedJob
-from slurm_sweep.tasks import cancel, guard
-from slurm_sweep.tasks.cancel import insist, is_over
-from slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.tasks import cancel, orphans
+from airflow_slurm_sweep.tasks.cancel import insist, is_over
+from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
 TASK = SimpleNamespace(dag_id="d", run_id="r", task_id="g.wait", map_index=1)
@@ -54,7 +54,7 @@ def test_on_kill_asks_for_the_tasks_state(
     async def cancel_job() -> None:
         cancelled.append(trigger)
 
-    monkeypatch.setattr("slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": state})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": state})
     monkeypatch.setattr(trigger, "_cancel", cancel_job)
     trigger._task_instance = TASK
     asyncio.run(trigger.on_kill())
@@ -70,7 +70,7 @@ def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.Mo
         await asyncio.sleep(0.1)
         done.append(True)
 
-    monkeypatch.setattr("slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": "failed"})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": "failed"})
     monkeypatch.setattr(trigger, "_cancel", slow)
 
     async def cut_off() -> None:
@@ -103,7 +103,7 @@ def test_what_cannot_be_cancelled_is_told_with_the_command(
     assert caplog.messages[-1].startswith("Job 7 could not be cancelled (wrong key).")
 
 
-PAIRS = guard.Siblings("d", "r", "g.submit", "g.wait", "/r")
+PAIRS = orphans.Siblings("d", "r", "g.submit", "g.wait", "/r")
 
 
 class Cluster(FakeShell):
@@ -135,21 +135,21 @@ def airflow_says(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dict[str, An
     def count(_: Any, task_id: str) -> int:
         return sum(is_over(now(), task_id, index) for index in range(4) if f"{task_id}_{index}" in now())
 
-    monkeypatch.setattr(guard, "count_over", count)
-    monkeypatch.setattr(guard, "states_of", lambda *_: now())
+    monkeypatch.setattr(orphans, "count_over", count)
+    monkeypatch.setattr(orphans, "states_of", lambda *_: now())
 
 
 def test_siblings_cancel_for_one_that_was_marked_unseen(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = states(wait1="failed", wait3=None)
-    monkeypatch.setattr(guard, "INTERVAL", 0.01)
+    monkeypatch.setattr(orphans, "INTERVAL", 0.01)
     airflow_says(monkeypatch, lambda: now)
     shell = Cluster(0, 1, 3)
 
     async def wait() -> None:
         client = SlurmClient(shell)
-        async with guard.guard(client, PAIRS, 0), guard.guard(client, PAIRS, None):
+        async with orphans.guard(client, PAIRS, 0), orphans.guard(client, PAIRS, None):
             await asyncio.sleep(0.1)
             now["g.wait_3"] = "skipped"
             await asyncio.sleep(0.1)
@@ -169,7 +169,7 @@ def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: py
     shell = Cluster()
 
     async def look_twice() -> None:
-        own = guard.Guard(SlurmClient(shell), PAIRS)
+        own = orphans.Guard(SlurmClient(shell), PAIRS)
         await own.look()
         shell.live["1"] = "1 d r g.submit 1"
         now["g.submit_1"] = "success"
@@ -190,15 +190,15 @@ def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatc
         return answer()
 
     shell.answers["squeue"] = cleared_meanwhile
-    asyncio.run(guard.Guard(SlurmClient(shell), PAIRS).look())
+    asyncio.run(orphans.Guard(SlurmClient(shell), PAIRS).look())
     assert now["g.wait_1"] is None
     assert "1" in shell.live
 
 
 def test_the_job_of_a_deleted_pair_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "states_of", lambda *_: states())
+    monkeypatch.setattr(orphans, "states_of", lambda *_: states())
     shell = Cluster(3, 4)
-    asyncio.run(guard.cancel_abandoned(SlurmClient(shell), PAIRS))
+    asyncio.run(orphans.cancel_abandoned(SlurmClient(shell), PAIRS))
     assert shell.live.keys() == {"3", "90", "91"}
 
 
@@ -208,7 +208,7 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
     shell = Cluster(2)
 
     async def wait() -> None:
-        async with guard.guard(SlurmClient(shell), PAIRS, 1):
+        async with orphans.guard(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.05)
             assert shell.asked == [], "nobody is marked, nobody is asked"
             now["g.wait_2"] = "failed"
@@ -219,14 +219,14 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
 
 
 def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(guard, "INTERVAL", 0.01)
+    monkeypatch.setattr(orphans, "INTERVAL", 0.01)
     airflow_says(monkeypatch, lambda: states(wait2="failed"))
     shell = Cluster(2)
     answer = shell.answers["squeue"]
     shell.answers["squeue"] = silent()
 
     async def wait() -> None:
-        async with guard.guard(SlurmClient(shell), PAIRS, 1):
+        async with orphans.guard(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.1)
             shell.answers["squeue"] = answer
             await asyncio.sleep(0.1)
@@ -238,6 +238,6 @@ def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog
 
 def test_tasks_without_siblings() -> None:
     single = SimpleNamespace(dag_id="d", run_id="r", task_id="wait", map_index=-1)
-    assert guard.siblings(single, "submit", "wait", "/r/a") is None
-    assert guard.siblings(TASK, None, "g.wait", "/r/a") is None
-    assert guard.siblings(TASK, "g.submit", "g.wait", "/r/a") == PAIRS
+    assert orphans.siblings(single, "submit", "wait", "/r/a") is None
+    assert orphans.siblings(TASK, None, "g.wait", "/r/a") is None
+    assert orphans.siblings(TASK, "g.submit", "g.wait", "/r/a") == PAIRS

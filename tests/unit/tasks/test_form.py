@@ -9,11 +9,11 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from slurm_sweep.errors import SettingsError
-from slurm_sweep.plan import read_options
-from slurm_sweep.sweep.settings import RunOptions
-from slurm_sweep.sweep.spec import parse_sweep
-from slurm_sweep.tasks.form import sweep_form
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.plan import read_options
+from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.tasks.form import sweep_form
 
 SPEC = parse_sweep("script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2}", source="s.yaml")
 

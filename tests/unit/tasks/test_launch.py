@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from slurm_sweep.factory import launch_dag
-from slurm_sweep.tasks.sweep import PlanSweepOperator
+from airflow_slurm_sweep.factory import launch_dag
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 
 GRPO = {"script": "examples/train_grpo.py", "config": "examples/configs/grpo.yaml"}
 GIVEN = {"nodes": 1, "gpus_per_node": 8}  # else the config on the cluster is read
@@ -119,7 +119,7 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
             {"sweep_text": SWEEP, "script": "b.py"},
             "script_path: 'a.py' here, but the run was started with script 'b.py'",
         ),
-        ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: 'COMMAND' is set by slurm_sweep"),
+        ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: 'COMMAND' is set by airflow-slurm-sweep"),
         (
             {"script": "a.py", "env": {"A": {"variable": "x"}}},
             "env: A: only a sweep file or a cluster profile can name",
@@ -129,7 +129,7 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
             {"sweep_text": "script_path: a.py\nslurm: {jobname: '{{ conn.x.password }}'}"},
             "only in a sweep file can it be",
         ),
-        ({"script": "a.py", "sbatch": {"arr": "1-9"}}, "sbatch: 'array' is set by slurm_sweep; use parameters"),
+        ({"script": "a.py", "sbatch": {"arr": "1-9"}}, "sbatch: 'array' is set by airflow-slurm-sweep; use parameters"),
         ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: 'SBATCH_EXPORT' is an option of sbatch's"),
         ({"script": "a.py", "cluster": "far"}, "there is no profile include/clusters/far.yaml"),
     ],

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from slurm_sweep.errors import SweepFileError
-from slurm_sweep.factory import sweep_dag
-from slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
+from airflow_slurm_sweep.errors import SweepFileError
+from airflow_slurm_sweep.factory import sweep_dag
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 
 SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from slurm_sweep.tasks.sweep import PlanSweepOperator
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 
 DATE = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from slurm_sweep.report import Row, best, ranked, report_rows, table, text
-from slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from slurm_sweep.slurm.states import JobState
-from slurm_sweep.sweep.settings import Objective
-from slurm_sweep.tasks.sweep import ReportSweepOperator
+from airflow_slurm_sweep.report import Row, best, ranked, report_rows, table, text
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.settings import Objective
+from airflow_slurm_sweep.tasks.plan_task import ReportSweepOperator
 
 
 def test_gaps_are_told_as_such() -> None:

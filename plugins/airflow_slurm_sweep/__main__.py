@@ -1,0 +1,185 @@
+"""Look at sweep files without Airflow: find their faults, or see what they would submit. And try a cluster, with it.
+
+python -m airflow_slurm_sweep check include/sweeps/*.yaml
+python -m airflow_slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+python -m airflow_slurm_sweep check-cluster default
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
+from airflow_slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
+from airflow_slurm_sweep.schema import profile_schema, sweep_schema
+from airflow_slurm_sweep.slurm.commands import environment, preview, sbatch_argv
+from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, find_site
+from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
+
+_SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return 1 if a file has faults."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except SlurmSweepError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `... | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_slurm_sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="list all faults of sweep files")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument(
+        "--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help="default: %(default)s"
+    )
+    check.set_defaults(run=_check)
+
+    show = commands.add_parser(
+        "preview",
+        help="show what a sweep would submit",
+        description="Show what a sweep would submit: a dry run. LOG, ACCOUNT, PARTITION and CON are read from the "
+        "environment, cluster profiles from the folder clusters beside the sweep file's.",
+    )
+    show.add_argument("file", type=Path, metavar="FILE")
+    show.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
+    for name in ("nodes", "gpus-per-node"):
+        show.add_argument(f"--{name}", type=int, metavar="N")
+    for name in ("time", "account", "partition", "container", "mounts", "jobname"):
+        show.add_argument(f"--{name}")
+    show.add_argument("--only", metavar="1-4,9", help="only these combinations")
+    show.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    show.set_defaults(run=_preview)
+
+    cluster = commands.add_parser(
+        "check-cluster",
+        help="try a cluster profile: login, Slurm, directories",
+        description="Try a cluster profile from here to the cluster's sbatch, and say what is wrong. It needs Airflow "
+        "and its connections: run it where Airflow's settings are. The Dag check_cluster does the same in a worker.",
+    )
+    cluster.add_argument("cluster", nargs="?", default=DEFAULT_CLUSTER, metavar="NAME", help="default: %(default)s")
+    cluster.add_argument(
+        "--include",
+        type=Path,
+        default=Path("include"),
+        metavar="FOLDER",
+        help="holds clusters and job.sh; default: %(default)s",
+    )
+    cluster.set_defaults(run=_check_cluster)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
+    schema.add_argument("kind", choices=_SCHEMAS)
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    faulty = 0
+    for path in options.files:
+        try:
+            spec = load_sweep(path, source=str(path), max_combinations=options.max_combinations)
+        except SlurmSweepError as error:
+            faulty += 1
+            print(error, file=sys.stderr)
+        else:
+            print(f"{path}: {spec.size} combinations of {spec.script_path}")
+    return 1 if faulty else 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    include = options.file.absolute().parents[1]
+    folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
+    spec = load_sweep(options.file, source=str(options.file))
+    said = _run_options(options)
+    planned = plan(spec, find_site(spec.slurm, folders, os.environ), said)
+    if unread := counts_to_read(spec, said):
+        note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
+        planned = replace(planned, notes=[*planned.notes, note])
+    if options.json:
+        print(json.dumps(_as_json(planned), indent=2))
+        return 0
+    for note in planned.notes:
+        print(f"# {note}")
+    for job in planned.requests:
+        print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
+    print(f"\n# {planned.summary}")
+    return 0
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    return read_options({name: getattr(options, name, None) for name in RunOptions.model_fields})
+
+
+def _as_json(planned: Plan) -> dict[str, Any]:
+    return {
+        "notes": list(planned.notes),
+        "gpu_hours": planned.gpu_hours if math.isfinite(planned.gpu_hours) else None,  # JSON knows no infinity
+        "jobs": [_job_as_json(job) for job in planned.jobs],
+    }
+
+
+def _job_as_json(job: PlannedJob) -> dict[str, Any]:
+    request = job.request
+    return {
+        "name": request.name,
+        "index": job.index,
+        "parameters": job.parameters,
+        "overrides": job.overrides,
+        "command": request.command,
+        "run_dir": request.run_dir,
+        "sbatch": sbatch_argv(request),
+        "env": environment(request),
+    }
+
+
+def _check_cluster(options: argparse.Namespace) -> int:
+    # As Airflow's own commands say it, so that connections are looked for in its database, too.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    try:
+        from airflow_slurm_sweep.check import operator  # noqa: PLC0415  # the other commands work without Airflow
+        from airflow_slurm_sweep.tasks import configuration  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
+
+    async def run() -> list[Finding]:
+        found = []
+        async for finding in operator.check_cluster(
+            options.cluster, configuration.folders(options.include), os.environ
+        ):
+            print(finding, flush=True)
+            found.append(finding)
+        return found
+
+    found = asyncio.run(run())
+    print(operator.summary(found))
+    return int(any(finding.grade is Grade.FAILED for finding in found))
+
+
+def _schema(options: argparse.Namespace) -> int:
+    print(json.dumps(_SCHEMAS[options.kind](), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Whether a cluster profile is fit for sweeps: questions to the login node, verdicts on its answers, the task."""

@@ -1,0 +1,126 @@
+"""The questions that tell whether a login node and a cluster profile are fit for sweeps; verdicts.py has the answers.
+
+Pure: values in, text out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from shlex import join, quote
+
+from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm.job import JobRequest
+
+SLURM = ("sbatch", "squeue", "scancel", "scontrol")
+TOOLS = (
+    "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync", "tail",
+    "timeout", "tr",
+)  # fmt: skip
+_PATIENCE = "timeout 20"  # a controller that hangs is told after slurm.conf's MessageTimeout, 10 s by default
+
+# `ask NAME COMMAND` is one question. Only `log` leaves a trace, for a moment: a file that shows that it can be written.
+_FUNCTIONS = """\
+ask() {
+  name=$1
+  shift
+  said=$("$@" 2>&1 < /dev/null)
+  printf '%s %s %s\\n%s\\n' "$mark" "$name" "$?" "$said"
+}
+missing() { for tool; do command -v "$tool" > /dev/null 2>&1 || printf '%s ' "$tool"; done; }
+absent() { for path; do [ -e "$path" ] || printf '%s ' "$path"; done; }
+file() { # PATH
+  if [ -f "$1" ] && [ -r "$1" ]; then echo readable; elif [ -e "$1" ]; then echo unreadable; else echo absent; fi
+}
+log() { # DIRECTORY: which of it and the folders above is there, its file system, and whether it can be written
+  place=$1
+  while [ ! -e "$place" ] && [ ! -L "$place" ]; do
+    place=${place%/*}
+    place=${place:-/}
+  done
+  printf '%s\\n%s\\n' "$place" "$(stat -f -c '%a %S %T' -- "$place")"
+  new=$place/.slurm_sweep_check.$$
+  (set -C && printf '%4096s' '' > "$new") && rm -f -- "$new"
+}"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is checked.
+
+    Attributes:
+        profile: The profile's file, as messages name it.
+        login: The command with which a person logs in there.
+        log: The log directory; None where nothing says it.
+        job: A job as it is without a word of a sweep's; None where that is not known.
+    """
+
+    profile: str
+    login: str
+    log: str | None
+    job: JobRequest | None
+
+
+def script(subject: Subject, mark: str) -> str:
+    """Return the script that asks: it prints ``MARK NAME STATUS`` for each question, and then the answer.
+
+    Args:
+        subject: What is checked.
+        mark: A word that nothing printed can hold, a random one.
+    """
+    questions = [
+        "clock date +%s",
+        "user id -un",
+        "host uname -n",
+        f"slurm missing {join(SLURM)}",
+        f"tools missing {join(TOOLS)}",
+        "path printenv PATH",
+        "version sbatch --version",
+        f'accounts {_PATIENCE} sacctmgr -n -P show associations user="$(id -un)" format=Account',
+        f"accounting {_PATIENCE} sacct -X -n -P -o JobIDRaw -j 1",
+    ]
+    of_controller = [
+        f"config {_PATIENCE} scontrol show config",
+        f"partitions {_PATIENCE} sinfo --all --noheader --format=%R",
+    ]
+    if subject.log:
+        questions.append(f"log log {quote(subject.log)}")
+    functions = [_FUNCTIONS]
+    if subject.job:
+        functions += _job_functions(subject.job)
+        questions += _job_questions(subject.job)
+        of_controller.append("sbatch inside test_only")
+    return commands.script(
+        f"mark={mark}",
+        *functions,
+        *(f"ask {question}" for question in questions),
+        f"ask controller {_PATIENCE} scontrol ping",
+        "case $said in *' is UP'*)",  # each command would wait long for one that is not
+        *(f"ask {question}" for question in of_controller),
+        "esac",
+        "ask clock_at_end date +%s",
+    )
+
+
+def _job_functions(job: JobRequest) -> list[str]:
+    """Return `inside`, which runs a command where the job would begin, and `test_only`, which has sbatch look at it."""
+    sbatch = f"{commands.SBATCH} {join(['sbatch', '--test-only', *commands.sbatch_argv(job)[2:]])}"
+    test_only = [f"test_only() {{ {sbatch} < /dev/null; }}"]
+    if not job.batch_script:
+        lines = [f"{sbatch} << END", "$batch_script", "END"]
+        test_only = [f"batch_script={commands.shell_text(job.script)}", "test_only() {", *lines, "}"]
+    workdir = f" -- {quote(commands.shell_path(job.workdir))}" if job.workdir else ""
+    return [f'inside() {{ cd{workdir} && "$@"; }}', *test_only]
+
+
+def _job_questions(job: JobRequest) -> list[str]:
+    questions = ["workdir inside true"]
+    if job.batch_script:
+        questions.append(f"script inside file {quote(commands.shell_path(job.batch_script))}")
+    if job.container and job.container.startswith("/"):
+        questions.append(f"container file {quote(job.container)}")
+    if job.container and not job.batch_script:
+        questions.append("pyxis srun --help")
+    sources = [mount.partition(":")[0] for mount in (job.mounts or "").split(",")]
+    if job.container:
+        questions.append(f"mounts absent {join(source for source in sources if source.startswith('/'))}")
+    return questions

@@ -1,0 +1,85 @@
+"""The page's own small web application, which Airflow's API server mounts at `PREFIX`.
+
+Airflow asks nothing of who calls a mounted application: here each answer that has data takes Airflow's own user and
+asks Airflow's auth manager. The page changes nothing by itself; its buttons call Airflow's REST API as that user.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import Depends, FastAPI, Header, HTTPException, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from airflow_slurm_sweep.page import data
+
+STATIC = Path(__file__).with_name("static")
+# Nothing from elsewhere, and in no other site's frame.
+_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
+_READ = [
+    Depends(requires_access_dag("GET", entity))
+    for entity in (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+]
+
+
+class _Static(StaticFiles):
+    """Files that a browser asks for again each time (304): those of an upgrade belong together."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def build_app() -> FastAPI:
+    """Return the application. Who is not logged in gets 401, who may not read a Dag 403."""
+    app = FastAPI(title="Sweeps", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
+    app.get("/", response_class=FileResponse)(index)
+    app.get("/sweeps")(sweeps)
+    app.get("/run", dependencies=_READ)(run)
+    app.mount("/static", _Static(directory=STATIC))  # the same for all, and no secret
+    return app
+
+
+def index() -> FileResponse:
+    """Return the page."""
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(STATIC / "index.html", headers=headers)
+
+
+def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> dict[str, Any]:
+    """Return the sweeps that the user may read, and their latest runs."""
+    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
+    return data.sweeps(session, readable, dag_id)
+
+
+def run(
+    session: SessionDep,
+    user: GetUserDep,
+    dag_id: str,
+    run_id: str,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Return a Dag run with all its combinations, or 304 if nothing has changed since the answer with that ETag."""
+    version = data.run_version(session, dag_id, run_id)
+    may_edit = get_auth_manager().is_authorized_dag(
+        method="PUT",
+        access_entity=DagAccessEntity.TASK_INSTANCE,
+        details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
+        user=user,
+    )
+    etag = f'W/"{version}{"+" if may_edit else "-"}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if if_none_match == etag:
+        return Response(status_code=304, headers=headers)
+    found = data.run(session, dag_id, run_id)
+    if found is None:
+        raise HTTPException(404, f"The Dag {dag_id!r} has no run {run_id!r}; see the list of runs")
+    return JSONResponse({**found, "may_edit": may_edit}, headers=headers)

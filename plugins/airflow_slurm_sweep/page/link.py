@@ -1,0 +1,32 @@
+"""A button of the tasks of a sweep that leads to its page. Airflow's API server makes it: no task has to."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from airflow.configuration import conf
+from airflow.sdk import BaseOperator, BaseOperatorLink
+
+from airflow_slurm_sweep.factory import TAG
+from airflow_slurm_sweep.page import PREFIX
+from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
+
+
+class PageLink(BaseOperatorLink):
+    """The run on the page "Sweeps", or the combination in it; nothing where the Dag is no sweep."""
+
+    name = "On the page Sweeps"
+    operators = [SlurmSubmitOperator, SlurmJobSensor, PlanSweepOperator, ReportSweepOperator]  # noqa: RUF012  # as there
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the page's address in Airflow."""
+        if TAG not in operator.dag.tags:
+            return ""
+        place = {"dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
+        if ti_key.map_index >= 0:
+            place["index"] = ti_key.map_index
+        base = conf.get("api", "base_url", fallback="/").rstrip("/")
+        # Airflow's page around ours has the whole path of ours in its own.
+        return f"{base}/plugin/sweeps{urlsplit(base).path}/{PREFIX}/?{urlencode(place)}"

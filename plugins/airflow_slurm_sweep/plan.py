@@ -1,0 +1,239 @@
+"""A sweep and its settings, joined: what exactly will be submitted, one `JobRequest` a combination.
+
+Overrides, first found wins: the trigger form's > the sweep's parameters > the automatic ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from shlex import join
+from typing import Any
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
+from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
+from airflow_slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
+from airflow_slurm_sweep.sweep.spec import COUNTS, GPUS, NODES, SweepSpec
+
+_TAKEN_OVER = ("workdir", "max_parallel_jobs", "batch_script", "time", "account", "partition", "container", "mounts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """One combination, and what is submitted for it.
+
+    Attributes:
+        index: Its number in the sweep, from 1.
+        parameters: Its values of the sweep's parameters.
+        overrides: All overrides of the script, as its command gives them.
+    """
+
+    index: int
+    parameters: Mapping[str, Value]
+    overrides: Sequence[str]
+    request: JobRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        jobs: The combinations that run, in the sweep's order.
+        notes: What the person who started the run should know.
+    """
+
+    jobs: Sequence[PlannedJob]
+    notes: Sequence[str]
+
+    @property
+    def requests(self) -> list[JobRequest]:
+        """Return what is submitted."""
+        return [job.request for job in self.jobs]
+
+    @property
+    def gpu_hours(self) -> float:
+        """Return the upper bound: all jobs running into their time limits."""
+        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.requests)
+
+    @property
+    def summary(self) -> str:
+        """Return the number of jobs and what they may cost."""
+        count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
+        return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
+
+
+def read_options(values: Mapping[str, Any]) -> RunOptions:
+    """Read what a person said when starting a run; other keys and None are passed over.
+
+    Raises:
+        SettingsError: Values are wrong; the message lists all of them.
+    """
+    said = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
+    return read_settings(RunOptions, said)
+
+
+def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
+    """Return which counts only the script's config can tell, as ``{"nodes": "cluster.num_nodes"}``."""
+    if spec.config_path is None:
+        return {}
+    said = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
+    return {
+        setting: key
+        for key, setting in COUNTS.items()
+        if key not in said and getattr(options, setting) is None and setting not in spec.slurm.model_fields_set
+    }
+
+
+def plan(
+    spec: SweepSpec, site: Site, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
+) -> Plan:
+    """Settle what to submit.
+
+    Args:
+        spec: The sweep.
+        site: Where it runs.
+        options: What the person said who started the run.
+        from_config: The answers to `counts_to_read`; what is not there is not said in the config.
+
+    Raises:
+        SettingsError: Settings are missing or contradict each other; the message says which, and every place for them.
+    """
+    options = options or RunOptions()
+    replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
+    kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
+    sweep = replace(spec, parameters=kept)
+    settings = site.settings(spec.slurm, options, from_config or {})
+    base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
+    if is_template(base):
+        raise SettingsError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
+    try:
+        chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    run = _Run(sweep=sweep, site=site, settings=settings, options=options, base=base)
+    jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
+    return Plan(jobs=jobs, notes=_notes(spec, sweep, jobs))
+
+
+def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[object]) -> list[str]:
+    notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
+    if dropped := [key for key in spec.parameters if key not in sweep.parameters]:
+        fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
+        notes.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
+    return notes
+
+
+def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
+    """Return which of the sweep's counts the form's fields replace; those do not go together with several others."""
+    given = {key for key, setting in COUNTS.items() if getattr(options, setting) is not None}
+    for key in given:
+        if key in map(override_key, options.overrides):
+            raise SettingsError(f"{COUNTS[key]}: the overrides set {key} too; keep one of them")
+        if any(bare_key(name) == key and len(values) > 1 for name, values in spec.parameters.items()):
+            raise SettingsError(
+                f"{COUNTS[key]}: {spec.source} sweeps over {key}; to run with one number, override {key}"
+            )
+    return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What all jobs of a run share."""
+
+    sweep: SweepSpec
+    site: Site
+    settings: Mapping[str, Any]
+    options: RunOptions
+    base: str
+
+
+def _job(run: _Run, combination: Combination) -> PlannedJob:
+    name = job_name(run.base, combination.index, run.sweep.size)
+    run_dir = f"{run.settings['log']}/nemo-rl/{name}"
+    own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.options.overrides}
+    nodes = _count(own, NODES, run.settings["nodes"])
+    automatic = _automatic(run_dir, name, nodes)
+    overrides = [
+        *(override(key, value) for key, value in automatic.items() if key not in own),
+        *(override(key, value) for key, value in combination.parameters.items()),
+        *run.options.overrides,
+    ]
+    config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
+    same = {name: run.settings[name] for name in _TAKEN_OVER}
+    request = _request(
+        ssh_conn_id=run.site.profile.ssh_conn_id,
+        name=name,
+        label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
+        command=join(["uv", "run", run.sweep.script_path, *config, *overrides]),
+        run_dir=run_dir,
+        inputs=_inputs(run),
+        script="" if run.settings["batch_script"] else run.site.job_script,
+        nodes=nodes,
+        gpus_per_node=_count(own, GPUS, run.settings["gpus_per_node"]),
+        env={name: value for name, value in run.settings["env"].items() if isinstance(value, str)},
+        secrets={name: _reference(value) for name, value in run.settings["env"].items() if isinstance(value, Secret)},
+        options=run.settings["sbatch"],
+        resume=run.options.resume,
+        array=run.settings["submit"] == "array",
+        stream_log=bool(run.settings["stream_log"]),
+        dry_run=run.options.dry_run,
+        **same,
+    )
+    return PlannedJob(index=combination.index, parameters=combination.parameters, overrides=overrides, request=request)
+
+
+def _request(**values: Any) -> JobRequest:
+    try:
+        return JobRequest(**values)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _reference(secret: Secret) -> str:
+    return f"variable:{secret.variable}" if secret.variable is not None else f"connection:{secret.connection}"
+
+
+def _inputs(run: _Run) -> list[str]:
+    """Return the files that have to be there before anything is submitted.
+
+    An absolute path may exist in the container only; a relative one is looked up where the job starts.
+    """
+    paths = [run.sweep.script_path, *([run.sweep.config_path] if run.sweep.config_path else [])]
+    return [path for path in paths if not (run.settings["container"] and PurePosixPath(path).is_absolute())]
+
+
+def _told_apart_by(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
+    """Return the parameters with more than one value; all of them where none has."""
+    swept = {key: value for key, value in combination.parameters.items() if len(sweep.parameters[key]) > 1}
+    return swept or dict(combination.parameters)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _count(own: Mapping[str, object], key: str, setting: int) -> int:
+    """Return the job's own number of nodes or GPUs."""
+    value = own.get(key, setting)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SettingsError(f"{key}: expected a whole number, got {value!r}")
+    return value
+
+
+def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, Value]:
+    """Return the values that every job gets unless somebody sets them."""
+    return {
+        "logger.log_dir": f"{run_dir}/logs",
+        "logger.wandb_enabled": True,
+        "logger.wandb.name": name,
+        "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
+        NODES: nodes,
+    }

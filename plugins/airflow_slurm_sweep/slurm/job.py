@@ -1,0 +1,329 @@
+"""The values that travel: what is asked for, what was submitted, how it stands.
+
+They check themselves, wherever they come from: what a shell, a file name, Slurm or the record cannot carry unharmed is
+a ValueError with subject, value and expectation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+from airflow_slurm_sweep.slurm.states import JobState
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+_JOB_ID = re.compile(r"[0-9]+([_+][0-9]+)?")  # with the index of an array's job, or of a heterogeneous one's part
+_SECRET = re.compile(r"(variable|connection):.+")
+_LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment: Linux takes no more
+
+JOB_SCRIPT = Path(__file__).with_name("job.sh").read_text(encoding="utf-8")
+"""The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
+
+# Options of sbatch that are fields here, or that record.sh could not keep its promises with.
+OUR_OPTIONS = frozenset(
+    {
+        "account", "array", "chdir", "clusters", "error", "export", "export-file", "help", "job-name", "nodes",
+        "output", "parsable", "partition", "test-only", "time", "usage", "version", "wait", "wrap",
+    }
+)  # fmt: skip
+
+
+def our_option(name: str) -> str | None:
+    """Return which of `OUR_OPTIONS` sbatch takes ``name`` for: it understands abbreviations too."""
+    return next((ours for ours in sorted(OUR_OPTIONS) if ours.startswith(name)), None)
+
+
+def _expect(is_so: object, subject: str, value: object, expectation: str) -> None:
+    if not is_so:
+        shown = repr(value)
+        raise ValueError(f"{subject}: expected {expectation}, got {shown if len(shown) < 200 else shown[:200] + '…'}")
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_directory(subject: str, path: object) -> None:
+    fits = _is_line(path) and re.fullmatch(r"/[^\\]*[^\\/]", str(path))
+    _expect(fits, subject, path, "an absolute path, printable, without backslashes and without a slash at its end")
+
+
+def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    found = json.loads(data) if isinstance(data, str) else data
+    if not isinstance(found, Mapping):
+        raise TypeError(f"expected a mapping as JSON, got {type(found).__name__}: {found!r:.200}")
+    return found
+
+
+class _Value:
+    """Travels through XCom and trigger arguments as JSON."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # all children are dataclasses
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the value from what `to_json` returned, or from its text: XComs that triggers leave are JSON twice."""
+        return cls(**_data(data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(_Value):
+    """All that one submission needs.
+
+    Attributes:
+        ssh_conn_id: The Airflow connection of the cluster's login node.
+        name: The job's name.
+        command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
+        run_dir: The job's own directory on the cluster, absolute; made if it is not there.
+        label: The combination, as people read it.
+        workdir: Where the job runs, on the cluster; None for the login directory.
+        inputs: Files that have to be there, absolute or relative to ``workdir``, or nothing is submitted.
+        script: The text of the batch script, or
+        batch_script: the path of one on the cluster, absolute or relative to ``workdir``.
+        nodes: Number of nodes.
+        gpus_per_node: GPUs on each node; 0 asks for none.
+        time: The time limit, as ``sbatch --time`` takes it.
+        account: None for the user's default; so is ``partition``.
+        container: The image that the batch script shall run in; None for none.
+        mounts: The container's mounts, ``source:target``, separated by commas.
+        env: Further environment variables.
+        secrets: Further ones whose values are not here, with a reference that `SlurmSubmitOperator` resolves:
+            ``variable:NAME`` or ``connection:ID``.
+        options: Further options of sbatch by their long names; True for one without value.
+        resume: Submit although another Dag run used the run directory: go on from its checkpoints.
+        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
+            for any number.
+        array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
+            time; see elements.py. It does not go with ``max_parallel_jobs``.
+        stream_log: Show the job's new log lines in the log of the task that waits for it.
+        dry_run: Show what would be submitted, and submit nothing.
+    """
+
+    ssh_conn_id: str
+    name: str
+    command: str
+    run_dir: str
+    label: str = ""
+    workdir: str | None = None
+    inputs: tuple[str, ...] | list[str] = ()
+    script: str = ""
+    batch_script: str | None = None
+    nodes: int = 1
+    gpus_per_node: int = 0
+    time: str | None = None
+    account: str | None = None
+    partition: str | None = None
+    container: str | None = None
+    mounts: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    resume: bool = False
+    max_parallel_jobs: int | None = None
+    array: bool = False
+    stream_log: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what came.
+
+        Raises:
+            ValueError: A value cannot go where it shall. Those of the environment are not shown: they may be secrets.
+        """
+        _expect(_is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
+        _check_directory("run_dir", self.run_dir)
+        for subject in ("workdir", "batch_script", "time", "account", "partition"):
+            value = getattr(self, subject)
+            _expect(value is None or _is_line(value), subject, value, "printable text")
+        for path in self.inputs:
+            _expect(_is_line(path), "inputs", path, "printable paths")
+        _expect(_is_text(self.script), "script", self.script, "UTF-8 text without NUL")
+        _expect(_is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
+        _expect(_is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
+        limit = self.max_parallel_jobs
+        _expect(limit is None or _is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
+        _expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
+        self._check_environment()
+        self._check_options()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data, without what is as by default: a plan has thousands of them."""
+        values = asdict(self)
+        return {each.name: values[each.name] for each in fields(self) if values[each.name] != each.default}
+
+    def with_script(self, script: str | None) -> Self:
+        """Return it with the batch script that many have in common, unless it has one of its own."""
+        return self if self.script or self.batch_script else replace(self, script=script or "")
+
+    def _check_environment(self) -> None:
+        for name in (*self.env, *self.secrets):
+            _expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
+            _expect(
+                not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment"
+            )
+        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
+        for name, value in values.items():
+            if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
+                raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")
+        for name, reference in self.secrets.items():
+            fits = _is_line(reference) and _SECRET.fullmatch(reference)
+            _expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
+
+    def _check_options(self) -> None:
+        for name, value in self.options.items():
+            _expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
+            ours = our_option(name)
+            _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
+            fits = value == "" or _is_line(str(value))  # else one could forge a line of scontrol's
+            _expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(_Value):
+    """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
+
+    Attributes:
+        generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
+            ``max_tries``.
+        id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
+            deleted and made again.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    generation: int
+    try_number: int
+    id: str
+
+    @property
+    def run(self) -> str:
+        """The Dag run, as one line of the record; see `run_name`."""
+        return run_name(self.dag_id, self.run_id)
+
+    @property
+    def task(self) -> str:
+        """The task, as one line of the record; see `task_name`."""
+        return task_name(self.task_id, self.map_index)
+
+    @property
+    def instance(self) -> str:
+        """The id, as one word of the record."""
+        return _word(self.id)
+
+
+class Record(NamedTuple):
+    """Whose a run directory is: `Attempt.run`, `Attempt.task`, and the id of its job, empty while it has none."""
+
+    run: str
+    task: str
+    job_id: str
+
+
+def run_name(dag_id: str, run_id: str) -> str:
+    """Return a Dag run's name: two words, and no other Dag run's."""
+    return f"{_word(dag_id)} {_word(run_id)}"
+
+
+def task_name(task_id: str, map_index: int) -> str:
+    """Return a task instance's name in its Dag run: two words, and no other's."""
+    return f"{_word(task_id)} {map_index}"
+
+
+def _word(name: str) -> str:
+    """Return a name as one word: as it is in Airflow's own forms, else percent-encoded."""
+    return quote(name, safe=":+~@,", errors="surrogatepass") or "%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedJob(_Value):
+    """A job that Slurm accepted; ``stream_log`` as in `JobRequest`."""
+
+    ssh_conn_id: str
+    job_id: str
+    job_name: str
+    run_dir: str
+    log_path: str
+    label: str = ""
+    stream_log: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what came.
+
+        Raises:
+            ValueError: It is no job's id, or no path.
+        """
+        _expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
+        _check_directory("run_dir", self.run_dir)
+        _check_directory("log_path", self.log_path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data, ``stream_log`` only where it is true."""
+        values = asdict(self)
+        if not self.stream_log:
+            del values["stream_log"]
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """How a job stands.
+
+    Attributes:
+        text: The state in Slurm's own words (``CANCELLED by 1001``).
+        exit_code: ``exit:signal``, as sacct prints it; empty if unknown. So are the following.
+        elapsed: Run time, ``[days-]hours:minutes:seconds``.
+        queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
+        nodes: The nodes it ran on, ``n[1-2]``.
+        reason: Why it waits, or what ended it.
+        source: Who said so: squeue, sacct, scontrol, or the exit-status file.
+        metrics: What the job left in ``metrics.json``; empty while it has not ended.
+        wandb: Where Weights & Biases shows the run; empty if unknown.
+    """
+
+    job_id: str
+    state: JobState
+    text: str
+    exit_code: str = ""
+    elapsed: str = ""
+    queued: int | None = None
+    nodes: str = ""
+    reason: str = ""
+    source: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    wandb: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data."""
+        return {**asdict(self), "state": self.state.value}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the value from what `to_json` returned, or from its text."""
+        values = _data(data)
+        return cls(**{**values, "state": JobState[values["state"]]})
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

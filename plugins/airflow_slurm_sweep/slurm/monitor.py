@@ -1,0 +1,220 @@
+"""One question per tick for all jobs that anybody waits for on one cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, replace
+
+from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.patience import PATIENCE
+from airflow_slurm_sweep.slurm.states import JobState
+
+INTERVAL = 10.0
+GRACE = 120.0
+_AT_ONCE = 50  # of those who wait are woken, before others go on
+_LOAD = 5  # a tick is never shorter than this many times what the last questions took
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiter:
+    job: SubmittedJob
+    final: asyncio.Future[JobStatus]
+    context: Context  # of the one who waits: Airflow sorts log lines into the tasks' logs by it
+    seen: JobStatus | None = None
+    seen_since: float = 0.0
+    missing_since: float | None = None
+
+
+class Monitor:
+    """Watches the jobs of one cluster; lives in one event loop and asks only while somebody waits.
+
+    Args:
+        client: The cluster.
+        interval: Seconds between two questions.
+        grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
+            that was preempted is expected to be queued again.
+        patience: Seconds of silence after which those who wait get its error.
+        turn: Awaited before each line about a job: a tick may bring thousands.
+    """
+
+    def __init__(
+        self,
+        client: SlurmClient,
+        *,
+        interval: float = INTERVAL,
+        grace: float = GRACE,
+        patience: float = PATIENCE,
+        turn: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._client = client
+        self._interval = interval
+        self._grace = grace
+        self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
+        self._task: asyncio.Task[None] | None = None
+        self._patience = patience
+        self._trouble = ""
+        self._answered = 0.0
+        self._turn = turn
+        self._news: dict[_Waiter, JobStatus] = {}  # the last one of each: what is untold when the next comes is stale
+        self._telling: asyncio.Task[None] | None = None
+        self._ended: dict[_Waiter, JobStatus] = {}
+        self._metrics = client.metrics
+        self._shown: Counter[JobState] = Counter()
+        self._seen: Mapping[str, JobStatus] = {}
+        self._ticked = asyncio.Event()
+
+    async def tick(self) -> Mapping[str, JobStatus]:
+        """Return what the next squeue says of all of the user's jobs, by job id; for ever while nobody waits."""
+        await self._ticked.wait()
+        return self._seen
+
+    async def wait(self, job: SubmittedJob) -> JobStatus:
+        """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
+        waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
+        self._waiters[waiter] = None
+        if self._task is None or self._task.done():
+            self._answered = time.monotonic()
+            self._task = asyncio.create_task(self._watch())
+        try:
+            return await waiter.final
+        finally:
+            del self._waiters[waiter]
+            self._news.pop(waiter, None)
+            if not self._waiters:
+                self._task.cancel()
+                self._show({})  # nobody asks any more
+
+    async def _watch(self) -> None:
+        # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
+        await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311  # no secret
+        took = 0.0
+        while True:
+            began, before = time.monotonic(), took
+            try:
+                await self._tick()
+                self._note("")
+                self._answered = time.monotonic()
+            except ClusterUnavailableError as error:
+                self._note(str(error))
+                self._metrics.count("ticks_unanswered")
+                if time.monotonic() - self._answered > self._patience:
+                    self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
+                    return
+            except Exception as error:  # nobody else sees it: those who wait shall
+                self._give_up(error)
+                return
+            took = time.monotonic() - began
+            self._metrics.time("tick", took)
+            await self._finish()
+            # One slow answer may be that of a connection that was just made.
+            await asyncio.sleep(max(self._interval, _LOAD * min(took, before)))
+
+    def _give_up(self, error: Exception) -> None:
+        for waiter in self._open():
+            waiter.final.set_exception(error)
+
+    def _open(self) -> list[_Waiter]:
+        return [waiter for waiter in self._waiters if not waiter.final.done()]
+
+    def _note(self, trouble: str) -> None:
+        """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
+        if trouble and not self._trouble:
+            log.warning("No answer from the cluster, asking on: %s", trouble)
+        elif self._trouble and not trouble:
+            log.info("The cluster answers again")
+        self._trouble = trouble
+
+    async def _tick(self) -> None:
+        asked = self._open()  # a job that was submitted after squeue's answer is no missing job
+        began = time.monotonic()
+        queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
+        now = time.monotonic()
+        self._seen, ticked, self._ticked = queue, self._ticked, asyncio.Event()
+        ticked.set()
+        self._metrics.time("squeue", now - began)
+        self._show(queue)
+        gone, ended = [], []
+        for waiter in asked:
+            status = queue.get(waiter.job.job_id)
+            if status is None:
+                gone.append(waiter)
+                continue
+            waiter.missing_since = None
+            if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
+                self._news[waiter] = status
+                waiter.seen_since = now
+            waiter.seen = status
+            lasts = now - waiter.seen_since >= self._grace
+            if status.state.is_final or (lasts and status.state.is_final_if_it_lasts):
+                self._news.pop(waiter, None)  # how it ended, who waits tells
+                ended.append((waiter.job, status))
+        if ended:
+            told = await self._client.with_exit_codes(ended)
+            self._ended |= {waiter: told[waiter.job.job_id] for waiter in asked if waiter.job.job_id in told}
+        if gone:
+            await self._settle(gone)
+        if self._news and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell())
+
+    def _show(self, queue: Mapping[str, JobStatus]) -> None:
+        """Give the numbers of live jobs by state, also of the states that no job is in any more."""
+        shown = Counter(status.state for status in queue.values() if not status.state.is_final)
+        for state in self._shown | shown:
+            self._metrics.gauge(f"jobs.{state.value.lower()}", shown[state])
+        self._shown |= shown
+
+    async def _tell(self) -> None:
+        """Log the jobs' changes, each in the context of the one who waits."""
+        while self._news:
+            if self._turn is not None:
+                await self._turn()
+            if self._news:
+                waiter = next(iter(self._news))
+                status = self._news.pop(waiter)
+                waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
+
+    async def _settle(self, gone: Sequence[_Waiter]) -> None:
+        found: Mapping[str, JobStatus] = await self._client.look_up([waiter.job for waiter in gone])
+        now = time.monotonic()
+        for waiter in gone:
+            status = found.get(waiter.job.job_id)
+            if status is None and waiter.seen is not None and waiter.seen.state.is_final_once_gone:
+                status = waiter.seen
+            if status is not None and not status.state.is_final_once_gone:
+                waiter.missing_since = None  # the controller knows it
+                continue
+            if status is None:
+                waiter.missing_since = waiter.missing_since or now
+                if now - waiter.missing_since < self._grace:
+                    continue
+                status = lost(waiter.job)
+            self._ended[waiter] = status
+
+    async def _finish(self) -> None:
+        """Wake those whose jobs have ended."""
+        for state, number in Counter(status.state for status in self._ended.values()).items():
+            self._metrics.count(f"jobs_ended.{state.value.lower()}", number)
+        for number, waiter in enumerate(list(self._ended)):
+            status = self._ended.pop(waiter)
+            if status.queued is None and waiter.seen is not None:
+                status = replace(status, queued=waiter.seen.queued)
+            if not waiter.final.done():
+                waiter.final.set_result(status)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def lost(job: SubmittedJob) -> JobStatus:
+    """Return the end of a job that nobody knows any more: a failure, since success is never assumed."""
+    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
+    return JobStatus(job_id=job.job_id, state=JobState.LOST, text="LOST", reason=reason, source="")

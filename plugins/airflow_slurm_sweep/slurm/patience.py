@@ -1,0 +1,49 @@
+"""Trying again while the cluster says "not now"."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from airflow_slurm_sweep.errors import ClusterUnavailableError, NotYetError
+
+PATIENCE = 86400.0
+_FIRST_PAUSE = 3.0
+_LONGEST_PAUSE = 30.0
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+async def patiently(
+    ask: Callable[[], Awaitable[Result]], patience: float, turn: Callable[[], Awaitable[None]] | None = None
+) -> Result:
+    """Return what ``ask`` returns, calling it again until it answers; each new reason to wait is logged once.
+
+    Args:
+        ask: Raises `ClusterUnavailableError` while the answer is "not now".
+        patience: Seconds after which its error is raised; but `NotYetError` is waited out for good.
+        turn: Awaited before each line of the log: a thousand may wait for the same cluster.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    pause, reason = _FIRST_PAUSE, ""
+    while True:
+        try:
+            return await ask()
+        except ClusterUnavailableError as error:
+            if isinstance(error, NotYetError):
+                end = loop.time() + patience
+            elif loop.time() > end:
+                raise ClusterUnavailableError(f"waited {patience:.0f} s for the cluster; {error}") from None
+            if str(error) != reason:
+                reason = str(error)
+                if turn is not None:
+                    await turn()
+                log.info("Waiting: %s", reason)
+        # Not all who wait at the same moment.
+        await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
+        pause = min(_LONGEST_PAUSE, pause * 1.5)

@@ -1,0 +1,145 @@
+"""Cancelling a job whose task is over: once, by its id, and never that of a task that still lives.
+
+Airflow calls ``on_kill`` for tasks that a user marked or deleted, and also for live ones: those that were cleared, and
+those whose triggers another triggerer took over. The task instance's state tells which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from shlex import quote
+from typing import Any
+
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.tasks.ssh import SshShell
+
+IN_WORKER = 4.0  # seconds: Airflow kills the worker's process five after it asked it to end
+_PATIENCE = 600.0
+_PAUSE = 5.0
+_OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+
+log = logging.getLogger(__name__)
+
+
+def states_of(task: Any, task_ids: Sequence[str] = (), map_index: int | None = None) -> dict[str, Any]:
+    """Ask Airflow for states in a task instance's Dag run, by ``TASK_ID`` or ``TASK_ID_MAPINDEX``; blocks.
+
+    Args:
+        task: The task instance.
+        task_ids: Tasks, with all their instances; by default the instance alone.
+        map_index: Those instances of them only.
+    """
+    if not task_ids and task.map_index not in (None, -1):
+        map_index = task.map_index
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task.dag_id, map_index=map_index, task_ids=list(task_ids) or [task.task_id], run_ids=[task.run_id]
+    )
+    return dict(states.get(task.run_id, {}))
+
+
+def count_over(task: Any, task_id: str) -> int:
+    """Ask Airflow how many instances of a task in a task instance's Dag run are finished; blocks."""
+    return RuntimeTaskInstance.get_ti_count(
+        dag_id=task.dag_id, task_ids=[task_id], run_ids=[task.run_id], states=sorted(_OVER)
+    )
+
+
+def is_over(states: Mapping[str, Any], task_id: str, map_index: int | None) -> bool:
+    """Tell from `states_of` whether a task instance is finished or deleted."""
+    key = task_id if map_index in (None, -1) else f"{task_id}_{map_index}"
+    return key not in states or states[key] in _OVER
+
+
+def by_hand(job: SubmittedJob) -> str:
+    """Say how a person cancels the job."""
+    return f"on the cluster of connection {job.ssh_conn_id!r}: scancel {job.job_id}"
+
+
+async def insist(what: str, cancel: Callable[[], Awaitable[None]], instead: str, patience: float = _PATIENCE) -> None:
+    """Cancel, and try again while the cluster does not answer.
+
+    Args:
+        what: For the log.
+        cancel: Cancels.
+        instead: What a person can do, for the log if all was in vain.
+        patience: Seconds.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    while True:
+        try:
+            await cancel()
+        except SlurmSweepError as error:
+            if not isinstance(error, ClusterUnavailableError) or loop.time() + _PAUSE > end:
+                log.error("%s could not be cancelled (%s). Cancel it by hand, %s", what, error, instead)
+                return
+            log.warning("%s is not cancelled yet, trying again: %s", what, error)
+            await asyncio.sleep(_PAUSE)
+        else:
+            log.info("%s is cancelled", what)
+            return
+
+
+async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
+    """Cancel a job, as `insist` does."""
+    await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job), patience)
+
+
+async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
+    """Cancel what an attempt submits, as `insist` does."""
+    await insist(
+        f"The submission of {request.name}",
+        lambda: client.withdraw(request, attempt),
+        f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}",
+    )
+
+
+def in_worker(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work`` to its end, at most `IN_WORKER` seconds, from a signal handler that may have met a running loop."""
+    thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
+    thread.start()
+    thread.join(IN_WORKER)
+    if thread.is_alive():
+        log.error("The cancellation is not through yet; look for the job on the cluster")
+
+
+# Jobs of ``airflow dags test``, by id: one process submits them all before it waits for the first.
+_tested: dict[str, SubmittedJob] = {}
+
+
+def cancel_if_interrupted(job: SubmittedJob) -> None:
+    """Cancel the job if an exception such as Ctrl-C ends this process before `forget` is called."""
+    if sys.excepthook is not _cancel_tested:
+        _excepthooks.append(sys.excepthook)
+        sys.excepthook = _cancel_tested
+    _tested[job.job_id] = job
+
+
+def forget(job: SubmittedJob) -> None:
+    """Leave the job alone: it has ended."""
+    _tested.pop(job.job_id, None)
+
+
+_excepthooks: list[Callable[..., Any]] = []
+
+
+def _cancel_tested(*error: Any) -> None:
+    # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
+    async def cancel(job: SubmittedJob) -> None:
+        async with SshShell(job.ssh_conn_id) as shell:
+            await cancel_job(SlurmClient(shell, shell.metrics), job, patience=20)
+
+    async def cancel_all() -> None:
+        await asyncio.gather(*map(cancel, _tested.values()))
+
+    _excepthooks[-1](*error)
+    if _tested:
+        asyncio.run(cancel_all())

@@ -1,0 +1,110 @@
+"""What all who use one cluster from one event loop share: a connection, and what asks for many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_slurm_sweep.errors import AloneError
+from airflow_slurm_sweep.slurm.arrays import Arrays
+from airflow_slurm_sweep.slurm.batching import Together
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import Follower
+from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.results import Results
+from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.log_slots import turn
+from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.ssh import SshShell
+
+Result = TypeVar("Result")
+
+LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
+LULL_AT_MOST = 60.0
+LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
+
+# In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
+_SUBMISSIONS = 25
+_SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
+_RECORDS = 500
+_RESULTS = 100  # two programs start for each there, and an answer may be two MiB
+# Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
+_IN_ARRAYS = 5000
+_LONGEST = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Session:
+    """One cluster.
+
+    Attributes:
+        client: Asks it one thing.
+        monitor: Waits for jobs.
+        follower: Shows their logs meanwhile.
+        submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
+        arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
+        records: Returns what the record of a run directory says.
+        results: Returns what a job left in its run directory.
+        patience: Seconds for which `patiently` asks.
+    """
+
+    client: SlurmClient
+    monitor: Monitor
+    follower: Follower
+    submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    records: Together[str, Record | None]
+    results: Together[SubmittedJob, Results]
+    patience: float
+
+    async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
+        """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
+        together = self.arrays if job.array else self.submissions
+
+        async def ask() -> SubmittedJob:
+            nonlocal together
+            try:
+                return (await together((job, attempt)))()
+            except AloneError:
+                together = self.submissions
+                raise
+
+        return await self.patiently(ask)
+
+    async def others_first(self) -> None:
+        """Let others submit before the caller goes on, for a while.
+
+        Each end of a task keeps Airflow busy, with more than a submission takes: jobs shall not wait for that.
+        """
+        await self.submissions.lull(LULL, LULL_AT_MOST)
+        await self.arrays.lull(LULL, LULL_AT_MOST)
+
+    async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Ask until there is an answer; see there."""
+        return await patiently(ask, self.patience, turn)
+
+
+@asynccontextmanager
+async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
+    async with SshShell(ssh_conn_id) as shell:
+        client = SlurmClient(shell, shell.metrics)
+        # In a thread: the first time, Airflow reads all its files of settings.
+        interval, patience = await asyncio.to_thread(lambda: (configuration.interval(), configuration.patience()))
+        yield Session(
+            client=client,
+            monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
+            follower=Follower(client, interval=interval, turn=turn),
+            submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
+            arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
+            patience=patience,
+            records=Together(client.recorded_jobs, at_once=_RECORDS),
+            results=Together(client.results, at_once=_RESULTS),
+        )
+
+
+session = Shared(_open, linger=LINGER).use

@@ -1,0 +1,75 @@
+"""The settings of the section ``[slurm_sweep]`` in airflow.cfg, or ``AIRFLOW__SLURM_SWEEP__...`` in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.sdk.configuration import conf
+
+from airflow_slurm_sweep.slurm.monitor import INTERVAL
+from airflow_slurm_sweep.slurm.patience import PATIENCE
+from airflow_slurm_sweep.sweep.layers import Folders
+from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS
+
+WORKERS_UP_TO = 100
+_TOO_MANY = 200  # lines of Airflow's in the pipe at once, 400 bytes each; it holds 208 KiB, with all others
+_SECTION = "slurm_sweep"
+
+
+def folders(include: Path) -> Folders:
+    """Return ``include/sweeps`` and ``include/clusters``, or what ``sweeps_folder`` and ``clusters_folder`` name."""
+    return Folders(
+        include=include,
+        sweeps=Path(conf.get(_SECTION, "sweeps_folder", fallback=str(include / "sweeps"))),
+        clusters=Path(conf.get(_SECTION, "clusters_folder", fallback=str(include / "clusters"))),
+    )
+
+
+def max_combinations() -> int:
+    """Return how many combinations a sweep may have."""
+    return int(conf.getint(_SECTION, "max_combinations", fallback=MAX_COMBINATIONS))
+
+
+def workers_up_to() -> int:
+    """Return up to how many combinations a sweep's tasks start in workers; those of larger ones need none."""
+    return int(conf.getint(_SECTION, "workers_up_to", fallback=WORKERS_UP_TO))
+
+
+def check_size(combinations: int) -> None:
+    """Raise a ValueError where Airflow's own settings do not let a sweep of that size run."""
+    limit = conf.getint("core", "max_map_length", fallback=1024)
+    if combinations > limit:
+        raise ValueError(
+            f"{combinations} combinations are more than this Airflow takes ({limit}): raise [core] max_map_length "
+            f"(AIRFLOW__CORE__MAX_MAP_LENGTH) in all its components"
+        )
+
+
+def warnings(combinations: int) -> list[str]:
+    """Say which of Airflow's settings will hold up a sweep of that size."""
+    if combinations <= workers_up_to():
+        return []
+    capacity = conf.getint("triggerer", "capacity", fallback=1000)
+    at_once = conf.getint("triggerer", "max_trigger_to_select_per_loop", fallback=50)
+    found = []
+    if combinations > capacity:
+        found.append(
+            f"A triggerer of this Airflow sees to {capacity} tasks at a time; the other combinations wait for a place: "
+            f"raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) to {combinations}, or start more triggerers"
+        )
+    if at_once > _TOO_MANY:
+        found.append(
+            f"A triggerer that starts {at_once} tasks at once can hang, as Airflow logs a line for each: lower "
+            "[triggerer] max_trigger_to_select_per_loop (AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP) to 100"
+        )
+    return found
+
+
+def interval() -> float:
+    """Return the seconds between two questions to a cluster."""
+    return float(conf.getfloat(_SECTION, "interval", fallback=INTERVAL))
+
+
+def patience() -> float:
+    """Return for how many seconds a task waits for a cluster that does not answer, or takes no jobs now."""
+    return float(conf.getfloat(_SECTION, "patience", fallback=PATIENCE))

@@ -1,0 +1,132 @@
+"""What Slurm says of a Dag run's jobs while they are there, for the page "Sweeps": one XCom for each triggerer.
+
+Each request to Airflow waits for its triggerer's supervisor, which takes up to seconds under load: all jobs go
+together, and only when something has changed, or to say that they are still watched.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import Any
+
+from airflow.sdk.bases.xcom import BaseXCom
+from asgiref.sync import sync_to_async
+
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, view
+from airflow_slurm_sweep.tasks.background import behind, meanwhile
+from airflow_slurm_sweep.tasks.log_slots import turn
+from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.orphans import Siblings
+
+LIVE_KEY = "slurm_live_"  # XComs of the task that waits; another word follows for each who writes
+STALE = 300.0  # seconds after which nobody believes one
+_AGAIN = 30.0  # seconds after which the same is written again: the page tells of a minute's silence
+_LOAD = 20  # writing is never sooner than this many times what the last time took
+_LONGEST = 120.0
+
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """Writes how the jobs stand that are waited for in this event loop."""
+
+    def __init__(self, monitor: Monitor, pairs: Siblings) -> None:
+        self.waiting: dict[int, str] = {}  # job ids by map index
+        self._monitor, self._pairs = monitor, pairs
+        self._jobs: dict[int, tuple[str, LiveJob]] = {}
+        self._key = f"{LIVE_KEY}{token_hex(4)}"  # no other triggerer's, and not that of one before it
+        self._map_index: int | None = None  # where it was written
+        self._warned = False
+
+    async def watch(self) -> None:
+        """Write after ticks, for ever."""
+        written: Mapping[int, Any] = {}
+        due, again = 0.0, 0.0
+        while True:
+            queue = await self._monitor.tick()
+            self._note(queue, time.time())
+            began = time.monotonic()
+            if not self._jobs or began < due or (self._jobs == written and began < again):
+                continue
+            jobs, at = dict(self._jobs), time.time()
+            await turn()
+            if await self._write(jobs, at):
+                written = jobs
+            now = time.monotonic()
+            due = now + min(_LOAD * (now - began), _LONGEST)
+            again = now + _AGAIN
+
+    def _note(self, queue: Mapping[str, JobStatus], at: float) -> None:
+        before, self._jobs = self._jobs, {}
+        for index, job_id in self.waiting.items():
+            status = queue.get(job_id)
+            if status is not None and not status.state.is_final:
+                old_id, old = before.get(index, ("", None))
+                self._jobs[index] = (job_id, live_job(status, at, old if old_id == job_id else None))
+
+    async def _write(self, jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> bool:
+        if self._map_index is None:
+            self._map_index = min(jobs)
+        try:
+            # Airflow's own: another backend would keep one object after the other, and the page reads the database.
+            await sync_to_async(BaseXCom.set)(key=self._key, value=view(jobs, at), **self._place())
+        except Exception as error:
+            if not self._warned:
+                log.warning('The page "Sweeps" does not get Slurm\'s states (%s); the jobs are not affected', error)
+            self._warned = True
+            return False
+        return True
+
+    async def forget(self) -> None:
+        """Delete what was written: nobody waits here any more."""
+        if self._map_index is not None:
+            try:
+                await turn()
+                await sync_to_async(BaseXCom.delete)(key=self._key, **self._place())
+            except Exception:  # nobody believes it for long
+                log.debug("%s is left", self._key, exc_info=True)
+
+    def _place(self) -> dict[str, Any]:
+        pairs = self._pairs
+        return {"dag_id": pairs.dag_id, "run_id": pairs.run_id, "task_id": pairs.wait, "map_index": self._map_index}
+
+
+@asynccontextmanager
+async def _writing(key: tuple[Monitor, Siblings]) -> AsyncIterator[Live]:
+    own = Live(*key)
+    try:
+        async with meanwhile(own.watch()):
+            yield own
+    finally:
+        behind(own.forget())  # whose job has ended does not wait for that
+
+
+_lives = Shared(_writing)
+
+
+@asynccontextmanager
+async def shown(monitor: Monitor, pairs: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
+    """Show a job on the page while its task waits for it.
+
+    Args:
+        monitor: Who asks for it.
+        pairs: The task's siblings; None shows nothing.
+        index: Its map index.
+        job_id: The job's id.
+    """
+    if pairs is None or index is None:
+        yield
+        return
+    async with _lives.use((monitor, pairs)) as own:
+        own.waiting[index] = job_id
+        try:
+            yield
+        finally:
+            if own.waiting.get(index) == job_id:
+                del own.waiting[index]

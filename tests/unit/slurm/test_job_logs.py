@@ -1,0 +1,177 @@
+"""What is shown of running jobs' logs, and how it is asked for: real files, through a real shell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fake_shell import FakeShell, silent
+from login_shell import SHELLS, Login
+from test_results import LoginShell
+
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.commands import FOLLOWED, FOLLOWED_IN_ALL
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import LINES, LONGEST, Follower, read
+from airflow_slurm_sweep.slurm.parse import NewOutput
+
+
+def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
+    return SubmittedJob(
+        ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path=str(path), stream_log=stream_log
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "end"),
+    [
+        (b"a\nb\n", ["| a", "| b"], 4),
+        (b"a\n\nb\r\n", ["| a", "| ", "| b"], 6),
+        (b"a\nnot yet", ["| a"], 2),
+        (b"not yet", [], 0),
+        (b"10%\r20%\r30%", ["| 20%"], 8),
+        (b"\r10%\r20%\nx\r", ["| 20%"], 9),
+        (b"\x1b[31mred\x1b[0m \0\x07\x1b]0;title\x07\n", ["| red "], 26),
+        ("grüße\n".encode(), ["| grüße"], 8),
+        (b"\xff\xc3\n", ["| \ufffd\ufffd"], 3),
+        (b"::group::x\n", ["| ::group::x"], 11),
+    ],
+)  # fmt: skip
+def test_what_is_shown(data: bytes, lines: list[str], end: int) -> None:
+    assert read("/l", 0, 0, data, ended=False) == (lines, end)
+
+
+def test_at_the_end_an_incomplete_line_is_shown() -> None:
+    assert read("/l", 10, 10, b"a\nb", ended=True) == (["| a", "| b"], 13)
+
+
+def test_what_is_left_out_is_said() -> None:
+    shown, end = read("/l", 100, 5 * 1024 + 100, b"half a line\nwhole\n", ended=False)
+    assert shown == ["… 5 KiB left out; all of it, on the cluster: /l", "| whole"]
+    assert end == 5 * 1024 + 100 + 18
+    shown, end = read("/l", 0, 0, b"\n" * FOLLOWED, ended=False)
+    assert (len(shown), end) == (LINES + 1, FOLLOWED)
+    shown, end = read("/l", 0, 0, b"x" * FOLLOWED, ended=False)
+    assert (shown, end) == (["| " + LONGEST * "x" + "…"], FOLLOWED)
+
+
+def test_a_log_that_was_cut_is_read_from_its_beginning() -> None:
+    assert read("/l", 9, 0, b"a\n", ended=False) == (["… the log was cut meanwhile; from its beginning:", "| a"], 2)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_only_files_are_read_and_only_so_much(shell: str, tmp_path: Path) -> None:
+    folder = tmp_path / "it's $(touch ran)"
+    folder.mkdir()
+    paths = {name: folder / name for name in ("known", "new", "long", "short", "link", "folder", "fifo", "none")}
+    paths["known"].write_text("abc")
+    paths["new"].write_bytes(b"abc\xff\0d")
+    paths["long"].write_bytes(b"x" * 100_000 + b"end")
+    paths["short"].write_text("ab")
+    paths["link"].symlink_to("new")
+    paths["folder"].mkdir()
+    os.mkfifo(paths["fifo"])
+    client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
+    answer = asyncio.run(client.new_output([(str(path), 3) for path in paths.values()]))
+    assert answer.crowded_out == frozenset()
+    assert {list(paths)[number]: found for number, found in answer.found.items()} == {
+        "new": (3, b"\xff\0d"),
+        "long": (100_003 - FOLLOWED, b"x" * (FOLLOWED - 3) + b"end"),
+        "short": (0, b"ab"),
+    }
+    many = FOLLOWED_IN_ALL // FOLLOWED
+    answer = asyncio.run(client.new_output([(str(paths["long"]), 0)] * (many + 3)))
+    assert sorted(answer.found) == list(range(many))
+    assert sorted(answer.crowded_out) == [many, many + 1, many + 2]
+
+
+def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    many = FOLLOWED_IN_ALL // FOLLOWED + 4
+    paths = [tmp_path / f"{number}.out" for number in range(many)]
+    for number, path in enumerate(paths):
+        path.write_text(f"{'x' * 99}\n" * 1000 + f"job {number}\n")
+    caplog.set_level(logging.INFO)
+    client = SlurmClient(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+    follower = Follower(client, interval=0.1)
+
+    def told(text: str) -> set[int]:
+        return {number for number in range(many) if f"| {text} {number}" in caplog.messages}
+
+    async def follow(path: Path, ended: asyncio.Event) -> None:
+        async with follower.following(job(path)):
+            await ended.wait()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        tasks = [asyncio.create_task(follow(path, ended)) for path in paths]
+        async with asyncio.timeout(20):
+            while len(told("job")) < many:
+                await asyncio.sleep(0.1)
+            for number, path in enumerate(paths):
+                with path.open("a") as file:
+                    file.write(f"{'y' * 99}\n" * 1000 + f"last {number}")
+            ended.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert told("last") == set(range(many))
+
+
+def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = tmp_path / "log"
+    log.write_text("first\n")
+
+    class Slow(SlurmClient):
+        """Its first answer takes until the job has ended."""
+
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
+            answer = await super().new_output(logs)
+            self.asked.set()
+            await self.ended.wait()
+            return answer
+
+    async def follow() -> None:
+        client = Slow(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+        async with Follower(client, interval=0.1).following(job(log)):
+            await client.asked.wait()
+            log.write_text("first\nlast")
+            asyncio.get_running_loop().call_later(0.1, client.ended.set)
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    assert caplog.messages == ["| first", "| last"]
+
+
+def test_what_cannot_be_read_is_one_warning_and_fails_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    follower = Follower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
+
+    async def run() -> None:
+        async with asyncio.timeout(10), follower.following(job(Path("/l"))):
+            await asyncio.sleep(1)
+
+    asyncio.run(run())
+    assert caplog.messages == ["The jobs' logs are not shown for now: connection lost"]
+
+
+def test_nobody_is_asked_for_who_does_not_want_it() -> None:
+    shell = FakeShell()
+
+    async def run() -> None:
+        async with Follower(SlurmClient(shell), interval=0.1).following(job(Path("/l"), stream_log=False)):
+            await asyncio.sleep(0.5)
+
+    asyncio.run(run())
+    assert shell.asked == []
+
+
+@pytest.mark.parametrize("stream_log", [True, False])
+def test_it_travels_only_where_it_is_true(stream_log: bool) -> None:
+    submitted = job(Path("/l"), stream_log=stream_log)
+    assert ("stream_log" in submitted.to_json()) == stream_log
+    assert SubmittedJob.from_json(submitted.to_json()) == submitted

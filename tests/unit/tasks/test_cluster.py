@@ -1,0 +1,59 @@
+"""Who submits how, in the session that all on one cluster share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from fake_shell import FakeShell
+from test_elements import ATTEMPT, job
+
+from airflow_slurm_sweep.errors import AloneError
+from airflow_slurm_sweep.slurm import patience
+from airflow_slurm_sweep.slurm.batching import Together
+from airflow_slurm_sweep.slurm.client import SlurmClient, submitted_job
+from airflow_slurm_sweep.slurm.elements import Submission
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import Follower
+from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.tasks.cluster import Session
+
+Answers = list[Callable[[], SubmittedJob]]
+
+
+@pytest.mark.parametrize(("array", "expected"), [(True, ["arrays", "submissions"]), (False, ["submissions"])])
+def test_who_cannot_be_in_an_array_goes_alone(
+    monkeypatch: pytest.MonkeyPatch, array: bool, expected: list[str]
+) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
+    asked = []
+
+    async def arrays(submissions: Sequence[Submission]) -> Answers:
+        asked.append("arrays")
+
+        def fail() -> SubmittedJob:
+            raise AloneError("its lock is held")
+
+        return [fail] * len(submissions)
+
+    async def alone(submissions: Sequence[Submission]) -> Answers:
+        asked.append("submissions")
+        return [lambda: submitted_job(submissions[0][0], "7")]
+
+    async def submit() -> SubmittedJob:
+        client = SlurmClient(FakeShell())
+        session = Session(
+            client=client,
+            monitor=Monitor(client),
+            follower=Follower(client),
+            arrays=Together(arrays, at_once=10),
+            submissions=Together(alone, at_once=10),
+            records=Together(client.recorded_jobs, at_once=10),
+            results=Together(client.results, at_once=10),
+            patience=60.0,
+        )
+        return await session.submit(job(1, array=array), ATTEMPT)
+
+    assert asyncio.run(submit()).job_id == "7"
+    assert asked == expected

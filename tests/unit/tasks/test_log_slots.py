@@ -1,0 +1,66 @@
+"""Turns to log: they come while the socket to Airflow's supervisor is mostly empty."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from airflow_slurm_sweep.tasks.log_slots import turn
+
+LINE = b"x" * 400
+
+
+@pytest.fixture
+def supervisor() -> Iterator[tuple[socket.socket, logging.Handler]]:
+    """A socket to read from, and the root logger's handler that writes to it, as in a triggerer."""
+    here, there = socket.socketpair()
+    stream = there.makefile("wb", buffering=0)
+    handler = logging.StreamHandler(stream)  # type: ignore[type-var]
+    logging.getLogger().addHandler(handler)
+    yield here, handler
+    logging.getLogger().removeHandler(handler)
+    stream.close()
+    there.close()
+    here.close()
+
+
+def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
+    supervisor: tuple[socket.socket, logging.Handler],
+) -> None:
+    here, handler = supervisor
+    written = 0
+
+    async def log() -> None:
+        nonlocal written
+        await turn()
+        handler.stream.write(LINE)  # type: ignore[attr-defined]
+        written += 1
+
+    async def storm() -> tuple[int, int]:
+        lines = asyncio.gather(*(log() for _ in range(1000)))
+        await asyncio.sleep(0.3)
+        unread = written
+        here.setblocking(False)
+        received = 0
+        while received < 1000 * len(LINE):
+            await asyncio.sleep(0.01)
+            with suppress(BlockingIOError):
+                received += len(here.recv(1 << 20))
+        await lines
+        return unread, written
+
+    unread, all_of_them = asyncio.run(asyncio.wait_for(storm(), 60))
+    assert 10 < unread < 400, "some, but not so many that the next one would have had to wait in write()"
+    assert all_of_them == 1000
+
+
+def test_elsewhere_nobody_waits() -> None:
+    async def many() -> None:
+        await asyncio.gather(*(turn() for _ in range(3000)))
+
+    asyncio.run(asyncio.wait_for(many(), 5))
