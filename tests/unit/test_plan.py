@@ -43,6 +43,8 @@ def test_the_predecessors_defaults() -> None:
         ssh_conn_id="slurm",
         name="train_grpo_sweep_1",
         label="lr=1e-06",
+        index=1,
+        parameters={"optim.lr": 1e-6},
         command=(
             "uv run examples/train_grpo.py --config configs/grpo.yaml "
             "logger.log_dir=/lustre/log/nemo-rl/train_grpo_sweep_1/logs logger.wandb_enabled=True "

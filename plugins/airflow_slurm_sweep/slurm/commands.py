@@ -1,7 +1,7 @@
 """Everything that is said to a login node, as text for its POSIX shell. Pure: values in, text out.
 
-All values reach a shell through `shlex.quote`, here, in elements.py, in check/questions.py, and nowhere else. Each script is one
-brace group, so that a shell that gets only half of it (a cut connection) runs nothing of it.
+All values reach a shell through `shlex.quote`, here, in elements.py, in check/questions.py, and nowhere else. Each
+script is one brace group, so that a shell that gets only half of it (a cut connection) runs nothing of it.
 """
 
 from __future__ import annotations

@@ -97,6 +97,9 @@ class JobRequest(_Value):
         command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
         run_dir: The job's own directory on the cluster, absolute; made if it is not there.
         label: The combination, as people read it.
+        index: The combination's number in its sweep, from 1; None for a job of no sweep.
+        parameters: The combination's value of each parameter, with its type.
+        overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
         workdir: Where the job runs, on the cluster; None for the login directory.
         inputs: Files that have to be there, absolute or relative to ``workdir``, or nothing is submitted.
         script: The text of the batch script, or
@@ -125,6 +128,9 @@ class JobRequest(_Value):
     command: str
     run_dir: str
     label: str = ""
+    index: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] | list[str] = ()
     workdir: str | None = None
     inputs: tuple[str, ...] | list[str] = ()
     script: str = ""
