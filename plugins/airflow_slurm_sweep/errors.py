@@ -3,6 +3,7 @@
     SlurmSweepError
     ├── SweepFileError        a sweep file or cluster profile has faults; lists all of them
     ├── SettingsError         settings that a run needs are missing or contradict each other
+    ├── TaskTimeoutError      a task's time is over; its job is cancelled
     ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
     └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
         ├── NotYetError            the run's own limit of parallel jobs is reached
@@ -50,6 +51,10 @@ class SweepFileError(SlurmSweepError):
 
 class SettingsError(SlurmSweepError):
     """A run cannot be planned with the settings at hand."""
+
+
+class TaskTimeoutError(SlurmSweepError):
+    """A task took longer than its ``timeout`` or ``execution_timeout``."""
 
 
 class ClusterRefusedError(SlurmSweepError):

@@ -1,4 +1,4 @@
-"""Work of an event loop beside its tasks'."""
+"""Coroutines that run beside the tasks of an event loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-_behind: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
+_kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
 @asynccontextmanager
-async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have something done until the block ends."""
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine until the block ends."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -20,9 +20,9 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
 
 
-def behind(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Have something done to its end, also where nobody waits for it."""
+def run_to_end(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a coroutine to its end, even if nothing awaits it."""
     task = asyncio.create_task(work)
-    _behind.add(task)
-    task.add_done_callback(_behind.discard)
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
     return task

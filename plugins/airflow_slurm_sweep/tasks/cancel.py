@@ -1,4 +1,4 @@
-"""Cancelling a job whose task is over: once, by its id, and never that of a task that still lives.
+"""Cancels the job of a task that is over: once, by its id, and never the job of a task that still lives.
 
 Airflow calls ``on_kill`` for tasks that a user marked or deleted, and also for live ones: those that were cleared, and
 those whose triggers another triggerer took over. The task instance's state tells which.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from shlex import quote
 from typing import Any
 
@@ -21,7 +21,6 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.ssh import SshShell
 
-IN_WORKER = 4.0  # seconds: Airflow kills the worker's process five after it asked it to end
 _PATIENCE = 600.0
 _PAUSE = 5.0
 _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
@@ -69,7 +68,7 @@ async def insist(what: str, cancel: Callable[[], Awaitable[None]], instead: str,
     Args:
         what: For the log.
         cancel: Cancels.
-        instead: What a person can do, for the log if all was in vain.
+        instead: What a person can do, for the log if every try fails.
         patience: Seconds.
     """
     loop = asyncio.get_running_loop()
@@ -102,13 +101,19 @@ async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -
     )
 
 
-def in_worker(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``work`` to its end, at most `IN_WORKER` seconds, from a signal handler that may have met a running loop."""
-    thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
-    thread.start()
-    thread.join(IN_WORKER)
-    if thread.is_alive():
-        log.error("The cancellation is not through yet; look for the job on the cluster")
+@contextmanager
+def withdraw_if_interrupted(request: JobRequest, attempt: Attempt) -> Iterator[None]:
+    """Withdraw a submission that Ctrl-C interrupts in ``airflow dags test``."""
+
+    async def work() -> None:
+        async with SshShell(request.ssh_conn_id) as shell:
+            await withdraw(SlurmClient(shell, shell.metrics), request, attempt)
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        asyncio.run(work())
+        raise
 
 
 # Jobs of ``airflow dags test``, by id: one process submits them all before it waits for the first.

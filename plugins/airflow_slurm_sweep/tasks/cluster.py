@@ -1,4 +1,4 @@
-"""What all who use one cluster from one event loop share: a connection, and what asks for many at once."""
+"""One session per cluster and event loop: a connection, a monitor, and batched questions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.tasks import configuration
-from airflow_slurm_sweep.tasks.log_slots import turn
-from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.ssh import SshShell
 
 Result = TypeVar("Result")
@@ -39,7 +39,7 @@ _LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Session:
+class ClusterSession:
     """One cluster.
 
     Attributes:
@@ -50,7 +50,7 @@ class Session:
         arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
         records: Returns what the record of a run directory says.
         results: Returns what a job left in its run directory.
-        patience: Seconds for which `patiently` asks.
+        patience: Seconds for which `retry_until_answered` asks.
     """
 
     client: SlurmClient
@@ -64,41 +64,45 @@ class Session:
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
-        together = self.arrays if job.array else self.submissions
+        batcher = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
-            nonlocal together
+            nonlocal batcher
             try:
-                return (await together((job, attempt)))()
+                return (await batcher((job, attempt)))()
             except AloneError:
-                together = self.submissions
+                batcher = self.submissions
                 raise
 
-        return await self.patiently(ask)
+        return await self.retry_until_answered(ask)
 
-    async def others_first(self) -> None:
-        """Let others submit before the caller goes on, for a while.
+    async def wait_for_lull(self) -> None:
+        """Wait until no other submission is about to come, for `LULL_AT_MOST` seconds at most.
 
-        Each end of a task keeps Airflow busy, with more than a submission takes: jobs shall not wait for that.
+        Each end of a task keeps Airflow busy for longer than a submission takes; submissions come first.
         """
         await self.submissions.lull(LULL, LULL_AT_MOST)
         await self.arrays.lull(LULL, LULL_AT_MOST)
 
-    async def patiently(self, ask: Callable[[], Awaitable[Result]]) -> Result:
-        """Ask until there is an answer; see there."""
-        return await patiently(ask, self.patience, turn)
+    async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Return the answer of ``ask``; see `patiently`."""
+        return await patiently(ask, self.patience, wait_for_slot)
+
+    async def wait_for_log_slot(self) -> None:
+        """Wait until the caller may write some lines to its log; see `log_slots`."""
+        await wait_for_slot()
 
 
 @asynccontextmanager
-async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
+async def _open(ssh_conn_id: str) -> AsyncIterator[ClusterSession]:
     async with SshShell(ssh_conn_id) as shell:
         client = SlurmClient(shell, shell.metrics)
         # In a thread: the first time, Airflow reads all its files of settings.
         interval, patience = await asyncio.to_thread(lambda: (configuration.interval(), configuration.patience()))
-        yield Session(
+        yield ClusterSession(
             client=client,
-            monitor=Monitor(client, interval=interval, patience=patience, turn=turn),
-            follower=Follower(client, interval=interval, turn=turn),
+            monitor=Monitor(client, interval=interval, patience=patience, turn=wait_for_slot),
+            follower=Follower(client, interval=interval, turn=wait_for_slot),
             submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
             arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
             patience=patience,
@@ -107,4 +111,4 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[Session]:
         )
 
 
-session = Shared(_open, linger=LINGER).use
+cluster_session = LoopResources(_open, linger=LINGER).use

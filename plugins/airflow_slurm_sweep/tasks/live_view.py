@@ -19,9 +19,9 @@ from asgiref.sync import sync_to_async
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, view
-from airflow_slurm_sweep.tasks.background import behind, meanwhile
-from airflow_slurm_sweep.tasks.log_slots import turn
-from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.background import run_to_end, running
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
 LIVE_KEY = "slurm_live_"  # XComs of the task that waits; another word follows for each who writes
@@ -55,7 +55,7 @@ class Live:
             if not self._jobs or began < due or (self._jobs == written and began < again):
                 continue
             jobs, at = dict(self._jobs), time.time()
-            await turn()
+            await wait_for_slot()
             if await self._write(jobs, at):
                 written = jobs
             now = time.monotonic()
@@ -87,7 +87,7 @@ class Live:
         """Delete what was written: nobody waits here any more."""
         if self._map_index is not None:
             try:
-                await turn()
+                await wait_for_slot()
                 await sync_to_async(BaseXCom.delete)(key=self._key, **self._place())
             except Exception:  # nobody believes it for long
                 log.debug("%s is left", self._key, exc_info=True)
@@ -101,13 +101,13 @@ class Live:
 async def _writing(key: tuple[Monitor, Siblings]) -> AsyncIterator[Live]:
     own = Live(*key)
     try:
-        async with meanwhile(own.watch()):
+        async with running(own.watch()):
             yield own
     finally:
-        behind(own.forget())  # whose job has ended does not wait for that
+        run_to_end(own.forget())  # whose job has ended does not wait for that
 
 
-_lives = Shared(_writing)
+_lives = LoopResources(_writing)
 
 
 @asynccontextmanager

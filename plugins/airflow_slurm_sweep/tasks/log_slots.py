@@ -1,9 +1,9 @@
 """Logging in a triggerer without hanging it.
 
-All that triggers log goes through one socket to Airflow's supervisor, which for seconds at a time does not read it. Who
-writes to it when it is full stops the event loop; and if the supervisor is just then writing more to that event loop
-than a socket holds, such as a plan that it was asked for, both wait for each other for ever (seen in Airflow 3.3.2). So
-whoever may log at the same moment as a thousand others, or asks for much, waits for `turn`.
+All triggers log through one socket to Airflow's supervisor, which does not read it for seconds at a time. A write to the
+full socket blocks the event loop. If the supervisor then writes more to that event loop than a socket holds, such as a
+plan, both wait for each other for ever (seen in Airflow 3.3.2). So code that may log at the same moment as a thousand
+others, or that asks for a large answer, calls `wait_for_slot` first.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import select
 import stat
 from weakref import WeakKeyDictionary
 
-# Behind the one line of ours that a turn is for, Airflow writes two more, in threads: seconds.
+# Seconds. After the one line of ours that a slot is for, Airflow writes two more, in threads.
 _BETWEEN = 0.005
 _PAUSE = 0.02
 
 
-async def turn() -> None:
-    """Return when it is the caller's turn: until it next awaits something, it may log some dozens of KiB."""
+async def wait_for_slot() -> None:
+    """Wait until the caller may log: some dozens of KiB, until it next awaits something."""
     loop = asyncio.get_running_loop()
-    if loop not in _turns:
-        _turns[loop] = _Turns()
-    await _turns[loop].turn()
+    if loop not in _slots:
+        _slots[loop] = _Slots()
+    await _slots[loop].wait()
 
 
-class _Turns:
-    """Gives turns in the order of the calls, and only while the socket is mostly empty; lives in one event loop."""
+class _Slots:
+    """Grants slots in the order of the calls, and only while the socket is mostly empty; lives in one event loop."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -38,7 +38,7 @@ class _Turns:
         if self._socket is not None:
             self._poll.register(self._socket, select.POLLOUT)
 
-    async def turn(self) -> None:
+    async def wait(self) -> None:
         async with self._lock:
             await asyncio.sleep(0 if self._socket is None else _BETWEEN)  # others go on between any two lines
             while not self._has_room():
@@ -49,7 +49,7 @@ class _Turns:
         return self._socket is None or bool(self._poll.poll(0))
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots] = WeakKeyDictionary()
 
 
 def _log_socket() -> int | None:

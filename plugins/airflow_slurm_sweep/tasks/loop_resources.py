@@ -1,4 +1,4 @@
-"""What all who wait in one event loop share, for as long as anybody uses it."""
+"""Reference-counted resources, one set per event loop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Shared(Generic[Key, Value]):
-    """Values by event loop and key: the first user opens one, the last one out closes it.
+class LoopResources(Generic[Key, Value]):
+    """Values by event loop and key: the first user opens a value, the last one closes it.
 
     Args:
-        opened: Returns the context manager of a key's value. Who comes while it is entered waits for it, and enters it
-            anew if that failed.
-        linger: Seconds for which a value that nobody uses is kept for the next user.
+        opened: Returns the context manager of a key's value. Concurrent users wait until the first one has opened it;
+            if that fails, the next one tries.
+        linger: Seconds for which an unused value is kept for the next user.
     """
 
     def __init__(self, opened: Callable[[Key], AbstractAsyncContextManager[Value]], *, linger: float = 0.0) -> None:
@@ -54,7 +54,7 @@ class Shared(Generic[Key, Value]):
             await asyncio.sleep(self._linger)
         except asyncio.CancelledError:
             if entry.leaving is not asyncio.current_task():
-                return  # somebody came; else the event loop ends
+                return  # a new user came; otherwise the event loop ends
         del entries[key]
         await entry.stack.aclose()
 

@@ -1,8 +1,8 @@
-"""Cancelling for tasks that were marked when no trigger of theirs ran.
+"""Cancels orphans: jobs whose task was marked while no trigger of the task ran.
 
-A task that is marked failed between its submission and the moment when the triggerer takes up its trigger leaves a job
-without anybody to cancel it: Airflow drops the trigger unseen. Its siblings, the other combinations of the Dag run, see
-to it: each as it begins to wait, and those in a triggerer one look a while for all of them together.
+If a task is marked failed between its submission and the moment when the triggerer takes up its trigger, Airflow drops
+the trigger unseen, and nothing cancels the job. The task's siblings, the other combinations of the Dag run, watch for
+such jobs together; the report looks once more.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from asgiref.sync import sync_to_async
 from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
 from airflow_slurm_sweep.slurm.job import run_name, task_name
-from airflow_slurm_sweep.tasks.background import meanwhile
+from airflow_slurm_sweep.tasks.background import running
 from airflow_slurm_sweep.tasks.cancel import count_over, insist, is_over, states_of
-from airflow_slurm_sweep.tasks.log_slots import turn
-from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 
 INTERVAL = 10.0
 _LOAD = 20  # a look is never sooner than this many times what the last one took
@@ -58,7 +58,7 @@ class Siblings(NamedTuple):
     async def is_over(self, index: int) -> bool:
         """Ask Airflow for one."""
         tasks = [self.submit, self.wait]
-        await turn()
+        await wait_for_slot()
         states = await sync_to_async(states_of)(self, tasks, index)
         return all(is_over(states, task, index) for task in tasks)
 
@@ -68,9 +68,9 @@ class Siblings(NamedTuple):
         return {job_id: int(index) for job_id, task in jobs.items() if (index := task.removeprefix(name)).isdecimal()}
 
 
-def siblings(task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
-    """Return those of a task instance; None for one that is not mapped, or not one of a pair."""
-    if submit is None or wait is None or task is None or task.map_index in (None, -1):
+def siblings_of(task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
+    """Return the siblings of a task instance; None for one that is not mapped, or not one of a pair."""
+    if submit is None or wait is None or task.map_index in (None, -1):
         return None
     return Siblings(task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
 
@@ -87,19 +87,13 @@ async def cancel_abandoned(client: SlurmClient, pairs: Siblings) -> None:
         await _cancel(client, job_id)
 
 
-async def look_once(client: SlurmClient, pairs: Siblings) -> None:
-    """Do so if any pair can be over; in a worker."""
-    if await pairs.count_over(pairs.wait):
-        await cancel_abandoned(client, pairs)
-
-
 async def _cancel(client: SlurmClient, job_id: str) -> None:
     log.warning("Job %s runs, and no task waits for it any more", job_id)
     await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
 
 
-class Guard:
-    """Sees to the siblings' jobs, in a triggerer."""
+class OrphanWatch:
+    """Cancels the orphans of one mapped pair of tasks, in a triggerer."""
 
     def __init__(self, client: SlurmClient, pairs: Siblings) -> None:
         self.waiting: set[int] = set()  # map indices of those that wait in this event loop
@@ -144,37 +138,38 @@ class Guard:
 
 
 @asynccontextmanager
-async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[Guard]:
-    own = Guard(*key)
-    async with meanwhile(own.watch()):
-        yield own
+async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[OrphanWatch]:
+    watch = OrphanWatch(*key)
+    async with running(watch.watch()):
+        yield watch
 
 
-_guards = Shared(_watching)
+_watches = LoopResources(_watching)
 
 
 @asynccontextmanager
-async def guard(client: SlurmClient, pairs: Siblings | None, index: int | None) -> AsyncIterator[None]:
-    """Watch over the siblings of a task instance, once for all of them in this event loop.
+async def watch_orphans(client: SlurmClient, siblings: Siblings | None, index: int | None) -> AsyncIterator[None]:
+    """Watch for orphans among the siblings of a task instance, once for all of them in this event loop.
 
     Args:
         client: The cluster.
-        pairs: The siblings; None watches nothing.
-        index: The map index of an instance that waits for its job: if this returns without an error, the job ended.
+        siblings: The siblings; None watches nothing.
+        index: The map index of an instance that waits for its job, or None. If the block ends without an error, the job
+            has ended.
     """
-    if pairs is None:
+    if siblings is None:
         yield
         return
-    async with _guards.use((client, pairs)) as own:
+    async with _watches.use((client, siblings)) as watch:
         if index is None:
             yield
             return
-        own.ended.discard(index)
-        own.waiting.add(index)
+        watch.ended.discard(index)
+        watch.waiting.add(index)
         try:
             yield
-            own.ended.add(index)
-            if own.waiting == {index}:
-                await own.look(last=True)  # for what was marked since, nobody looks before the sweep's report
+            watch.ended.add(index)
+            if watch.waiting == {index}:
+                await watch.look(last=True)  # nothing looks for later orphans before the report
         finally:
-            own.waiting.discard(index)
+            watch.waiting.discard(index)

@@ -1,4 +1,4 @@
-"""The plan of a Dag run in a triggerer: read once for all tasks of the run that start there.
+"""The jobs of a Dag run in a triggerer: read once for all tasks of the run.
 
 Each request to Airflow takes its triggerer some 50 ms, in which it does nothing else.
 """
@@ -15,51 +15,55 @@ from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.names import SCRIPT_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.tasks.log_slots import turn
-from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.internals import clear_number
+from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
-SCRIPT_KEY = "script"  # the XCom of the task that plans: the batch script of all jobs that name none
 LINGER = 60.0  # seconds between two tasks of a run
 
 
 class _Key(NamedTuple):
     dag_id: str
     run_id: str
-    task_id: str
-    clear_number: int  # Airflow counts each clear in a Dag run: the plan may be another one after it
+    clear_number: int  # Airflow counts the clears in a Dag run: after one, the plan may be another
+    source: JobSource
 
 
-class Plan:
-    """What a Dag run's tasks submit, by map index.
+class RunPlan:
+    """The jobs that a Dag run's tasks submit, by map index.
 
     Args:
-        requests: A `JobRequest` as JSON for each.
-        script: The batch script of those that name none.
+        jobs: The elements of the XCom that the task group is mapped over.
+        source: Where they come from.
+        script: The batch script of the jobs that name none.
     """
 
-    def __init__(self, requests: list[dict[str, Any]], script: str | None) -> None:
-        self._requests = requests
+    def __init__(self, jobs: list[Any], source: JobSource, script: str | None) -> None:
+        self._jobs = jobs
+        self._source = source
         self._script = script
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
 
     def request(self, map_index: int) -> JobRequest:
-        """Return one of them.
+        """Return the job of a map index.
 
         Raises:
             SettingsError: There is none, or it is no job.
         """
-        if not 0 <= map_index < len(self._requests):
-            raise SettingsError(f"The plan has {len(self._requests)} jobs, and none for the map index {map_index}")
-        try:
-            return JobRequest.from_json(self._requests[map_index]).with_script(self._script)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"job: {error}") from None
+        if not 0 <= map_index < len(self._jobs):
+            raise SettingsError(f"The plan has {len(self._jobs)} jobs, and none for the map index {map_index}")
+        job = self._jobs[map_index]
+        if self._source.field is not None:
+            job = job.get(self._source.field) if isinstance(job, dict) else None
+        return read_job(JobRequest, job).with_script(self._script)
 
     async def with_secrets(self, request: JobRequest) -> JobRequest:
-        """Return one of them, ready to be submitted; see there. Airflow is asked for each secret once."""
+        """Return a job with the values of its secrets; Airflow is asked for each secret once."""
         if self._secrets.keys() >= set(request.secrets.values()):
             return with_secrets(request, self._secrets)
         async with self._asking:
@@ -67,27 +71,40 @@ class Plan:
 
 
 @asynccontextmanager
-async def _read(key: _Key) -> AsyncIterator[Plan]:
+async def _read_plan(key: _Key) -> AsyncIterator[RunPlan]:
     async def xcom(name: str) -> Any:
-        await turn()  # the answer may be large
-        of_the_task = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id}
-        return await sync_to_async(XCom.get_one)(key=name, **of_the_task)
+        await wait_for_slot()  # the answer may be large
+        place = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.source.task_id}
+        return await sync_to_async(XCom.get_one)(key=name, **place)
 
-    requests = await xcom(BaseXCom.XCOM_RETURN_KEY)
-    if not isinstance(requests, list):
-        raise SettingsError(f"There is no plan: see the log of the task {key.task_id!r}")
-    yield Plan(requests, await xcom(SCRIPT_KEY))
-
-
-_plans = Shared(_read, linger=LINGER)
+    jobs = await xcom(key.source.key)
+    if not isinstance(jobs, list):
+        raise SettingsError(f"There is no list of jobs: see the log of the task {key.source.task_id!r}")
+    yield RunPlan(jobs, key.source, await xcom(SCRIPT_KEY))
 
 
-def plan_of(task: Any, plan_task_id: str) -> AbstractAsyncContextManager[Plan]:
+_plans = LoopResources(_read_plan, linger=LINGER)
+
+
+def run_plan(task: Any, source: JobSource) -> AbstractAsyncContextManager[RunPlan]:
     """Give the plan that a task instance belongs to.
 
     Args:
         task: The task instance, as a trigger has it that started its task.
-        plan_task_id: The task that returned the plan.
+        source: The list of jobs that the task group is mapped over.
     """
-    run = task._ti_context_from_server.dag_run
-    return _plans.use(_Key(task.dag_id, task.run_id, plan_task_id, run.clear_number or 0))
+    return _plans.use(_Key(task.dag_id, task.run_id, clear_number(task), source))
+
+
+async def xcom_of(task: Any, source: JobSource) -> Any:
+    """Return the XCom that holds the one job of a task instance.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    map_index = task.map_index if source.is_mapped else -1
+    place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": source.task_id, "map_index": map_index}
+    found = await sync_to_async(XCom.get_one)(key=source.key, **place)
+    if found is None:
+        raise SettingsError(f"The task {source.task_id!r} has left no job: see its log")
+    return found

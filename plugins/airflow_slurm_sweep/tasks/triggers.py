@@ -1,167 +1,250 @@
-"""Waiting without a worker: for the cluster to take a job, and for the job's end."""
+"""What `SlurmSubmitOperator` and `SlurmJobSensor` do in the triggerer: their tasks start and end here, in no worker.
+
+Each request of a trigger to Airflow takes the triggerer some 50 ms, in which it does nothing else. Hence one plan for all
+tasks of a Dag run (`run_plan`), and records of run directories in place of XComs.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.sdk import Context
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.slurm import results
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
-from airflow_slurm_sweep.tasks.background import behind
-from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
-from airflow_slurm_sweep.tasks.cluster import session
-from airflow_slurm_sweep.tasks.live_view import shown
-from airflow_slurm_sweep.tasks.log_slots import turn
-from airflow_slurm_sweep.tasks.orphans import guard, siblings
+from airflow_slurm_sweep.names import STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.slurm.client import submitted_job
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
+from airflow_slurm_sweep.tasks.background import run_to_end
+from airflow_slurm_sweep.tasks.cancel import by_hand, cancel_job, is_over, states_of, withdraw
+from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
+from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN
+from airflow_slurm_sweep.tasks.orphans import siblings_of
+from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
-
-STATUS_KEY = "status"  # the XCom of a wait that failed: it has no return value
-WANDB_KEY = "_link_wandb"  # the XCom that Airflow makes a link of
-HOLD_BACK = 10.0
+from airflow_slurm_sweep.tasks.submit import attempt_of, submit_job
+from airflow_slurm_sweep.tasks.wait import await_job
 
 
-def attempt_of(task: Any, generation: int) -> Attempt:
-    """Return what a task instance is to the cluster; ``generation`` as in `Attempt`."""
-    return Attempt(
-        dag_id=task.dag_id,
-        run_id=task.run_id,
-        task_id=task.task_id,
-        map_index=-1 if task.map_index is None else task.map_index,
-        generation=generation,
-        try_number=task.try_number,
-        id=str(task.id),
-    )
+class _TaskTrigger(BaseTrigger):
+    """Does the whole work of a task instance, and cancels its job if a user ends the task before.
 
+    Args:
+        job: The job as it stands in the Dag file, as JSON, with its Jinja templates; None where ``source`` names it.
+        source: A `JobSource` as JSON.
+        partner: The other task of the pair that submits and waits.
+    """
 
-class JobTrigger(BaseTrigger):
-    """Cancels its job if the task is over before the trigger."""
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        job: Mapping[str, Any] | str | None = None,
+        source: Mapping[str, Any] | None = None,
+        partner: str | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self.job = job
+        self.source = source
+        self.partner = partner
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class's path and its arguments."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", self._arguments()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"job": self.job, "source": self.source, "partner": self.partner}
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the job of the Dag file, if there is one, and release the Dag."""
+        if self.job is not None:
+            super().render_template_fields(context, jinja_env)
+        drop_dag(self, context)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the event that ends the task. An exception would send the task to a worker."""
+        try:
+            if self._task.try_number > 1:
+                await sync_to_async(_delete_xcoms)(self._task)
+            event = await self._work()
+        except SlurmSweepError as error:
+            await wait_for_slot()
+            self.log.error("%s%s", error, self._advice())
+            event = TaskFailedEvent()
+        except Exception:
+            await wait_for_slot()
+            self.log.exception("Unexpected error%s", self._advice())
+            event = TaskFailedEvent()
+        yield event
+
+    async def on_kill(self) -> None:
+        """Cancel the job, unless the task lives: it was cleared, or another triggerer took it over."""
+        # Airflow cancels this method within about 1 s, so the job is cancelled in a shielded task.
+        await asyncio.shield(run_to_end(self._cancel_unless_alive()))
+
+    async def _cancel_unless_alive(self) -> None:
+        states = await sync_to_async(states_of)(self._task)
+        if is_over(states, self._task.task_id, self._task.map_index):
+            await self._cancel()
+        else:
+            self.log.info("The task lives (%s): its job is left alone", *states.values())
+
+    @abstractmethod
+    async def _work(self) -> TriggerEvent:
+        """Return how the task ended."""
 
     @abstractmethod
     async def _cancel(self) -> None:
         """Cancel the job, whose task is over."""
 
-    async def on_kill(self) -> None:
-        """Cancel the job, unless the task lives: cleared, or taken over by another triggerer."""
-        # Airflow cuts this method off after a second or so: the work goes on behind it.
-        await asyncio.shield(behind(self._cancel_unless_alive()))
+    def _advice(self) -> str:
+        """Return what to add to an error."""
+        return ""
 
-    async def _cancel_unless_alive(self) -> None:
-        task = self.task_instance
-        if task is None:
+    @property
+    def _task(self) -> Any:
+        return self.task_instance
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the task may go on; None for any time. A triggerer that takes over keeps the moment."""
+        moment = timeout_after(self)
+        return None if moment is None else max(0.0, (moment - TIMEOUT_MARGIN - datetime.now(UTC)).total_seconds())
+
+    async def _end(self, event: type[TaskSuccessEvent | TaskFailedEvent], xcoms: Mapping[str, Any]) -> TriggerEvent:
+        """Return the event that ends the task with these XComs.
+
+        Those of a mapped pair travel in the event: they read as JSON text, and cost no request. A task alone sets them,
+        so that anybody reads a value.
+        """
+        if self._task.map_index not in (None, -1):
+            return event(xcoms=dict(xcoms))
+        for key, value in xcoms.items():
+            await sync_to_async(XCom.set)(key=key, value=value, **_place(self._task))
+        return event()
+
+
+def _place(task: Any) -> dict[str, Any]:
+    return {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
+
+
+def _delete_xcoms(task: Any) -> None:
+    """Delete what an earlier try left, as Airflow does where a worker starts a task."""
+    for key in (RETURN_KEY, STATUS_KEY, WANDB_KEY):
+        XCom.delete(key=key, **_place(task))
+
+
+class SubmitTrigger(_TaskTrigger):
+    """Submits the job; ``partner`` is the task that waits for the jobs of this one.
+
+    Args:
+        job: A `JobRequest`.
+        source: Likewise.
+        partner: See above.
+        script: The batch script of ``job``, which is not rendered.
+    """
+
+    def __init__(self, script: str = "", **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.script = script
+        self._submitting: JobRequest | None = None
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "script": self.script}
+
+    async def _work(self) -> TriggerEvent:
+        source = self.source and JobSource.from_json(self.source)
+        if source and source.is_list:
+            async with run_plan(self._task, source) as plan:
+                request = plan.request(self._task.map_index)
+                return await self._submit(request, plan.with_secrets)
+        job = await xcom_of(self._task, source) if source else self.job
+        return await self._submit(read_job(JobRequest, job).with_script(self.script), sync_to_async(with_secrets))
+
+    async def _submit(
+        self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
+    ) -> TriggerEvent:
+        if request.dry_run:
+            self.log.info("Dry run: %s is not submitted", request.name)
+            return TaskSkippedEvent()
+        self._submitting = request
+        siblings = siblings_of(self._task, self._task.task_id, self.partner, request.run_dir)
+        ready, attempt = await resolve(request), attempt_of(self._task)
+        async with cluster_session(request.ssh_conn_id) as cluster:
+            job = await submit_job(ready, attempt, siblings=siblings, seconds=self._seconds_left())
+            if siblings:
+                await cluster.wait_for_lull()
+        await wait_for_slot()
+        self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
+        return await self._end(TaskSuccessEvent, {RETURN_KEY: job.to_json()})
+
+    async def _cancel(self) -> None:
+        if self._submitting is not None:
+            async with cluster_session(self._submitting.ssh_conn_id) as cluster:
+                await withdraw(cluster.client, self._submitting, attempt_of(self._task))
+
+
+class WaitTrigger(_TaskTrigger):
+    """Waits for the job; ``partner`` is the task that submitted it.
+
+    Args:
+        job: A `SubmittedJob`.
+        source: Likewise.
+        partner: See above.
+        planned_by: The `JobSource` of the partner, as JSON, if that is a list: then the plan tells the run directory,
+            and the record there the job.
+    """
+
+    def __init__(self, planned_by: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.planned_by = planned_by
+        self._waiting: SubmittedJob | None = None
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "planned_by": self.planned_by}
+
+    async def _work(self) -> TriggerEvent:
+        self._waiting = job = await self._find_job()
+        siblings = siblings_of(self._task, self.partner, self._task.task_id, job.run_dir)
+        end = await await_job(
+            job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left()
+        )
+        link = {WANDB_KEY: end.status.wandb} if end.status.wandb else {}
+        if end.succeeded:
+            self.log.info("%s", end.text)
+            return await self._end(TaskSuccessEvent, {RETURN_KEY: end.status.to_json(), **link})
+        self.log.error("%s", end.text)
+        return await self._end(TaskFailedEvent, {STATUS_KEY: end.status.to_json(), **link})
+
+    def _advice(self) -> str:
+        return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""
+
+    async def _find_job(self) -> SubmittedJob:
+        if self.source is None:
+            return read_job(SubmittedJob, self.job)
+        job = await self._recorded_job(JobSource.from_json(self.planned_by)) if self.planned_by else None
+        return job or read_job(SubmittedJob, await xcom_of(self._task, JobSource.from_json(self.source)))
+
+    async def _recorded_job(self, plan_source: JobSource) -> SubmittedJob | None:
+        """Return the job that the run directory's record names; None if the record is another task's by now."""
+        task = self._task
+        async with run_plan(task, plan_source) as plan:
+            request = plan.request(task.map_index)
+        async with cluster_session(request.ssh_conn_id) as cluster:
+            record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir))
+        own = (run_name(task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
+        return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
+
+    async def _cancel(self) -> None:
+        if self._waiting is None:
+            self.log.info("This task has not found its job yet: the other combinations or the report cancel it")
             return
-        states = await sync_to_async(states_of)(task)
-        if is_over(states, task.task_id, task.map_index):
-            await self._cancel()
-        else:
-            self.log.info("The task lives (%s): its job is left alone", *states.values())
-
-
-class _DeferredTrigger(JobTrigger):
-    """Fires once, for a worker to go on.
-
-    The event never comes in the first `HOLD_BACK` seconds: one that follows the deferral at once can meet the
-    scheduler before the worker's own end does, and the scheduler then fails the task (apache/airflow issue 71580).
-    """
-
-    @abstractmethod
-    async def _work(self) -> dict[str, Any]:
-        """Return the event's payload."""
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event; ``{"error": ...}`` for what a retry would not mend."""
-        began = time.monotonic()
-        try:
-            event = await self._work()
-        except SlurmSweepError as error:
-            event = {"error": str(error)}
-        await asyncio.sleep(max(0.0, HOLD_BACK - (time.monotonic() - began)))
-        yield TriggerEvent(event)
-
-
-class SlurmJobTrigger(_DeferredTrigger):
-    """Fires when a job has ended: ``{"status": ..., "log_tail": ...}``, its log's end unless it succeeded.
-
-    Args:
-        job: A `SubmittedJob` as JSON.
-        submitted_by: See `SlurmJobSensor`.
-    """
-
-    def __init__(self, job: Mapping[str, Any], submitted_by: str | None = None) -> None:
-        super().__init__()
-        self.job = job
-        self.submitted_by = submitted_by
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class's path and its arguments."""
-        arguments = {"job": self.job, "submitted_by": self.submitted_by}
-        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
-
-    async def _work(self) -> dict[str, Any]:
-        job = SubmittedJob.from_json(self.job)
-        async with session(job.ssh_conn_id) as cluster:
-            client = cluster.client
-            task = self.task_instance
-            pairs = task and siblings(task, self.submitted_by, task.task_id, job.run_dir)
-            index = task and task.map_index
-            async with (
-                guard(client, pairs, index),
-                shown(cluster.monitor, pairs, index, job.job_id),
-                cluster.follower.following(job),
-            ):
-                status = await cluster.monitor.wait(job)
-            log_tail = await cluster.patiently(lambda: client.failure_log(job, status))
-            left = await cluster.patiently(lambda: cluster.results(job))
-            await turn()
-            status = results.add(job, status, left)
-        return {"status": status.to_json(), "log_tail": log_tail}
-
-    async def _cancel(self) -> None:
-        job = SubmittedJob.from_json(self.job)
-        async with session(job.ssh_conn_id) as cluster:
-            await cancel_job(cluster.client, job)
-
-
-class SlurmSubmitTrigger(_DeferredTrigger):
-    """Submits a job as soon as the cluster takes it; fires with ``{"job": ...}``, a `SubmittedJob` as JSON.
-
-    Args:
-        request: A `JobRequest` as JSON, its secrets still references.
-        attempt: An `Attempt` as JSON.
-        awaited_by: See `SlurmSubmitOperator`.
-    """
-
-    def __init__(self, request: Mapping[str, Any], attempt: Mapping[str, Any], awaited_by: str | None = None) -> None:
-        super().__init__()
-        self.request = request
-        self.attempt = attempt
-        self.awaited_by = awaited_by
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class's path and its arguments."""
-        arguments = {"request": self.request, "attempt": self.attempt, "awaited_by": self.awaited_by}
-        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
-
-    async def _work(self) -> dict[str, Any]:
-        request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
-        request = await sync_to_async(with_secrets)(request)
-        async with session(request.ssh_conn_id) as cluster:
-            task = self.task_instance
-            pairs = task and siblings(task, task.task_id, self.awaited_by, request.run_dir)
-            async with guard(cluster.client, pairs, None):
-                job = await cluster.submit(request, attempt)
-        return {"job": job.to_json()}
-
-    async def _cancel(self) -> None:
-        request, attempt = JobRequest.from_json(self.request), Attempt.from_json(self.attempt)
-        async with session(request.ssh_conn_id) as cluster:
-            await withdraw(cluster.client, request, attempt)
+        async with cluster_session(self._waiting.ssh_conn_id) as cluster:
+            await cancel_job(cluster.client, self._waiting)

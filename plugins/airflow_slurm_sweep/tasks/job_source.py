@@ -1,0 +1,98 @@
+"""Where a task in the triggerer finds its job: a literal in the Dag file, or an XCom by task id and key.
+
+Airflow resolves an `XComArg` in a worker only. So the operators take it apart where the Dag is built, and the trigger
+reads the XCom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self, TypeVar
+
+from airflow.sdk import XComArg
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
+from airflow_slurm_sweep.tasks.internals import mapped_group, mapped_list
+
+Job = TypeVar("Job", JobRequest, SubmittedJob)
+
+_MAPPED_GROUP = """\
+write a mapped task group:
+
+    @task_group
+    def one(job):
+        submit = SlurmSubmitOperator(task_id="submit", job=job)
+        SlurmJobSensor(task_id="wait", job=submit.output)
+
+    one.expand(job=TASK_THAT_RETURNS_A_LIST_OF_JOBS.output)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSource:
+    """An XCom that holds one job, or a list of jobs.
+
+    Attributes:
+        task_id: The task that left the XCom.
+        key: The XCom's key.
+        is_list: The XCom is a list, and the job is the element at the task's map index.
+        field: The key of that element that holds the job; None for the element itself.
+        is_mapped: Each instance of the task left an XCom, and the job is that of the same map index.
+    """
+
+    task_id: str
+    key: str
+    is_list: bool = False
+    field: str | None = None
+    is_mapped: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build the value from what `to_json` returned."""
+        return cls(**data)
+
+
+def job_source(operator: Any, job: Any) -> JobSource | None:
+    """Return where the ``job`` of an operator comes from; None if it stands in the Dag file.
+
+    Raises:
+        ValueError: ``job`` is a reference that a trigger cannot follow.
+    """
+    mapped = mapped_list(job)
+    xcom = mapped.xcom if mapped else job
+    if mapped is None and not isinstance(xcom, XComArg):
+        return None
+    task, key = getattr(xcom, "operator", None), getattr(xcom, "key", None)
+    shares_index = task is not None and mapped_group(task) in (None, mapped_group(operator))
+    if not shares_index or key is None or task.is_mapped or (mapped and mapped.is_product):
+        raise ValueError(
+            f"{type(operator).__name__}: job: expected the output of one task, or the argument of a task group that is "
+            f"mapped over the output of one task, got {xcom!r:.200}; {_MAPPED_GROUP}"
+        )
+    if mapped:
+        return JobSource(task_id=task.task_id, key=key, is_list=True, field=mapped.field)
+    return JobSource(task_id=task.task_id, key=key, is_mapped=mapped_group(task) is not None)
+
+
+def read_job(kind: type[Job], job: object) -> Job:
+    """Return a job from its JSON, as a value or as text.
+
+    Raises:
+        SettingsError: It is no such job.
+    """
+    if not isinstance(job, (Mapping, str)):
+        raise SettingsError(f"job: expected a job as JSON, got {type(job).__name__}: {job!r:.200}")
+    try:
+        return kind.from_json(job)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"job: {error}") from None
+
+
+def refuse_expansion(operator: str) -> str:
+    """Say why ``OPERATOR.expand()`` is refused, and what to write instead."""
+    return f"{operator}.partial() and .expand() would run each job in a worker; {_MAPPED_GROUP}"
