@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.names import SCRIPT_KEY
 from airflow_slurm_sweep.sweep.layers import Folders, submits_arrays
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.settings import DagSection
@@ -31,7 +32,6 @@ from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
-from airflow_slurm_sweep.tasks.run_plan import SCRIPT_KEY
 
 GROUP = "combination"
 SUBMIT, WAIT = f"{GROUP}.submit", f"{GROUP}.wait"

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import TemplateError
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.names import OBJECTIVE_KEY, REPORT_KEY, ROWS_KEY, SCRIPT_KEY, STATUS_KEY
 from airflow_slurm_sweep.plan import counts_to_read, plan, read_options
 from airflow_slurm_sweep.report import COMPLETED, Row, best, best_text, metric_names, ranked, report_rows, table, text
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -28,16 +29,12 @@ from airflow_slurm_sweep.sweep.settings import Objective, RunOptions, Secret, Sl
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import LAUNCH_SETTINGS
-from airflow_slurm_sweep.tasks.notify import REPORT_KEY
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_abandoned
-from airflow_slurm_sweep.tasks.run_plan import SCRIPT_KEY
 from airflow_slurm_sweep.tasks.ssh import SshShell
-from airflow_slurm_sweep.tasks.triggers import STATUS_KEY
 
 PATIENCE = 300.0  # seconds: a report is not worth waiting for longer
 _NAMED = 20  # failed combinations that the error names; the table has all
-OBJECTIVE_KEY = "objective"  # the XCom of the plan that says what the report ranks by; none where the sweep has none
 
 
 class PlanSweepOperator(BaseOperator):
@@ -204,7 +201,7 @@ class ReportSweepOperator(BaseOperator):
         )
         rows = ranked(rows, objective)
         self.log.info("\n%s", table(rows, objective))
-        ti.xcom_push(key="rows", value=rows)
+        ti.xcom_push(key=ROWS_KEY, value=rows)
         ti.xcom_push(key=REPORT_KEY, value=text(f"{ti.dag_id} {ti.run_id}", rows, objective))
         if requests[0].get("dry_run"):
             self.outlets = []  # whoever follows the sweep waits for results

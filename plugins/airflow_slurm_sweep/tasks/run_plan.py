@@ -15,12 +15,13 @@ from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.names import SCRIPT_KEY
+from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.log_slots import turn
 from airflow_slurm_sweep.tasks.loop_resources import Shared
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
-SCRIPT_KEY = "script"  # the XCom of the task that plans: the batch script of all jobs that name none
 LINGER = 60.0  # seconds between two tasks of a run
 
 
@@ -51,10 +52,11 @@ class Plan:
         Raises:
             SettingsError: There is none, or it is no job.
         """
-        if not 0 <= map_index < len(self._requests):
+        job = planned_job(self._requests, map_index)
+        if job is None:
             raise SettingsError(f"The plan has {len(self._requests)} jobs, and none for the map index {map_index}")
         try:
-            return JobRequest.from_json(self._requests[map_index]).with_script(self._script)
+            return JobRequest.from_json(job).with_script(self._script)
         except (TypeError, ValueError) as error:
             raise SettingsError(f"job: {error}") from None
 
