@@ -31,7 +31,8 @@ from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 GROUP = "combination"
 SUBMIT, WAIT = f"{GROUP}.submit", f"{GROUP}.wait"

@@ -11,7 +11,8 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow_slurm_sweep.names import TAG
 from airflow_slurm_sweep.page import PREFIX
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
 class PageLink(BaseOperatorLink):
