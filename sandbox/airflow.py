@@ -54,6 +54,11 @@ def airflow_environment(home: Path, box: Sandbox, *, sweeps: Path | None = None)
         "UV_PYTHON": sys.executable,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    # Names the combinations in the grid; where the package is installed, its entry point does.
+    (home / "config").mkdir(exist_ok=True)
+    (home / "config" / "airflow_local_settings.py").write_text(
+        "from airflow_slurm_sweep.policy import task_instance_mutation_hook\n"
+    )
     # JSON is YAML, and quotes what has to be quoted.
     (clusters / "default.yaml").write_text(json.dumps({**box.profile, "env": jobs}, indent=2))
     shutil.copytree(PROJECT / "include" / "workspace", str(box.profile["workdir"]), dirs_exist_ok=True)

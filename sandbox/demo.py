@@ -104,7 +104,7 @@ def our_message(line: str) -> str | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    ours = ".slurm_sweep." in entry.get("logger", "")
+    ours = ".airflow_slurm_sweep." in entry.get("logger", "")
     return str(entry.get("event")) if ours or entry.get("level") in ("error", "critical") else None
 
 

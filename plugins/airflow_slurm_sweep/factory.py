@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, Asset, XComArg, get_parsing_context, task_group
+from airflow.sdk import DAG, Asset, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
-from airflow_slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.sweep.layers import Folders, submits_arrays
+from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, WAIT
+from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.settings import DagSection
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
@@ -30,15 +31,9 @@ from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
-from airflow_slurm_sweep.tasks.run_plan import SCRIPT_KEY
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
-GROUP = "combination"
-SUBMIT, WAIT = f"{GROUP}.submit", f"{GROUP}.wait"
-LAUNCH = "launch"
-CHECK = "check_cluster"
-TAG = "sweep"  # of the Dags that the page shows
-ASSET = "sweep_"  # and the Dag's id: the asset that a successful run updates
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
@@ -64,9 +59,14 @@ def check_sweeps(include: Path) -> None:
     """Load all sweep files.
 
     Raises:
-        SlurmSweepError: Files do not load; the message lists all faults of all of them. Or this package is here twice.
+        SlurmSweepError: Files do not load; the message lists all faults of all of them. Or a setting of airflow.cfg is
+            obsolete, or this package is installed twice.
     """
     messages = [twice] if (twice := second_copy()) else []
+    try:
+        configuration.check_settings()
+    except SettingsError as error:
+        messages.append(str(error))
     for path in _sweep_files(configuration.folders(include)):
         try:
             sweep_dag(path, include)
@@ -92,7 +92,7 @@ def sweep_dag(path: Path, include: Path) -> DAG:
         problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
         raise SweepFileError(source, [Fault(key="", problem=problem)])
     if path.stem in (LAUNCH, CHECK):
-        raise SweepFileError(source, [Fault(key="", problem=f"another name, please: the Dag {path.stem!r} is taken")])
+        raise SweepFileError(source, [Fault(key="", problem=f"the name {path.stem!r} is reserved; rename the file")])
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
     try:
         configuration.check_size(spec.size)
@@ -119,12 +119,8 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
     with dag:
-        report = _run_all(
-            PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include)),
-            max_parallel_jobs=spec.slurm.max_parallel_jobs,
-            needs_workers=_needs_workers(spec, configuration.folders(include)),
-        )
-        report.outlets = [Asset(f"{ASSET}{dag.dag_id}")]
+        report = _run_all(PlanSweepOperator(task_id=PLAN, sweep_file=str(path), include=str(include)))
+        report.outlets = [Asset(f"{ASSET_PREFIX}{dag.dag_id}")]
     _tell(section, dag)
     return dag
 
@@ -148,20 +144,6 @@ def _tell(section: DagSection, dag: DAG) -> None:
                 setattr(task, kind, [*getattr(task, kind), callback])
 
 
-def _needs_workers(spec: SweepSpec, folders: Folders) -> bool:
-    """Tell whether submit and wait start in workers, which cannot submit arrays.
-
-    Raises:
-        ValueError: The file wants workers, and its cluster's profile wants arrays.
-    """
-    arrays = submits_arrays(spec.slurm, folders)
-    if arrays and spec.dag.workers:
-        raise ValueError("workers: true here, but the cluster's profile has submit: array, which workers cannot do")
-    if spec.dag.workers is not None:
-        return spec.dag.workers
-    return not arrays and spec.size <= configuration.workers_up_to()
-
-
 def launch_dag(include: Path) -> DAG:
     """Return the Dag ``launch``, which runs what its form says: a script once, or a sweep."""
     dag = DAG(
@@ -175,7 +157,7 @@ def launch_dag(include: Path) -> DAG:
         auto_register=False,
     )
     with dag:
-        _run_all(PlanSweepOperator(task_id="plan", include=str(include)))
+        _run_all(PlanSweepOperator(task_id=PLAN, include=str(include)))
     return dag
 
 
@@ -194,49 +176,19 @@ def check_dag(include: Path) -> DAG:
     return dag
 
 
-def _run_all(
-    plan: PlanSweepOperator, *, max_parallel_jobs: int | None = None, needs_workers: bool = True
-) -> ReportSweepOperator:
-    """Add the tasks that run a plan, and return the one that reports.
-
-    Args:
-        plan: The task that makes it.
-        max_parallel_jobs: How many of its jobs may be live at once.
-        needs_workers: Whether submit and wait start in workers, which show the combination's name from the first
-            second; otherwise in the triggerer, which takes thousands.
-    """
-    planned_by = None if needs_workers else plan.task_id
+def _run_all(plan: PlanSweepOperator) -> ReportSweepOperator:
+    """Add the tasks that run a plan, and return the one that reports."""
 
     @task_group(group_id=GROUP)
     def combination(job: Any) -> None:
-        submit = SlurmSubmitOperator(
-            task_id="submit",
-            job=job,
-            script=XComArg(plan, key=SCRIPT_KEY),
-            awaited_by=WAIT,
-            planned_by=planned_by,
-            map_index_template="{{ task.job.get('label', '') }}",
-            # The login node keeps the limit; this only spares it from those whose turn cannot have come.
-            max_active_tis_per_dagrun=max_parallel_jobs,
-        )
-        SlurmJobSensor(
-            task_id="wait",
-            job=submit.output,
-            submitted_by=submit.task_id,
-            planned_by=planned_by,
-            map_index_template="{{ task.job.get('label', '') }}",
-        )
+        submit = SlurmSubmitOperator(task_id="submit", job=job)
+        SlurmJobSensor(task_id="wait", job=submit.output)
 
-    report = ReportSweepOperator(
-        task_id="report",
-        plan_task_id="plan",
-        submit_task_id=SUBMIT,
-        wait_task_id=WAIT,
-    )
+    report = ReportSweepOperator(task_id=REPORT, plan_task_id=PLAN, submit_task_id=SUBMIT, wait_task_id=WAIT)
     combination.expand(job=plan.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
-    # The Dag's own are enough: with a copy of the form in each task the Dag is three times as large, and it comes with
-    # each trigger that starts a task.
+    # The Dag's own params are enough: with a copy of the form in each task the Dag is three times as large, and Airflow
+    # sends it along with each trigger that starts a task.
     for task in plan.dag.tasks:
         task.params = {}
     return report

@@ -73,10 +73,10 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rates.yaml").write_text(
         f"{common}optim.lr: [1e-6, 1e-5]\ngrpo.kl_penalty: [0.01, 0.05, much]\n"
         "slurm: {gpus_per_node: 1, time: 0:10:0, jobname: rates}\n"
-        "dag: {description: Two learning rates and three penalties, workers: false}\n"
+        "dag: {description: Two learning rates and three penalties}\n"
     )
     (folder / "long.yaml").write_text(
-        f"{common}grpo.step_seconds: [5, 6]\nslurm: {{gpus_per_node: 0, jobname: long}}\ndag: {{workers: false}}\n"
+        f"{common}grpo.step_seconds: [5, 6]\nslurm: {{gpus_per_node: 0, jobname: long}}\n"
     )
     return folder
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.sandbox
 def test_one_array_and_each_task_its_element(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
     before = submit_requests(cluster)
     script = 'sleep $((INDEX * 3)); echo "this is $SLURM_JOB_NAME"; [ "$INDEX" != 2 ] || { seq 100; exit 7; }'
-    run = Run(airflow, cluster, sweeps, "one", script, 5, None)
+    run = Run(airflow, cluster, sweeps, "one", script, 5, "array")
     assert run.wait_for_end() == "failed"
     assert submit_requests(cluster) == before + 1
     tasks = run.tasks()

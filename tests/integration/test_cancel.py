@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
+import asyncio
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
-from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
-from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.tasks import operators
-from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.triggers import attempt_of
+from airflow_slurm_sweep.errors import ClusterRefusedError, TaskTimeoutError
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.tasks.submit import submit_job
+from airflow_slurm_sweep.tasks.wait import await_job
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="submit", map_index=0, generation=1, try_number=1, id="01-1")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
 
@@ -57,28 +55,17 @@ def test_dags_test_that_is_interrupted_leaves_no_job(
     assert process.returncode != 0
 
 
-# One operator alone
+# One task alone: its time limit
 
 
 @pytest.fixture
-def connection(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(cluster.connection))
-
-
-def context(task_id: str) -> Any:
-    task = SimpleNamespace(
-        dag_id="d", run_id="r", task_id=task_id, map_index=-1, max_tries=0, try_number=1, start_date=None, id="01-1"
-    )
-    task.xcom_push = lambda **_: None
-    return {"ti": task}
-
-
-def request(folder: Path) -> JobRequest:
+def request_(connected: Callable[[Sandbox], None], cluster: Sandbox, tmp_path: Path) -> JobRequest:
+    connected(cluster)
     return JobRequest(
         ssh_conn_id="slurm_sandbox",
-        name="alone",
-        command="sleep 600",
-        run_dir=str(folder / "run"),
+        name="limited",
+        command="exec sleep 600",
+        run_dir=str(tmp_path / "run"),
         script='#!/bin/bash\neval "$COMMAND"\n',
     )
 
@@ -87,55 +74,21 @@ def state(cluster: Sandbox, job_id: str) -> str:
     return cluster.slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job_id}").strip()
 
 
-def kill_after(seconds: float, operator: Any) -> None:
-    """Do as Airflow does on SIGTERM: call `on_kill` in the midst of `execute`."""
-    signal.signal(signal.SIGALRM, lambda *_: operator.on_kill())
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def test_a_wait_that_is_out_of_time_cancels_its_job(cluster: Sandbox, request_: JobRequest) -> None:
+    job = asyncio.run(submit_job(request_, ATTEMPT))
+    with pytest.raises(TaskTimeoutError, match=f"^Job {job.job_id} did not end in time; it is cancelled$"):
+        asyncio.run(await_job(job, seconds=2))
+    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED", IN_TIME)
 
 
-@pytest.mark.usefixtures("connection")
-@pytest.mark.parametrize(("found", "is_cancelled"), [("running", True), ("failed", True), ("restarting", False)])
-def test_a_killed_worker_cancels_unless_the_task_was_cleared(
-    cluster: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str, is_cancelled: bool
-) -> None:
-    job = SlurmSubmitOperator(task_id="submit", job=request(tmp_path)).execute(context("submit"))
-    monkeypatch.setattr(operators, "states_of", lambda task: {task.task_id: found})
-    sensor = SlurmJobSensor(task_id="wait", job=job, deferrable=False, poke_interval=0.5, timeout=6)
-    kill_after(2, sensor)
-    with pytest.raises(Exception, match="CANCELLED" if is_cancelled else "was not over in time, and is cancelled"):
-        sensor.execute(context("wait"))
-    assert wait_until(lambda: state(cluster, job["job_id"]) == "CANCELLED", IN_TIME)
-
-
-@pytest.mark.usefixtures("connection")
-def test_a_submission_that_is_killed_leaves_no_job(cluster: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "go").mkdir()
-    job = request(tmp_path)
-    slow = JobRequest(**{**job.to_json(), "inputs": ["."], "workdir": str(tmp_path / "go")})
-    operator = SlurmSubmitOperator(task_id="submit", job=slow)
-    task = context("submit")["ti"]
-    operator._submission = slow, attempt_of(task, generation=task.max_tries)
-    submitted = SlurmSubmitOperator(task_id="submit", job=slow).execute(context("submit"))
-    operator.on_kill()
-    assert wait_until(lambda: state(cluster, submitted["job_id"]) == "CANCELLED", IN_TIME)
-
-
-@pytest.mark.usefixtures("connection")
-def test_a_time_limit_holds_while_deferred_and_cancels(cluster: Sandbox, tmp_path: Path) -> None:
-    job = SlurmSubmitOperator(task_id="submit", job=request(tmp_path)).execute(context("submit"))
-    sensor = SlurmJobSensor(task_id="wait", job=job, timeout=60)
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute(context("wait"))
-    assert deferred.value.timeout is not None
-    assert 55 < deferred.value.timeout.total_seconds() <= 60
-    with pytest.raises(AirflowSensorTimeout):
-        sensor.resume_execution(
-            TRIGGER_FAIL_REPR, {"error": TriggerFailureReason.TRIGGER_TIMEOUT.value}, context("wait")
-        )
-    assert wait_until(lambda: state(cluster, job["job_id"]) == "CANCELLED", IN_TIME)
-
-
-def test_without_a_time_limit_there_is_none(tmp_path: Path) -> None:
-    sensor = SlurmJobSensor(task_id="wait", job={"job_id": "1"})
-    assert sensor._seconds_left(context("wait")) is None
-    assert os.fspath(tmp_path)
+def test_a_submission_that_is_out_of_time_is_withdrawn(cluster: Sandbox, request_: JobRequest, tmp_path: Path) -> None:
+    """The limit of parallel jobs keeps it waiting."""
+    first = replace(request_, name="first", run_dir=str(tmp_path / "first"), max_parallel_jobs=1)
+    second = replace(request_, max_parallel_jobs=1)
+    job = asyncio.run(submit_job(first, ATTEMPT))
+    with pytest.raises(TaskTimeoutError, match=r"^limited was not submitted in time; the submission is withdrawn$"):
+        asyncio.run(submit_job(second, replace(ATTEMPT, map_index=1, id="01-2"), seconds=3))
+    cluster.slurm("scancel", job.job_id)
+    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED", IN_TIME)
+    with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
+        asyncio.run(submit_job(second, replace(ATTEMPT, map_index=1, id="01-2")))

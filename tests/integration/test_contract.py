@@ -1,6 +1,6 @@
-"""Submit and wait in workers, or with none: the same results, XComs, logs and failure texts, and the same on a click.
+"""What a sweep's submit and wait leave, and what they do on a click, with all of Airflow running.
 
-Each test runs both ways, with all of Airflow running; what arrays share with them runs a third time.
+What arrays share with single submissions runs twice.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
-WAYS = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
-WAYS_AND_ARRAYS = pytest.mark.parametrize("workers", [True, False, None], ids=["workers", "workerless", "array"])
-NAMES = {True: "workers", False: "none", None: "array"}
+EACH_AND_ARRAYS = pytest.mark.parametrize("submit", ["each", "array"])
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
 
 class Run:
-    """A Dag run of jobs that do what ``script`` says, which finds its index in INDEX; ``workers``: None for arrays."""
+    """A Dag run of jobs that do what ``script`` says, which finds its index in INDEX; ``submit`` as in a sweep file."""
 
     def __init__(
         self,
@@ -38,20 +36,20 @@ class Run:
         name: str,
         script: str,
         jobs: int,
-        workers: bool | None,
+        submit: str = "each",
         dag: str = "",
         slurm: str = "",
         **conf: Any,
     ) -> None:
         self._airflow, self._cluster = airflow, cluster
-        self.name = name = f"{name}_{NAMES[workers]}"
+        self.name = name = f"{name}_{submit}"
         file = Path(str(cluster.profile["workdir"])) / f"{name}.sh"
         file.write_text(f"#!/bin/bash\nINDEX=${{BASE_LOG_DIR##*_}}\n{script}\n")
         (sweeps / f"{name}.yaml").write_text(
             f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
             f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh, "
-            f"submit: {'array' if workers is None else 'each'}, {slurm}}}\n"
-            f"dag: {{workers: {'null' if workers is None else str(workers).lower()}, {dag}}}\n"
+            f"submit: {submit}, {slurm}}}\n"
+            f"dag: {{{dag}}}\n"
         )
         airflow.wait_for_dag(name)
         path = f"/api/v2/dags/{name}/dagRuns"
@@ -120,10 +118,9 @@ def resolved(log: str, job_id: str) -> str:
     return log.replace("%a", job_id.partition("_")[2])
 
 
-@WAYS
-def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
+def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
     script = 'sleep $((INDEX * 3)); [ "$INDEX" != 2 ] || { seq 100; exit 7; }'
-    run = Run(airflow, cluster, sweeps, "leaves", script, 4, workers)
+    run = Run(airflow, cluster, sweeps, "leaves", script, 4)
     assert run.wait_for_end() == "failed"
     tasks = run.tasks()
     assert [tasks["submit", index] for index in range(4)] == ["success"] * 4
@@ -157,8 +154,7 @@ def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path, 
     assert [row["state"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
 
 
-@WAYS
-def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
+def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
     script = """
         metrics=$BASE_LOG_DIR/metrics.json
         case $INDEX in
@@ -168,7 +164,7 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
           4) head -c 20000 /dev/zero > $metrics ;;
         esac"""
     objective = "objective: {metric: reward, goal: maximize}"
-    run = Run(airflow, cluster, sweeps, "metrics", script, 5, workers, dag=objective)
+    run = Run(airflow, cluster, sweeps, "metrics", script, 5, dag=objective)
     assert run.wait_for_end() == "failed"
     found = [run.xcom("combination.wait", index, "status" if index == 2 else "return_value") for index in range(5)]
     expected = [{"reward": 0.25, "steps": 3}, {"reward": 0.75}, {"reward": 9}, {}, {}]
@@ -187,15 +183,15 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
     assert f"Best: reward 0.75 with seed=1 ({run.name}_sweep_2)" in run.log("report", -1)
 
 
-@WAYS_AND_ARRAYS
+@EACH_AND_ARRAYS
 def test_new_lines_of_a_log_are_shown_while_the_job_runs(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool | None
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, submit: str
 ) -> None:
     script = """
         printf 'begun %s\\n\\033[31mred\\033[0m \\377\\n1%%\\r2%%\\n' "$INDEX"
         until [ -e "$BASE_LOG_DIR/go" ]; do sleep 1; done
         printf 'y%.0s' $(seq 100000); echo; printf 'over %s' "$INDEX"; [ "$INDEX" = 1 ]"""
-    run = Run(airflow, cluster, sweeps, "streams", script, 2, workers, slurm="stream_log: true")
+    run = Run(airflow, cluster, sweeps, "streams", script, 2, submit, slurm="stream_log: true")
     run.wait_for({("wait", index): "deferred" for index in range(2)})
     for index in range(2):
         begun = f"| begun {index + 1}\n| red \ufffd\n| 2%"
@@ -211,11 +207,8 @@ def test_new_lines_of_a_log_are_shown_while_the_job_runs(
         assert " KiB left out; all of it, on the cluster: " in log
 
 
-@WAYS
-def test_a_refused_job_fails_at_once_with_slurms_words(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
-) -> None:
-    run = Run(airflow, cluster, sweeps, "refused", "true", 2, workers, partition="nowhere")
+def test_a_refused_job_fails_at_once_with_slurms_words(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
+    run = Run(airflow, cluster, sweeps, "refused", "true", 2, partition="nowhere")
     assert run.wait_for_end() == "failed"
     assert {state for (task, _), state in run.tasks().items() if task == "submit"} == {"failed"}
     assert f"{run.name}_sweep_1 was not submitted: sbatch: error: invalid partition specified: nowhere" in run.log(
@@ -223,22 +216,17 @@ def test_a_refused_job_fails_at_once_with_slurms_words(
     )
 
 
-@WAYS
-def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool) -> None:
-    run = Run(airflow, cluster, sweeps, "dry", "true", 2, workers, dry_run=True)
+def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
+    run = Run(airflow, cluster, sweeps, "dry", "true", 2, dry_run=True)
     assert run.wait_for_end() == "success"
     assert {run.tasks()[task, index] for task in ("submit", "wait") for index in (0, 1)} == {"skipped"}
-    assert workers or f"Dry run: {run.name}_sweep_1 is not submitted" in run.log("submit", 0), (
-        "workers skip without a word"
-    )
+    assert f"Dry run: {run.name}_sweep_1 is not submitted" in run.log("submit", 0)
     assert not run.jobs(0)
 
 
-@WAYS_AND_ARRAYS
-def test_who_acts_on_one_task_cancels_one_job(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool | None
-) -> None:
-    run = Run(airflow, cluster, sweeps, "acts", "exec sleep 600", 5, workers)
+@EACH_AND_ARRAYS
+def test_who_acts_on_one_task_cancels_one_job(airflow: Standalone, cluster: Sandbox, sweeps: Path, submit: str) -> None:
+    run = Run(airflow, cluster, sweeps, "acts", "exec sleep 600", 5, submit)
     run.wait_for({("wait", index): "deferred" for index in range(5)})
     assert wait_until(lambda: all("is RUNNING" in run.log("wait", index) for index in range(5)), IN_TIME)
     jobs = [run.live(index) for index in range(5)]
@@ -260,12 +248,11 @@ def test_who_acts_on_one_task_cancels_one_job(
     run.wait_for({("report", -1): "failed"})
 
 
-@WAYS
 def test_jobs_that_no_task_waited_for_yet_are_cancelled_too(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+    airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
     """Where submit is done and wait has not begun, no trigger is there that could."""
-    run = Run(airflow, cluster, sweeps, "early", "exec sleep 600", 6, workers)
+    run = Run(airflow, cluster, sweeps, "early", "exec sleep 600", 6)
     assert wait_until(lambda: any(run.live(index) for index in range(6)), 90)
     run.mark("success")
     run.wait_for({("report", -1): "failed"})
@@ -275,13 +262,12 @@ def test_jobs_that_no_task_waited_for_yet_are_cancelled_too(
     run.delete()
 
 
-@WAYS
 def test_a_submission_waits_for_the_cluster_in_the_triggerer(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+    airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
     cluster.stop("sshd")
     try:
-        run = Run(airflow, cluster, sweeps, "patient", "exec sleep 600", 2, workers)
+        run = Run(airflow, cluster, sweeps, "patient", "exec sleep 600", 2)
         run.wait_for({("submit", 0): "deferred", ("submit", 1): "deferred"})
         assert wait_until(lambda: "no answer from the login node" in run.log("submit", 1), IN_TIME)
         run.set("submit", 0, "failed")
@@ -294,11 +280,10 @@ def test_a_submission_waits_for_the_cluster_in_the_triggerer(
     assert wait_until(lambda: not run.live(1), IN_TIME)
 
 
-@WAYS
 def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, workers: bool
+    airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
-    run = Run(airflow, cluster, sweeps, "resumed", "sleep 1", 2, workers)
+    run = Run(airflow, cluster, sweeps, "resumed", "sleep 1", 2)
     assert run.wait_for_end() == "success"
     (first,) = run.jobs(0)
     path = run.path.rpartition("/")[0]

@@ -26,13 +26,6 @@ dag:
     - {{on: finished, notifier: told.FileNotifier, arguments: {{path: /nowhere/file, text: ""}}}}
     - {{on: combination_failed, notifier: told.FileNotifier, arguments: {{path: {file}_each, text: "{{{{ report }}}}"}}}}
 """
-WORKERLESS = """script_path: examples/train_grpo.py
-seed: [0, 1]
-slurm: {{jobname: told_none, nodes: 1, gpus_per_node: 0, batch_script: told.sh}}
-dag:
-  workers: false
-  notify: {{on: combination_failed, notifier: told.FileNotifier, arguments: {{path: {file}_none, text: "{{{{ report }}}}"}}}}
-"""
 JOB = """\
 #!/bin/bash
 index=${BASE_LOG_DIR##*_}
@@ -47,8 +40,7 @@ def test_people_are_told_and_other_dags_follow(
     file = tmp_path / "told"
     (Path(str(cluster.profile["workdir"])) / "told.sh").write_text(JOB)
     (sweeps / "told.yaml").write_text(SWEEP.format(file=file))
-    (sweeps / "told_none.yaml").write_text(WORKERLESS.format(file=file))
-    for dag in ("told", "told_none", "follower"):
+    for dag in ("told", "follower"):
         airflow.wait_for_dag(dag)
     path = "/api/v2/dags/told/dagRuns"
 
@@ -68,14 +60,13 @@ def test_people_are_told_and_other_dags_follow(
     fails = Path(str(cluster.profile["log"])) / "nemo-rl" / "fails_2"
     fails.parent.mkdir(parents=True, exist_ok=True)
     fails.touch()
-    none = trigger("told_none")
     name, state = run()
     assert state == "failed"
-    for dag, dag_run, each in (("told", name, f"{file}_each"), ("told_none", none, f"{file}_none")):
-        assert wait_until(Path(each).exists, 60), "of each combination, also where no worker ran"
-        (line,) = Path(each).read_text().splitlines()
-        job = rf"Job \d+ \({dag}_sweep_2\) ended as FAILED \(NonZeroExitCode\) \(\w+\): exit code 1:0, .*slurm-\d+\.out"
-        assert re.fullmatch(rf"{dag} {re.escape(dag_run)}: seed=1: {job}", line)
+    each = Path(f"{file}_each")
+    assert wait_until(each.exists, 60)
+    (line,) = each.read_text().splitlines()
+    job = r"Job \d+ \(told_sweep_2\) ended as FAILED \(NonZeroExitCode\) \(\w+\): exit code 1:0, .*slurm-\d+\.out"
+    assert re.fullmatch(rf"told {re.escape(name)}: seed=1: {job}", line)
     told = file.read_text().split("\n")
     assert told[0] == f"failed: told {name}: 1 of 2 combinations succeeded"
     assert told[1:5] == [told[0].removeprefix("failed: "), "", "Best: reward -1 with seed=0 (told_sweep_1)", ""]

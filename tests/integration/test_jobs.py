@@ -22,7 +22,7 @@ from airflow_slurm_sweep.sweep.layers import Site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.tasks.ssh import SshShell
-from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger
+from airflow_slurm_sweep.tasks.wait import JobEnd, await_job
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -363,7 +363,6 @@ def test_all_triggers_of_a_process_share_one_connection(
     cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected(cluster)
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.HOLD_BACK", 0.0)
     monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", "0.5")
     request = request_maker(cluster, tmp_path)
 
@@ -372,17 +371,12 @@ def test_all_triggers_of_a_process_share_one_connection(
 
     jobs = with_client(submit)
 
-    async def event(job: SubmittedJob) -> dict[str, Any]:
-        events = [event async for event in SlurmJobTrigger(job=job.to_json()).run()]
-        payload: dict[str, Any] = events[0].payload
-        return payload
-
-    async def wait() -> list[dict[str, Any]]:
-        return await asyncio.wait_for(asyncio.gather(*map(event, jobs)), 60)
+    async def wait() -> list[JobEnd]:
+        return await asyncio.wait_for(asyncio.gather(*map(await_job, jobs)), 60)
 
     logins, logouts = count_logins(cluster), count_logouts(cluster)
-    payloads = asyncio.run(wait())
-    assert [payload["status"]["state"] for payload in payloads] == ["COMPLETED", "FAILED"] * 10
+    ends = asyncio.run(wait())
+    assert [end.status.state.value for end in ends] == ["COMPLETED", "FAILED"] * 10
     assert count_logins(cluster) - logins == 1
     assert count_logouts(cluster) - logouts == 1, "it is closed when the event loop ends, if not before"
 

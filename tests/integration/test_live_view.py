@@ -12,19 +12,19 @@ import pytest
 from sandbox import Sandbox
 from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
-from tests.integration.test_contract import WAYS_AND_ARRAYS, Run
+from tests.integration.test_contract import EACH_AND_ARRAYS, Run
 
 pytestmark = pytest.mark.sandbox
 
 
-@WAYS_AND_ARRAYS
+@EACH_AND_ARRAYS
 def test_the_page_follows_jobs_through_slurm(
-    airflow: Standalone, cluster: Sandbox, sweeps: Path, tmp_path: Path, workers: bool | None
+    airflow: Standalone, cluster: Sandbox, sweeps: Path, tmp_path: Path, submit: str
 ) -> None:
     script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.2; done"
     objective = {"metric": "reward", "goal": "maximize"}
     dag = "objective: {metric: reward, goal: maximize}"
-    run = Run(airflow, cluster, sweeps, "live", script, 3, workers, dag=dag)
+    run = Run(airflow, cluster, sweeps, "live", script, 3, submit, dag=dag)
     query = urlencode({"dag_id": run.name, "run_id": run.id})
 
     def page() -> dict[str, Any]:

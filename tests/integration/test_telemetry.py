@@ -18,7 +18,7 @@ from airflow.sdk.observability.metrics import stats_utils
 from opentelemetry import metrics
 
 from airflow_slurm_sweep.slurm.job import Attempt, JobStatus
-from airflow_slurm_sweep.tasks.cluster import session
+from airflow_slurm_sweep.tasks.cluster import cluster_session
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT, merge
 from sandbox.processes import wait_until
@@ -69,7 +69,7 @@ def test_jobs_through_a_triggers_session(
     good, bad, unwanted = make("sleep 3"), make("sleep 3; exit 3"), make("sleep 100")
 
     async def work() -> list[JobStatus]:
-        async with session("slurm_sandbox") as here:
+        async with cluster_session("slurm_sandbox") as here:
             jobs = await asyncio.gather(
                 *(here.submit(job, attempt(job.name, 1)) for job in (good, bad, unwanted)),
             )

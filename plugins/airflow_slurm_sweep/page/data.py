@@ -18,16 +18,21 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
-from airflow_slurm_sweep.factory import CHECK, GROUP, TAG
+from airflow_slurm_sweep.names import (
+    CHECK,
+    LIVE_KEY_PREFIX,
+    OBJECTIVE_KEY,
+    PLAN,
+    RETURN_KEY,
+    STATUS_KEY,
+    SUBMIT,
+    TAG,
+    WAIT,
+)
 from airflow_slurm_sweep.page.columns import number, parameters
 from airflow_slurm_sweep.slurm import snapshot
-from airflow_slurm_sweep.slurm.snapshot import LiveJob
-from airflow_slurm_sweep.tasks.live_view import LIVE_KEY, STALE
-from airflow_slurm_sweep.tasks.plan_task import OBJECTIVE_KEY
-from airflow_slurm_sweep.tasks.triggers import STATUS_KEY
+from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
 
-PLAN, SUBMIT, WAIT, REPORT = "plan", f"{GROUP}.submit", f"{GROUP}.wait", "report"
-RESULT = "return_value"
 RUNS = 50  # in the list
 
 # What a combination's two tasks say about it. Airflow's other states come before: none, scheduled, queued, ...
@@ -85,7 +90,7 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
     ).all()
     # That a view is believed no more is a change too.
     believed = XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE)
-    fresh = XComModel.key.startswith(LIVE_KEY, autoescape=True) & believed
+    fresh = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True) & believed
     xcoms = session.execute(
         select(func.count(), func.max(XComModel.timestamp), func.sum(case((fresh, 1), else_=0))).where(
             _of(XComModel, dag_id, run_id)
@@ -101,7 +106,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         return None
     tasks = _tasks(session, dag_id, run_id)
     xcoms = _xcoms(session, dag_id, run_id)
-    plan = xcoms.get((PLAN, RESULT, -1))
+    plan = xcoms.get((PLAN, RETURN_KEY, -1))
     jobs = plan if isinstance(plan, list) else []
     names, values = parameters(jobs)
     live_at, alive = _live(xcoms, time.time())
@@ -143,7 +148,7 @@ def _live(xcoms: Mapping[tuple[str, str, int], Any], now: float) -> tuple[float 
     views = [
         read
         for (task, key, _), value in xcoms.items()
-        if task == WAIT and key.startswith(LIVE_KEY)
+        if task == WAIT and key.startswith(LIVE_KEY_PREFIX)
         if (read := snapshot.read(_mapping(value))) and now - read[0] < STALE
     ]
     views.sort(key=lambda view: view[0])
@@ -161,8 +166,8 @@ def _combination(
     submit = tasks.submit.state if tasks.submit else None
     wait = tasks.wait.state if tasks.wait else None
     # After a clear the earlier attempt's XComs may still be there: only what belongs to the tasks' states counts.
-    submitted = _mapping(xcoms.get((SUBMIT, RESULT, index))) if submit == "success" else {}
-    key = {"success": RESULT, "failed": STATUS_KEY}.get(wait or "")
+    submitted = _mapping(xcoms.get((SUBMIT, RETURN_KEY, index))) if submit == "success" else {}
+    key = {"success": RETURN_KEY, "failed": STATUS_KEY}.get(wait or "")
     ended = _mapping(xcoms.get((WAIT, key, index))) if key else {}
     if ended.get("job_id") != submitted.get("job_id"):
         ended = {}
@@ -236,8 +241,8 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    named = XComModel.key.in_((RESULT, STATUS_KEY, OBJECTIVE_KEY))
-    shown = XComModel.key.startswith(LIVE_KEY, autoescape=True)
+    named = XComModel.key.in_((RETURN_KEY, STATUS_KEY, OBJECTIVE_KEY))
+    shown = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True)
     found = session.execute(
         select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value).where(
             _of(XComModel, dag_id, run_id), named | shown

@@ -8,10 +8,11 @@ from urllib.parse import urlencode, urlsplit
 from airflow.configuration import conf
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from airflow_slurm_sweep.factory import TAG
+from airflow_slurm_sweep.names import TAG
 from airflow_slurm_sweep.page import PREFIX
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator, ReportSweepOperator
+from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
 class PageLink(BaseOperatorLink):

@@ -19,8 +19,9 @@ from airflow_slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
 GRACE = 120.0
-_AT_ONCE = 50  # of those who wait are woken, before others go on
-_LOAD = 5  # a tick is never shorter than this many times what the last questions took
+_PAUSES = (1.0, 2.0, 3.0, 5.0)  # seconds between two questions, after a change; then the interval
+_AT_ONCE = 50  # waiters are woken, before others go on
+_LOAD = 5  # a pause is never shorter than this many times what the last questions took
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Monitor:
 
     Args:
         client: The cluster.
-        interval: Seconds between two questions.
+        interval: Seconds between two questions while nothing changes.
         grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
             that was preempted is expected to be queued again.
         patience: Seconds of silence after which those who wait get its error.
@@ -72,6 +73,8 @@ class Monitor:
         self._shown: Counter[JobState] = Counter()
         self._seen: Mapping[str, JobStatus] = {}
         self._ticked = asyncio.Event()
+        self._calm_ticks = 0  # since the last change
+        self._job_came = asyncio.Event()
 
     async def tick(self) -> Mapping[str, JobStatus]:
         """Return what the next squeue says of all of the user's jobs, by job id; for ever while nobody waits."""
@@ -82,6 +85,8 @@ class Monitor:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
         waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
         self._waiters[waiter] = None
+        self._calm_ticks = 0
+        self._job_came.set()
         if self._task is None or self._task.done():
             self._answered = time.monotonic()
             self._task = asyncio.create_task(self._watch())
@@ -95,8 +100,8 @@ class Monitor:
                 self._show({})  # nobody asks any more
 
     async def _watch(self) -> None:
-        # After a restart all begin at once: not all triggerers shall ask at the same moments from then on.
-        await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311  # no secret
+        # After a restart all triggerers begin at once: they shall not ask at the same moments from then on.
+        await asyncio.sleep(random.uniform(0, min(_PAUSES[0], self._interval)))  # noqa: S311  # no secret
         took = 0.0
         while True:
             began, before = time.monotonic(), took
@@ -117,7 +122,21 @@ class Monitor:
             self._metrics.time("tick", took)
             await self._finish()
             # One slow answer may be that of a connection that was just made.
-            await asyncio.sleep(max(self._interval, _LOAD * min(took, before)))
+            await self._pause(_LOAD * min(took, before))
+
+    async def _pause(self, least: float) -> None:
+        """Pause between two questions: shortly after a change, for the interval when all is calm."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            planned = _PAUSES[self._calm_ticks] if self._calm_ticks < len(_PAUSES) else self._interval
+            self._job_came.clear()
+            try:
+                async with asyncio.timeout_at(began + max(least, min(planned, self._interval))):
+                    await self._job_came.wait()  # which shortens the pause
+            except TimeoutError:
+                break
+        self._calm_ticks += 1
 
     def _give_up(self, error: Exception) -> None:
         for waiter in self._open():
@@ -152,6 +171,7 @@ class Monitor:
             waiter.missing_since = None
             if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
                 self._news[waiter] = status
+                self._calm_ticks = 0
                 waiter.seen_since = now
             waiter.seen = status
             lasts = now - waiter.seen_since >= self._grace
@@ -159,6 +179,7 @@ class Monitor:
                 self._news.pop(waiter, None)  # how it ended, who waits tells
                 ended.append((waiter.job, status))
         if ended:
+            self._calm_ticks = 0
             told = await self._client.with_exit_codes(ended)
             self._ended |= {waiter: told[waiter.job.job_id] for waiter in asked if waiter.job.job_id in told}
         if gone:

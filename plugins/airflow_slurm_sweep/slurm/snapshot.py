@@ -18,6 +18,7 @@ from typing import Any
 from airflow_slurm_sweep.slurm.job import JobStatus
 
 LARGEST = 48 * 1024  # bytes, as JSON
+STALE = 300.0  # seconds after which a reader ignores one
 _DETAILS = ("nodes", "queued", "started")  # in the order in which they are left out of one that is larger
 _HIGHEST = 1_000_000  # index: what another wrote in its place shall not keep its reader busy
 _JITTER = 3.0  # seconds: squeue's answer takes its time

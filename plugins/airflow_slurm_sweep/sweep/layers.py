@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_slurm_sweep.errors import SettingsError, SweepFileError
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
 from airflow_slurm_sweep.sweep.spec import load_profile
@@ -53,17 +53,6 @@ class Folders:
         """Return the path as messages name it: from the project's folder on where it lies in there."""
         root = self.include.absolute().parent
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
-
-
-def submits_arrays(section: SlurmSection, folders: Folders) -> bool:
-    """Tell whether ``submit`` is ``array``, for a sweep that is only read: faults of the profile are told in a run."""
-    if "submit" in section.model_fields_set:
-        return section.submit == "array"
-    path, shown = _profile_file(section, folders)
-    try:
-        return path.exists() and load_profile(path, source=shown).submit == "array"
-    except SweepFileError:
-        return False
 
 
 def _profile_file(section: SlurmSection, folders: Folders) -> tuple[Path, str]:

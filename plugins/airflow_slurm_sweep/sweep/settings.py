@@ -351,8 +351,6 @@ class DagSection(Section):
     """How often a task is tried again whose worker or triggerer died. A job that failed is not run again."""
     max_active_runs: Count = 1
     """How many runs of the sweep may be under way at once."""
-    workers: Annotated[bool, Field(strict=True)] | None = None
-    """Whether submit and wait start in Airflow's workers, or need none. Default: in workers up to 100 combinations."""
     objective: Objective | None = None
     """What the report ranks the combinations by. Default: they stand in the sweep's order."""
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = ()

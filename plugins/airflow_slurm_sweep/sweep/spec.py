@@ -115,7 +115,7 @@ def parse_sweep(
         problem = f"expected a date such as 2026-01-31, since schedule is {dag.schedule!r}: runs begin there"
         faults.append(Fault(key="dag.start_date", problem=problem))
     if slurm and slurm.submit == "array":
-        _refuse_one_by_one(slurm, dag, faults)
+        _refuse_one_by_one(slurm, faults)
     size = prod(len(items) for items in values.values())
     if size > max_combinations:
         problem = f"{size} combinations, at most {max_combinations} are allowed (setting max_combinations)"
@@ -127,14 +127,11 @@ def parse_sweep(
     )
 
 
-def _refuse_one_by_one(slurm: SlurmSection, dag: DagSection | None, faults: list[Fault]) -> None:
+def _refuse_one_by_one(slurm: SlurmSection, faults: list[Fault]) -> None:
     """Find what does not go with arrays."""
     if slurm.max_parallel_jobs:
         problem = f"{slurm.max_parallel_jobs} here, but slurm.submit is array: keep one of them"
         faults.append(Fault(key="slurm.max_parallel_jobs", problem=problem))
-    if dag and dag.workers:
-        problem = "true here, but slurm.submit is array, and workers submit one by one: keep one of them"
-        faults.append(Fault(key="dag.workers", problem=problem))
 
 
 def read_text(path: Path, source: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,23 +102,9 @@ async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -
     )
 
 
-@contextmanager
-def withdraw_if_interrupted(request: JobRequest, attempt: Attempt) -> Iterator[None]:
-    """Withdraw a submission that Ctrl-C interrupts in ``airflow dags test``."""
-
-    async def work() -> None:
-        async with SshShell(request.ssh_conn_id) as shell:
-            await withdraw(SlurmClient(shell, shell.metrics), request, attempt)
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        asyncio.run(work())
-        raise
-
-
 # Jobs of ``airflow dags test``, by id: one process submits them all before it waits for the first.
 _tested: dict[str, SubmittedJob] = {}
+_excepthooks: list[Callable[..., Any]] = []
 
 
 def cancel_if_interrupted(job: SubmittedJob) -> None:
@@ -133,18 +120,39 @@ def forget(job: SubmittedJob) -> None:
     _tested.pop(job.job_id, None)
 
 
-_excepthooks: list[Callable[..., Any]] = []
+@contextmanager
+def end_if_interrupted(request: JobRequest | None = None, attempt: Attempt | None = None) -> Iterator[None]:
+    """End this process, a run of ``airflow dags test``, if Ctrl-C interrupts the block; its jobs are cancelled.
+
+    Airflow takes an interrupted task for a failed one, and would begin with the next.
+
+    Args:
+        request: The job that the block submits: the submission is withdrawn.
+        attempt: The attempt that submits it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.error("Interrupted")
+        asyncio.run(_cancel_all(request, attempt))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(130)  # as a shell reports Ctrl-C
 
 
 def _cancel_tested(*error: Any) -> None:
     # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
+    _excepthooks[-1](*error)
+    if _tested:
+        asyncio.run(_cancel_all())
+
+
+async def _cancel_all(request: JobRequest | None = None, attempt: Attempt | None = None) -> None:
     async def cancel(job: SubmittedJob) -> None:
         async with SshShell(job.ssh_conn_id) as shell:
             await cancel_job(SlurmClient(shell, shell.metrics), job, patience=20)
 
-    async def cancel_all() -> None:
-        await asyncio.gather(*map(cancel, _tested.values()))
-
-    _excepthooks[-1](*error)
-    if _tested:
-        asyncio.run(cancel_all())
+    await asyncio.gather(*map(cancel, _tested.values()))
+    if request and attempt:
+        async with SshShell(request.ssh_conn_id) as shell:
+            await withdraw(SlurmClient(shell, shell.metrics), request, attempt)

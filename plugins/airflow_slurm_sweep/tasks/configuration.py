@@ -6,12 +6,12 @@ from pathlib import Path
 
 from airflow.sdk.configuration import conf
 
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import PATIENCE
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS
 
-WORKERS_UP_TO = 100
 _TOO_MANY = 200  # lines of Airflow's in the pipe at once, 400 bytes each; it holds 208 KiB, with all others
 _SECTION = "slurm_sweep"
 
@@ -30,9 +30,17 @@ def max_combinations() -> int:
     return int(conf.getint(_SECTION, "max_combinations", fallback=MAX_COMBINATIONS))
 
 
-def workers_up_to() -> int:
-    """Return up to how many combinations a sweep's tasks start in workers; those of larger ones need none."""
-    return int(conf.getint(_SECTION, "workers_up_to", fallback=WORKERS_UP_TO))
+def check_settings() -> None:
+    """Refuse settings that had a meaning once.
+
+    Raises:
+        SettingsError: There is one; the message says what replaced it.
+    """
+    if conf.has_option(_SECTION, "workers_up_to"):
+        raise SettingsError(
+            "[slurm_sweep] workers_up_to (AIRFLOW__SLURM_SWEEP__WORKERS_UP_TO) is no setting any more: submit and wait "
+            "run in the triggerer at every size. Remove it"
+        )
 
 
 def check_size(combinations: int) -> None:
@@ -47,8 +55,6 @@ def check_size(combinations: int) -> None:
 
 def warnings(combinations: int) -> list[str]:
     """Say which of Airflow's settings will hold up a sweep of that size."""
-    if combinations <= workers_up_to():
-        return []
     capacity = conf.getint("triggerer", "capacity", fallback=1000)
     at_once = conf.getint("triggerer", "max_trigger_to_select_per_loop", fallback=50)
     found = []
@@ -57,7 +63,7 @@ def warnings(combinations: int) -> list[str]:
             f"A triggerer of this Airflow sees to {capacity} tasks at a time; the other combinations wait for a place: "
             f"raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY) to {combinations}, or start more triggerers"
         )
-    if at_once > _TOO_MANY:
+    if min(at_once, combinations) > _TOO_MANY:
         found.append(
             f"A triggerer that starts {at_once} tasks at once can hang, as Airflow logs a line for each: lower "
             "[triggerer] max_trigger_to_select_per_loop (AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP) to 100"

@@ -67,9 +67,10 @@ def job_source(operator: Any, job: Any) -> JobSource | None:
     xcom = mapped.xcom if mapped else job
     if mapped is None and not isinstance(xcom, XComArg):
         return None
-    task, key = getattr(xcom, "operator", None), getattr(xcom, "key", None)
-    shares_index = task is not None and mapped_group(task) in (None, mapped_group(operator))
-    if not shares_index or key is None or task.is_mapped or (mapped and mapped.is_product):
+    task: Any = getattr(xcom, "operator", None)
+    key = getattr(xcom, "key", None)
+    is_one = task is not None and not task.is_mapped and mapped_group(task) in (None, mapped_group(operator))
+    if not is_one or key is None or (mapped and mapped.is_product):
         raise ValueError(
             f"{type(operator).__name__}: job: expected the output of one task, or the argument of a task group that is "
             f"mapped over the output of one task, got {xcom!r:.200}; {_MAPPED_GROUP}"

@@ -16,6 +16,7 @@ from typing import Any
 from airflow.sdk.bases.xcom import BaseXCom
 from asgiref.sync import sync_to_async
 
+from airflow_slurm_sweep.names import LIVE_KEY_PREFIX
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, view
@@ -24,8 +25,6 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
-LIVE_KEY = "slurm_live_"  # XComs of the task that waits; another word follows for each who writes
-STALE = 300.0  # seconds after which nobody believes one
 _AGAIN = 30.0  # seconds after which the same is written again: the page tells of a minute's silence
 _LOAD = 20  # writing is never sooner than this many times what the last time took
 _LONGEST = 120.0
@@ -40,7 +39,7 @@ class Live:
         self.waiting: dict[int, str] = {}  # job ids by map index
         self._monitor, self._pairs = monitor, pairs
         self._jobs: dict[int, tuple[str, LiveJob]] = {}
-        self._key = f"{LIVE_KEY}{token_hex(4)}"  # no other triggerer's, and not that of one before it
+        self._key = f"{LIVE_KEY_PREFIX}{token_hex(4)}"  # no other triggerer's, and not that of one before it
         self._map_index: int | None = None  # where it was written
         self._warned = False
 

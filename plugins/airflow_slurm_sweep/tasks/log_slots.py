@@ -1,6 +1,6 @@
 """Logging in a triggerer without hanging it.
 
-All triggers log through one socket to Airflow's supervisor, which does not read it for seconds at a time. A write to the
+All triggers log through one socket to Airflow's supervisor, which at times does not read it for seconds. A write to a
 full socket blocks the event loop. If the supervisor then writes more to that event loop than a socket holds, such as a
 plan, both wait for each other for ever (seen in Airflow 3.3.2). So code that may log at the same moment as a thousand
 others, or that asks for a large answer, calls `wait_for_slot` first.

@@ -13,11 +13,9 @@ from typing import Any, cast
 
 from airflow.sdk import BaseNotifier, Context
 
+from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY
 from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.tasks.triggers import STATUS_KEY
-
-REPORT_KEY = "report"  # the XCom of the task that reports: its table as Markdown, for reading
 
 
 class _Notify:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Never, TypeAlias, cast
 
@@ -53,7 +54,7 @@ class _TriggererOperator(BaseOperator):
     """A task that starts and ends in the triggerer."""
 
     @classmethod
-    def partial(cls, **_: Any) -> Never:  # type: ignore[override]
+    def partial(cls, **_: Any) -> Never:
         """Refuse `expand`: an expanded operator runs in a worker.
 
         Raises:
@@ -61,11 +62,13 @@ class _TriggererOperator(BaseOperator):
         """
         raise TypeError(refuse_expansion(cls.__name__))
 
-    def _start_in_triggerer(self, trigger: str, arguments: Json, timeout: timedelta | None = None) -> None:
+    def _take_over_limit(self, timeout: timedelta | None = None) -> None:
+        """Keep the time limit from Airflow, which would send the task to a worker when the time is over."""
         limits = [limit for limit in (self.execution_timeout, timeout) if limit is not None]
-        # Airflow would send the task to a worker when this time is over; the trigger ends the task itself.
-        self.execution_timeout = None
         self._limit = min(limits, default=None)
+        self.execution_timeout = None
+
+    def _start_in_triggerer(self, trigger: str, arguments: Json) -> None:
         self.start_from_trigger = True
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"{_TRIGGERS}.{trigger}",
@@ -88,8 +91,8 @@ class SlurmSubmitOperator(_TriggererOperator):
     of jobs for many; tasks that are ready together then submit together.
 
     Args:
-        job: The job: a `JobRequest`, or one as JSON, or the output of a task that gives one, or the argument of a mapped
-            task group. Its texts may hold Jinja templates where it stands in the Dag file, but for its batch script.
+        job: A `JobRequest`, or one as JSON, or the output of a task that gives one, or the argument of a mapped task
+            group. A job that stands in the Dag file may hold Jinja templates, but not in its batch script.
 
     Returns (XCom): a `SubmittedJob` as JSON: ``job_id``, ``job_name``, ``run_dir``, ``log_path``, ``ssh_conn_id`` and
     ``label``; in a mapped task group that JSON as text.
@@ -104,6 +107,7 @@ class SlurmSubmitOperator(_TriggererOperator):
 
     def __init__(self, *, job: JobRequest | Json | str | XComArg, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "retries": 0})
+        self._take_over_limit()
         self.script = ""
         if isinstance(job, JobRequest):
             self.script, job = job.script, {**job.to_json(), "script": ""}
@@ -131,8 +135,9 @@ class SlurmSubmitOperator(_TriggererOperator):
             if request.dry_run:
                 self.log.info("Dry run: %s is not submitted", request.name)
                 raise AirflowSkipException
-            ready, attempt = with_secrets(request), submit.attempt_of(context["ti"])
-            with cancel.withdraw_if_interrupted(request, attempt):
+            # Tasks run one after the other there: no array comes together.
+            ready, attempt = replace(with_secrets(request), array=False), submit.attempt_of(context["ti"])
+            with cancel.end_if_interrupted(request, attempt):
                 job = asyncio.run(submit.submit_job(ready, attempt, seconds=self._seconds()))
         cancel.cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
@@ -190,6 +195,7 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     ) -> None:
         # Airflow's default of seven days is no limit for a job that waits in Slurm's queue.
         super().__init__(**{**kwargs, "timeout": _NO_LIMIT if timeout is None else timeout, "retries": 0})
+        self._take_over_limit(None if timeout is None else timedelta(seconds=self.timeout))
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.wandb = ""
         source, partner, planned_by = job_source(self, self.job), None, None
@@ -198,11 +204,8 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
             submit.await_by(self.task_id)
             partner = submit.task_id
             planned_by = submit.source.to_json() if submit.source and submit.source.is_list else None
-        self._start_in_triggerer(
-            "WaitTrigger",
-            {**_origin(self.job, source), "partner": partner, "planned_by": planned_by},
-            None if timeout is None else timedelta(seconds=self.timeout),
-        )
+        arguments = {**_origin(self.job, source), "partner": partner, "planned_by": planned_by}
+        self._start_in_triggerer("WaitTrigger", arguments)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, in ``airflow dags test``."""
@@ -210,7 +213,8 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
 
         with airflow_errors():
             job = read_job(SubmittedJob, self.job)
-            end = asyncio.run(wait.await_job(job, seconds=self._seconds()))
+            with cancel.end_if_interrupted():
+                end = asyncio.run(wait.await_job(job, seconds=self._seconds()))
         cancel.forget(job)
         self.wandb = end.status.wandb
         if not end.succeeded:

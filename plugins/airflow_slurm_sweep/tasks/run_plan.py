@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple
 
-from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import SCRIPT_KEY
+from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.internals import clear_number
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
@@ -37,14 +37,12 @@ class RunPlan:
     """The jobs that a Dag run's tasks submit, by map index.
 
     Args:
-        jobs: The elements of the XCom that the task group is mapped over.
-        source: Where they come from.
+        jobs: A `JobRequest` as JSON for each map index.
         script: The batch script of the jobs that name none.
     """
 
-    def __init__(self, jobs: list[Any], source: JobSource, script: str | None) -> None:
+    def __init__(self, jobs: list[Any], script: str | None) -> None:
         self._jobs = jobs
-        self._source = source
         self._script = script
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
@@ -55,11 +53,9 @@ class RunPlan:
         Raises:
             SettingsError: There is none, or it is no job.
         """
-        if not 0 <= map_index < len(self._jobs):
+        job = planned_job(self._jobs, map_index)
+        if job is None:
             raise SettingsError(f"The plan has {len(self._jobs)} jobs, and none for the map index {map_index}")
-        job = self._jobs[map_index]
-        if self._source.field is not None:
-            job = job.get(self._source.field) if isinstance(job, dict) else None
         return read_job(JobRequest, job).with_script(self._script)
 
     async def with_secrets(self, request: JobRequest) -> JobRequest:
@@ -80,7 +76,9 @@ async def _read_plan(key: _Key) -> AsyncIterator[RunPlan]:
     jobs = await xcom(key.source.key)
     if not isinstance(jobs, list):
         raise SettingsError(f"There is no list of jobs: see the log of the task {key.source.task_id!r}")
-    yield RunPlan(jobs, key.source, await xcom(SCRIPT_KEY))
+    if field := key.source.field:
+        jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
+    yield RunPlan(jobs, await xcom(SCRIPT_KEY))
 
 
 _plans = LoopResources(_read_plan, linger=LINGER)

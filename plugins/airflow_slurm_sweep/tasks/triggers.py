@@ -1,25 +1,25 @@
 """What `SlurmSubmitOperator` and `SlurmJobSensor` do in the triggerer: their tasks start and end here, in no worker.
 
-Each request of a trigger to Airflow takes the triggerer some 50 ms, in which it does nothing else. Hence one plan for all
-tasks of a Dag run (`run_plan`), and records of run directories in place of XComs.
+Each request of a trigger to Airflow takes the triggerer some 50 ms, in which it does nothing else. Hence one plan for
+all tasks of a Dag run (`run_plan`), and records of run directories in place of XComs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.names import STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.client import submitted_job
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
 from airflow_slurm_sweep.tasks.background import run_to_end
@@ -34,6 +34,8 @@ from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 from airflow_slurm_sweep.tasks.submit import attempt_of, submit_job
 from airflow_slurm_sweep.tasks.wait import await_job
+
+log = logging.getLogger(__name__)
 
 
 class _TaskTrigger(BaseTrigger):
@@ -77,11 +79,11 @@ class _TaskTrigger(BaseTrigger):
             event = await self._work()
         except SlurmSweepError as error:
             await wait_for_slot()
-            self.log.error("%s%s", error, self._advice())
+            log.error("%s%s", error, self._advice())
             event = TaskFailedEvent()
         except Exception:
             await wait_for_slot()
-            self.log.exception("Unexpected error%s", self._advice())
+            log.exception("Unexpected error%s", self._advice())
             event = TaskFailedEvent()
         yield event
 
@@ -95,7 +97,7 @@ class _TaskTrigger(BaseTrigger):
         if is_over(states, self._task.task_id, self._task.map_index):
             await self._cancel()
         else:
-            self.log.info("The task lives (%s): its job is left alone", *states.values())
+            log.info("The task lives (%s): its job is left alone", *states.values())
 
     @abstractmethod
     async def _work(self) -> TriggerEvent:
@@ -172,7 +174,7 @@ class SubmitTrigger(_TaskTrigger):
         self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
     ) -> TriggerEvent:
         if request.dry_run:
-            self.log.info("Dry run: %s is not submitted", request.name)
+            log.info("Dry run: %s is not submitted", request.name)
             return TaskSkippedEvent()
         self._submitting = request
         siblings = siblings_of(self._task, self._task.task_id, self.partner, request.run_dir)
@@ -182,7 +184,7 @@ class SubmitTrigger(_TaskTrigger):
             if siblings:
                 await cluster.wait_for_lull()
         await wait_for_slot()
-        self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
+        log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return await self._end(TaskSuccessEvent, {RETURN_KEY: job.to_json()})
 
     async def _cancel(self) -> None:
@@ -213,14 +215,12 @@ class WaitTrigger(_TaskTrigger):
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
         siblings = siblings_of(self._task, self.partner, self._task.task_id, job.run_dir)
-        end = await await_job(
-            job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left()
-        )
+        end = await await_job(job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left())
         link = {WANDB_KEY: end.status.wandb} if end.status.wandb else {}
         if end.succeeded:
-            self.log.info("%s", end.text)
+            log.info("%s", end.text)
             return await self._end(TaskSuccessEvent, {RETURN_KEY: end.status.to_json(), **link})
-        self.log.error("%s", end.text)
+        log.error("%s", end.text)
         return await self._end(TaskFailedEvent, {STATUS_KEY: end.status.to_json(), **link})
 
     def _advice(self) -> str:
@@ -244,7 +244,7 @@ class WaitTrigger(_TaskTrigger):
 
     async def _cancel(self) -> None:
         if self._waiting is None:
-            self.log.info("This task has not found its job yet: the other combinations or the report cancel it")
+            log.info("This task has not found its job yet: the other combinations or the report cancel it")
             return
         async with cluster_session(self._waiting.ssh_conn_id) as cluster:
             await cancel_job(cluster.client, self._waiting)

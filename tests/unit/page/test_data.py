@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from airflow_slurm_sweep.names import LIVE_KEY_PREFIX
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.tasks.live_view import LIVE_KEY
 from tests.unit.page.conftest import Run, Sweep, as_text
 
 NAMES = count(1)
@@ -211,7 +211,7 @@ def test_three_thousand_combinations_are_a_few_queries(session: Session, record_
 
 def live(run: Run, at: float, jobs: dict[int, LiveJob], key: str = "a", first_id: int = 100) -> None:
     value = view({index: (str(first_id + index), job) for index, job in jobs.items()}, at)
-    run.xcoms([("combination.wait", min(jobs), f"{LIVE_KEY}{key}", value)])
+    run.xcoms([("combination.wait", min(jobs), f"{LIVE_KEY_PREFIX}{key}", value)])
 
 
 def in_slurm(sweep: Sweep) -> Run:
@@ -270,7 +270,7 @@ def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypat
 )
 def test_another_value_in_its_place_is_nothing(sweep: Sweep, said: object) -> None:
     run = in_slurm(sweep)
-    run.xcoms([("combination.wait", 0, f"{LIVE_KEY}a", said)])
+    run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", said)])
     assert row(run, 0)["slurm"] == ""
 
 

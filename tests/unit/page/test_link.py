@@ -20,11 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 JOB = SubmittedJob(ssh_conn_id="slurm", job_id="1", job_name="a", run_dir="/log/a", log_path="/log/a/1.out")
 
 
-@pytest.fixture(params=["true", "false"], ids=["workers", "no workers"])
-def dag(include: Path, request: pytest.FixtureRequest) -> Any:
+@pytest.fixture
+def dag(include: Path) -> Any:
     """A sweep's Dag, as Airflow keeps it."""
     path = include / "sweeps" / "lr.yaml"
-    path.write_text(f"script_path: train.py\nlr: [1, 2]\ndag: {{workers: {request.param}}}\n")
+    path.write_text("script_path: train.py\nlr: [1, 2]\n")
     return DagSerialization.from_dict(DagSerialization.to_dict(sweep_dag(path, include)))
 
 

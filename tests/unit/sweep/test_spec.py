@@ -212,9 +212,7 @@ def test_a_cluster_profile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("dag: {workers: true}", "dag.workers: true here, but slurm.submit is array, and workers submit one by one"),
         ("", None),
-        ("dag: {workers: false}", None),
     ],
 )
 def test_what_goes_with_arrays(rest: str, said: str | None) -> None:

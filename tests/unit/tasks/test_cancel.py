@@ -16,7 +16,7 @@ from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.tasks import cancel, orphans
 from airflow_slurm_sweep.tasks.cancel import insist, is_over
-from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
+from airflow_slurm_sweep.tasks.triggers import SubmitTrigger, WaitTrigger
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
 TASK = SimpleNamespace(dag_id="d", run_id="r", task_id="g.wait", map_index=1)
@@ -44,7 +44,7 @@ def test_a_task_that_is_not_mapped() -> None:
     assert not is_over({"wait": "deferred"}, "wait", None)
 
 
-@pytest.mark.parametrize("trigger", [SlurmJobTrigger(job={}), SlurmSubmitTrigger(request={}, attempt={})])
+@pytest.mark.parametrize("trigger", [WaitTrigger(), SubmitTrigger()])
 @pytest.mark.parametrize(("state", "cancels"), [("failed", True), ("deferred", False), (None, False)])
 def test_on_kill_asks_for_the_tasks_state(
     trigger: Any, state: str | None, cancels: bool, monkeypatch: pytest.MonkeyPatch
@@ -62,7 +62,7 @@ def test_on_kill_asks_for_the_tasks_state(
 
 
 def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    trigger = SlurmJobTrigger(job=JOB.to_json())
+    trigger = WaitTrigger(job=JOB.to_json())
     trigger._task_instance = TASK
     done = []
 
@@ -149,7 +149,7 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
 
     async def wait() -> None:
         client = SlurmClient(shell)
-        async with orphans.guard(client, PAIRS, 0), orphans.guard(client, PAIRS, None):
+        async with orphans.watch_orphans(client, PAIRS, 0), orphans.watch_orphans(client, PAIRS, None):
             await asyncio.sleep(0.1)
             now["g.wait_3"] = "skipped"
             await asyncio.sleep(0.1)
@@ -169,7 +169,7 @@ def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: py
     shell = Cluster()
 
     async def look_twice() -> None:
-        own = orphans.Guard(SlurmClient(shell), PAIRS)
+        own = orphans.OrphanWatch(SlurmClient(shell), PAIRS)
         await own.look()
         shell.live["1"] = "1 d r g.submit 1"
         now["g.submit_1"] = "success"
@@ -190,7 +190,7 @@ def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatc
         return answer()
 
     shell.answers["squeue"] = cleared_meanwhile
-    asyncio.run(orphans.Guard(SlurmClient(shell), PAIRS).look())
+    asyncio.run(orphans.OrphanWatch(SlurmClient(shell), PAIRS).look())
     assert now["g.wait_1"] is None
     assert "1" in shell.live
 
@@ -208,7 +208,7 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
     shell = Cluster(2)
 
     async def wait() -> None:
-        async with orphans.guard(SlurmClient(shell), PAIRS, 1):
+        async with orphans.watch_orphans(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.05)
             assert shell.asked == [], "nobody is marked, nobody is asked"
             now["g.wait_2"] = "failed"
@@ -218,7 +218,7 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
     assert "Job 2 is cancelled" in caplog.messages
 
 
-def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_silent_cluster_stops_no_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(orphans, "INTERVAL", 0.01)
     airflow_says(monkeypatch, lambda: states(wait2="failed"))
     shell = Cluster(2)
@@ -226,7 +226,7 @@ def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog
     shell.answers["squeue"] = silent()
 
     async def wait() -> None:
-        async with orphans.guard(SlurmClient(shell), PAIRS, 1):
+        async with orphans.watch_orphans(SlurmClient(shell), PAIRS, 1):
             await asyncio.sleep(0.1)
             shell.answers["squeue"] = answer
             await asyncio.sleep(0.1)
@@ -238,6 +238,6 @@ def test_a_silent_cluster_stops_no_guard(monkeypatch: pytest.MonkeyPatch, caplog
 
 def test_tasks_without_siblings() -> None:
     single = SimpleNamespace(dag_id="d", run_id="r", task_id="wait", map_index=-1)
-    assert orphans.siblings(single, "submit", "wait", "/r/a") is None
-    assert orphans.siblings(TASK, None, "g.wait", "/r/a") is None
-    assert orphans.siblings(TASK, "g.submit", "g.wait", "/r/a") == PAIRS
+    assert orphans.siblings_of(single, "submit", "wait", "/r/a") is None
+    assert orphans.siblings_of(TASK, None, "g.wait", "/r/a") is None
+    assert orphans.siblings_of(TASK, "g.submit", "g.wait", "/r/a") == PAIRS

@@ -1,4 +1,4 @@
-"""Who submits how, in the session that all on one cluster share."""
+"""Who submits how, in the session of one cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.elements import Submission
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Follower
 from airflow_slurm_sweep.slurm.monitor import Monitor
-from airflow_slurm_sweep.tasks.cluster import Session
+from airflow_slurm_sweep.tasks.cluster import ClusterSession
 
 Answers = list[Callable[[], SubmittedJob]]
 
@@ -43,7 +43,7 @@ def test_who_cannot_be_in_an_array_goes_alone(
 
     async def submit() -> SubmittedJob:
         client = SlurmClient(FakeShell())
-        session = Session(
+        session = ClusterSession(
             client=client,
             monitor=Monitor(client),
             follower=Follower(client),

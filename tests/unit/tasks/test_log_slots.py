@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from airflow_slurm_sweep.tasks.log_slots import turn
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 
 LINE = b"x" * 400
 
@@ -37,7 +37,7 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
 
     async def log() -> None:
         nonlocal written
-        await turn()
+        await wait_for_slot()
         handler.stream.write(LINE)  # type: ignore[attr-defined]
         written += 1
 
@@ -61,6 +61,6 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
 
 def test_elsewhere_nobody_waits() -> None:
     async def many() -> None:
-        await asyncio.gather(*(turn() for _ in range(3000)))
+        await asyncio.gather(*(wait_for_slot() for _ in range(3000)))
 
     asyncio.run(asyncio.wait_for(many(), 5))

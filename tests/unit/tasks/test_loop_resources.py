@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from airflow_slurm_sweep.tasks.loop_resources import Shared
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 
 
 class Door:
@@ -17,7 +17,7 @@ class Door:
     def __init__(self, locked: int = 0, linger: float = 0.0) -> None:
         self.opened = self.closed = 0
         self.locked = locked
-        self.shared = Shared(self._open, linger=linger)
+        self.shared = LoopResources(self._open, linger=linger)
 
     @asynccontextmanager
     async def _open(self, key: str) -> AsyncIterator[str]:

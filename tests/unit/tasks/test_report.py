@@ -12,7 +12,7 @@ from airflow_slurm_sweep.report import Row, best, ranked, report_rows, table, te
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.settings import Objective
-from airflow_slurm_sweep.tasks.plan_task import ReportSweepOperator
+from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
 def test_gaps_are_told_as_such() -> None:

@@ -11,8 +11,10 @@ import pytest
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks import secrets
-from airflow_slurm_sweep.tasks.run_plan import plan_of
+from airflow_slurm_sweep.tasks.job_source import JobSource
+from airflow_slurm_sweep.tasks.run_plan import run_plan
 
+SOURCE = JobSource(task_id="plan", key="return_value", is_list=True)
 JOBS = [
     JobRequest(
         ssh_conn_id="c", name=f"a_{n}", command="true", run_dir=f"/r/a_{n}", secrets={"KEY": "variable:key"}
@@ -47,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def ready(instance: Any) -> JobRequest:
-    async with plan_of(instance, "plan") as plan:
+    async with run_plan(instance, SOURCE) as plan:
         return await plan.with_secrets(plan.request(instance.map_index))
 
 
@@ -76,6 +78,6 @@ def test_what_is_no_plan_is_told(asked: list[str], monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match="The plan has 3 jobs, and none for the map index 7"):
         asyncio.run(ready(task(7)))
     monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", lambda **_: None)
-    with pytest.raises(SettingsError, match="There is no plan: see the log of the task 'plan'"):
+    with pytest.raises(SettingsError, match="There is no list of jobs: see the log of the task 'plan'"):
         asyncio.run(ready(task(0)))
     assert asked == ["plan of r"]

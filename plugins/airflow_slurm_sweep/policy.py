@@ -1,0 +1,86 @@
+"""An Airflow cluster policy: the grid shows each combination's values in place of its map index.
+
+Airflow renders names of mapped tasks in workers only, and a sweep's tasks run in none. The package's entry point in the
+group ``airflow.policy`` loads this module. Where ``plugins/`` is copied instead, ``airflow_local_settings.py`` does:
+
+    from airflow_slurm_sweep.policy import task_instance_mutation_hook
+
+Airflow loads it in each of its processes: it imports nothing but what they have loaded anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow.policies import hookimpl
+
+from airflow_slurm_sweep.names import PLAN, RETURN_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.tasks.internals import set_instance_name
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+
+_RUNS = 8  # whose plans are kept: a scheduler creates the instances of one run at a time
+_LONGEST = 250  # characters; the database takes no more
+
+log = logging.getLogger(__name__)
+
+
+class _Run(NamedTuple):
+    dag_id: str
+    run_id: str
+    clear_number: int  # after a clear, the plan may be another
+
+
+_labels: dict[_Run, list[str]] = {}
+
+
+@hookimpl
+def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
+    """Name an instance of submit or wait after its combination; without a plan leave the map index."""
+    index = task_instance.map_index
+    if dag_run is None or index is None or index < 0 or task_instance.task_id not in (SUBMIT, WAIT):
+        return
+    try:
+        labels = _labels_of(dag_run)
+    except Exception:  # a policy that raises stops the scheduler
+        log.warning("Cannot name the combinations of %s %s", dag_run.dag_id, dag_run.run_id, exc_info=True)
+        return
+    if index < len(labels) and labels[index]:
+        set_instance_name(task_instance, labels[index][:_LONGEST])
+
+
+def _labels_of(dag_run: DagRun) -> list[str]:
+    run = _Run(dag_run.dag_id, dag_run.run_id, dag_run.clear_number or 0)
+    if run not in _labels:
+        plan = _read_plan(dag_run)
+        if plan is None:
+            return []
+        while len(_labels) >= _RUNS:
+            del _labels[next(iter(_labels))]
+        _labels[run] = [str((planned_job(plan, index) or {}).get("label", "")) for index in range(len(plan))]
+    return _labels[run]
+
+
+def _read_plan(dag_run: DagRun) -> list[object] | None:
+    """Read what ``plan`` returned, in the scheduler's own session: a policy may open none, and must not commit."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    if session is None:
+        return None
+    wanted = select(XComModel.value).where(
+        XComModel.dag_id == dag_run.dag_id,
+        XComModel.run_id == dag_run.run_id,
+        XComModel.task_id == PLAN,
+        XComModel.key == RETURN_KEY,
+        XComModel.map_index == -1,
+    )
+    with session.no_autoflush:
+        plan = session.scalar(wanted)
+    return plan if isinstance(plan, list) else None
