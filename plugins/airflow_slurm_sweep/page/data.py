@@ -22,6 +22,7 @@ from airflow_slurm_sweep.names import (
     LIVE_KEY_PREFIX,
     OBJECTIVE_KEY,
     PLAN,
+    REPORT,
     RETURN_KEY,
     STATUS_KEY,
     SUBMIT,
@@ -105,6 +106,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     plan_task = tasks.get((PLAN, -1))
     return {
         **_run(found),
+        "tasks": {"plan": PLAN, "submit": SUBMIT, "wait": WAIT, "report": REPORT},
         "plan": plan_task.state if plan_task else None,
         "live_at": live_at,
         "stages": list(Stage),
