@@ -20,10 +20,12 @@ from typing import Any
 
 from airflow_slurm_sweep.check.verdicts import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
+from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema
 from airflow_slurm_sweep.slurm.commands import environment, preview, sbatch_argv
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, find_site
+from airflow_slurm_sweep.sweep.overrides import json_value
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
@@ -112,7 +114,7 @@ def _preview(options: argparse.Namespace) -> int:
     folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
     spec = load_sweep(options.file, source=str(options.file))
     said = _run_options(options)
-    planned = plan(spec, find_site(spec.slurm, folders, os.environ), said)
+    planned = plan_run(spec, find_site(spec.slurm, folders, os.environ), said)
     if unread := counts_to_read(spec, said):
         note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
         planned = replace(planned, notes=[*planned.notes, note])
@@ -121,7 +123,7 @@ def _preview(options: argparse.Namespace) -> int:
         return 0
     for note in planned.notes:
         print(f"# {note}")
-    for job in planned.requests:
+    for job in planned.jobs:
         print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
     print(f"\n# {planned.summary}")
     return 0
@@ -131,7 +133,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
     return read_options({name: getattr(options, name, None) for name in RunOptions.model_fields})
 
 
-def _as_json(planned: Plan) -> dict[str, Any]:
+def _as_json(planned: RunPlan) -> dict[str, Any]:
     return {
         "notes": list(planned.notes),
         "gpu_hours": planned.gpu_hours if math.isfinite(planned.gpu_hours) else None,  # JSON knows no infinity
@@ -139,17 +141,16 @@ def _as_json(planned: Plan) -> dict[str, Any]:
     }
 
 
-def _job_as_json(job: PlannedJob) -> dict[str, Any]:
-    request = job.request
+def _job_as_json(job: JobRequest) -> dict[str, Any]:
     return {
-        "name": request.name,
+        "name": job.name,
         "index": job.index,
-        "parameters": job.parameters,
-        "overrides": job.overrides,
-        "command": request.command,
-        "run_dir": request.run_dir,
-        "sbatch": sbatch_argv(request),
-        "env": environment(request),
+        "parameters": json_value(dict(job.parameters)),
+        "overrides": list(job.overrides),
+        "command": job.command,
+        "run_dir": job.run_dir,
+        "sbatch": sbatch_argv(job),
+        "env": environment(job),
     }
 
 

@@ -25,42 +25,21 @@ _TAKEN_OVER = ("workdir", "max_parallel_jobs", "batch_script", "time", "account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedJob:
-    """One combination, and what is submitted for it.
+class RunPlan:
+    """What a run will submit.
 
     Attributes:
-        index: Its number in the sweep, from 1.
-        parameters: Its values of the sweep's parameters.
-        overrides: All overrides of the script, as its command gives them.
-    """
-
-    index: int
-    parameters: Mapping[str, Value]
-    overrides: Sequence[str]
-    request: JobRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run will do.
-
-    Attributes:
-        jobs: The combinations that run, in the sweep's order.
+        jobs: A job for each combination that runs, in the sweep's order.
         notes: What the person who started the run should know.
     """
 
-    jobs: Sequence[PlannedJob]
+    jobs: Sequence[JobRequest]
     notes: Sequence[str]
-
-    @property
-    def requests(self) -> list[JobRequest]:
-        """Return what is submitted."""
-        return [job.request for job in self.jobs]
 
     @property
     def gpu_hours(self) -> float:
         """Return the upper bound: all jobs running into their time limits."""
-        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.requests)
+        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
 
     @property
     def summary(self) -> str:
@@ -91,9 +70,9 @@ def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
     }
 
 
-def plan(
+def plan_run(
     spec: SweepSpec, site: Site, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
-) -> Plan:
+) -> RunPlan:
     """Settle what to submit.
 
     Args:
@@ -119,10 +98,10 @@ def plan(
         raise SettingsError(str(error)) from None
     run = _Run(sweep=sweep, site=site, settings=settings, options=options, base=base)
     jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
-    return Plan(jobs=jobs, notes=_notes(spec, sweep, jobs))
+    return RunPlan(jobs=jobs, notes=_notes(spec, sweep, jobs))
 
 
-def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[object]) -> list[str]:
+def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
     notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
     if dropped := [key for key in spec.parameters if key not in sweep.parameters]:
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
@@ -154,7 +133,7 @@ class _Run:
     base: str
 
 
-def _job(run: _Run, combination: Combination) -> PlannedJob:
+def _job(run: _Run, combination: Combination) -> JobRequest:
     name = job_name(run.base, combination.index, run.sweep.size)
     run_dir = f"{run.settings['log']}/nemo-rl/{name}"
     own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
@@ -168,7 +147,7 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
     ]
     config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
     same = {name: run.settings[name] for name in _TAKEN_OVER}
-    request = _request(
+    return _request(
         ssh_conn_id=run.site.profile.ssh_conn_id,
         name=name,
         label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
@@ -190,7 +169,6 @@ def _job(run: _Run, combination: Combination) -> PlannedJob:
         dry_run=run.options.dry_run,
         **same,
     )
-    return PlannedJob(index=combination.index, parameters=combination.parameters, overrides=overrides, request=request)
 
 
 def _request(**values: Any) -> JobRequest:

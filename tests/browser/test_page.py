@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,6 +13,7 @@ from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from airflow_slurm_sweep.names import OBJECTIVE_KEY
 from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
 from sandbox.postgres import Postgres
@@ -151,17 +152,33 @@ def test_rows_are_sorted_and_filtered(visit: Visit, ended: str) -> None:
     assert cells(page, PENALTY) == ["much", "much"]
 
 
-def test_the_best_is_first_and_marked(visit: Visit, ended: str) -> None:
+@pytest.fixture
+def objective(airflow: Airflow, ended: str) -> Iterator[Callable[[str], None]]:
+    """Return what gives the run that has ended an objective with a goal, as its task plan does."""
+    entries = f"/api/v2/dags/rates/dagRuns/{ended}/taskInstances/plan/xcomEntries"
+
+    def clear() -> None:
+        if any(entry["key"] == OBJECTIVE_KEY for entry in airflow.call("GET", entries)["xcom_entries"]):
+            airflow.call("DELETE", f"{entries}/{OBJECTIVE_KEY}")
+
+    def replace(goal: str) -> None:
+        clear()
+        value = {"metric": "reward", "goal": goal}
+        airflow.call("POST", entries, {"key": OBJECTIVE_KEY, "value": value, "map_index": -1})
+
+    yield replace
+    clear()
+
+
+def test_the_best_is_first_and_marked(visit: Visit, ended: str, objective: Callable[[str], None]) -> None:
     page = visit(address("rates", ended))
-    rewards: dict[str, float] = {}
-
-    def maximise(run: dict[str, Any]) -> None:
-        run["objective"] = {"metric": "reward", "goal": "maximize"}
-        rewards.update(
-            (str(row["number"]), row["metrics"]["reward"]) for row in run["combinations"] if "reward" in row["metrics"]
-        )
-
-    answer(page, maximise)
+    expect(rows(page)).to_have_count(6)
+    rewards = {
+        number: float(reward)
+        for number, reward in zip(cells(page, "number"), cells(page, REWARD), strict=True)
+        if reward
+    }
+    objective("maximize")
     page.reload()
     line = frame(page).get_by_text("Best: reward")
     expect(line).to_be_visible()
@@ -175,10 +192,11 @@ def test_the_best_is_first_and_marked(visit: Visit, ended: str) -> None:
     assert [shade and shade.group() for shade in shades][:: len(ranked) - 1] == ["45%", "0%"], "darker is better"
     picture(page, "page.png")
 
-    answer(page, lambda run: run.update(objective={"metric": "reward", "goal": "minimize"}))
+    objective("minimize")
     page.reload()
     expect(line).to_contain_text(f"(#{ranked[-1]})")
     assert cells(page, "number") == [*ranked[::-1], "3", "6"]
+    expect(head(page, REWARD)).to_have_attribute("aria-sort", "ascending")
     # The reader's own order stays, whatever comes in.
     head(page, "number").get_by_role("button").click()
     assert cells(page, "number") == ["1", "2", "3", "4", "5", "6"]
@@ -195,22 +213,17 @@ def test_slurms_own_state_is_shown_where_it_is_known(visit: Visit, ended: str) -
     now = time.time()
 
     def in_slurm(run: dict[str, Any]) -> None:
-        run.update(state="running", end=None, live_at=now - 90)
-        live: dict[str, object] = {
-            "stage": "in Slurm",
-            "task_state": "deferred",
-            "elapsed": "",
-            "reason": "",
-            "metrics": {},
-            "nodes": "",
-        }
+        counts = {"running": 1, "pending": 1, "in Slurm": 4}
+        run.update(state="running", live=True, end=None, live_at=now - 90, counts=counts, ended=0)
+        nothing: dict[str, object] = {"reason": "", "metrics": {}, "nodes": "", "queued": None, "ran": None}
+        nothing |= {"elapsed": "", "running_since": None, "pending_since": None, "ended": None}
         states: list[dict[str, object]] = [
-            {"slurm": "RUNNING", "nodes": "n2", "queued": 65, "started": now - 3600},
-            {"slurm": "PENDING", "reason": "Priority", "queued": None, "submitted": now - 600, "started": None},
-            {"slurm": "", "submitted": now - 60},  # nobody knows
+            {"stage": "running", "state": "RUNNING", "nodes": "n2", "queued": 65, "running_since": now - 3600},
+            {"stage": "pending", "state": "PENDING", "reason": "Priority", "pending_since": now - 600},
+            *[{"stage": "in Slurm", "state": "in Slurm", "running_since": now - 60}] * 4,  # nobody knows
         ]
-        for row, state in zip(run["combinations"], states, strict=False):
-            row.update(live | state)
+        for row, state in zip(run["combinations"], states, strict=True):
+            row.update(nothing | state)
 
     answer(page, in_slurm)
     page.clock.set_system_time(now + 7200)  # the reader's clock is wrong
@@ -293,10 +306,9 @@ def test_a_link_shows_what_its_sender_saw(visit: Visit, ended: str) -> None:
     expect(frame(other).get_by_role("heading", name="Latest runs")).to_be_visible()
 
 
-def test_plots(visit: Visit, ended: str) -> None:
+def test_plots(visit: Visit, ended: str, objective: Callable[[str], None]) -> None:
+    objective("maximize")
     page = visit(address("rates", ended))
-    answer(page, lambda run: run.update(objective={"metric": "reward", "goal": "maximize"}))
-    page.reload()
     frame(page).get_by_text("Plot", exact=True).click()
     points = frame(page).get_by_role("img", name="reward against lr").locator("circle.value")
     expect(points).to_have_count(4)

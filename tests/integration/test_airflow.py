@@ -82,7 +82,7 @@ def test_a_failed_combination_fails_the_run_and_shows_why(environment: dict[str,
     assert exit_code == 1
     assert "(half_sweep_2) ended as FAILED (NonZeroExitCode) (scontrol): exit code 2:0, elapsed 00:00:0" in log
     assert "train_grpo: grpo.num_episodes: expected a whole number, got 'many'" in log
-    assert "1 of 2 combinations succeeded; not so: half_sweep_2" in log
+    assert "1 of 2 combinations succeeded; failed: half_sweep_2" in log
     assert "try_number=2" not in log, "a job that failed is not waited for again"
 
 

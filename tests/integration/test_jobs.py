@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError
-from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
@@ -281,7 +281,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     site = Site(
         profile=ClusterProfile.model_validate(profile), profile_name="p.yaml", environment={}, job_script=JOB_SCRIPT
     )
-    (request,) = plan(spec, site).requests
+    (request,) = plan_run(spec, site).jobs
     job, status = run_job(request)
     assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
     arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]

@@ -14,7 +14,7 @@ from airflow.cli.cli_parser import ALL_COMMANDS_DICT
 from airflow.dag_processing.dagbag import DagBag
 
 from airflow_slurm_sweep.check.operator import CHECKS
-from airflow_slurm_sweep.plan import plan
+from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.sweep.layers import Folders, find_site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
 from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep
@@ -110,7 +110,7 @@ def test_yaml(block: Block, include: Path) -> None:
     profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text()
     (include / "clusters" / f"{spec.slurm.cluster or 'default'}.yaml").write_text(profile)
     folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
-    assert len(plan(spec, find_site(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
+    assert len(plan_run(spec, find_site(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)

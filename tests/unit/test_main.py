@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import jsonschema
@@ -67,7 +68,7 @@ def test_preview_in_json(good: Path) -> None:
         {"optim.lr": 5e-6},
         "/l/nemo-rl/train_sweep_2",
     )
-    assert job["overrides"][-3:] == ["cluster.num_nodes=2", "optim.lr=5e-06", "seed=7"]
+    assert split(job["command"])[-3:] == ["cluster.num_nodes=2", "optim.lr=5e-06", "seed=7"]
     assert job["command"].startswith("uv run examples/train.py logger.log_dir=/l/nemo-rl/train_sweep_2/logs")
     assert {"sbatch", "--nodes=2", "--time=1:0:0", "--account=a"} <= set(job["sbatch"])
     assert job["env"]["CONTAINER"] == "/c/nemo_rl_base.sqsh"

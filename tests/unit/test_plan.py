@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import replace
 from shlex import split
 
 import pytest
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.plan import Plan, counts_to_read, plan
+from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.layers import Site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
@@ -29,7 +32,7 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
 def planned(
     text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> list[JobRequest]:
-    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment)).requests
+    return list(plan_run(parse_sweep(text, source="s.yaml"), site(profile, environment)).jobs)
 
 
 def overrides(job: JobRequest) -> list[str]:
@@ -148,14 +151,14 @@ def test_a_request_survives_json() -> None:
     assert JobRequest.from_json(job.to_json()) == job
 
 
-def triggered(text: str, **options: object) -> Plan:
-    return plan(parse_sweep(text, source="s.yaml"), site(), RunOptions.model_validate(options))
+def triggered(text: str, **options: object) -> RunPlan:
+    return plan_run(parse_sweep(text, source="s.yaml"), site(), RunOptions.model_validate(options))
 
 
 def test_the_form_wins_over_everything() -> None:
     text = "script_path: a.py\nslurm: {nodes: 2, time: 1:0:0, account: s, partition: s, jobname: s}"
     form = {"nodes": 4, "gpus_per_node": 0, "time": "2:0:0", "account": "f", "partition": "f", "jobname": "f"}
-    (job,) = triggered(text, **form).requests
+    (job,) = triggered(text, **form).jobs
     assert (job.nodes, job.gpus_per_node, job.time, job.account, job.partition, job.name) == (
         4,
         0,
@@ -168,7 +171,7 @@ def test_the_form_wins_over_everything() -> None:
 
 
 def test_an_empty_field_is_as_in_the_sweep() -> None:
-    (job,) = triggered("script_path: a.py\nslurm: {time: 1:0:0}", time="", nodes="", only="").requests
+    (job,) = triggered("script_path: a.py\nslurm: {time: 1:0:0}", time="", nodes="", only="").jobs
     assert (job.time, job.nodes) == ("1:0:0", 1)
 
 
@@ -176,23 +179,23 @@ def test_an_override_wins_over_parameters_and_automatic_values() -> None:
     planned = triggered(
         SWEEP + "seed: [1, 2]\n", overrides=["++optim.lr=3e-6", "logger.wandb_enabled=False", "+x='a b'"]
     )
-    assert [job.name for job in planned.requests] == ["train_grpo_sweep_1", "train_grpo_sweep_2"]
+    assert [job.name for job in planned.jobs] == ["train_grpo_sweep_1", "train_grpo_sweep_2"]
     assert planned.notes == [
         "s.yaml: 2 of 2 combinations",
         "The run's own settings replace optim.lr of the sweep: 4 combinations become 2",
     ]
-    assert overrides(planned.requests[1])[-4:] == [
+    assert overrides(planned.jobs[1])[-4:] == [
         "seed=2",
         "++optim.lr=3e-6",
         "logger.wandb_enabled=False",
         "+x='a b'",
     ]
-    assert "logger.wandb_enabled=True" not in overrides(planned.requests[1])
+    assert "logger.wandb_enabled=True" not in overrides(planned.jobs[1])
 
 
 def test_only_runs_some_under_their_own_names() -> None:
     planned = triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only="1-2, 5")
-    assert [job.name for job in planned.requests] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
+    assert [job.name for job in planned.jobs] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
     assert planned.notes == ["s.yaml: 3 of 5 combinations"]
 
 
@@ -203,7 +206,7 @@ def test_only_names_combinations_that_are_there(only: str) -> None:
 
 
 def test_slurm_is_asked_for_what_an_override_tells_the_script() -> None:
-    (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).requests
+    (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).jobs
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number, got '\$\{x\}'"):
         triggered("script_path: a.py", overrides=["cluster.num_nodes=${x}"])
@@ -226,7 +229,7 @@ def test_two_sources_that_disagree_are_an_error(text: str, options: dict[str, ob
 
 
 def test_a_form_value_replaces_a_constant_of_the_sweep() -> None:
-    (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).requests
+    (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).jobs
     assert job.nodes == 4
     assert [word for word in split(job.command) if "num_nodes" in word] == ["cluster.num_nodes=4"]
 
@@ -272,7 +275,7 @@ def test_without_a_config_there_is_nothing_to_read() -> None:
 
 def test_the_config_wins_over_the_profile_and_the_default() -> None:
     spec = parse_sweep("script_path: a.py\nconfig_path: c.yaml", source="s.yaml")
-    (job,) = plan(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).requests
+    (job,) = plan_run(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).jobs
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     assert "cluster.num_nodes=16" in split(job.command)
 
@@ -281,13 +284,13 @@ def test_a_template_is_no_job_name_before_airflow_rendered_it() -> None:
     text = 'script_path: a.py\nslurm: {jobname: "a_{{ ds }}"}'
     with pytest.raises(SettingsError, match="is a template, which Airflow renders in a run; give a job name"):
         triggered(text)
-    (job,) = triggered(text, jobname="b").requests
+    (job,) = triggered(text, jobname="b").jobs
     assert job.name == "b"
 
 
 def test_secrets_are_references() -> None:
     text = "script_path: a.py\nslurm: {env: {A: b, KEY: {variable: wandb}, TOKEN: {connection: store}}}"
-    (job,) = triggered(text).requests
+    (job,) = triggered(text).jobs
     assert (job.env, job.secrets) == ({"A": "b"}, {"KEY": "variable:wandb", "TOKEN": "connection:store"})
 
 
@@ -299,3 +302,35 @@ def test_jobs_go_as_an_array_if_the_sweep_or_the_profile_says_so() -> None:
     assert [job.array for job in planned(SWEEP + "slurm: {submit: each}\n", {"submit": "array"})] == [False, False]
     with pytest.raises(SettingsError, match=r"slurm.submit: array, and max_parallel_jobs is 2: keep one of them"):
         planned(sweep, {"max_parallel_jobs": 2})
+
+
+def test_parameters_travel_with_their_types() -> None:
+    values = [1e16, 10**16, 1.0, 1, True, "1", "é\U0001f600", None, math.inf, [1, {"a": 2.0}], 2**70]
+    text = "script_path: a.py\nslurm: {container: null}\nx:\n" + "".join(f"- {yaml(value)}\n" for value in values)
+    for job, value in zip(planned(text), values, strict=True):
+        xcom = json.loads(json.dumps(job.to_json(), allow_nan=False))
+        assert isinstance(xcom["parameters"], str), "a database would change the type of a number"
+        found = JobRequest.from_json(xcom)
+        assert repr(found.parameters) == repr({"x": value})
+        assert replace(found, inputs=job.inputs) == job
+
+
+def yaml(value: object) -> str:
+    return (
+        ".inf" if value == math.inf else "1.0e+16" if repr(value) == "1e+16" else json.dumps(value, ensure_ascii=False)
+    )
+
+
+def test_a_job_as_json_has_only_what_is_not_as_by_default() -> None:
+    (job,) = planned("script_path: a.py\nslurm: {container: null, mounts: null, gpus_per_node: 0, account: null}")
+    assert set(job.to_json()) == {
+        "ssh_conn_id",
+        "name",
+        "command",
+        "run_dir",
+        "index",
+        "inputs",
+        "script",
+        "time",
+        "partition",
+    }

@@ -291,6 +291,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         run_dir=job.run_dir,
         log_path=commands.log_path(job.run_dir, job_id),
         label=job.label,
+        index=job.index,
         stream_log=job.stream_log,
     )
 

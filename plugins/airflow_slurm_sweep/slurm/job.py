@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -72,14 +72,22 @@ def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
     return found
 
 
+def _has_default(value: object, of: Field[Any]) -> bool:
+    found = getattr(value, of.name)
+    if of.default_factory is not MISSING:
+        return bool(found == of.default_factory())
+    return bool(found == of.default or (of.default == () and found == []))  # JSON makes a list of a tuple
+
+
 class _Value:
     """Travels through XCom and trigger arguments as JSON."""
 
     __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]  # all children are dataclasses
+        """Return the value as plain data, without fields that have their default: a plan has thousands of values."""
+        children: tuple[Field[Any], ...] = fields(self)  # type: ignore[arg-type]  # all children are dataclasses
+        return {each.name: getattr(self, each.name) for each in children if not _has_default(self, each)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
@@ -165,6 +173,7 @@ class JobRequest(_Value):
         for path in self.inputs:
             _expect(_is_line(path), "inputs", path, "printable paths")
         _expect(_is_text(self.script), "script", self.script, "UTF-8 text without NUL")
+        _expect(self.index is None or _is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
         _expect(_is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         _expect(_is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
         limit = self.max_parallel_jobs
@@ -174,9 +183,21 @@ class JobRequest(_Value):
         self._check_options()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, without what is as by default: a plan has thousands of them."""
-        values = asdict(self)
-        return {each.name: values[each.name] for each in fields(self) if values[each.name] != each.default}
+        """Return the value as plain data.
+
+        ``parameters`` are JSON as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int.
+        """
+        # slots=True makes another class of this one: super() without arguments would look for the first.
+        values = super(JobRequest, self).to_json()
+        if self.parameters:
+            values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
+        return values
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the value from what `to_json` returned, or from its text."""
+        values = _data(data)
+        return cls(**{**values, "parameters": read_parameters(values)})
 
     def with_script(self, script: str | None) -> Self:
         """Return it with the batch script that many have in common, unless it has one of its own."""
@@ -203,6 +224,11 @@ class JobRequest(_Value):
             _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
             fits = value == "" or _is_line(str(value))  # else one could forge a line of scontrol's
             _expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
+
+
+def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
+    return _data(job.get("parameters", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +291,7 @@ def _word(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob(_Value):
-    """A job that Slurm accepted; ``stream_log`` as in `JobRequest`."""
+    """A job that Slurm accepted; ``label``, ``index`` and ``stream_log`` as in `JobRequest`."""
 
     ssh_conn_id: str
     job_id: str
@@ -273,6 +299,7 @@ class SubmittedJob(_Value):
     run_dir: str
     log_path: str
     label: str = ""
+    index: int | None = None
     stream_log: bool = False
 
     def __post_init__(self) -> None:
@@ -284,13 +311,6 @@ class SubmittedJob(_Value):
         _expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         _check_directory("run_dir", self.run_dir)
         _check_directory("log_path", self.log_path)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, ``stream_log`` only where it is true."""
-        values = asdict(self)
-        if not self.stream_log:
-            del values["stream_log"]
-        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
-"""How many jobs stand in Slurm just now, as one small value: what is shown while they run.
+"""The states of many jobs in Slurm as one small value, which the page shows while they run.
 
-{"at": 1769860800, "ids": {"4000": "0-999"}, "states": {"PENDING (Priority)": "128-999", "RUNNING": "0-127"},
- "nodes": {"n1": "0-127"}, "started": {"1769860795": "0-127"}, "queued": {"3": "0-127"}}
+{"at": 1769860800, "ids": {"4000": "0-999"}, "states": {"PENDING": "128-999", "RUNNING": "0-127"},
+ "reason": {"Priority": "128-999"}, "nodes": {"n1": "0-127"}, "started": {"1769860795": "0-127"},
+ "queued": {"3": "0-127"}}
 
-Each mapping goes from what jobs have in common to the indices of their combinations. A job's id is its index more than
-its key there: Slurm counts on as they are submitted (``123_4`` is ``123_3`` and 1).
+Each mapping goes from what jobs have in common to their map indices. A job's id is its key plus its map index, because
+Slurm numbers jobs in the order of submission (``123_4`` is ``123_3`` plus 1).
 """
 
 from __future__ import annotations
@@ -19,45 +20,48 @@ from airflow_slurm_sweep.slurm.job import JobStatus
 
 LARGEST = 48 * 1024  # bytes, as JSON
 STALE = 300.0  # seconds after which a reader ignores one
-_DETAILS = ("nodes", "queued", "started")  # in the order in which they are left out of one that is larger
-_HIGHEST = 1_000_000  # index: what another wrote in its place shall not keep its reader busy
-_JITTER = 3.0  # seconds: squeue's answer takes its time
+_DETAILS = ("nodes", "queued", "started", "reason")  # left out in this order where the value would be too large
+_HIGHEST = 1_000_000  # map index: a value that is not ours must not keep its reader busy
+_JITTER = 3.0  # seconds by which squeue's answer may be late
 _ELAPSED = re.compile(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJob:
-    """One job.
+    """One job that squeue shows.
 
     Attributes:
-        text: State and reason, ``PENDING (Priority)``.
-        nodes: Those it runs on.
-        started: When, in seconds since 1970 by the clock of the one who asked; None while it is queued.
+        state: In Slurm's own words, ``PENDING``.
+        reason: Why it waits, ``Priority``; empty if Slurm gives none.
+        nodes: The nodes it runs on.
+        started: Its start in seconds since 1970, by the clock of the triggerer; None while it is queued.
         queued: As in `JobStatus`.
     """
 
-    text: str
+    state: str
+    reason: str = ""
     nodes: str = ""
     started: int | None = None
     queued: int | None = None
 
 
 def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> LiveJob:
-    """Return how a job stands that squeue shows.
+    """Return a job that squeue shows.
 
     Args:
-        status: What squeue said.
-        at: When, in seconds since 1970.
-        before: The same job as it stood before: a start that is almost the same is the same.
+        status: squeue's answer.
+        at: The answer's time in seconds since 1970.
+        before: The same job in the answer before: a start that differs by less than `_JITTER` stays as it was.
     """
+    reason = "" if status.reason == "None" else status.reason
     if status.state.is_queued:
-        return LiveJob(text=str(status))
+        return LiveJob(state=status.text, reason=reason)
     ran = seconds(status.elapsed)
     started = None if ran is None else round(at - ran)
     known = before and before.started
     if started is not None and known and abs(started - known) <= _JITTER:
         started = known
-    return LiveJob(text=str(status), nodes=status.nodes, started=started, queued=status.queued)
+    return LiveJob(state=status.text, reason=reason, nodes=status.nodes, started=started, queued=status.queued)
 
 
 def seconds(elapsed: str) -> int | None:
@@ -70,11 +74,11 @@ def seconds(elapsed: str) -> int | None:
 
 
 def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
-    """Return the value, at most `LARGEST` bytes of JSON: without details, then without the last jobs, if it has to be.
+    """Return the value, at most `LARGEST` bytes of JSON; if needed without details, then without the last jobs.
 
     Args:
-        jobs: A job's id and how it stands, by index.
-        at: When they stood so, in seconds since 1970.
+        jobs: Job id and job by map index.
+        at: The time of squeue's answer in seconds since 1970.
     """
     kept = sorted(jobs.items())
     found = _groups(kept, _DETAILS)
@@ -90,7 +94,7 @@ def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
 def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[str]) -> dict[str, dict[str, str]]:
     groups = {
         "ids": _grouped((_shifted(job_id, -index), index) for index, (job_id, _) in jobs),
-        "states": _grouped((job.text, index) for index, (_, job) in jobs),
+        "states": _grouped((job.state, index) for index, (_, job) in jobs),
         **{name: _grouped(_detail(jobs, name)) for name in details},
     }
     return {name: group for name, group in groups.items() if group}
@@ -102,7 +106,7 @@ def _detail(jobs: Iterable[tuple[int, tuple[str, LiveJob]]], name: str) -> Itera
 
 
 def read(value: object) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
-    """Return when a `view` was made, and its jobs; None for anything else."""
+    """Return the time and the jobs of a `view`; None for any other value."""
     try:
         return _read(value)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -110,13 +114,13 @@ def read(value: object) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
 
 
 def _read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]]:
-    nodes, started, queued = (dict(_spread(value.get(name, {}))) for name in ("nodes", "started", "queued"))
+    details = {name: dict(_spread(value.get(name, {}))) for name in _DETAILS}
     ids = {index: _shifted(base, index) for index, base in _spread(value.get("ids", {}))}
     jobs = {}
-    for index, text in _spread(value.get("states", {})):
-        numbers = [int(found[index]) if index in found else None for found in (started, queued)]
-        job = LiveJob(text=text, nodes=nodes.get(index, ""), started=numbers[0], queued=numbers[1])
-        jobs[index] = (ids[index], job)
+    for index, state in _spread(value.get("states", {})):
+        found: dict[str, Any] = {name: texts[index] for name, texts in details.items() if index in texts}
+        found |= {name: int(found[name]) for name in ("started", "queued") if name in found}
+        jobs[index] = ids[index], LiveJob(state=state, **found)
     return float(value["at"]), jobs
 
 
@@ -126,7 +130,7 @@ def _shifted(job_id: str, by: int) -> str:
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, str]:
-    """Return ranges of indices, which come rising, by what stands before them."""
+    """Return, by key, the indices that have it as ranges; the indices come in rising order."""
     groups: dict[str, list[int]] = {}
     for key, index in pairs:
         groups.setdefault(key, []).append(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, quote
@@ -31,16 +31,18 @@ def job_name(base: str, index: int, total: int) -> str:
     return f"{base}_sweep_{index}" if total > 1 else base
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Return what parameters are called in short: the end of the dotted name, or all of it where two ends are equal."""
+    ends = [bare_key(key).rpartition(".")[2] for key in keys]
+    return [end if ends.count(end) == 1 else bare_key(key) for end, key in zip(ends, keys, strict=True)]
+
+
 def label(parameters: Mapping[str, Value]) -> str:
     """Return a combination as people read it: ``lr=1e-06 kl_penalty=0.01``.
 
-    A parameter goes by the end of its dotted name, or by all of it where two ends are equal. At most `LABEL_LENGTH`
-    characters: Airflow's map index names have 250 on Postgres.
+    At most `LABEL_LENGTH` characters: Airflow's map index names have 250 on Postgres.
     """
-    ends = [bare_key(key).rpartition(".")[2] for key in parameters]
-    parts = (
-        f"{end if ends.count(end) == 1 else bare_key(key)}={value if isinstance(value, str) else quote(value)}"
-        for end, (key, value) in zip(ends, parameters.items(), strict=True)
-    )
+    names = zip(short_names(list(parameters)), parameters.values(), strict=True)
+    parts = (f"{name}={value if isinstance(value, str) else quote(value)}" for name, value in names)
     text = " ".join(" ".join(parts).split())
     return text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…"

@@ -7,7 +7,8 @@ do so. Grammar: hydra.cc/docs/advanced/override_grammar/basic. What that grammar
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from math import isfinite
+from typing import Any, TypeAlias
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
 
@@ -55,6 +56,17 @@ def quote(value: Value) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(quote, value))}]"
     return "{" + ",".join(f"{_quote_dict_key(key)}:{quote(item)}" for key, item in value.items()) + "}"
+
+
+def json_value(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it: numbers that JSON lacks, such as NaN, become text as in `quote`."""
+    if isinstance(value, float) and not isfinite(value):
+        return quote(value)
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): json_value(item) for key, item in value.items()}
+    return value
 
 
 def _quote_text(text: str) -> str:

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import counts_to_read, plan, read_options
+from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.commands import preview
 from airflow_slurm_sweep.sweep.document import read_settings
@@ -56,19 +56,19 @@ class PlanSweepOperator(BaseOperator):
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             site = find_site(spec.slurm, folders, os.environ)
-            planned = plan(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
-        for note in [*planned.notes, *configuration.warnings(len(planned.requests))]:
+            planned = plan_run(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
+        for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
-        for job in planned.requests:
+        for job in planned.jobs:
             if options.dry_run:
                 self.log.info("%s: %s\nrun directory: %s\n%s", job.name, job.label, job.run_dir, preview(job))
             else:
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
-        context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.requests[0].script)
+        context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.dag.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.dag.objective.model_dump())
-        return [replace(job, script="").to_json() for job in planned.requests]
+        return [replace(job, script="").to_json() for job in planned.jobs]
 
     def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         if self.sweep_file is None:

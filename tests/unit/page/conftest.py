@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from airflow_slurm_sweep.plan import plan
-from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.slurm.client import submitted_job
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.layers import Site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
@@ -60,7 +61,7 @@ class Sweep:
         text = f"script_path: a.py\nseed: {[*range(size // 2)]}\nkl: [0.01, 0.05]\nslurm: {{container: null}}\n"
         profile = ClusterProfile.model_validate({"log": "/lustre/log", "account": "a"})
         site = Site(profile=profile, profile_name="default.yaml", environment={}, job_script="#!/bin/bash\n")
-        self.jobs = plan(parse_sweep(text, source="s.yaml", max_combinations=size), site).requests
+        self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), site).jobs
         session.commit()
 
     def run(self, run_id: str, state: str = "running") -> Run:
@@ -126,14 +127,7 @@ class Run:
 
     def job(self, index: int) -> dict[str, Any]:
         """Return what submit leaves."""
-        job = self.sweep.jobs[index]
-        return SubmittedJob(
-            ssh_conn_id="slurm",
-            job_id=str(100 + index),
-            job_name=job.name,
-            run_dir=job.run_dir,
-            log_path=f"{job.run_dir}/logs/slurm-{100 + index}.out",
-        ).to_json()
+        return submitted_job(self.sweep.jobs[index], str(100 + index)).to_json()
 
     def end(self, index: int, state: JobState, reason: str = "None") -> dict[str, Any]:
         """Return what wait leaves."""

@@ -37,9 +37,13 @@ def test_a_planned_combination_waits(sweep: Sweep) -> None:
     assert (found["state"], found["plan"], found["parameters"], found["metrics"]) == (
         "running",
         "success",
-        ["seed", "kl"],
+        [
+            {"key": "seed", "name": "seed", "is_number": True},
+            {"key": "kl", "name": "kl", "is_number": True},
+        ],
         [],
     )
+    assert (found["counts"], found["ended"], found["all"]) == ({"waiting": 4}, 0, 4)
     assert [each["parameters"] for each in found["combinations"]] == [
         ["0", "0.01"],
         ["0", "0.05"],
@@ -58,24 +62,24 @@ def test_a_combinations_way(sweep: Sweep, form: Callable[[object], object]) -> N
     run.set("combination.submit", 1, "success")
     run.xcoms([("combination.submit", 1, "return_value", form(run.job(1)))])
     submitted = row(run, 1)
-    assert (submitted["stage"], submitted["job_id"], submitted["slurm"]) == ("in Slurm", "101", "")
+    assert (submitted["stage"], submitted["job_id"], submitted["state"]) == ("in Slurm", "101", "in Slurm")
     assert str(submitted["log_path"]).endswith("/logs/slurm-101.out")
     run.set("combination.wait", 1, "success")
     run.xcoms(
         [("combination.wait", 1, "return_value", form(run.end(1, JobState.COMPLETED) | {"metrics": {"reward": 0.5}}))]
     )
     ended = row(run, 1)
-    assert (ended["stage"], ended["slurm"], ended["reason"], ended["nodes"], ended["elapsed"], ended["metrics"]) == (
+    assert (ended["stage"], ended["state"], ended["reason"], ended["nodes"], ended["ran"], ended["metrics"]) == (
         "succeeded",
         "COMPLETED",
         "",
         "n[1-2]",
-        "1:30",
+        90,
         {"reward": 0.5},
     )
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
-    assert found["metrics"] == ["reward"]
+    assert [metric["name"] for metric in found["metrics"]] == ["reward"]
 
 
 def test_a_failed_one_says_why(sweep: Sweep) -> None:
@@ -84,7 +88,7 @@ def test_a_failed_one_says_why(sweep: Sweep) -> None:
     failed = run.end(0, JobState.FAILED, "NonZeroExitCode")
     run.xcoms([("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "status", failed)])
     said = row(run, 0)
-    assert (said["stage"], said["task"], said["slurm"], said["reason"], said["exit_code"]) == (
+    assert (said["stage"], said["task"], said["state"], said["reason"], said["exit_code"]) == (
         "failed",
         "combination.wait",
         "FAILED",
@@ -109,6 +113,9 @@ def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> 
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "failed"), ("combination.wait", 0, "upstream_failed")])
     assert (row(run, 0)["stage"], row(run, 0)["task"], row(run, 0)["job_id"]) == ("failed", "combination.submit", "")
+    assert row(run, 0)["state"] == "submit failed"
+    run.set("combination.submit", 0, "upstream_failed")
+    assert row(run, 0)["state"] == "not submitted"
 
 
 def test_what_an_earlier_attempt_left_is_not_shown(sweep: Sweep) -> None:
@@ -116,10 +123,11 @@ def test_what_an_earlier_attempt_left_is_not_shown(sweep: Sweep) -> None:
     run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "failed")])
     another = run.end(3, JobState.TIMEOUT)
     run.xcoms([("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "status", another)])
-    assert row(run, 0)["slurm"] == "", "it is another job's"
+    assert row(run, 0)["state"] == "wait failed", "the end is another job's"
     run.set("combination.wait", 0, "deferred")
     run.set("combination.submit", 0, "queued")
-    assert (row(run, 0)["stage"], row(run, 0)["job_id"]) == ("waiting", "")
+    waiting = row(run, 0)
+    assert [waiting[field] for field in ("stage", "state", "reason", "job_id")] == ["waiting", "waiting", "queued", ""]
 
 
 def test_a_run_without_a_plan_has_no_rows_and_an_unknown_one_is_none(sweep: Sweep) -> None:
@@ -179,6 +187,7 @@ def test_the_list_has_the_readable_sweeps_and_their_counts(session: Session) -> 
     assert [each["dag_id"] for each in found["sweeps"]] == [first.dag_id]
     (listed,) = found["runs"]
     assert (listed["dag_id"], listed["counts"]) == (first.dag_id, {"succeeded": 1, "failed": 1, "in Slurm": 2})
+    assert (listed["ended"], listed["all"]) == (2, 4)
     assert data.sweeps(session, {first.dag_id, second.dag_id}, second.dag_id)["runs"][0]["dag_id"] == second.dag_id
 
 
@@ -224,37 +233,39 @@ def in_slurm(sweep: Sweep) -> Run:
 
 def test_jobs_in_slurm_show_what_slurm_said_last(sweep: Sweep) -> None:
     run, now = in_slurm(sweep), round(time.time())
-    running = LiveJob(text="RUNNING", nodes="n[1-2]", started=now - 20, queued=7)
-    pending = LiveJob(text="PENDING (ReqNodeNotAvail, UnavailableNodes:n1 (down))")
+    running = LiveJob(state="RUNNING", nodes="n[1-2]", started=now - 20, queued=7)
+    reason = "ReqNodeNotAvail, UnavailableNodes:n1 (down)"
+    pending = LiveJob(state="PENDING", reason=reason)
     live(run, now - 10, {0: pending, 1: pending})
     live(run, now, {0: running, 2: pending}, key="b")  # another triggerer
     live(run, now, {3: running}, key="c", first_id=900)  # an earlier attempt's job
-    fields = ("slurm", "reason", "nodes", "started", "queued")
-    reason = "ReqNodeNotAvail, UnavailableNodes:n1 (down)"
+    fields = ("stage", "state", "reason", "nodes", "running_since", "pending_since", "queued")
+    submitted = row(run, 0)["submitted"]
     assert [[row(run, index)[field] for field in fields] for index in range(4)] == [
-        ["RUNNING", "", "n[1-2]", now - 20, 7],
-        ["PENDING", reason, "", None, None],
-        ["PENDING", reason, "", None, None],
-        ["", "", "", None, None],
+        ["running", "RUNNING", "", "n[1-2]", now - 20, None, 7],
+        ["pending", "PENDING", reason, "", None, submitted, None],
+        ["pending", "PENDING", reason, "", None, submitted, None],
+        ["in Slurm", "in Slurm", "", "", submitted, None, None],
     ]
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
     assert found["live_at"] == now
+    assert found["counts"] == {"running": 1, "pending": 2, "in Slurm": 1}
 
     run.set("combination.wait", 0, "success")
     run.xcoms([("combination.wait", 0, "return_value", run.end(0, JobState.COMPLETED) | {"queued": 8})])
-    assert [row(run, 0)[field] for field in fields] == ["COMPLETED", "", "n[1-2]", None, 8]
+    assert [row(run, 0)[field] for field in fields] == ["succeeded", "COMPLETED", "", "n[1-2]", None, None, 8]
 
 
 def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     run = in_slurm(sweep)
-    live(run, time.time(), {0: LiveJob(text="RUNNING")})
+    live(run, time.time(), {0: LiveJob(state="RUNNING")})
     before = data.run_version(run.session, sweep.dag_id, "r")
-    assert row(run, 0)["slurm"] == "RUNNING"
+    assert row(run, 0)["state"] == "RUNNING"
     monkeypatch.setattr(data, "STALE", -1.0)  # the time is rounded
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
-    assert (found["live_at"], found["combinations"][0]["slurm"]) == (None, "")
+    assert (found["live_at"], found["combinations"][0]["state"]) == (None, "in Slurm")
     assert data.run_version(run.session, sweep.dag_id, "r") != before
 
 
@@ -271,16 +282,23 @@ def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypat
 def test_another_value_in_its_place_is_nothing(sweep: Sweep, said: object) -> None:
     run = in_slurm(sweep)
     run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", said)])
-    assert row(run, 0)["slurm"] == ""
+    assert row(run, 0)["state"] == "in Slurm"
 
 
-def test_the_objective_is_the_plans(sweep: Sweep) -> None:
-    run = sweep.run("r")
+def test_the_best_and_the_ranks_are_by_the_objective_of_the_plan(sweep: Sweep) -> None:
+    run = in_slurm(sweep)
+    for index, reward in enumerate([0.5, 0.75]):
+        run.set("combination.wait", index, "success")
+        end = run.end(index, JobState.COMPLETED) | {"metrics": {"steps": 9, "reward": reward}}
+        run.xcoms([("combination.wait", index, "return_value", end)])
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
-    assert found["objective"] is None
+    assert (found["objective"], found["best"]) == (None, None)
     objective = {"metric": "reward", "goal": "maximize"}
     run.xcoms([("plan", -1, "objective", objective)])
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
     assert found["objective"] == objective
+    assert found["best"] == {"index": 1, "number": 2, "text": "reward 0.75 with seed=0 kl=0.05"}
+    assert [each["rank"] for each in found["combinations"]] == [2, 1, None, None]
+    assert [metric["name"] for metric in found["metrics"]] == ["reward", "steps"]

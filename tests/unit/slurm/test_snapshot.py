@@ -10,8 +10,8 @@ from airflow_slurm_sweep.slurm import parse, snapshot
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, read, view
 
 AT = 1769860800
-RUNNING = LiveJob(text="RUNNING", nodes="n1", started=AT - 5, queued=3)
-PENDING = LiveJob(text="PENDING (Priority)")
+RUNNING = LiveJob(state="RUNNING", nodes="n1", started=AT - 5, queued=3)
+PENDING = LiveJob(state="PENDING", reason="Priority")
 
 
 def test_jobs_that_have_something_in_common_stand_together() -> None:
@@ -20,7 +20,8 @@ def test_jobs_that_have_something_in_common_stand_together() -> None:
     assert said == {
         "at": AT,
         "ids": {"4000": "0-999"},
-        "states": {"PENDING (Priority)": "128-999", "RUNNING": "0-127"},
+        "states": {"PENDING": "128-999", "RUNNING": "0-127"},
+        "reason": {"Priority": "128-999"},
         "nodes": {"n1": "0-127"},
         "started": {str(AT - 5): "0-127"},
         "queued": {"3": "0-127"},
@@ -37,7 +38,7 @@ def test_ids_of_any_order_and_of_elements_survive() -> None:
 
 def test_a_large_one_goes_without_details_then_without_its_last_jobs() -> None:
     jobs = {
-        index: (str(7 * index), LiveJob(text="RUNNING", nodes=f"node{index}", started=index * 3, queued=index))
+        index: (str(7 * index), LiveJob(state="RUNNING", nodes=f"node{index}", started=index * 3, queued=index))
         for index in range(3000)
     }
     said = view(jobs, AT)

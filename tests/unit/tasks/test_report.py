@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.report import Row, best, ranked, report_rows, table, text
-from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.report import Row, best, ranked, ranks, report_rows, summary, table
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.settings import Objective
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
-def test_gaps_are_told_as_such() -> None:
-    requests = [{"name": f"a_sweep_{n}", "label": f"lr={n}", "dry_run": False} for n in (1, 2, 3)]
-    submitted = [
-        SubmittedJob(ssh_conn_id="c", job_id=job_id, job_name=name, run_dir="/r", log_path=f"/r/{job_id}")
-        for job_id, name in [("12", "a_sweep_2"), ("11", "a_sweep_1")]
-    ]
+def request(index: int, **more: Any) -> JobRequest:
+    return JobRequest(
+        ssh_conn_id="c",
+        name=f"a_sweep_{index}",
+        command="true",
+        run_dir=f"/r/a_sweep_{index}",
+        label=f"lr={index}",
+        index=index,
+        parameters={"optim.lr": float(index)},
+        **more,
+    )
+
+
+def submitted(index: int, job_id: str) -> SubmittedJob:
+    """Return a job whose name says nothing about its combination."""
+    return SubmittedJob(
+        ssh_conn_id="c", job_id=job_id, job_name="any", run_dir="/r", log_path=f"/r/{job_id}", index=index
+    )
+
+
+def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> None:
+    requests = [request(index) for index in (2, 5, 7)]  # as `only` leaves them
     end = JobStatus(
         job_id="12",
         state=JobState.CANCELLED,
@@ -29,17 +46,30 @@ def test_gaps_are_told_as_such() -> None:
         source="sacct",
         metrics={"a": 1},
     )
-    rows = report_rows(requests, submitted, [end])
-    assert [tuple(row.values()) for row in rows] == [
-        ("a_sweep_1", "lr=1", "11", "not waited for", "", "/r/11", {}),
-        ("a_sweep_2", "lr=2", "12", "CANCELLED by 0", "00:00:03", "/r/12", {"a": 1}),
-        ("a_sweep_3", "lr=3", "", "not submitted", "", "", {}),
-    ]
+    rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
+    common = {"succeeded": False, "elapsed": "", "log": "", "metrics": {}}
+    assert [row.to_json() for row in rows] == [
+        common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
+                  "job_id": "11", "state": "not waited for", "log": "/r/11"},
+        common | {"index": 5, "combination": "lr=5", "parameters": {"optim.lr": 5.0}, "job": "a_sweep_5",
+                  "job_id": "12", "state": "CANCELLED by 0", "log": "/r/12", "elapsed": "00:00:03", "metrics": {"a": 1}},
+        common | {"index": 7, "combination": "lr=7", "parameters": {"optim.lr": 7.0}, "job": "a_sweep_7",
+                  "job_id": "", "state": "not submitted"},
+    ]  # fmt: skip
+    assert report_rows([request(1, dry_run=True)], [], [])[0].state == "dry run"
 
 
-def row(job: int, state: str = "COMPLETED", **metrics: float) -> Row:
-    return {"job": f"a_{job}", "combination": f"lr={job}", "job id": "1_4", "state": state, "elapsed": "", "log": "/l",
-            "metrics": metrics}  # fmt: skip
+def row(job: int, state: str = "COMPLETED", /, **metrics: float) -> Row:
+    return Row(
+        index=job,
+        job=f"a_{job}",
+        combination=f"lr={job}",
+        job_id="1_4",
+        state=state,
+        succeeded=state == "COMPLETED",
+        log="/l",
+        metrics=metrics,
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,11 +79,19 @@ def test_the_best_come_first_and_those_without_a_result_last(goal: Any, order: l
     rows = [row(1, reward=-1), row(2, reward=3), row(3), row(4, "FAILED", reward=9), row(5, reward=3), row(6, loss=1)]
     objective = Objective(metric="reward", goal=goal)
     found = ranked(rows, objective)
-    assert [each["job"] for each in found] == order
-    assert best(found, objective) == found[0]
+    assert [each.job for each in found] == order
+    assert best(rows, objective) == found[0]
     assert ranked(rows, None) == rows
     assert best(rows, None) is None
-    assert best(ranked(rows[2:4], objective), objective) is None
+    assert best(rows[2:4], objective) is None
+
+
+def test_what_is_no_finite_number_has_no_rank() -> None:
+    values: list[Any] = [float("nan"), 2, "nan", float("inf"), 1, None]
+    objective = Objective(metric="loss", goal="minimize")
+    assert ranks(((True, {"loss": value}) for value in values), objective) == [None, 2, None, None, 1, None]
+    assert ranks([(True, {"loss": 1}), (False, {"loss": 0})], objective) == [1, None]
+    assert ranks([(True, {"loss": 1})], None) == [None]
 
 
 def test_each_metric_is_a_column_the_objective_the_first() -> None:
@@ -65,7 +103,7 @@ def test_each_metric_is_a_column_the_objective_the_first() -> None:
         ["a_1", "lr=1", "1_4", "COMPLETED", "0.123457", "20", "/l"],
         ["a_2", "lr=2", "1_4", "COMPLETED", "0.5", "1e-09", "/l"],
     ]
-    many = table([{**row(1), "metrics": {f"m{n:02}": n for n in range(50)}}])
+    many = table([replace(row(1), metrics={f"m{n:02}": n for n in range(50)})])
     assert "m07" in many
     assert "m08" not in many, "a table is for reading"
 
@@ -76,13 +114,9 @@ class TaskInstance:
     dag_id, run_id = "d", "r"
 
     def __init__(self, ends: list[JobStatus], objective: dict[str, str] | None) -> None:
-        names = [f"a_sweep_{end.job_id}" for end in ends]
-        jobs = [
-            SubmittedJob(ssh_conn_id="c", job_id=end.job_id, job_name=name, run_dir="/r", log_path="/l")
-            for end, name in zip(ends, names, strict=True)
-        ]
+        jobs = [submitted(int(end.job_id), end.job_id) for end in ends]
         self._xcoms = {
-            ("plan", "return_value"): [{"name": n, "label": f"lr={n[-1]}", "run_dir": "/r/x", "ssh_conn_id": "c"} for n in names],
+            ("plan", "return_value"): [request(int(end.job_id)).to_json() for end in ends],
             ("plan", "objective"): objective,
             ("submit", "return_value"): [job.to_json() for job in jobs],
             ("wait", "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
@@ -133,14 +167,14 @@ def test_an_objective_that_no_job_left_is_a_warning(
     assert "Best" not in said
 
 
-def test_what_people_are_told_is_short_and_has_the_failures() -> None:
+def test_a_notification_is_short_and_has_the_failures() -> None:
     rows = [row(n, "FAILED" if n == 90 else "COMPLETED", reward=-n) for n in range(100)]
     objective = Objective(metric="reward", goal="maximize")
-    said = text("grpo r1", ranked(rows, objective), objective).split("\n\n")
+    said = summary("grpo r1", ranked(rows, objective), objective).split("\n\n")
     assert said[:2] == ["grpo r1: 99 of 100 combinations succeeded", "Best: reward 0 with lr=0 (a_0)"]
     shown = [line.split("|")[1].strip() for line in said[2].splitlines()[2:]]
     assert shown == [f"a_{n}" for n in [*range(20), 90]]
     assert said[3] == "79 more are in the task's log"
-    (line,) = text("t", [{**row(1), "combination": "a=x|y"}]).splitlines()[4:]
+    (line,) = summary("t", [replace(row(1), combination="a=x|y")]).splitlines()[4:]
     assert r" a=x\|y " in line
     assert line.count("|") - line.count(r"\|") == 7

@@ -1,34 +1,43 @@
 // What the page shows, in its address, so that a link shows the same: ?dag_id=…&run_id=…&index=3&sort=-metrics.reward
 
 /**
- * Airflow hands the path and the query of its own address on to the page in its frame, if that has the page's path. One that
- * ends with /plugin/sweeps has only the query: it is taken here, before Airflow copies the page's address into its own.
+ * Return the query that the page begins with.
+ *
+ * Airflow hands path and query of its own address on to the page in its frame, if its path ends with the page's. From
+ * an address that ends with /plugin/sweeps the query is taken here, before Airflow replaces it by the page's.
  */
 function begin() {
   try {
-    if (!location.search && parent !== window && /\/plugin\/sweeps\/?$/.test(parent.location.pathname)) history.replaceState(null, "", location.pathname + parent.location.search);
+    if (!location.search && parent !== window && /\/plugin\/sweeps\/?$/.test(parent.location.pathname)) {
+      history.replaceState(null, "", location.pathname + parent.location.search);
+    }
   } catch {
-    // Another site's frame: its address is not to be read.
+    // The frame around is another site's: its address cannot be read.
   }
   return new URLSearchParams(location.search);
 }
 
-const known = begin();
+const parameters = begin();
 
 /** Return a part of the address; "" if it has none. */
-export const get = (name) => known.get(name) ?? "";
+export const get = (name) => parameters.get(name) ?? "";
 
-/** Change parts of the address, here and around; "" takes one away. Nothing is loaded, and "back" leads where it did. */
+/** Change parts of the address, here and in Airflow; "" removes one. Nothing is loaded, "back" leads where it did. */
 export function set(parts) {
-  for (const [name, value] of Object.entries(parts)) value === "" ? known.delete(name) : known.set(name, value);
-  const query = `?${known}`;
+  for (const [name, value] of Object.entries(parts)) {
+    if (value === "") parameters.delete(name);
+    else parameters.set(name, value);
+  }
+  const query = `?${parameters}`;
   if (query === location.search) return;
   history.replaceState(history.state, "", location.pathname + query);
   try {
     const around = parent.location;
     // Airflow copies the address only when its frame loads.
-    if (parent !== window && around.pathname.endsWith(location.pathname)) parent.history.replaceState(parent.history.state, "", around.pathname + query);
+    if (parent !== window && around.pathname.endsWith(location.pathname)) {
+      parent.history.replaceState(parent.history.state, "", around.pathname + query);
+    }
   } catch {
-    // As above.
+    // As in begin().
   }
 }

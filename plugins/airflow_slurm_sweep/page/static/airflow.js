@@ -18,19 +18,20 @@ export class Refused extends Error {
 async function answer(response) {
   if (response.ok) return response.status === 204 ? null : response.json();
   const detail = (await response.json().catch(() => ({}))).detail;
-  throw new Refused(response.status, typeof detail === "string" ? detail : detail ? JSON.stringify(detail) : response.statusText);
+  if (!detail) throw new Refused(response.status, response.statusText);
+  throw new Refused(response.status, typeof detail === "string" ? detail : JSON.stringify(detail));
 }
 
-let ahead = 0; // seconds of Airflow's clock before the reader's, to the second
+let ahead = 0; // seconds by which Airflow's clock is ahead of the reader's
 
-/** Return the time by Airflow's clock, by which all its times are, in seconds since 1970. */
+/** Return the time in seconds since 1970 by Airflow's clock, as all times in its data are. */
 export const now = () => Date.now() / 1000 + ahead;
 
-/** Fetch the page's own data; null if nothing has changed since the answer with that tag. */
+/** Return the page's own data and its ETag; null if nothing has changed since the answer with that ETag. */
 export async function load(path, etag) {
   const response = await fetch(path, { cache: "no-store", headers: etag ? { "If-None-Match": etag } : {} });
   const difference = (Date.parse(response.headers.get("Date")) - Date.now()) / 1000;
-  ahead = Math.abs(difference) > 5 ? difference : 0; // what is less is the way, or a proxy's second
+  ahead = Math.abs(difference) > 5 ? difference : 0; // less may be the time of the request
   if (response.status === 304) return null;
   return { data: await answer(response), etag: response.headers.get("ETag") };
 }
@@ -41,10 +42,7 @@ export async function call(method, path, body) {
   return answer(await fetch(new URL(`api/v2/${path}`, BASE), { method, headers, body: JSON.stringify(body) }));
 }
 
-/**
- * Open a link of Airflow's own where Airflow is. Airflow's frame forbids the page inside to do so; a link of its own
- * document may.
- */
+/** Open a link in Airflow's window. Airflow's frame forbids that to the page inside; a link in its document may. */
 export function followOutside(event, target = "") {
   if (event.button > 1) return;
   event.preventDefault();

@@ -2,7 +2,10 @@
 
 import { dagUrl, followOutside, now } from "./airflow.js";
 import { duration, h, moment } from "./dom.js";
-import { bar, counted } from "./stages.js";
+import { bar, countsText } from "./stages.js";
+
+const RUN_COLUMNS = ["Sweep", "Run", "State", "Combinations", "Started", "Took"];
+const SWEEP_COLUMNS = ["Sweep", "Description", "Airflow"];
 
 export class ListView {
   name = "list";
@@ -13,20 +16,20 @@ export class ListView {
     this.path = `sweeps${dagId ? `?dag_id=${encodeURIComponent(dagId)}` : ""}`;
     this.runs = h("tbody");
     this.sweeps = h("tbody");
-    this.none = h("p", { class: "quiet", hidden: true }, "No run yet. Trigger a sweep in Airflow: its Dag, then Trigger.");
-    const head = (...titles) => h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+    const hint = "No run yet. Trigger a sweep in Airflow: its Dag, then Trigger.";
+    this.none = h("p", { class: "quiet", hidden: true }, hint);
     this.elements = [
       h("h1", {}, dagId ? h("a", { href: "./" }, "Sweeps") : "Sweeps", dagId && ` › ${dagId}`),
       h("h2", {}, "Latest runs"),
-      h("table", { class: "short" }, h("caption", {}, "Latest runs"), head("Sweep", "Run", "State", "Combinations", "Started", "Took"), this.runs),
+      table("Latest runs", RUN_COLUMNS, this.runs),
       this.none,
       h("h2", {}, "Sweeps"),
-      h("table", { class: "short" }, h("caption", {}, "Sweeps"), head("Sweep", "Description", "Airflow"), this.sweeps),
+      table("Sweeps", SWEEP_COLUMNS, this.sweeps),
     ];
   }
 
   show({ sweeps, runs }) {
-    this.live = runs.some((run) => ["queued", "running"].includes(run.state));
+    this.live = runs.some((run) => run.live);
     this.none.hidden = runs.length > 0;
     const focused = document.activeElement?.href;
     this.runs.replaceChildren(...runs.map(runRow));
@@ -35,29 +38,34 @@ export class ListView {
   }
 }
 
+function table(caption, titles, body) {
+  const head = h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+  return h("table", { class: "short" }, h("caption", {}, caption), head, body);
+}
+
 const sweepLink = (dagId) => h("a", { href: `?dag_id=${encodeURIComponent(dagId)}` }, dagId);
 
 function runRow(run) {
   const address = `?${new URLSearchParams({ dag_id: run.dag_id, run_id: run.run_id })}`;
-  const took = run.start && (run.end ?? now()) - run.start;
   return h(
     "tr",
     {},
     h("td", {}, sweepLink(run.dag_id)),
     h("td", {}, h("a", { href: address }, run.run_id)),
     h("td", {}, h("span", { class: `state ${run.state}` }, run.state)),
-    h("td", {}, bar(run.counts, "small"), counted(run.counts)),
+    h("td", {}, bar(run, "small"), countsText(run.counts)),
     h("td", {}, moment(run.start)),
-    h("td", {}, run.start ? duration(took) : "–"),
+    h("td", {}, run.start ? duration((run.end ?? now()) - run.start) : "–"),
   );
 }
 
 function sweepRow(sweep) {
+  const link = { href: dagUrl(sweep.dag_id), click: followOutside, auxclick: followOutside };
   return h(
     "tr",
     {},
     h("td", {}, sweepLink(sweep.dag_id)),
     h("td", {}, sweep.description ?? ""),
-    h("td", {}, h("a", { href: dagUrl(sweep.dag_id), click: followOutside, auxclick: followOutside }, sweep.is_paused ? "Dag (paused)" : "Dag")),
+    h("td", {}, h("a", link, sweep.is_paused ? "Dag (paused)" : "Dag")),
   );
 }

@@ -1,7 +1,7 @@
 // All parameters and a metric side by side, an axis each: a line for each combination, in its metric's colour.
 
 import { svg } from "./dom.js";
-import { closest, look, outlined } from "./plot.js";
+import { closest, placeMark, pointClass } from "./plot.js";
 import { axis, clipped } from "./scales.js";
 
 const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT, APART, NEAR] = [280, 34, 14, 70, 70, 100, 14]; // pixels
@@ -9,7 +9,7 @@ const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT, APART, NEAR] = [280, 34, 14, 70, 70, 10
 /**
  * Return the drawing.
  *
- * @param points {parameters, y, strength, kept, best, title}[]: parameters are text, y is the metric
+ * @param points {parameters, y, strength, matches, best, title}[]: parameters are text, y is the metric; see scatter()
  * @returns {element, nearest(x, y): a point or null, outline(point or null)}
  */
 export function parallel(points, { names, y: metric, width: room }) {
@@ -17,28 +17,53 @@ export function parallel(points, { names, y: metric, width: room }) {
   const width = Math.max(room, LEFT + RIGHT + APART * (titles.length - 1));
   const apart = (width - LEFT - RIGHT) / (titles.length - 1);
   const values = (point) => [...point.parameters, point.y];
-  const axes = titles.map((_, at) => axis(points.map((point) => values(point)[at]), HEIGHT - BOTTOM, TOP, Math.floor(apart / 7) - 1));
-  const places = new Map(points.map((point) => [point, values(point).map((value, at) => axes[at].at(value))]));
-  const path = (point) => `M${places.get(point).map((top, at) => `${(LEFT + at * apart).toFixed(1)} ${top.toFixed(1)}`).join("L")}`;
-  const element = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": `${metric} and all parameters as parallel coordinates; the table has the numbers` });
-  // The best ones last, so that they lie above the others.
-  const order = points.toSorted((one, other) => one.kept - other.kept || one.strength - other.strength);
-  for (const point of order) element.append(svg("path", { d: path(point), class: look(point), style: `--strength: ${point.strength}` }));
-  titles.forEach((title, at) => {
-    const left = LEFT + at * apart;
-    const { marks, kind } = axes[at];
-    element.append(svg("line", { class: "axis", x1: left, x2: left, y1: TOP, y2: HEIGHT - BOTTOM }));
-    element.append(svg("text", { class: "title", x: left, y: 16, "text-anchor": "middle" }, svg("title", {}, `${title} (${kind === "names" ? "by name" : kind})`), clipped(title, Math.floor(apart / 8))));
-    for (const { at: top, text } of marks) element.append(svg("text", { class: "mark-text", x: left + 6, y: top + 4 }, text));
-  });
-  const mark = svg("path", { class: "mark" });
-  element.append(mark);
-  const nearest = (left, top) => {
-    const at = Math.min(titles.length - 2, Math.max(0, Math.floor((left - LEFT) / apart)));
-    const part = (left - LEFT) / apart - at;
-    if (part < -0.1 || part > 1.1) return null;
-    const height = (point) => places.get(point)[at] * (1 - part) + places.get(point)[at + 1] * part;
-    return closest(points, (point) => Math.abs(height(point) - top), NEAR);
+  const axisOf = (_, at) => {
+    const column = points.map((point) => values(point)[at]);
+    return axis(column, HEIGHT - BOTTOM, TOP, Math.floor(apart / 7) - 1);
   };
-  return { element, nearest, outline: (point) => outlined(mark, point && { d: path(point) }) };
+  const axes = titles.map(axisOf);
+  const tops = new Map(points.map((point) => [point, values(point).map((value, at) => axes[at].at(value))]));
+  const path = (point) => {
+    const corners = tops.get(point).map((top, at) => `${(LEFT + at * apart).toFixed(1)} ${top.toFixed(1)}`);
+    return `M${corners.join("L")}`;
+  };
+  const line = (point) =>
+    svg("path", { d: path(point), class: pointClass(point), style: `--strength: ${point.strength}` });
+  // The best ones come last, so that they lie above the others.
+  const order = points.toSorted((one, other) => one.matches - other.matches || one.strength - other.strength);
+  const mark = svg("path", { class: "mark" });
+  const label = `${metric} and all parameters as parallel coordinates; the table has the numbers`;
+  const element = svg(
+    "svg",
+    { width, height: HEIGHT, role: "img", "aria-label": label },
+    ...order.map(line),
+    ...titles.flatMap((title, at) => drawAxis(axes[at], title, LEFT + at * apart, apart)),
+    mark,
+  );
+  const nearest = (left, top) => closestLine(points, tops, (left - LEFT) / apart, top);
+  return { element, nearest, outline: (point) => placeMark(mark, point && { d: path(point) }) };
+}
+
+function drawAxis({ marks, kind }, title, left, apart) {
+  const about = svg("title", {}, `${title} (${kind === "names" ? "by name" : kind})`);
+  return [
+    svg("line", { class: "axis", x1: left, x2: left, y1: TOP, y2: HEIGHT - BOTTOM }),
+    svg(
+      "text",
+      { class: "title", x: left, y: 16, "text-anchor": "middle" },
+      about,
+      clipped(title, Math.floor(apart / 8)),
+    ),
+    ...marks.map(({ at: top, text }) => svg("text", { class: "mark-text", x: left + 6, y: top + 4 }, text)),
+  ];
+}
+
+/** Return the point whose line is nearest to a place, given in axes from the left and pixels from the top. */
+function closestLine(points, tops, across, top) {
+  const axes = tops.values().next().value.length;
+  const at = Math.min(axes - 2, Math.max(0, Math.floor(across)));
+  const part = across - at;
+  if (part < -0.1 || part > 1.1) return null;
+  const height = (point) => tops.get(point)[at] * (1 - part) + tops.get(point)[at + 1] * part;
+  return closest(points, (point) => Math.abs(height(point) - top), NEAR);
 }

@@ -8,44 +8,61 @@ const [HEIGHT, LEFT, BOTTOM, EDGE, NEAR] = [260, 70, 30, 12, 16]; // pixels
 /**
  * Return the drawing.
  *
- * @param points {x, y, strength, kept, best, title}[]: x is text, y a number
+ * @param points {x, y, strength, matches, best, title}[]: x is text, y a number; matches: whether the filter leaves it
  * @returns {element, nearest(x, y): a point or null, outline(point or null)}
  */
 export function scatter(points, { x: xName, y: yName, width }) {
-  const x = axis(points.map((point) => point.x), LEFT, width - EDGE);
-  const y = axis(points.map((point) => point.y), HEIGHT - BOTTOM, EDGE);
-  const element = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": `${yName} against ${xName}; the table has the numbers` });
-  for (const { at, text } of x.marks) {
-    element.append(svg("line", { x1: at, x2: at, y1: EDGE, y2: HEIGHT - BOTTOM }), svg("text", { x: at, y: HEIGHT - 10, "text-anchor": "middle" }, text));
-  }
-  for (const { at, text } of y.marks) {
-    element.append(svg("line", { x1: LEFT, x2: width - EDGE, y1: at, y2: at }), svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, text));
-  }
+  const values = (name) => points.map((point) => point[name]);
+  const x = axis(values("x"), LEFT, width - EDGE);
+  const y = axis(values("y"), HEIGHT - BOTTOM, EDGE);
+  const label = `${yName} against ${xName}; the table has the numbers`;
   const place = (point) => ({ cx: x.at(point.x), cy: y.at(point.y) });
-  for (const point of points) element.append(svg("circle", { ...place(point), r: point.best ? 6 : 4, class: look(point), style: `--strength: ${point.strength}` }, svg("title", {}, point.title)));
+  const circle = (point) =>
+    svg(
+      "circle",
+      { ...place(point), r: point.best ? 6 : 4, class: pointClass(point), style: `--strength: ${point.strength}` },
+      svg("title", {}, point.title),
+    );
   const mark = svg("circle", { class: "mark", r: 7 });
-  element.append(mark);
-  const nearest = (left, top) => closest(points, (point) => Math.hypot(x.at(point.x) - left, y.at(point.y) - top), NEAR);
-  const outline = (point) => outlined(mark, point && place(point));
-  return { element, nearest, outline };
+  const element = svg(
+    "svg",
+    { width, height: HEIGHT, role: "img", "aria-label": label },
+    ...x.marks.flatMap(verticalLine),
+    ...y.marks.flatMap((each) => horizontalLine(each, width)),
+    ...points.map(circle),
+    mark,
+  );
+  const nearest = (left, top) =>
+    closest(points, (point) => Math.hypot(x.at(point.x) - left, y.at(point.y) - top), NEAR);
+  return { element, nearest, outline: (point) => placeMark(mark, point && place(point)) };
 }
+
+const verticalLine = ({ at, text }) => [
+  svg("line", { x1: at, x2: at, y1: EDGE, y2: HEIGHT - BOTTOM }),
+  svg("text", { x: at, y: HEIGHT - 10, "text-anchor": "middle" }, text),
+];
+
+const horizontalLine = ({ at, text }, width) => [
+  svg("line", { x1: LEFT, x2: width - EDGE, y1: at, y2: at }),
+  svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, text),
+];
 
 /** Return the class of what is drawn for a combination. */
-export const look = (point) => `value${point.kept ? "" : " faint"}${point.best ? " best" : ""}`;
+export const pointClass = (point) => `value${point.matches ? "" : " faint"}${point.best ? " best" : ""}`;
 
-/** Return the point that is nearest, and not further away than that; those that the filter leaves out are not there. */
-export function closest(points, distance, near) {
-  let [found, least] = [null, near];
+/** Return the point with the least distance, if that is less than a limit, among those that the filter leaves. */
+export function closest(points, distance, limit) {
+  let [nearest, least] = [null, limit];
   for (const point of points) {
-    if (!point.kept) continue;
+    if (!point.matches) continue;
     const away = distance(point);
-    if (away < least) [found, least] = [point, away];
+    if (away < least) [nearest, least] = [point, away];
   }
-  return found;
+  return nearest;
 }
 
-/** Give the mark its place, or hide it. */
-export function outlined(mark, attributes) {
+/** Show the mark with these attributes, or hide it. */
+export function placeMark(mark, attributes) {
   mark.classList.toggle("shown", Boolean(attributes));
   for (const [name, value] of Object.entries(attributes || {})) mark.setAttribute(name, value);
 }

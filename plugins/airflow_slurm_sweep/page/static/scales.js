@@ -1,4 +1,4 @@
-// Where values go on an axis, and how strong their colour is. Values are numbers, or text as it stands in the sweep.
+// The places of values on an axis, and how strong their colours are. A value is a number, or text from the sweep.
 
 import { short } from "./dom.js";
 
@@ -18,14 +18,14 @@ export function range(values) {
   return least <= most ? [least, most] : null;
 }
 
-/** Return how good a number is among others, from 0 to 1: the larger, or the smaller, the better. */
-export function strength(value, [least, most], smaller = false) {
+/** Return how good a number is within a range, from 0, the worst, to 1, the best. */
+export function strength(value, [least, most], smallerIsBetter) {
   if (least === most) return 1;
   const part = (value - least) / (most - least);
-  return smaller ? 1 - part : part;
+  return smallerIsBetter ? 1 - part : part;
 }
 
-/** Return an axis' kind: "names" where not all are numbers, "log" where all are positive and span two decades, else "linear". */
+/** Return an axis' kind: "names" if not all are numbers, "log" if all are positive and span two decades, "linear". */
 export function kindOf(values) {
   const numbers = values.map(number);
   if (numbers.some(Number.isNaN)) return "names";
@@ -33,16 +33,16 @@ export function kindOf(values) {
   return least > 0 && Math.log10(most / least) > 2 - 1e-9 ? "log" : "linear";
 }
 
-/** Return the values that differ: numbers in their order, names in that of the sweep. */
+/** Return the different values: numbers in rising order, names in the sweep's order. */
 export function distinct(values) {
   const found = [...new Set(values)];
   return kindOf(found) === "names" ? found : found.sort((one, other) => Number(one) - Number(other));
 }
 
 /**
- * Return an axis for values (one at least) between two places.
+ * Return an axis for values, at least one, between two places.
  *
- * @param most of a mark's text, in characters
+ * @param most length of a mark's text, in characters
  * @returns {at(value), marks: {at, text}[], kind}
  */
 export function axis(values, from, to, most = 14) {
@@ -54,11 +54,13 @@ export function axis(values, from, to, most = 14) {
   const [low, high] = [scale(least) - alone, scale(largest) + alone];
   const room = (high - low) * 0.06;
   const at = (value) => from + ((to - from) * (scale(Number(value)) - low + room)) / (high - low + 2 * room);
-  const few = distinct(values);
-  // Values of a sweep are marked as they stand there, where they are few; measured ones are not round.
-  const own = few.length === 1 || (few.length <= MARKS && few.every((value) => typeof value === "string"));
-  const marked = own ? few : kind === "log" ? powers(low, high) : steps(least, largest);
-  return { at, kind, marks: marked.map((value) => ({ at: at(value), text: typeof value === "number" ? short(value) : value })) };
+  const different = distinct(values);
+  // A few values of a sweep are marked as they stand there. Measured values are not round, so the axis has round marks.
+  const areFew = different.length <= MARKS && different.every((value) => typeof value === "string");
+  const ticks = kind === "log" ? powers(low, high) : steps(least, largest);
+  const marked = different.length === 1 || areFew ? different : ticks;
+  const text = (value) => (typeof value === "number" ? short(value) : value);
+  return { at, kind, marks: marked.map((value) => ({ at: at(value), text: text(value) })) };
 }
 
 /** Return round numbers between two: 1, 2 or 5 times a power of ten apart. */
@@ -80,9 +82,10 @@ function powers(low, high) {
 function names(known, from, to, most) {
   const places = new Map(known.map((value, place) => [value, from + ((to - from) * (place + 0.5)) / known.length]));
   const each = Math.ceil(known.length / 8);
-  const marks = known.filter((_, place) => place % each === 0).map((value) => ({ at: places.get(value), text: clipped(value || "(none)", most) }));
-  return { at: (value) => places.get(value), marks };
+  const marked = known.filter((_, place) => place % each === 0);
+  const mark = (value) => ({ at: places.get(value), text: clipped(value || "(none)", most) });
+  return { at: (value) => places.get(value), marks: marked.map(mark) };
 }
 
-/** Return text that is not longer than so many characters. */
+/** Return a text of at most that many characters. */
 export const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -1,40 +1,29 @@
-// The stages of a combination, as data.py counts them, and the bar that shows how many are where.
+// The stages of combinations, as stages.py counts them: the bar, the numbers as text, the class of a stage.
 
 import { h } from "./dom.js";
 
-// Where Slurm's own word is known, "in Slurm" is one of the two before it.
-export const STAGES = ["succeeded", "failed", "skipped", "running", "pending", "in Slurm", "submitting", "waiting"];
-const PENDING = /^(PENDING|REQUEUE|SPECIAL_EXIT|RESV_DEL_HOLD)/;
+/** Return the class of a stage, as page.css has it. */
+export const stageClass = (stage) => stage.replace(" ", "-").toLowerCase();
 
-export const css = (stage) => stage.replace(" ", "-").toLowerCase();
-
-/** Return which of STAGES a combination is in. */
-export function stageOf(row) {
-  if (row.stage !== "in Slurm" || !row.slurm) return row.stage;
-  return PENDING.test(row.slurm) ? "pending" : "running";
-}
-
-const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
-
-/** Return how many have ended, of how many. */
-export function ended(counts) {
-  return [(counts.succeeded ?? 0) + (counts.failed ?? 0) + (counts.skipped ?? 0), sum(counts)];
-}
-
-/** Return the counts as text: 3 succeeded, 1 failed. */
-export function counted(counts) {
-  const parts = STAGES.filter((stage) => counts[stage]).map((stage) => `${counts[stage]} ${stage}`);
+/** Return the counts of a run as text: 3 succeeded, 1 failed. */
+export function countsText(counts) {
+  const parts = Object.entries(counts).map(([stage, count]) => `${count} ${stage}`);
   return parts.join(", ") || "none yet";
 }
 
-/** Return the bar. */
-export function bar(counts, size = "") {
-  const [done, all] = ended(counts);
-  const parts = STAGES.filter((stage) => counts[stage]).map((stage) => {
-    const part = h("span", { class: css(stage) });
-    part.style.width = `${(100 * counts[stage]) / all}%`;
+/** Return the bar of a run: {counts, ended, all}. */
+export function bar({ counts, ended, all }, size = "") {
+  const parts = Object.entries(counts).map(([stage, count]) => {
+    const part = h("span", { class: stageClass(stage) });
+    part.style.width = `${(100 * count) / all}%`;
     return part;
   });
-  const values = { "aria-valuemin": 0, "aria-valuemax": all, "aria-valuenow": done, "aria-valuetext": `${done} of ${all} ended: ${counted(counts)}` };
-  return h("div", { class: `bar ${size}`, role: "progressbar", "aria-label": "Combinations that have ended", ...values }, ...parts);
+  const values = {
+    "aria-valuemin": 0,
+    "aria-valuemax": all,
+    "aria-valuenow": ended,
+    "aria-valuetext": `${ended} of ${all} ended: ${countsText(counts)}`,
+  };
+  const label = "Combinations that have ended";
+  return h("div", { class: `bar ${size}`, role: "progressbar", "aria-label": label, ...values }, ...parts);
 }

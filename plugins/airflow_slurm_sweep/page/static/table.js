@@ -1,6 +1,6 @@
-// A table of thousands of rows: sorted, filtered, and only what is on the screen is in the document.
+// A table of thousands of rows, sorted and filtered; only the rows on the screen are in the document.
 
-import { h } from "./dom.js";
+import { h, onceAFrame } from "./dom.js";
 
 const ROW = 33; // pixels, as in page.css
 const MORE = 12; // rows above and below the screen
@@ -8,7 +8,7 @@ const TITLE = 14; // characters of a column's head that make it wider
 
 const collator = new Intl.Collator(undefined, { numeric: true });
 
-const empty = (value) => value === "" || value === null || value === undefined || Number.isNaN(value);
+const isEmpty = (value) => value === "" || value === null || value === undefined || Number.isNaN(value);
 
 function compare(one, other) {
   const numbers = [Number(one), Number(other)];
@@ -17,110 +17,126 @@ function compare(one, other) {
 }
 
 export class Table {
-  /** @param options {key(row), label, sort({id, descending})}: what a row is known by, what the table is called, what a click on a head asks for */
+  /** @param options {key(row), label, sort({id, descending}): what a click on a head does} */
   constructor({ key, label, sort }) {
-    Object.assign(this, { key, sort, columns: [], rows: [], shown: [], known: new Map(), sorted: null, marks: {} });
-    this.keep = () => true;
+    Object.assign(this, { key, sort, columns: [], rows: [], visible: [], drawn: new Map(), sorted: null, marks: {} });
+    this.drawSoon = onceAFrame(() => this.draw());
+    this.matches = () => true;
     this.group = h("colgroup");
     this.head = h("tr", { "aria-rowindex": 1 });
     this.above = h("tr", { class: "space", "aria-hidden": "true" }, h("td"));
     this.below = h("tr", { class: "space", "aria-hidden": "true" }, h("td"));
     this.body = h("tbody", {}, this.above, this.below);
     this.table = h("table", {}, h("caption", {}, label), this.group, h("thead", {}, this.head), this.body);
-    this.element = h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0, scroll: () => this.soon() }, this.table);
-    new ResizeObserver(() => this.soon()).observe(this.element);
+    const region = { class: "scroll", role: "region", "aria-label": label, tabindex: 0 };
+    this.element = h("div", { ...region, scroll: this.drawSoon }, this.table);
+    new ResizeObserver(() => this.drawSoon()).observe(this.element);
   }
 
   /**
-   * Have other columns.
+   * Set the columns. The heads stay in the document unless they change.
    *
-   * @param columns {id, title, text(row), value(row)?, cell(row)?, tip(row)?, style(row)?, width(rows)?, room?, head?, class?, about?, descending?, sorts?}[]:
-   *   what a cell says, what it sorts by, its content, room in digits for more than its text; descending is how a first click sorts
+   * @param columns {id, title, head?, about?, class?, sorts?, descending?: how a first click sorts, text(row),
+   *   value(row)?: what it sorts by, cell(row)?: its content, tip(row)?, style(row)?, width(rows)?,
+   *   room?: digits that it takes besides its text}[]
    */
   setColumns(columns) {
-    const focused = this.head.contains(document.activeElement) && document.activeElement.dataset.column;
+    const shape = JSON.stringify(columns);
     this.columns = columns;
-    this.known.clear();
+    if (shape === this.shape) return;
+    this.shape = shape;
+    const focused = this.head.contains(document.activeElement) && document.activeElement.dataset.column;
+    this.drawn.clear();
     this.widths = columns.map(() => h("col"));
     this.group.replaceChildren(...this.widths);
-    const button = (column) => h("button", { type: "button", title: column.about, "data-column": column.id, click: () => this.ask(column) }, column.head ?? column.title);
-    this.head.replaceChildren(...columns.map((column) => h("th", { scope: "col", class: column.class }, column.sorts === false ? (column.head ?? column.title) : button(column))));
+    this.head.replaceChildren(...columns.map((column) => this.headOf(column)));
     for (const space of [this.above, this.below]) space.firstChild.colSpan = columns.length;
-    if (focused) this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if (focused) {
+      this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
   }
 
-  ask(column) {
-    const again = this.sorted?.id === column.id;
-    this.sort({ id: column.id, descending: again ? !this.sorted.descending : Boolean(column.descending) });
+  headOf(column) {
+    const { id, about, sorts = true, descending = false } = column;
+    const content = column.head ?? column.title;
+    const click = () => {
+      const isAgain = this.sorted?.id === id;
+      this.sort({ id, descending: isAgain ? !this.sorted.descending : descending });
+    };
+    const button = () => h("button", { type: "button", title: about, "data-column": id, click }, content);
+    return h("th", { scope: "col", class: column.class }, sorts ? button() : content);
   }
 
   /**
    * Show rows; those that are as before keep their place in the document.
    *
-   * @param sorted {id, descending} or null: by which column; one that is not there sorts nothing
+   * @param matches(row): whether the row is visible
+   * @param sorted {id, descending} or null: by which column; an unknown one sorts nothing
    * @param marks {class: key}: rows that look otherwise
-   * @param stamp text that changes where cells do without their rows
+   * @param stamp text that changes where cells change without their rows
    */
-  update(rows, { keep, sorted, marks, stamp }) {
-    const other = rows !== this.rows || stamp !== this.stamp;
-    Object.assign(this, { rows, keep, sorted, marks, stamp });
+  update(rows, { matches, sorted, marks, stamp }) {
+    const isNew = rows !== this.rows || stamp !== this.stamp;
+    Object.assign(this, { rows, matches, sorted, marks, stamp });
     this.columns.forEach((column, place) => {
-      if (sorted?.id === column.id) this.head.children[place].setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
-      else this.head.children[place].removeAttribute("aria-sort");
+      const head = this.head.children[place];
+      if (sorted?.id === column.id) head.setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
     });
     this.arrange();
-    if (other) this.measure();
+    if (isNew) this.measure();
     this.draw();
   }
 
   arrange() {
-    this.shown = this.rows.filter(this.keep);
+    this.visible = this.rows.filter(this.matches);
     const column = this.columns.find(({ id }) => id === this.sorted?.id);
     if (column) {
       const value = column.value ?? column.text;
       const sign = this.sorted.descending ? -1 : 1;
-      const pairs = this.shown.map((row) => [row, value(row)]);
-      // What is empty comes last, whichever way it is sorted.
-      pairs.sort(([, one], [, other]) => (empty(one) || empty(other) ? empty(one) - empty(other) : sign * compare(one, other)));
-      this.shown = pairs.map(([row]) => row);
+      const pairs = this.visible.map((row) => [row, value(row)]);
+      // Empty values come last in both directions.
+      pairs.sort(([, one], [, other]) =>
+        isEmpty(one) || isEmpty(other) ? isEmpty(one) - isEmpty(other) : sign * compare(one, other),
+      );
+      this.visible = pairs.map(([row]) => row);
     }
-    this.table.setAttribute("aria-rowcount", this.shown.length + 1);
+    this.table.setAttribute("aria-rowcount", this.visible.length + 1);
   }
 
-  /** Columns are as wide as what they hold, rows off the screen among them, so that nothing moves while one scrolls. */
+  /** Make columns as wide as the content of all rows, also those off the screen: scrolling moves none. */
   measure() {
-    const wide = (column) => Math.min(32, Math.max(Math.min(TITLE, column.title.length) + 2, longest(this.rows, column.text) + (column.room ?? 0))) + 2;
-    const widths = this.columns.map((column) => column.width?.(this.rows) ?? wide(column));
-    widths.forEach((width, index) => (this.widths[index].style.width = `${width}ch`));
+    const widthOf = (column) => {
+      const head = Math.min(TITLE, column.title.length) + 2;
+      return Math.min(32, Math.max(head, longest(this.rows, column.text) + (column.room ?? 0))) + 2;
+    };
+    const widths = this.columns.map((column) => column.width?.(this.rows) ?? widthOf(column));
+    widths.forEach((width, index) => {
+      this.widths[index].style.width = `${width}ch`;
+    });
     this.table.style.minWidth = `${widths.reduce((sum, width) => sum + width, 0)}ch`;
   }
 
   /** Scroll to a row, if the filter leaves it. */
   reveal(key) {
-    const at = this.shown.findIndex((row) => this.key(row) === key);
+    const at = this.visible.findIndex((row) => this.key(row) === key);
     if (at < 0) return;
     const top = at * ROW;
     const height = this.element.clientHeight - 2 * ROW;
-    if (top < this.element.scrollTop || top > this.element.scrollTop + height) this.element.scrollTop = top - height / 2;
+    const { scrollTop } = this.element;
+    if (top < scrollTop || top > scrollTop + height) this.element.scrollTop = top - height / 2;
     this.draw();
   }
 
   /** Move the focus to a row's link or button of that name, if the row is on the screen. */
   focus(key, name) {
-    this.known.get(key)?.tr.querySelector(`[data-name="${name}"]`)?.focus({ preventScroll: true });
+    this.drawn.get(key)?.tr.querySelector(`[data-name="${name}"]`)?.focus({ preventScroll: true });
   }
 
-  /** Have one row, or none, look otherwise. */
+  /** Give a class to the row with this key only. */
   mark(name, key) {
     this.marks = { ...this.marks, [name]: key };
-    for (const [known, { tr }] of this.known) tr.classList.toggle(name, known === key);
-  }
-
-  soon() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
-      this.draw();
-    });
+    for (const [each, { tr }] of this.drawn) tr.classList.toggle(name, each === key);
   }
 
   draw() {
@@ -128,47 +144,47 @@ export class Table {
     this.element.classList.toggle("more-left", scrollLeft > 0);
     this.element.classList.toggle("more-right", scrollLeft + clientWidth < scrollWidth - 1);
     const first = Math.max(0, Math.floor(scrollTop / ROW) - MORE);
-    const last = Math.min(this.shown.length, first + Math.ceil((clientHeight || 600) / ROW) + 2 * MORE);
-    const focus = this.body.contains(document.activeElement) ? document.activeElement : null;
-    const place = focus && { key: focus.closest("tr").dataset.key, name: focus.dataset.name };
-    const known = new Map();
-    const rows = this.shown.slice(first, last).map((row, index) => {
-      const key = this.key(row);
-      const content = JSON.stringify(row) + this.stamp;
-      let entry = this.known.get(key);
-      if (entry?.content !== content) entry = { content, tr: this.row(row, key) };
-      entry.tr.setAttribute("aria-rowindex", first + index + 2);
-      for (const [name, marked] of Object.entries(this.marks)) entry.tr.classList.toggle(name, marked === key);
-      known.set(key, entry);
-      return entry.tr;
-    });
-    this.known = known;
+    const last = Math.min(this.visible.length, first + Math.ceil((clientHeight || 600) / ROW) + 2 * MORE);
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused && { key: focused.closest("tr").dataset.key, name: focused.dataset.name };
+    const before = this.drawn;
+    this.drawn = new Map(this.visible.slice(first, last).map((row, at) => this.drawRow(row, first + at + 2, before)));
     this.above.firstChild.style.height = `${first * ROW}px`;
-    this.below.firstChild.style.height = `${(this.shown.length - last) * ROW}px`;
-    this.place(rows);
-    if (place && document.activeElement !== focus) this.focus(place.key, place.name);
+    this.below.firstChild.style.height = `${(this.visible.length - last) * ROW}px`;
+    this.place([...this.drawn.values()].map(({ tr }) => tr));
+    if (place && document.activeElement !== focused) this.focus(place.key, place.name);
   }
 
-  /** Put the rows between the two spaces, and move only those that are not there: what has the focus keeps it. */
+  /** Return a row's key, and its content and element: the element of before, if the content is the same. */
+  drawRow(row, rowIndex, before) {
+    const key = this.key(row);
+    const content = JSON.stringify(row) + this.stamp;
+    const known = before.get(key);
+    const tr = known?.content === content ? known.tr : h("tr", { "data-key": key }, ...this.cells(row));
+    tr.setAttribute("aria-rowindex", rowIndex);
+    for (const [name, marked] of Object.entries(this.marks)) tr.classList.toggle(name, marked === key);
+    return [key, { content, tr }];
+  }
+
+  cells(row) {
+    return this.columns.map((column) => {
+      const text = String(column.text(row) ?? "");
+      const title = column.tip?.(row) || text || null;
+      const attributes = { class: column.class, title, style: column.style?.(row) };
+      return h("td", attributes, ...[column.cell?.(row) ?? text].flat());
+    });
+  }
+
+  /** Put the rows between the two spaces. Only rows at another place are moved, so that the focus stays. */
   place(rows) {
-    const wanted = new Set(rows);
-    for (const row of [...this.body.children]) if (row !== this.above && row !== this.below && !wanted.has(row)) row.remove();
+    const wanted = new Set([this.above, ...rows, this.below]);
+    for (const row of [...this.body.children]) if (!wanted.has(row)) row.remove();
     let next = this.above.nextSibling;
     for (const row of rows) {
       if (row === next) next = next.nextSibling;
       else this.body.insertBefore(row, next);
     }
   }
-
-  row(row, key) {
-    const cells = this.columns.map((column) => {
-      const text = String(column.text(row) ?? "");
-      return h("td", { class: column.class, title: column.tip?.(row) || text || null, style: column.style?.(row) }, ...[column.cell?.(row) ?? text].flat());
-    });
-    return h("tr", { "data-key": key }, ...cells);
-  }
 }
 
-function longest(rows, text) {
-  return rows.reduce((most, row) => Math.max(most, String(text(row) ?? "").length), 0);
-}
+const longest = (rows, text) => rows.reduce((most, row) => Math.max(most, String(text(row) ?? "").length), 0);

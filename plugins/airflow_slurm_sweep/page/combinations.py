@@ -1,0 +1,212 @@
+"""The combinations of a Dag run as the page shows them: plan, task states, XComs and Slurm's states joined. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.page.stages import Stage, stage_of
+from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.report import metric_names, ranks, result_text
+from airflow_slurm_sweep.slurm.job import read_parameters
+from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.naming import short_names
+from airflow_slurm_sweep.sweep.overrides import json_value, quote
+from airflow_slurm_sweep.sweep.settings import Objective
+
+XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
+LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id
+Combination: TypeAlias = dict[str, Any]  # as JSON
+
+
+class Task(NamedTuple):
+    """A task instance: Airflow's state, and its end in seconds since 1970."""
+
+    state: str | None
+    ended: float | None
+
+
+_NOT_MADE = Task(None, None)  # Airflow has not made the task instance yet
+
+
+class Run(NamedTuple):
+    """What a Dag run left.
+
+    Attributes:
+        plan: The XCom of plan, whatever it is.
+        tasks: By task id and map index.
+        xcoms: Of submit and wait.
+        live: What triggerers said of jobs in Slurm.
+    """
+
+    plan: object
+    tasks: Mapping[tuple[str, int], Task]
+    xcoms: XComs
+    live: LiveJobs
+
+
+def combinations(run: Run) -> list[Combination]:
+    """Return a combination for each map index that the plan or a task instance has."""
+    planned = len(run.plan) if isinstance(run.plan, list) else 0
+    count = max([planned, *(map_index + 1 for _, map_index in run.tasks)])
+    return [_combination(run, map_index) for map_index in range(count)]
+
+
+def _combination(run: Run, map_index: int) -> Combination:
+    job = planned_job(run.plan, map_index) or {}
+    submit, wait = (run.tasks.get((task_id, map_index), _NOT_MADE) for task_id in (SUBMIT, WAIT))
+    submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
+    job_id = submitted.get("job_id", "")
+    stage = stage_of(submit.state, wait.state)
+    live = run.live.get((map_index, job_id)) if stage is Stage.IN_SLURM else None
+    if live is not None:
+        stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
+    task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
+    exit_code = ended.get("exit_code", "")
+    return {
+        "index": map_index,
+        # Where XComs are kept elsewhere, the plan is not known here, nor what `only` left out.
+        "number": job.get("index") or map_index + 1,
+        "name": job.get("name") or submitted.get("job_name", ""),
+        "label": job.get("label", ""),
+        "stage": stage,
+        "action": stage.action,
+        **_state(stage, task_id, task, live, ended),
+        "task": task_id,
+        "exit_code": "" if exit_code == "0:0" else exit_code,
+        "job_id": job_id,
+        "log_path": submitted.get("log_path", ""),
+        "nodes": live.nodes if live else ended.get("nodes", ""),
+        **_times(stage, submit, live, ended),
+        "ended": task.ended if stage.is_ended else None,
+        "metrics": json_value(dict(mapping(ended.get("metrics")))),
+        "wandb": _web_address(ended.get("wandb")),
+    }
+
+
+def _submitted_and_ended(
+    xcoms: XComs, submit: Task, wait: Task, map_index: int
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the submitted job and its end.
+
+    After a clear the XComs of the earlier attempt may still be there: only those that belong to the states count.
+    """
+    submitted = mapping(xcoms.get((SUBMIT, RETURN_KEY, map_index))) if submit.state == "success" else {}
+    key = {"success": RETURN_KEY, "failed": STATUS_KEY}.get(wait.state or "")
+    ended = mapping(xcoms.get((WAIT, key, map_index))) if key else {}
+    return submitted, ended if ended.get("job_id") == submitted.get("job_id") else {}
+
+
+def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: Mapping[str, Any]) -> dict[str, str]:
+    """Return state and reason: Slurm's where they are known, else Airflow's."""
+    if live is not None:
+        return {"state": live.state, "reason": live.reason}
+    if state := ended.get("text", ""):
+        reason = ended.get("reason", "")
+        return {"state": state, "reason": "" if reason in ("None", state) else reason}
+    if stage is Stage.FAILED:
+        state = "not submitted" if task.state == "upstream_failed" else f"{task_id.rpartition('.')[2]} failed"
+        return {"state": state, "reason": ""}
+    is_news = stage is Stage.WAITING and task.state not in (None, "scheduled")
+    return {"state": stage, "reason": str(task.state) if is_news else ""}
+
+
+def _times(stage: Stage, submit: Task, live: LiveJob | None, ended: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job's times, in seconds: those that are over, and since when those last that are not."""
+    submitted = submit.ended if submit.state == "success" else None
+    # Without Slurm's word the submission is the only time that is known.
+    began = live.started if live else submitted if stage is Stage.IN_SLURM else None
+    return {
+        "submitted": submitted,
+        "queued": live.queued if live else ended.get("queued"),
+        "pending_since": submitted if stage is Stage.PENDING else None,
+        "ran": seconds(ended.get("elapsed", "")),
+        "elapsed": ended.get("elapsed", ""),
+        "running_since": began if stage in (Stage.RUNNING, Stage.IN_SLURM) else None,
+    }
+
+
+def parameters(plan: object, found: Sequence[Combination]) -> list[dict[str, Any]]:
+    """Return the parameters that the jobs of a plan differ in, and give each combination its values of them, as text.
+
+    Returns:
+        Key, short name, and whether all values are numbers.
+    """
+    jobs = [read_parameters(planned_job(plan, each["index"]) or {}) for each in found]
+    keys = dict.fromkeys(key for job in jobs for key in job)
+    texts = {key: [value_text(job[key]) if key in job else "" for job in jobs] for key in keys}
+    swept = [key for key in keys if len(set(texts[key])) > 1]
+    for place, each in enumerate(found):
+        each["parameters"] = [texts[key][place] for key in swept]
+    return [
+        {"key": key.lstrip("+"), "name": name, "is_number": all(_is_number(job.get(key, 0)) for job in jobs)}
+        for key, name in zip(swept, short_names(swept), strict=True)
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def value_text(value: Any) -> str:
+    """Return a parameter's value as people read it: 1e-06, 'a b', [1,2]."""
+    if isinstance(value, dict | list):  # JSON, since XComs have made text of the keys, which Hydra's grammar may lack
+        return json.dumps(json_value(value), separators=(",", ":"), ensure_ascii=False)
+    return quote(value)
+
+
+def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str, Any]:
+    """Give each combination its rank by the objective, as `report` does; return objective, best one and metrics."""
+    places = ranks(((each["stage"] == Stage.SUCCEEDED, each["metrics"]) for each in found), objective)
+    for each, place in zip(found, places, strict=True):
+        each["rank"] = place
+    best = None
+    if objective and 1 in places:
+        winner = found[places.index(1)]
+        text = result_text(winner["metrics"], winner["label"], objective)
+        best = {"index": winner["index"], "number": winner["number"], "text": text}
+    names = metric_names((each["metrics"] for each in found), objective)
+    return {
+        "objective": objective.model_dump() if objective else None,
+        "best": best,
+        "metrics": [_metric(name, objective) for name in names],
+    }
+
+
+def _metric(name: str, objective: Objective | None) -> dict[str, Any]:
+    is_objective = objective is not None and objective.metric == name
+    # Larger values of a metric that is no objective are taken for the better ones.
+    smaller_is_better = objective is not None and is_objective and objective.goal == "minimize"
+    return {"name": name, "is_objective": is_objective, "smaller_is_better": smaller_is_better}
+
+
+def expected_end(start: float | None, found: Sequence[Combination]) -> float | None:
+    """Return when the last combination will have ended if the rest takes as long as those before; None if unknown.
+
+    Args:
+        start: Of the Dag run, in seconds since 1970; so is what is returned.
+        found: The combinations.
+    """
+    done = [each["ended"] for each in found if Stage(each["stage"]).is_ended]
+    last = max((ended for ended in done if ended is not None), default=0.0)
+    if start is None or len(done) < 2 or len(done) == len(found) or last <= start:
+        return None
+    return last + (len(found) - len(done)) * (last - start) / len(done)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return an XCom that is a mapping, or text that is one as JSON, as triggers leave it; else an empty one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _web_address(value: Any) -> str:
+    """Return an address that can become a link; the job's log named it, so that it may be anything."""
+    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""

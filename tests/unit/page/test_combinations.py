@@ -1,0 +1,166 @@
+"""Combinations as the page shows them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_slurm_sweep.names import SUBMIT, WAIT
+from airflow_slurm_sweep.page.combinations import (
+    Combination,
+    Run,
+    Task,
+    combinations,
+    expected_end,
+    parameters,
+    rank,
+    value_text,
+)
+from airflow_slurm_sweep.page.stages import Stage
+from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, Objective, RunOptions
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+
+SITE = Site(
+    profile=ClusterProfile.model_validate({"log": "/lustre/it's log"}),
+    profile_name="default.yaml",
+    environment={"ACCOUNT": "a"},
+    job_script="#!/bin/bash\n",
+)
+
+
+def planned(text: str, **options: Any) -> list[dict[str, Any]]:
+    """Return the XCom of plan."""
+    sweep = parse_sweep(f"script_path: a.py\nslurm: {{container: null}}\n{text}", source="s.yaml")
+    jobs = plan_run(sweep, SITE, RunOptions(**options)).jobs
+    return [json.loads(json.dumps(job.to_json(), allow_nan=False)) for job in jobs]
+
+
+def columns(text: str, **options: Any) -> tuple[list[str], list[list[str]]]:
+    """Return the keys of the parameters that differ, and each combination's values."""
+    plan = planned(text, **options)
+    found = combinations(Run(plan, {}, {}, {}))
+    keys = [each["key"] for each in parameters(plan, found)]
+    return keys, [each["parameters"] for each in found]
+
+
+def test_each_swept_parameter_is_a_column() -> None:
+    names, values = columns('optim.lr: [1e-6, 5e-6]\n++model.name: [a b, "it\'s"]\nseed: [7]\n')
+    assert names == ["optim.lr", "model.name"]
+    assert values == [["1e-06", "'a b'"], ["1e-06", r"'it\'s'"], ["5e-06", "'a b'"], ["5e-06", r"'it\'s'"]]
+
+
+def test_the_number_of_nodes_is_a_column_where_it_is_swept() -> None:
+    assert columns("cluster.num_nodes: [1, 2]\n") == (["cluster.num_nodes"], [["1"], ["2"]])
+    assert columns("seed: [1, 2]\n")[0] == ["seed"]
+
+
+def test_a_swept_log_directory_is_a_column() -> None:
+    assert columns("logger.log_dir: [/tmp/a, /tmp/b]\nseed: [1, 2]\n")[0] == ["logger.log_dir", "seed"]
+
+
+def test_a_parameter_that_an_override_replaces_is_no_column() -> None:
+    assert columns("seed: [1, 2]\noptim.lr: [1, 2]\n", overrides=("seed=3",)) == (["optim.lr"], [["1"], ["2"]])
+
+
+def test_a_single_combination_differs_in_nothing() -> None:
+    assert columns("seed: [1]\n") == ([], [[]])
+
+
+def test_a_parameter_has_its_short_name_and_its_kind() -> None:
+    plan = planned("optim.lr: [1, 1e-5]\nmodel.lr: [1, a]\n++seed: ['1', '2']\nflag: [true, false]\n")
+    assert parameters(plan, combinations(Run(plan, {}, {}, {}))) == [
+        {"key": "optim.lr", "name": "optim.lr", "is_number": True},
+        {"key": "model.lr", "name": "model.lr", "is_number": False},
+        {"key": "seed", "name": "seed", "is_number": False},
+        {"key": "flag", "name": "flag", "is_number": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-6, "1e-06"),
+        ("1", "'1'"),
+        (None, "null"),
+        ([1, "a b"], '[1,"a b"]'),
+        ({"1": float("nan"), "ä": 2}, '{"1":"nan","ä":2}'),  # XComs make text of keys
+    ],
+)
+def test_a_value_is_text_for_people(value: object, text: str) -> None:
+    assert value_text(value) == text
+
+
+def test_numbers_are_those_of_the_sweep_file() -> None:
+    plan = planned("seed: [1, 2, 3, 4, 5]\n", only="2,4-5")
+    found = combinations(Run(plan, {(SUBMIT, 3): Task("success", None)}, {}, {}))
+    assert [(each["index"], each["number"]) for each in found] == [(0, 2), (1, 4), (2, 5), (3, 4)]
+
+
+def ended(*times: float | None) -> list[Combination]:
+    """Return combinations that ended at a time, or have not."""
+    return [
+        {"stage": Stage.PENDING if time is None else Stage.SUCCEEDED, "ended": time, "metrics": {}} for time in times
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "times", "expected"),
+    [
+        (100, [110, 120, None, None], 140),  # two in 20 s
+        (100, [110, None], None),  # too few
+        (100, [110, 120], None),  # all
+        (None, [110, 120, None], None),
+        (130, [110, 120, None], None),  # the run was cleared
+    ],
+)
+def test_the_rest_ends_as_the_combinations_before_did(
+    start: float | None, times: list[float | None], expected: float | None
+) -> None:
+    assert expected_end(start, ended(*times)) == expected
+
+
+def result(number: int, stage: Stage = Stage.SUCCEEDED, **metrics: Any) -> Combination:
+    return {"index": number - 1, "number": number, "label": f"lr={number}", "stage": stage, "metrics": metrics}
+
+
+@pytest.mark.parametrize(
+    ("goal", "places", "best", "text"),
+    [
+        ("maximize", [2, 1, None, None, 3], 2, "reward 2 with lr=2"),
+        ("minimize", [2, 3, None, None, 1], 5, "reward 0 with lr=5"),
+    ],
+)
+def test_combinations_are_ranked_by_the_objective(goal: Any, places: list[int | None], best: int, text: str) -> None:
+    found = [
+        result(1, loss=3, reward=1),
+        result(2, reward=2),
+        result(3, Stage.FAILED, reward=9),
+        result(4, reward="nan"),
+        result(5, reward=0),
+    ]
+    decided = rank(found, Objective(metric="reward", goal=goal))
+    assert [each["rank"] for each in found] == places
+    assert decided["best"] == {"index": best - 1, "number": best, "text": text}
+    assert decided["metrics"] == [
+        {"name": "reward", "is_objective": True, "smaller_is_better": goal == "minimize"},
+        {"name": "loss", "is_objective": False, "smaller_is_better": False},
+    ]
+
+
+def test_without_an_objective_nothing_is_ranked() -> None:
+    found = [result(1, reward=1)]
+    assert rank(found, None)["best"] is None
+    assert found[0]["rank"] is None
+
+
+def test_a_stage_needs_both_tasks() -> None:
+    tasks = {(SUBMIT, 0): Task("success", 5.0), (WAIT, 0): Task("failed", 9.0), (SUBMIT, 1): Task("running", None)}
+    found = combinations(Run(planned("seed: [1, 2]"), tasks, {}, {}))
+    assert [(each["stage"], each["action"], each["ended"], each["state"]) for each in found] == [
+        ("failed", "clear", 9.0, "wait failed"),
+        ("submitting", "fail", None, "submitting"),
+    ]
