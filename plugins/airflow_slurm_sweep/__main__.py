@@ -22,7 +22,7 @@ from airflow_slurm_sweep.check.verdicts import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema
-from airflow_slurm_sweep.slurm.commands import environment, preview, sbatch_argv
+from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
 from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, find_site
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep

@@ -26,10 +26,12 @@ from airflow_slurm_sweep.errors import (
     CrowdedError,
     SlurmSweepError,
 )
-from airflow_slurm_sweep.slurm import commands, elements
+from airflow_slurm_sweep.names import ENVIRONMENT, RECORD, STATE_DIR
+from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
@@ -91,7 +93,7 @@ class ArrayLogin(Login):
         return [self.record(f"job_sweep_{number}")["job"] for number in range(1, count + 1)]
 
 
-def submissions(requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[elements.Submission]:
+def submissions(requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[Submission]:
     return [(job, replace(attempt, map_index=number)) for number, job in enumerate(requests)]
 
 
@@ -133,7 +135,7 @@ def test_one_request_and_each_elements_own_directory_log_name_and_environment(lo
         said = f"it's\n$HOME `x` {number} 雪\njob_sweep_{number + 1}\n{run_dir}\n"
         assert wait_until(lambda log=log, said=said: log.exists() and log.read_text() == said, 30), job_id  # type: ignore[misc]
         assert [path.name for path in run_dir.iterdir() if path.is_file()] == ["here"]
-        assert (run_dir / elements.ENVIRONMENT).stat().st_mode & 0o777 == 0o600
+        assert (run_dir / ENVIRONMENT).stat().st_mode & 0o777 == 0o600
     names = login.box.slurm("squeue", "--array", "--noheader", f"--jobs={array}", "--format=%i %j").split("\n")
     assert sorted(filter(None, names)) == [f"{job_id} job_sweep_{n}" for n, job_id in enumerate(ids, start=1)]
     assert [path.name for path in (run_dir / ".slurm_sweep").iterdir() if "lock" in path.name] == []
@@ -203,7 +205,7 @@ def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
     assert wait_until(lambda: login.queue().get(first) == "RUNNING", 30)
     cleared = replace(CLEARED, map_index=2)
     login.withdraw(requests[3], replace(FIRST, map_index=3))
-    withdrawn = Path(requests[3].run_dir) / commands.RECORD
+    withdrawn = Path(requests[3].run_dir) / RECORD
     assert wait_until(withdrawn.exists, 30)
     group = [(job, cleared if number == 2 else replace(FIRST, map_index=number)) for number, job in enumerate(requests)]
     told = asyncio.run(SlurmClient(login).submit_array(group))
@@ -281,7 +283,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     """Submit, and kill the script within sbatch; return the ids of its jobs."""
     does = 'real "$@" > "$BIN/said"' if submits else "cat > /dev/null"
     wrapper = login.wrap("sbatch", f"{FAMILY}; {does}; kill -9 $script $subshell $PPID")
-    done = asyncio.run(login.run(elements.submit_array(submissions(requests), "m")))
+    done = asyncio.run(login.run(submit_array(submissions(requests), "m")))
     assert "submitted" not in done.stdout
     wrapper.unlink()
     assert login.recorded() == [""] * 4
@@ -338,7 +340,7 @@ def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, writt
         "mv",
         f'if [ -e "$BIN/said" ]; then echo >> "$BIN/moved"; [ $(wc -l < "$BIN/moved") -le {written} ] || {{ {kill}; exit; }}; fi; real "$@"',
     )
-    asyncio.run(login.run(elements.submit_array(submissions(requests), "m")))
+    asyncio.run(login.run(submit_array(submissions(requests), "m")))
     sbatch.unlink()
     moves.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
@@ -361,7 +363,7 @@ def test_killed_at_any_moment(login: ArrayLogin, moment: float) -> None:
         start_new_session=True,
     ) as process:
         assert process.stdin
-        process.stdin.write(elements.submit_array(submissions(requests), "m").encode())
+        process.stdin.write(submit_array(submissions(requests), "m").encode())
         process.stdin.close()
         time.sleep(moment)
         if moment in (0.1, 0.2, 0.3):
@@ -399,7 +401,7 @@ def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login:
     """Its own ``#SBATCH --array`` line is its author's; what it makes is found and cancelled all the same."""
     request = login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n')
     wrapper = login.wrap("sbatch", f'{FAMILY}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
-    asyncio.run(login.run(commands.submit(request, FIRST)))
+    asyncio.run(login.run(submit(request, FIRST)))
     wrapper.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
     assert login.submit(request) == array
@@ -427,7 +429,7 @@ def test_a_refusal_leaves_the_records_as_they_were(login: ArrayLogin) -> None:
     assert {type(answer) for answer in answers} == {ClusterRefusedError}
     assert all("invalid partition specified: nowhere" in str(answer) for answer in answers)
     assert login.record("job_sweep_1")["job"] == first
-    assert not (Path(requests[1].run_dir) / commands.RECORD).exists()
+    assert not (Path(requests[1].run_dir) / RECORD).exists()
     assert len(login.ids(requests[1:], OTHER_RUN)) == 3
 
 
@@ -462,7 +464,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: ArrayLogin) -> None:
 
 def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
     requests = login.sweep()
-    lock = Path(requests[1].run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     # Called for the limit of arrays, before the locks; then for the second element, after its intent.
     login.wrap("sync", f'case "$*" in *job_sweep_3*) echo other-host boot namespace 1 >| {lock} ;; esac; real "$@"')
     answers = login.together(requests)
@@ -484,7 +486,7 @@ def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
     assert all("was not submitted yet: those before it took too long" in str(answer) for answer in answers)
     assert list(login.queue()) == [first]
     assert login.record("job_sweep_1")["job"] == first
-    assert not (Path(requests[1].run_dir) / commands.RECORD).exists()
+    assert not (Path(requests[1].run_dir) / RECORD).exists()
     login.edits = {}
     assert login.alive() == []
     assert len(login.ids(requests, CLEARED)) == 4
@@ -495,7 +497,7 @@ def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
 
 def test_whose_lock_is_held_goes_alone_and_does_not_hold_up_the_others(login: ArrayLogin) -> None:
     requests = login.sweep()
-    lock = Path(requests[1].run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("other-host boot namespace 1\n")
     began = time.monotonic()
@@ -521,7 +523,7 @@ def test_a_submit_limit_is_told_as_such(login: ArrayLogin, limit: str) -> None:
     login.wrap("sbatch", f'echo "sbatch: error: {limit}" >&2; exit 1')
     with pytest.raises(CrowdedError, match=f"4 jobs in one array were not submitted: sbatch: error: {limit}"):
         login.together(login.sweep())
-    assert not (login.folder / "runs" / "job_sweep_1" / commands.RECORD).exists()
+    assert not (login.folder / "runs" / "job_sweep_1" / RECORD).exists()
 
 
 # How they end

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_slurm_sweep.slurm.commands import preview
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from airflow_slurm_sweep.tasks.triggers import SlurmJobTrigger, SlurmSubmitTrigger
 from sandbox import Sandbox

@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.names import RECORD, STATE_DIR
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
+from airflow_slurm_sweep.slurm.submit.script import submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 
@@ -110,7 +112,7 @@ class Login:
         assert wait_until(lambda: self.jobs().get(job) in states, 60), self.jobs()
 
     def record(self, name: str = "job") -> dict[str, str]:
-        text = (self.folder / "runs" / name / commands.RECORD).read_text()
+        text = (self.folder / "runs" / name / RECORD).read_text()
         return dict(line.partition(" ")[::2] for line in text.splitlines())
 
 
@@ -285,7 +287,7 @@ def test_an_unclear_answer_without_a_job_leads_to_one_job(login: Login) -> None:
 def test_a_refusal_leaves_the_run_directory_to_the_next(login: Login) -> None:
     with pytest.raises(ClusterRefusedError, match="invalid partition specified: nowhere"):
         login.submit(login.request(partition="nowhere"))
-    assert not (login.folder / "runs" / "job" / commands.RECORD).exists()
+    assert not (login.folder / "runs" / "job" / RECORD).exists()
     job = login.submit(login.request(), OTHER_RUN)
     assert login.live() == [job]
 
@@ -337,7 +339,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)
-    lock = login.folder / "runs" / "job" / commands.STATE_DIR / "lock"
+    lock = login.folder / "runs" / "job" / STATE_DIR / "lock"
     assert lock.exists()
     began = time.monotonic()
     login.submit(login.request())
@@ -348,7 +350,7 @@ def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
 def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Login) -> None:
     login.edits = {"patience=1500": "patience=15"}
     request = login.request()
-    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(request.run_dir) / STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("other-host boot namespace 1\n")
     began = time.monotonic()
@@ -364,7 +366,7 @@ def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: st
     request = login.request(command)
     first = login.submit(request)
     login.wait_for(first, "COMPLETED" if command == "true" else "RUNNING")
-    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(request.run_dir) / STATE_DIR / "lock"
     login.wrap("squeue", f'echo other-host boot namespace 1 > {lock}; real "$@"')
     with pytest.raises(ClusterUnavailableError, match="the lock was taken from this submission"):
         login.submit(request, CLEARED)
@@ -379,7 +381,7 @@ def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: st
 def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Login) -> None:
     request = login.request()
     login.withdraw(request)
-    assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+    assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
     with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
         login.submit(request)
     assert login.jobs() == {}
@@ -395,7 +397,7 @@ def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pa
         submission = pool.submit(login.submit, request)
         if not pause:
             submission.result()
-        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
         login.withdraw(request)
         first = submission.result()
     login.wait_for(first, "CANCELLED")
@@ -454,7 +456,7 @@ def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> No
     request = login.request()
     victim = login.folder / "victim"
     victim.write_text("mine")
-    place = Path(request.run_dir) / commands.STATE_DIR / name
+    place = Path(request.run_dir) / STATE_DIR / name
     place.parent.mkdir(parents=True)
     login.edits = {"patience=1500": "patience=5"}
     place.symlink_to(victim)
@@ -469,7 +471,7 @@ def test_folders_and_record_follow_the_umask(login: Login) -> None:
         login.submit(request)
     finally:
         os.umask(earlier)
-    state = Path(request.run_dir) / commands.STATE_DIR
+    state = Path(request.run_dir) / STATE_DIR
     assert [oct(path.stat().st_mode & 0o777) for path in (state.parent, state, state / "record")] == [
         "0o750",
         "0o750",
@@ -484,14 +486,14 @@ def test_a_cut_connection_does_not_stop_a_submission(login: Login) -> None:
     with subprocess.Popen(
         [login.shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        for pipe, text in ((process.stdin, commands.submit(request, FIRST)), (process.stdout, "")):
+        for pipe, text in ((process.stdin, submit(request, FIRST)), (process.stdout, "")):
             assert pipe
             if text:
                 pipe.write(text.encode())
             else:
-                assert pipe.readline().decode() == f"{commands.MARKER}\n"
+                assert pipe.readline().decode() == f"{MARKER}\n"
             pipe.close()
-        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
         process.send_signal(signal.SIGHUP)
         process.wait(30)
     assert login.live() == [login.record()["job"]]

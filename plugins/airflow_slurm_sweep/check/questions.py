@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from shlex import join, quote
 
-from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm import shell
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
+from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, sbatch_argv
 
 SLURM = ("sbatch", "squeue", "scancel", "scontrol")
 TOOLS = (
@@ -89,7 +91,7 @@ def script(subject: Subject, mark: str) -> str:
         functions += _job_functions(subject.job)
         questions += _job_questions(subject.job)
         of_controller.append("sbatch inside test_only")
-    return commands.script(
+    return shell.script(
         f"mark={mark}",
         *functions,
         *(f"ask {question}" for question in questions),
@@ -103,19 +105,19 @@ def script(subject: Subject, mark: str) -> str:
 
 def _job_functions(job: JobRequest) -> list[str]:
     """Return `inside`, which runs a command where the job would begin, and `test_only`, which has sbatch look at it."""
-    sbatch = f"{commands.SBATCH} {join(['sbatch', '--test-only', *commands.sbatch_argv(job)[2:]])}"
+    sbatch = f"{TIMEOUT} {join(['sbatch', '--test-only', *sbatch_argv(job)[2:]])}"
     test_only = [f"test_only() {{ {sbatch} < /dev/null; }}"]
     if not job.batch_script:
         lines = [f"{sbatch} << END", "$batch_script", "END"]
-        test_only = [f"batch_script={commands.shell_text(job.script)}", "test_only() {", *lines, "}"]
-    workdir = f" -- {quote(commands.shell_path(job.workdir))}" if job.workdir else ""
+        test_only = [f"batch_script={heredoc_text(job.script)}", "test_only() {", *lines, "}"]
+    workdir = f" -- {quote(shell_path(job.workdir))}" if job.workdir else ""
     return [f'inside() {{ cd{workdir} && "$@"; }}', *test_only]
 
 
 def _job_questions(job: JobRequest) -> list[str]:
     questions = ["workdir inside true"]
     if job.batch_script:
-        questions.append(f"script inside file {quote(commands.shell_path(job.batch_script))}")
+        questions.append(f"script inside file {quote(shell_path(job.batch_script))}")
     if job.container and job.container.startswith("/"):
         questions.append(f"container file {quote(job.container)}")
     if job.container and not job.batch_script:

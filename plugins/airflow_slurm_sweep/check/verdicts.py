@@ -9,10 +9,10 @@ from enum import Enum
 from shlex import join
 
 from airflow_slurm_sweep.check.questions import Subject
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import NO_ACCOUNTING, Completed, printable
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.queue import NO_ACCOUNTING
 from airflow_slurm_sweep.slurm.refusals import is_passing
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed, printable
 
 _ROOM = 1 << 30  # bytes
 _SKEW = 5.0  # seconds
@@ -102,7 +102,7 @@ def findings(subject: Subject, completed: Completed, mark: str, sent: float, rec
         sent: See `Answers`.
         received: Likewise.
     """
-    noise, marker, output = completed.stdout.partition(f"{commands.MARKER}\n")
+    noise, marker, output = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
         yield Finding(check="shell", grade=Grade.FAILED, text=_no_shell(completed, subject.login))
         yield from skipped("the login shell did not run our script", after="shell")

@@ -28,7 +28,7 @@ from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from airflow_slurm_sweep.slurm import results
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import Follower
+from airflow_slurm_sweep.slurm.log_follower import Follower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.tasks import configuration

@@ -17,9 +17,9 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.plan import counts_to_read, plan, read_options
 from airflow_slurm_sweep.report import COMPLETED, Row, best, best_text, metric_names, ranked, report_rows, table, text
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.commands import preview
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import Folders, Site, find_site
 from airflow_slurm_sweep.sweep.naming import base_name

@@ -19,8 +19,9 @@ from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm import results
-from airflow_slurm_sweep.slurm.client import failure_text, submitted_job
+from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name, task_name
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.cancel import by_hand, cancel_job, withdraw
 from airflow_slurm_sweep.tasks.cluster import Session, session
 from airflow_slurm_sweep.tasks.live_view import shown

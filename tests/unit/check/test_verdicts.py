@@ -11,9 +11,8 @@ from login_shell import SHELLS
 
 from airflow_slurm_sweep.check import questions
 from airflow_slurm_sweep.check.verdicts import CHECKS, Finding, Grade, findings
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 
 HOSTILE = 'a\'b $(touch x) `touch y` "c" ;& -z *'
 
@@ -80,7 +79,7 @@ def answered(**answers: str) -> Completed:
     for name, answer in {**good, **answers}.items():
         status, _, text = answer.partition(" ")
         lines.append(f"mark {name} {status}\n{text}\n")
-    return Completed(exit_status=0, stdout=f"{commands.MARKER}\n{''.join(lines)}", stderr="")
+    return Completed(exit_status=0, stdout=f"{MARKER}\n{''.join(lines)}", stderr="")
 
 
 @pytest.mark.parametrize(

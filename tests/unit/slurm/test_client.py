@@ -8,10 +8,12 @@ import pytest
 from fake_shell import FakeShell, failed, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient, failure_text
+from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")
@@ -44,11 +46,11 @@ def test_submit_returns_the_job() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (failed("no such file: a.py", commands.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
-        (failed("sbatch: error: Invalid account", commands.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
-        (failed("sbatch: error: Unable to contact slurm controller", commands.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
-        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", commands.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
-        (failed("another submission holds the lock", commands.BUSY), ClusterUnavailableError, "lock"),
+        (failed("no such file: a.py", ExitStatus.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
+        (failed("sbatch: error: Invalid account", ExitStatus.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
+        (failed("sbatch: error: Unable to contact slurm controller", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
+        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
+        (failed("another submission holds the lock", ExitStatus.BUSY), ClusterUnavailableError, "lock"),
         (silent(), ClusterUnavailableError, "connection lost"),
         (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),
     ],
@@ -113,7 +115,7 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
     said = asyncio.run(SlurmClient(FakeShell(tail=progress)).failure_log(JOB, status))
     assert said.split("\n") == [str(number) for number in range(950, 1000)]
     with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
-        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", commands.REFUSED)))
+        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", ExitStatus.REFUSED)))
 
 
 def test_a_run_is_known_by_its_whole_name() -> None:
@@ -144,7 +146,7 @@ def test_whose_a_live_job_is_is_asked_once() -> None:
     ],
 )
 def test_a_run_directory_is_known_by_the_jobs_output(output: str, run_dir: str | None) -> None:
-    assert commands.run_dir_of("7", output) == run_dir
+    assert queue.run_dir_of("7", output) == run_dir
 
 
 def test_a_failure_says_all_that_is_needed() -> None:

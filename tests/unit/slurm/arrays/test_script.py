@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from array_jobs import ATTEMPT, job
 
-from airflow_slurm_sweep.slurm import commands, elements
-from airflow_slurm_sweep.slurm.elements import Place, grouped, place, submit_array
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.arrays.script import ARRAY_FUNCTIONS, Place, grouped, place, submit_array
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
-ATTEMPT = Attempt(
-    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1, id="01-1"
-)
-
-
-def job(number: int | str = 1, base: str = "grpo_sweep_", **changes: Any) -> JobRequest:
-    values = {"ssh_conn_id": "c", "name": f"{base}{number}", "command": "true", "run_dir": f"/r/{base}{number}"}
-    return JobRequest(**{**values, "array": True, **changes})
 
 
 @pytest.mark.parametrize(
@@ -84,8 +76,7 @@ def test_the_script_of_an_array() -> None:
         for number, command in ((4, "true"), (10, "false"))
     ]
     script = submit_array([(each, replace(ATTEMPT, map_index=int(each.name[11:]) - 1)) for each in jobs], "m")
-    for name in ("record.sh", "array.sh"):
-        text = Path(commands.__file__).with_name(name).read_text()
+    for name, text in (("record.sh", SHELL_FUNCTIONS), ("array.sh", ARRAY_FUNCTIONS)):
         assert script.count(text) == 1
         script = script.replace(text, f"({name})\n")
     assert script == (GOLDEN / "submit_array.sh").read_text()
@@ -93,7 +84,7 @@ def test_the_script_of_an_array() -> None:
 
 def test_what_has_no_place_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="run_dir: expected 'grpo' and '/r/grpo' to end with one number, for an array"):
-        elements.submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
+        submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
 
 
 def test_a_limit_of_parallel_jobs_does_not_go_with_it() -> None:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
-from test_elements import ATTEMPT, job
+from array_jobs import ATTEMPT, job
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.slurm.arrays import Arrays
-from airflow_slurm_sweep.slurm.client import SlurmClient, submitted_job
-from airflow_slurm_sweep.slurm.elements import Submission
+from airflow_slurm_sweep.slurm.arrays.submitter import Arrays
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from airflow_slurm_sweep.slurm.submit.script import Submission
 
 
 class Cluster(SlurmClient):
