@@ -24,7 +24,9 @@ MAX_ELEMENTS = 1000  # of one array; array.sh asks the cluster for its own limit
 
 # An index as Slurm prints it, not the end of a longer number.
 _INDEX = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})$", re.ASCII)
-ARRAY_FUNCTIONS = Path(__file__).with_name("array.sh").read_text(encoding="utf-8")
+ARRAY_FUNCTIONS = "\n".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("array.sh", "elements.sh")
+)
 
 # Tracing is off meanwhile: the batch script's first line may ask for it ("#!/bin/bash -x"), and the values may be
 # secrets, which must not be in the job's log.
@@ -97,7 +99,7 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         *functions(),
         ARRAY_FUNCTIONS,
         f"prelude={quote(_PRELUDE.format(folder=quote(_place(job).folder), file=ENVIRONMENT))}",
-        f"output_format={output_format(longest)}",
+        f"environment_name={ENVIRONMENT} output_format={output_format(longest)}",
         *_enter(job),
         "call_sbatch() {",
         f'{TIMEOUT} {join(_argv(job, _place(job)))} --array="$1" << END',

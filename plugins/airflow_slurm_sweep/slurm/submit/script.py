@@ -12,12 +12,13 @@ from pathlib import Path
 from shlex import join, quote
 from typing import TypeAlias
 
-from airflow_slurm_sweep.names import STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, RUN_FOLDERS, STATE_DIR
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.refusals import UNCLEAR
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
 from airflow_slurm_sweep.slurm.states import JobState, Kind
+from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, call_sbatch
 
 Submission: TypeAlias = tuple[JobRequest, Attempt]
@@ -76,12 +77,20 @@ def enter(job: JobRequest) -> list[str]:
 
 def functions() -> list[str]:
     """Return the shell functions and what they need, once for all submissions of a script."""
+    names = {
+        "state_name": STATE_DIR,
+        "record_name": RECORD,
+        "parameters_name": PARAMETERS,
+        "combination_name": COMBINATION,
+        "run_folders": " ".join(RUN_FOLDERS),
+    }
     return [
         _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
         _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
         SHELL_FUNCTIONS,
+        _assignments(names),
     ]
 
 
@@ -101,6 +110,8 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,
+        "parameters_json": parameters_json(job),
+        "combination_json": combination_json(job, attempt),
     }
     return _assignments(values)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 from airflow_slurm_sweep.slurm.shell import MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
@@ -23,6 +24,9 @@ FULL = JobRequest(
     ssh_conn_id="c",
     name="grpo_sweep_4",
     label="lr=1e-06",
+    index=4,
+    parameters={"optim.lr": 1e-6, "note": "it's"},
+    overrides=["++seed=1"],
     command="uv run train.py 'a=it'\"'\"'s'",
     run_dir="/lustre/me/100%/nemo-rl/grpo_sweep_4",
     workdir="/lustre/me/nemo rl",
@@ -92,7 +96,7 @@ def test_environment() -> None:
 
 @pytest.mark.parametrize(("name", "job"), [("full", FULL), ("small", SMALL)])
 def test_the_submit_script(name: str, job: JobRequest) -> None:
-    script = submit(job, ATTEMPT)
+    script = submit(job, ATTEMPT).replace(f'"{__version__}"', '"VERSION"')
     assert script.count(SHELL_FUNCTIONS) == 1
     assert script.replace(SHELL_FUNCTIONS, "(record.sh)\n") == (GOLDEN / f"submit_{name}.sh").read_text()
 
