@@ -483,7 +483,7 @@ def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
     assert wait_until(lambda: login.queue().get(first) == "COMPLETED", 30)
     login.edits = {f"{step};" if step != "in_time 150" else step: "false;" if step != "in_time 150" else "false"}
     answers = login.together(requests, CLEARED)
-    assert all("was not submitted yet: those before it took too long" in str(answer) for answer in answers)
+    assert all("was not submitted yet: the submissions before it took too long" in str(answer) for answer in answers)
     assert list(login.queue()) == [first]
     assert login.record("job_sweep_1")["job"] == first
     assert not (Path(requests[1].run_dir) / RECORD).exists()

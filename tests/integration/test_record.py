@@ -200,7 +200,7 @@ def test_a_dag_run_that_was_deleted_and_made_again_gets_a_job_of_its_own(login: 
 def test_another_dag_run_is_refused_unless_it_resumes_and_the_job_has_ended(login: Login) -> None:
     request = login.request()
     first = login.submit(request)
-    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r\); go on from its checkpoints"):
+    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r\); resume it"):
         login.submit(request, OTHER_RUN)
     with pytest.raises(ClusterRefusedError, match=rf"another Dag run \(d r\), whose job {first} is .*scancel {first}$"):
         login.submit(replace(request, resume=True), OTHER_RUN)

@@ -6,6 +6,7 @@ thousands of scripts, each in a subshell. `pytest tests/unit/slurm/test_hostile.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -22,7 +23,8 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from login_shell import SHELLS, Login, Shell
 
-from airflow_slurm_sweep.names import RECORD, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, RECORD, STATE_DIR
+from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
 from airflow_slurm_sweep.slurm import files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name
@@ -69,16 +71,28 @@ ATTEMPTS = st.builds(
     ),
     *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
+# Values as a sweep file can hold them: numbers, lists and mappings keep their types.
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+PARAMETERS = st.dictionaries(
+    TEXT,
+    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)),
+    max_size=4,
+)
 OPTIONS = ["comment", "qos", "constraint", "mail-user", "x"]
 
 
-def job_of(texts: list[str], lines: list[str], run_dir: str, has_file: bool, number: int) -> JobRequest:
+def job_of(
+    texts: list[str], lines: list[str], parameters: dict[str, Any], run_dir: str, has_file: bool, number: int
+) -> JobRequest:
     """Return a job with hostile values in all its fields."""
     return JobRequest(
         ssh_conn_id="c",
         name=lines[0].replace("/", "_"),
         command=texts[0],
         run_dir=run_dir,
+        index=number or None,
+        parameters=parameters,
+        overrides=texts,
         workdir=lines[1] if number % 3 else None,
         inputs=lines[:number],
         script=texts[1],
@@ -97,7 +111,7 @@ def job_of(texts: list[str], lines: list[str], run_dir: str, has_file: bool, num
 
 JOBS = st.builds(
     job_of,
-    *(st.lists(TEXT, min_size=3, max_size=3), st.lists(LINE, min_size=2, max_size=2)),
+    *(st.lists(TEXT, min_size=3, max_size=3), st.lists(LINE, min_size=2, max_size=2), PARAMETERS),
     *(FOLDER, st.booleans(), st.integers(0, 4)),
 )
 
@@ -321,6 +335,23 @@ def test_exit_files_speak_for_their_own_job_only(shell: Shell, tree: Any, names:
 # The whole of record.sh, with every command that it calls written down
 
 
+def combination_files(job: JobRequest, attempt: Attempt) -> set[str]:
+    """Check what the run directory says of the combination; return the names of the files."""
+    if job.index is None:
+        return set()
+    parameters, combination = (
+        json.loads((Path(job.run_dir) / name).read_bytes()) for name in (PARAMETERS_FILE, COMBINATION)
+    )
+    assert list(parameters.items()) == list(job.parameters.items()), "in the order of the sweep file"
+    assert parameters == combination["parameters"] == job.parameters
+    assert repr(parameters) == repr(job.parameters), "1 is no True, 1.0 no 1"
+    assert combination["index"] == job.index
+    assert combination["run"] == {"dag_id": attempt.dag_id, "run_id": attempt.run_id}
+    assert combination["task"] == {"task_id": attempt.task_id, "map_index": attempt.map_index}
+    assert combination["overrides"] == list(job.overrides)
+    return {PARAMETERS_FILE, COMBINATION}
+
+
 @settings(CONTEXT, max_examples=25)
 @given(job=JOBS, attempt=ATTEMPTS, other=ATTEMPTS, names=st.tuples(FILE, FILE, FILE, FILE, FILE))
 def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
@@ -359,7 +390,8 @@ def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
         "" if batch_script else job.script.removesuffix("\n") + "\n"
     )
     made = {str(path.relative_to(folders)) for path in Path(folders).rglob("*")}
-    assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"}
+    expected_files = combination_files(job, attempt)
+    assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"} | expected_files
 
 
 @settings(CONTEXT, max_examples=8)
@@ -411,7 +443,7 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
     assert batch.endswith(f"\nenv -0\n# {comment}\n".encode())
     assert batch.startswith(f"#!/bin/sh -u\n\n # {comment}\n#{comment}\n# From here".encode())
     assert "s3cret" not in f"{login.calls()} {login.environment} {batch!r}"
-    for each, _ in group:
+    for each, element_attempt in group:
         environment = {"PATH": "/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": each.name[2:]}
         ran = subprocess.run(login.argv, input=batch, capture_output=True, cwd=login.folder / "home", env=environment)  # noqa: PLW1510
         assert (ran.returncode, ran.stderr) == (0, b"")
@@ -424,6 +456,7 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
             "logs",
             "wandb",
             *(f".slurm_sweep{name}" for name in ("", "/record", "/environment")),
+            *combination_files(each, element_attempt),
         }
     assert os.listdir(login.folder / "home") == []  # noqa: PTH208
 

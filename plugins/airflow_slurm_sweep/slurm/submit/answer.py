@@ -52,7 +52,7 @@ def read_answers(output: str, mark: str) -> dict[int, tuple[int, str]]:
 def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metrics) -> SubmittedJob:
     """Return the job of one of many submissions by its answer; None is the answer to one that was not begun."""
     if answer is None:
-        raise ClusterUnavailableError(f"{job.name} was not submitted yet: those before it took too long")
+        raise ClusterUnavailableError(f"{job.name} was not submitted yet: the submissions before it took too long")
     exit_status, text = answer
     if exit_status != 0:
         raise submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=text))

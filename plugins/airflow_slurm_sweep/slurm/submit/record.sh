@@ -114,8 +114,8 @@ replace() { # FILE TEXT: as a whole or not at all; -T: a link to a folder is rep
   save_as "$mine.new" "$2" && mv -fT -- "$mine.new" "$1"
 }
 
-move() { # FILE FILE: if the first one is there
-  if [ -e "$1" ] || [ -L "$1" ]; then mv -fT -- "$1" "$2"; fi
+move() { # FILE FILE: if the first one is a file
+  if [ -f "$1" ] || [ -L "$1" ]; then mv -fT -- "$1" "$2"; fi
 }
 
 to_disk() { # FILE ...
