@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.check.findings import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.plan import Plan, PlannedJob, counts_to_read, plan, read_options
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema

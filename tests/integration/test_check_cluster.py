@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.check.operator import CHECKS, CheckClusterOperator, check_cluster
-from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.operator import CheckClusterOperator, check_cluster
+from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.tasks import configuration
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT
@@ -339,5 +340,5 @@ def test_the_dag(environment: dict[str, str], include: Path) -> None:
     assert exit_code == 0, log
     assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
     task = CheckClusterOperator(task_id="check", include=str(include))
-    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; not so: profile$"):
+    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; failed: profile$"):
         task.execute({"params": {"cluster": "none"}})

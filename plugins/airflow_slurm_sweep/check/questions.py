@@ -1,4 +1,4 @@
-"""The questions that tell whether a login node and a cluster profile are fit for sweeps; verdicts.py has the answers.
+"""The questions to a login node that tell whether it and a cluster profile are fit for sweeps; verdicts.py judges.
 
 Pure: values in, text out.
 """
@@ -18,7 +18,7 @@ TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync", "tail",
     "timeout", "tr",
 )  # fmt: skip
-_PATIENCE = "timeout 20"  # a controller that hangs is told after slurm.conf's MessageTimeout, 10 s by default
+_TIMEOUT = "timeout 20"  # Slurm's commands give up on a controller that hangs after MessageTimeout, 10 s by default
 
 # `ask NAME COMMAND` is one question. Only `log` leaves a trace, for a moment: a file that shows that it can be written.
 _FUNCTIONS = """\
@@ -52,8 +52,8 @@ class Subject:
     Attributes:
         profile: The profile's file, as messages name it.
         login: The command with which a person logs in there.
-        log: The log directory; None where nothing says it.
-        job: A job as it is without a word of a sweep's; None where that is not known.
+        log: The log directory; None where no setting names it.
+        job: A job as the profile alone describes it; None where settings are missing.
     """
 
     profile: str
@@ -77,12 +77,12 @@ def script(subject: Subject, mark: str) -> str:
         f"tools missing {join(TOOLS)}",
         "path printenv PATH",
         "version sbatch --version",
-        f'accounts {_PATIENCE} sacctmgr -n -P show associations user="$(id -un)" format=Account',
-        f"accounting {_PATIENCE} sacct -X -n -P -o JobIDRaw -j 1",
+        f'accounts {_TIMEOUT} sacctmgr -n -P show associations user="$(id -un)" format=Account',
+        f"accounting {_TIMEOUT} sacct -X -n -P -o JobIDRaw -j 1",
     ]
     of_controller = [
-        f"config {_PATIENCE} scontrol show config",
-        f"partitions {_PATIENCE} sinfo --all --noheader --format=%R",
+        f"config {_TIMEOUT} scontrol show config",
+        f"partitions {_TIMEOUT} sinfo --all --noheader --format=%R",
     ]
     if subject.log:
         questions.append(f"log log {quote(subject.log)}")
@@ -95,7 +95,7 @@ def script(subject: Subject, mark: str) -> str:
         f"mark={mark}",
         *functions,
         *(f"ask {question}" for question in questions),
-        f"ask controller {_PATIENCE} scontrol ping",
+        f"ask controller {_TIMEOUT} scontrol ping",
         "case $said in *' is UP'*)",  # each command would wait long for one that is not
         *(f"ask {question}" for question in of_controller),
         "esac",
