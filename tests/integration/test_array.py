@@ -6,6 +6,7 @@ As test_record.py, in real shells against a real Slurm.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -26,7 +27,7 @@ from airflow_slurm_sweep.errors import (
     CrowdedError,
     SlurmSweepError,
 )
-from airflow_slurm_sweep.names import ENVIRONMENT, RECORD, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, ENVIRONMENT, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
@@ -34,7 +35,7 @@ from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
+from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login, in_both_shells
 
 pytestmark = pytest.mark.sandbox
 
@@ -104,9 +105,9 @@ def array_of(ids: Sequence[str], count: int = 4) -> str:
     return array
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = ArrayLogin(box=cluster, folder=tmp_path, shell=request.param)
+    login = ArrayLogin(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
     yield login
     cluster.slurm("scancel", *{job.partition("_")[0] for job in login.alive()}, check=False)
 
@@ -119,10 +120,17 @@ def submit_requests(box: Sandbox) -> int:
     return int(found[1]) if found else 0
 
 
+@in_both_shells
 def test_one_request_and_each_elements_own_directory_log_name_and_environment(login: ArrayLogin) -> None:
     command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
-        replace(job, env={"MINE": f"it's\n$HOME `x` {number} 雪"}) for number, job in enumerate(login.sweep(4, command))
+        replace(
+            job,
+            env={"MINE": f"it's\n$HOME `x` {number} 雪"},
+            index=number + 1,
+            parameters={"z": 1e-6, "it's": [number, {"$HOME": "`x`\n雪"}]},
+        )
+        for number, job in enumerate(login.sweep(4, command))
     ]
     before = submit_requests(login.box)
     ids = login.ids(requests)
@@ -134,7 +142,12 @@ def test_one_request_and_each_elements_own_directory_log_name_and_environment(lo
         log = run_dir / "logs" / f"slurm-{array}_{number + 1}.out"
         said = f"it's\n$HOME `x` {number} 雪\njob_sweep_{number + 1}\n{run_dir}\n"
         assert wait_until(lambda log=log, said=said: log.exists() and log.read_text() == said, 30), job_id  # type: ignore[misc]
-        assert [path.name for path in run_dir.iterdir() if path.is_file()] == ["here"]
+        assert sorted(path.name for path in run_dir.iterdir() if path.is_file()) == ["here", PARAMETERS]
+        parameters = json.loads((run_dir / PARAMETERS).read_text())
+        assert list(parameters.items()) == list(job.parameters.items())
+        combination = json.loads((run_dir / COMBINATION).read_text())
+        assert (combination["index"], combination["task"]) == (number + 1, {"task_id": "t", "map_index": number})
+        assert combination["parameters"] == parameters
         assert (run_dir / ENVIRONMENT).stat().st_mode & 0o777 == 0o600
     names = login.box.slurm("squeue", "--array", "--noheader", f"--jobs={array}", "--format=%i %j").split("\n")
     assert sorted(filter(None, names)) == [f"{job_id} job_sweep_{n}" for n, job_id in enumerate(ids, start=1)]
@@ -153,6 +166,7 @@ def test_all_locks_are_the_scripts_until_sbatch_has_answered(login: ArrayLogin) 
     assert list(runs.glob("*/.slurm_sweep/lock")) == []
 
 
+@in_both_shells
 def test_the_clusters_own_batch_script_keeps_its_header_and_shows_no_secret(login: ArrayLogin) -> None:
     text = '#!/bin/bash -xv\n# mine\n\n  #SBATCH --comment=ignored\n#SBATCH --comment=hello\nset -eu\n#SBATCH --comment=no\nbash -c "$COMMAND"\n'
     (login.folder / "ray.sub").write_text(text)
@@ -188,6 +202,7 @@ def test_a_missing_file_is_told_to_each(login: ArrayLogin) -> None:
 # The table: as for single jobs
 
 
+@in_both_shells
 def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: ArrayLogin) -> None:
     requests = login.sweep()
     with ThreadPoolExecutor() as pool:
@@ -293,6 +308,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     return [f"{array}_{number}" for number in range(1, 5)]
 
 
+@in_both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 @pytest.mark.parametrize("options", [{}, {"hold": True}], ids=["running", "pending"])
 def test_jobs_whose_ids_were_never_written_down_are_found(

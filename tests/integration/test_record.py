@@ -34,6 +34,8 @@ RETRY = replace(FIRST, try_number=2, id="02-1")
 CLEARED = replace(FIRST, generation=1, try_number=2, id="02-2")
 OTHER_RUN = replace(FIRST, run_id="r2", id="01-2")
 SLEEP = "sleep 600"
+# `sh` is dash on Debian and bash elsewhere. The others run in dash alone: test_hostile.py runs all functions in both.
+in_both_shells = pytest.mark.parametrize("login", ["dash", "bash"], indirect=True)
 
 
 @dataclass(kw_only=True)
@@ -116,9 +118,9 @@ class Login:
         return dict(line.partition(" ")[::2] for line in text.splitlines())
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = Login(box=cluster, folder=tmp_path, shell=request.param)
+    login = Login(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
     yield login
     for folder in (tmp_path / "runs").glob("*"):
         cluster.slurm("scancel", *login.live(folder.name), check=False)
@@ -140,12 +142,14 @@ def test_nothing_was_submitted_yet(login: Login) -> None:
     }
 
 
+@in_both_shells
 def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -> None:
     with ThreadPoolExecutor() as pool:
         jobs = set(pool.map(lambda _: login.submit(login.request()), range(6)))
     assert jobs == {login.submit(login.request())} == set(login.jobs())
 
 
+@in_both_shells
 @pytest.mark.parametrize(
     ("command", "state", "is_taken_over"),
     [(SLEEP, "RUNNING", True), ("true", "COMPLETED", True), ("exit 3", "FAILED", False)],
@@ -162,6 +166,7 @@ def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
     assert login.record()["attempt"] == "0 2 02-1"
 
 
+@in_both_shells
 def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
     request = login.request()
     first = login.submit(request)
@@ -233,6 +238,7 @@ def cut_off_once(login: Login) -> str:
     return (login.folder / "bin" / "said").read_text().strip()
 
 
+@in_both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
     job = cut_off_once(login)
@@ -337,6 +343,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 # The lock
 
 
+@in_both_shells
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)
     lock = login.folder / "runs" / "job" / STATE_DIR / "lock"
@@ -389,6 +396,7 @@ def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Logi
     assert login.live() == [job]
 
 
+@in_both_shells
 @pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
 def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
     login.wrap("sbatch", f'sleep {pause}; real "$@"')
@@ -408,6 +416,7 @@ def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pa
 # The limit of parallel jobs
 
 
+@in_both_shells
 def test_never_more_parallel_jobs_than_allowed(login: Login) -> None:
     attempts = {f"job{number}": replace(FIRST, map_index=number) for number in range(6)}
 

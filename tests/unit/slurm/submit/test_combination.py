@@ -38,9 +38,10 @@ def job(run_dir: Path | str = "/r/a", **changes: Any) -> JobRequest:
     return JobRequest(**{**values, **changes})
 
 
-@pytest.fixture(params=SHELLS)
-def login(request: pytest.FixtureRequest, tmp_path: Path) -> Login:
-    return Login(argv=SHELLS[request.param], folder=tmp_path / "login")
+@pytest.fixture
+def login(tmp_path: Path) -> Login:
+    """Return a login node with dash; test_hostile.py reads both files in dash and bash."""
+    return Login(argv=SHELLS["dash"], folder=tmp_path / "login")
 
 
 @pytest.fixture
