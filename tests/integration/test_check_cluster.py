@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "unknown partition": (
         {"partition": "gpu"},
         {"sbatch": Grade.FAILED},
-        r"partition.*: gpu; .*\. Set `partition` in .* to one of those there are: batch, debug, high, low$",
+        r"partition.*: gpu; .*\. Set `partition` in .* to an existing one: batch, debug, high, low$",
     ),
     "too many GPUs": ({"gpus_per_node": 9}, {"sbatch": Grade.FAILED}, r"1 node with 9 GPUs.*`gpus_per_node` in .*0: no GPUs"),
     "unknown option": (
@@ -171,7 +171,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no account said": (
         {"account": None},
         {"settings": Grade.WARNING},
-        r"Missing the account: the trigger form, .* Sweeps that do not say it fail",
+        r"Missing the account: the trigger form, .* Sweeps that do not set it fail",
     ),
 }  # fmt: skip
 
@@ -251,7 +251,7 @@ def test_a_noisy_shell_is_passed_over(cluster_accounting: Sandbox, check: Check)
     with bashrc(cluster_accounting, "echo Welcome to the cluster\necho motd >&2\n"):
         found = check(cluster_accounting)
     assert not_ok(found) == {}
-    assert "is passed over: 'Welcome to the cluster'" in found["shell"].text
+    assert "is ignored: 'Welcome to the cluster'" in found["shell"].text
 
 
 @pytest.mark.parametrize("text", ["echo bye; exit 0\n", "echo bye; cat > /dev/null\n"], ids=["ends", "reads"])

@@ -16,11 +16,11 @@ _LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", 
 # What sbatch says, in part, and what to do about it.
 _CURES: Mapping[str, str] = {
     "nvalid account": "Set `account` in {profile} to one of {user}'s here: {accounts}",
-    "nvalid partition": "Set `partition` in {profile} to one of those there are: {partitions}",
+    "nvalid partition": "Set `partition` in {profile} to an existing one: {partitions}",
     "nvalid qos": "Correct `sbatch: {{qos: ...}}` in {profile}",
-    "node configuration is not available": "The partition has no such nodes or not so many, and you set `nodes` and "
-    "`gpus_per_node` in {profile} (0: no GPUs); or its nodes are down (`sinfo -R` says why), and you wait",
-    "Node count specification invalid": "The partition has not so many nodes. Set `nodes` in {profile}",
+    "node configuration is not available": "The partition has no such nodes, or too few: set `nodes` and "
+    "`gpus_per_node` in {profile} (0: no GPUs). Or its nodes are down (`sinfo -R` says why): wait",
+    "Node count specification invalid": "The partition has fewer nodes. Set `nodes` in {profile}",
     "eneric resource": "The cluster has no such GPUs. Set `gpus_per_node` in {profile} (0: none)",
     "ime limit": "Set `time` in {profile}",
     "nvalid --time": "Set `time` in {profile}",
@@ -32,7 +32,7 @@ def judge_log(answers: Answers) -> Verdict:
     """Judge whether the log directory can be written, and seen by other nodes."""
     log = answers.subject.log
     if log is None:
-        raise SkippedError("nothing says where it is")
+        raise SkippedError("no setting names it")
     user, profile = answers.text("user"), answers.subject.profile
     lines = answers.text("log").split("\n")
     place, blocks = lines[0], lines[1].split(" ", 2) if len(lines) > 1 else []
@@ -112,7 +112,7 @@ def judge_container(answers: Answers) -> Verdict:
             f"it too, jobs fail at their start. Set `mounts` in {profile}; nothing behind it: no mounts"
         )
     if "container" not in answers.said:
-        return Grade.OK, f"{job.container}: no path, so that nobody looked; each job pulls it"
+        return Grade.OK, f"{job.container}: not a path, so it is not checked; each job pulls it"
     return Grade.OK, f"{job.container} can be read"
 
 

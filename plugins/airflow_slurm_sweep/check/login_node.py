@@ -28,7 +28,7 @@ def shell(noise: str) -> str:
     """Return what the login shell printed besides our script's output."""
     if not noise.strip():
         return "runs our script, and prints nothing of its own"
-    return f"runs our script; what its start-up files print is passed over: {noise.strip().splitlines()[0][:80]!r}"
+    return f"runs our script; what its start-up files print is ignored: {noise.strip().splitlines()[0][:80]!r}"
 
 
 def judge_commands(answers: Answers) -> Verdict:

@@ -111,7 +111,7 @@ def _profile(site: Site, folders: Folders) -> Finding:
     if site.profile.model_fields_set:
         return Finding(check="profile", grade=Grade.OK, text=site.profile_name)
     example = folders.shown(folders.clusters / "example.yaml")
-    text = f"{site.profile_name} is not there, or empty: all is as built in. Copy {example} to it, and edit it"
+    text = f"{site.profile_name} is missing or empty, so the built-in defaults hold. Copy {example} to it, and edit it"
     return Finding(check="profile", grade=Grade.WARNING, text=text)
 
 
@@ -127,7 +127,7 @@ def _settings(site: Site) -> tuple[Finding, str | None, JobRequest | None]:
             continue
         grade, text = Grade.OK, "complete"
         if problem:
-            grade, text = Grade.WARNING, f"{problem}. Sweeps that do not say it fail; the other checks do without"
+            grade, text = Grade.WARNING, f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
         return Finding(check="settings", grade=grade, text=text), settings["log"], job
     return Finding(check="settings", grade=Grade.FAILED, text=problem), site.profile.log, None
 

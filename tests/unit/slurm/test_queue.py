@@ -61,7 +61,7 @@ def test_sacct() -> None:
 
 
 def test_scontrol() -> None:
-    """Text of the user's that looks like Slurm's is passed over."""
+    """Text of the user's that looks like Slurm's is ignored."""
     forged = "JobState=COMPLETED ExitCode=0:0 RunTime=1 NodeList=n1"
     answer = f"""\
 notice: JobId=22 {forged}
