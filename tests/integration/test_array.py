@@ -121,7 +121,7 @@ def submit_requests(box: Sandbox) -> int:
 
 
 @in_both_shells
-def test_one_request_and_each_elements_own_directory_log_name_and_environment(login: ArrayLogin) -> None:
+def test_one_request_gives_each_element_its_directory_log_name_and_environment(login: ArrayLogin) -> None:
     command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
         replace(
@@ -212,7 +212,7 @@ def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: A
     assert login.alive() == answers[0]
 
 
-def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
+def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
     requests = login.sweep(6)
     has_one = login.submit(requests[0], replace(FIRST, map_index=0))
     login.submit(requests[1], replace(OTHER_RUN, map_index=1))
@@ -237,7 +237,7 @@ def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
     assert {job for job in login.alive() if "_" in job} == {five, six}
 
 
-def test_one_that_is_cleared_is_cancelled_and_submitted_again_and_the_others_stay(login: ArrayLogin) -> None:
+def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = login.ids(requests)
     assert wait_until(lambda: login.queue().get(ids[1]) == "RUNNING", 30)
@@ -320,7 +320,7 @@ def test_jobs_whose_ids_were_never_written_down_are_found(
     assert login.alive() == ids
 
 
-def test_each_alone_finds_its_element(login: ArrayLogin) -> None:
+def test_single_submissions_find_their_elements(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = cut_off(login, requests, submits=True)
     with ThreadPoolExecutor() as pool:
@@ -478,7 +478,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: ArrayLogin) -> None:
     assert login.ids(requests) == ids == login.alive()
 
 
-def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
+def test_an_element_that_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
     requests = login.sweep()
     lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     # Called for the limit of arrays, before the locks; then for the second element, after its intent.
@@ -492,7 +492,7 @@ def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
 
 
 @pytest.mark.parametrize("step", ["in_time 60", "in_time 120", "in_time 150"])
-def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
+def test_a_script_that_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
     """Before another host could take its locks for given up."""
     requests = login.sweep(command="true")
     first = login.submit(requests[0], replace(FIRST, map_index=0))
@@ -511,7 +511,7 @@ def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
 # Who goes alone
 
 
-def test_whose_lock_is_held_goes_alone_and_does_not_hold_up_the_others(login: ArrayLogin) -> None:
+def test_an_element_whose_lock_is_held_goes_alone_and_delays_no_other(login: ArrayLogin) -> None:
     requests = login.sweep()
     lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)

@@ -225,7 +225,7 @@ def test_a_way_in_that_is_closed(
     assert {finding.grade for name, finding in found.items() if name not in [*before, failed]} == {Grade.SKIPPED}
 
 
-def test_there_is_no_connection(cluster_accounting: Sandbox, check: Check) -> None:
+def test_a_missing_airflow_connection(cluster_accounting: Sandbox, check: Check) -> None:
     found = check(cluster_accounting, ssh_conn_id="none")
     assert_says(found["connection"], "there is no Airflow connection 'none': add one of type ssh")
 

@@ -331,7 +331,7 @@ def test_small_files_are_read_as_they_are(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_the_cluster_refuses_is_told_at_once(
+def test_refusals_of_the_cluster_fail_at_once(
     cluster_accounting: Sandbox,
     connected: Callable[[Sandbox], None],
     tmp_path: Path,
@@ -358,7 +358,7 @@ def test_what_the_cluster_refuses_is_told_at_once(
     ],
     ids=["no connection", "other host key", "unknown host key", "wrong key", "missing key"],
 )
-def test_a_login_that_cannot_work_is_told_at_once(
+def test_a_login_that_cannot_work_fails_at_once(
     cluster: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any] | None, said: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # no known_hosts of the machine's

@@ -246,14 +246,14 @@ def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: A
     assert list(login.jobs()) == [job]
 
 
-def test_after_a_clear_it_is_found_and_cancelled(login: Login) -> None:
+def test_after_a_clear_a_job_without_a_recorded_id_is_found_and_cancelled(login: Login) -> None:
     job = cut_off_once(login)
     second = login.submit_when_possible(login.request(), CLEARED)
     assert login.jobs()[job] == "CANCELLED"
     assert login.live() == [second]
 
 
-def test_it_is_found_by_its_log_when_slurm_has_forgotten_it(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
+def test_a_job_that_slurm_has_forgotten_is_found_by_its_log(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
     login = Login(box=cluster_forgetful, folder=tmp_path)
     logs = tmp_path / "runs" / "job" / "logs"
     logs.mkdir(parents=True)
@@ -368,7 +368,7 @@ def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Log
 
 
 @pytest.mark.parametrize("command", ["true", "sleep 600"])
-def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: str) -> None:
+def test_a_submission_that_lost_the_lock_submits_and_cancels_nothing(login: Login, command: str) -> None:
     """As after minutes in which the login node stood still."""
     request = login.request(command)
     first = login.submit(request)
@@ -385,7 +385,7 @@ def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: st
 # Withdrawal
 
 
-def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Login) -> None:
+def test_an_attempt_withdrawn_before_its_submission_is_never_submitted(login: Login) -> None:
     request = login.request()
     login.withdraw(request)
     assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
@@ -398,7 +398,7 @@ def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Logi
 
 @in_both_shells
 @pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
-def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
+def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
     login.wrap("sbatch", f'sleep {pause}; real "$@"')
     request = login.request()
     with ThreadPoolExecutor() as pool:

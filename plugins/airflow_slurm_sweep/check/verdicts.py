@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from airflow_slurm_sweep.check import job_place, login_node
+from airflow_slurm_sweep.check import job_needs, login_node
 from airflow_slurm_sweep.check.findings import Answers, Finding, Grade, SkippedError, Verdict
 from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed, printable
@@ -13,11 +13,11 @@ _CHECKS: Mapping[str, Callable[[Answers], Verdict]] = {
     "commands": login_node.judge_commands,
     "controller": login_node.judge_controller,
     "accounting": login_node.judge_accounting,
-    "log": job_place.judge_log,
-    "workdir": job_place.judge_workdir,
-    "script": job_place.judge_script,
-    "container": job_place.judge_container,
-    "sbatch": job_place.judge_sbatch,
+    "log": job_needs.judge_log,
+    "workdir": job_needs.judge_workdir,
+    "script": job_needs.judge_script,
+    "container": job_needs.judge_container,
+    "sbatch": job_needs.judge_sbatch,
     "clock": login_node.judge_clock,
 }
 WAY_IN = ("profile", "settings", "connection", "host", "host key", "login")

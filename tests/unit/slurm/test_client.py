@@ -55,7 +55,9 @@ def test_submit_returns_the_job() -> None:
         (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),
     ],
 )  # fmt: skip
-def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error: type[Exception], text: str) -> None:
+def test_submit_raises_the_reason_and_whether_a_retry_can_help(
+    answer: object, error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         submit(FakeShell(sbatch=answer))
 
@@ -76,7 +78,9 @@ def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error:
         ({"squeue": "", "scontrol": FORGOTTEN, "head": ""}, None, None),
     ],
 )  # fmt: skip
-def test_who_is_asked_for_a_jobs_end(answers: dict[str, object], state: str | None, source: str | None) -> None:
+def test_sources_of_a_jobs_end_in_their_order(
+    answers: dict[str, object], state: str | None, source: str | None
+) -> None:
     status = final_status(FakeShell(**answers))
     assert (status and status.state.value, status and status.source) == (state, source)
 
@@ -101,7 +105,7 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
         asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel("7"))
 
 
-def test_what_is_no_job_id_is_not_taken_for_one() -> None:
+def test_output_that_is_no_job_id_is_an_error() -> None:
     with pytest.raises(ClusterUnavailableError, match=r"^expected a job's id, got 'Welcome!\\n7'$"):
         submit(FakeShell(sbatch="Welcome!\n7 submitted\n"))
 
@@ -118,14 +122,14 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
         submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", ExitStatus.REFUSED)))
 
 
-def test_a_run_is_known_by_its_whole_name() -> None:
+def test_a_run_is_matched_by_its_whole_name() -> None:
     """Not by the end of another's."""
     shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", record="7 xd r g.submit 3 7\n")
     for run, live in (("d r", {}), ("xd r", {"7": "g.submit 3"})):
         assert asyncio.run(SlurmClient(shell).live_jobs(run, "/r")) == live
 
 
-def test_whose_a_live_job_is_is_asked_once() -> None:
+def test_owner_of_a_live_job_is_looked_up_once() -> None:
     shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="7 d r g.submit 3 7\n")
     client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
     for _ in range(2):
@@ -145,11 +149,11 @@ def test_whose_a_live_job_is_is_asked_once() -> None:
         ("/dev/null", None),
     ],
 )
-def test_a_run_directory_is_known_by_the_jobs_output(output: str, run_dir: str | None) -> None:
+def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: str | None) -> None:
     assert queue.run_dir_of("7", output) == run_dir
 
 
-def test_a_failure_says_all_that_is_needed() -> None:
+def test_a_failure_text_has_all_facts() -> None:
     status = JobStatus(
         job_id="7",
         state=JobState.FAILED,

@@ -354,7 +354,7 @@ def combination_files(job: JobRequest, attempt: Attempt) -> set[str]:
 
 @settings(CONTEXT, max_examples=25)
 @given(job=JOBS, attempt=ATTEMPTS, other=ATTEMPTS, names=st.tuples(FILE, FILE, FILE, FILE, FILE))
-def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
+def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     logins: Any, job: JobRequest, attempt: Attempt, other: Attempt, names: tuple[str, ...]
 ) -> None:
     assume((attempt.run, attempt.task) != (other.run, other.task))
@@ -396,7 +396,7 @@ def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
 
 @settings(CONTEXT, max_examples=8)
 @given(job=JOBS, attempt=ATTEMPTS, name=FILE)
-def test_what_is_withdrawn_is_that_attempts_job(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
+def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
     login: Login = logins()
     folder = f"{login.folder}/cluster/{name}".replace("\\", "_")
     job = replace(job, run_dir=folder, workdir=None, inputs=(), batch_script=None)
@@ -532,7 +532,7 @@ def test_ordinary_names_stay_as_they_are() -> None:
         ({"options": {"comment": "a\n   JobState=COMPLETED"}}, r"^options: comment: expected printable text"),
     ],
 )  # fmt: skip
-def test_a_job_that_would_be_more_than_a_job_is_refused(values: dict[str, Any], said: str) -> None:
+def test_a_job_request_with_impossible_values_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         JobRequest.from_json({**GOOD, **values})
 
@@ -546,7 +546,7 @@ def test_the_message_keeps_a_secret() -> None:
 @pytest.mark.parametrize(
     "values", [{"job_id": "-u root"}, {"job_id": "7\n8"}, {"job_id": ""}, {"run_dir": "r"}, {"log_path": "-"}]
 )
-def test_what_cannot_have_been_submitted_is_refused(values: dict[str, str]) -> None:
+def test_a_submitted_job_with_an_impossible_id_or_path_is_refused(values: dict[str, str]) -> None:
     good = {"ssh_conn_id": "c", "job_id": "7", "job_name": "n", "run_dir": "/r", "log_path": "/r/l"}
     assert SubmittedJob.from_json({**good, "job_id": "7_3"}), "an array's job, from elsewhere"
     with pytest.raises(ValueError, match=f"^{next(iter(values))}: expected "):

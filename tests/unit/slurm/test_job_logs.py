@@ -40,7 +40,7 @@ def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
         (b"::group::x\n", ["| ::group::x"], 11),
     ],
 )  # fmt: skip
-def test_what_is_shown(data: bytes, lines: list[str], end: int) -> None:
+def test_lines_shown_of_a_piece_of_a_log(data: bytes, lines: list[str], end: int) -> None:
     assert lines_of("/l", 0, 0, data, ended=False) == (lines, end)
 
 
@@ -48,7 +48,7 @@ def test_at_the_end_an_incomplete_line_is_shown() -> None:
     assert lines_of("/l", 10, 10, b"a\nb", ended=True) == (["| a", "| b"], 13)
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_a_line_states_how_much_is_left_out() -> None:
     shown, end = lines_of("/l", 100, 5 * 1024 + 100, b"half a line\nwhole\n", ended=False)
     assert shown == ["… 5 KiB left out; all of it, on the cluster: /l", "| whole"]
     assert end == 5 * 1024 + 100 + 18
@@ -147,7 +147,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
     assert caplog.messages == ["| first", "| last"]
 
 
-def test_what_cannot_be_read_is_one_warning_and_fails_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
     follower = Follower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
 
     async def run() -> None:
@@ -170,7 +170,7 @@ def test_nobody_is_asked_for_who_does_not_want_it() -> None:
 
 
 @pytest.mark.parametrize("stream_log", [True, False])
-def test_it_travels_only_where_it_is_true(stream_log: bool) -> None:
+def test_stream_log_is_in_the_json_only_where_it_is_true(stream_log: bool) -> None:
     submitted = job(Path("/l"), stream_log=stream_log)
     assert ("stream_log" in submitted.to_json()) == stream_log
     assert SubmittedJob.from_json(submitted.to_json()) == submitted

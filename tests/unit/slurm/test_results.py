@@ -52,7 +52,7 @@ STATUS = JobStatus(job_id="7", state=JobState.COMPLETED, text="COMPLETED", sourc
         (json.dumps(dict.fromkeys("abcde")), {}, "c: expected a finite number, got None, and 2 more such; left out"),
     ],
 )  # fmt: skip
-def test_numbers_are_taken_and_the_rest_is_told(text: str, metrics: dict[str, float], fault: str) -> None:
+def test_numbers_are_taken_and_the_rest_is_a_fault(text: str, metrics: dict[str, float], fault: str) -> None:
     found = read_metrics(text.encode("utf-8", "surrogateescape"))
     assert found.metrics == metrics
     assert bool(found.fault) == bool(fault)
@@ -139,7 +139,7 @@ WANDB = "https://wandb.ai/me/my-project/runs/x1y2z3"
         (None, ""),
     ],
 )  # fmt: skip
-def test_where_wandb_shows_the_run_is_read_in_the_beginning_of_the_log(
+def test_the_wandb_address_is_read_from_the_beginning_of_the_log(
     shell: str, log: str | None, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "slurm-7.out"
@@ -152,7 +152,7 @@ def test_where_wandb_shows_the_run_is_read_in_the_beginning_of_the_log(
     assert asyncio.run(client.results([job, job])) == [Results(metrics={"a": 1}, wandb=url)] * 2
 
 
-def test_what_is_no_answer_is_no_metric() -> None:
+def test_a_garbled_answer_gives_no_metrics() -> None:
     answer = "= x\n= 0\nA\n= 1\neyJhIjogMX0=\n= 7\ne30=\n"
     found = asyncio.run(SlurmClient(FakeShell(head=answer)).results([JOB] * 3))
     assert [each.metrics for each in found] == [{}, {"a": 1}, {}]

@@ -29,11 +29,11 @@ GOLDEN = Path(__file__).parent / "golden"
         ("a1234567890", "/r/a1234567890", None),
     ],
 )
-def test_the_number_at_the_end_is_the_place(name: str, run_dir: str, expected: Place | None) -> None:
+def test_the_number_at_the_end_is_the_index(name: str, run_dir: str, expected: Place | None) -> None:
     assert place(job(name=name, run_dir=run_dir)) == expected
 
 
-def test_those_for_whom_sbatch_is_told_the_same_go_together_in_the_order_of_their_numbers() -> None:
+def test_jobs_with_the_same_sbatch_command_are_grouped_in_the_order_of_their_indices() -> None:
     jobs = [job(10), job(2, command="x", env={"A": "b"}, label="l"), job(1), job(3, nodes=2), job("a"), job(2)]
     assert grouped([(each, ATTEMPT) for each in jobs]) == [[2, 1, 0], [3], [4], [5]]
 
@@ -46,11 +46,11 @@ def test_those_for_whom_sbatch_is_told_the_same_go_together_in_the_order_of_thei
         {"base": "other_sweep_"}, {"run_dir": "/q/grpo_sweep_2"},
     ],
 )  # fmt: skip
-def test_who_asks_for_something_else_does_not(changes: dict[str, Any]) -> None:
+def test_a_job_with_another_sbatch_command_is_in_another_group(changes: dict[str, Any]) -> None:
     assert grouped([(job(1), ATTEMPT), (job(2, **changes), ATTEMPT)]) == [[0], [1]]
 
 
-def test_nor_does_another_dag_run() -> None:
+def test_another_dag_run_is_in_another_group() -> None:
     assert grouped([(job(1), ATTEMPT), (job(2), replace(ATTEMPT, run_id="other"))]) == [[0], [1]]
 
 
@@ -82,7 +82,7 @@ def test_the_script_of_an_array() -> None:
     assert script == (GOLDEN / "submit_array.sh").read_text()
 
 
-def test_what_has_no_place_is_a_mistake() -> None:
+def test_a_job_without_a_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="run_dir: expected 'grpo' and '/r/grpo' to end with one number, for an array"):
         submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
 

@@ -63,7 +63,7 @@ def test_sbatch_options() -> None:
     ]
 
 
-def test_what_is_not_asked_for_is_left_out() -> None:
+def test_options_without_a_value_are_left_out() -> None:
     assert sbatch.sbatch_argv(SMALL) == [
         "sbatch",
         "--parsable",
