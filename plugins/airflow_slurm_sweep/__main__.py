@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.check.findings import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema
-from airflow_slurm_sweep.slurm.commands import environment, preview, sbatch_argv
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
 from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, find_site
 from airflow_slurm_sweep.sweep.overrides import json_value
 from airflow_slurm_sweep.sweep.settings import RunOptions

@@ -1,8 +1,18 @@
-"""The names of what a Dag run leaves in Airflow: tasks, XComs, tags, assets.
+"""The names of all that a run leaves behind, each declared once, so that a reader need not import the writer.
+
+In Airflow, a Dag run leaves tasks and their XComs::
 
     plan ─> combination[ submit ─> wait ] × N ─> report
 
-Whoever writes one and whoever reads it take the name from here, so that a reader need not import the writer.
+On the cluster, a run directory holds::
+
+    parameters.json                  the combination, for the training script and for people
+    metrics.json                     what the training script reports
+    checkpoints/ logs/ wandb/        made before the job starts
+    .slurm_sweep/record              which task submitted which job
+    .slurm_sweep/combination.json    the combination and where it comes from
+    .slurm_sweep/environment         an array element's environment variables, for its owner only
+    .slurm_sweep/JOBID.exit          the exit status of job.sh
 """
 
 from __future__ import annotations
@@ -29,3 +39,22 @@ WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it
 LIVE_KEY_PREFIX = "slurm_live_"  # of wait: Slurm's latest states; a word for each triggerer that writes follows
 ROWS_KEY = "rows"  # of report: a row for each combination
 REPORT_KEY = "report"  # of report: the same as Markdown, shortened, for reading
+
+# The run directory.
+RUN_FOLDERS = ("checkpoints", "logs", "wandb")
+PARAMETERS = "parameters.json"
+METRICS = "metrics.json"
+STATE_DIR = ".slurm_sweep"
+RECORD = f"{STATE_DIR}/record"
+COMBINATION = f"{STATE_DIR}/combination.json"
+ENVIRONMENT = f"{STATE_DIR}/environment"
+
+
+def log_path(run_dir: str, job_id: str) -> str:
+    """Return where Slurm writes the job's output."""
+    return f"{run_dir}/logs/slurm-{job_id}.out"
+
+
+def exit_file(run_dir: str, job_id: str) -> str:
+    """Return where job.sh leaves the job's exit status."""
+    return f"{run_dir}/{STATE_DIR}/{job_id}.exit"

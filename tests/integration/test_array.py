@@ -6,6 +6,7 @@ As test_record.py, in real shells against a real Slurm.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -26,13 +27,15 @@ from airflow_slurm_sweep.errors import (
     CrowdedError,
     SlurmSweepError,
 )
-from airflow_slurm_sweep.slurm import commands, elements
+from airflow_slurm_sweep.names import COMBINATION, ENVIRONMENT, PARAMETERS, RECORD, STATE_DIR
+from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
+from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login, in_both_shells
 
 pytestmark = pytest.mark.sandbox
 
@@ -91,7 +94,7 @@ class ArrayLogin(Login):
         return [self.record(f"job_sweep_{number}")["job"] for number in range(1, count + 1)]
 
 
-def submissions(requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[elements.Submission]:
+def submissions(requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[Submission]:
     return [(job, replace(attempt, map_index=number)) for number, job in enumerate(requests)]
 
 
@@ -102,9 +105,9 @@ def array_of(ids: Sequence[str], count: int = 4) -> str:
     return array
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = ArrayLogin(box=cluster, folder=tmp_path, shell=request.param)
+    login = ArrayLogin(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
     yield login
     cluster.slurm("scancel", *{job.partition("_")[0] for job in login.alive()}, check=False)
 
@@ -117,10 +120,17 @@ def submit_requests(box: Sandbox) -> int:
     return int(found[1]) if found else 0
 
 
-def test_one_request_and_each_elements_own_directory_log_name_and_environment(login: ArrayLogin) -> None:
+@in_both_shells
+def test_one_request_gives_each_element_its_directory_log_name_and_environment(login: ArrayLogin) -> None:
     command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
-        replace(job, env={"MINE": f"it's\n$HOME `x` {number} 雪"}) for number, job in enumerate(login.sweep(4, command))
+        replace(
+            job,
+            env={"MINE": f"it's\n$HOME `x` {number} 雪"},
+            index=number + 1,
+            parameters={"z": 1e-6, "it's": [number, {"$HOME": "`x`\n雪"}]},
+        )
+        for number, job in enumerate(login.sweep(4, command))
     ]
     before = submit_requests(login.box)
     ids = login.ids(requests)
@@ -132,8 +142,13 @@ def test_one_request_and_each_elements_own_directory_log_name_and_environment(lo
         log = run_dir / "logs" / f"slurm-{array}_{number + 1}.out"
         said = f"it's\n$HOME `x` {number} 雪\njob_sweep_{number + 1}\n{run_dir}\n"
         assert wait_until(lambda log=log, said=said: log.exists() and log.read_text() == said, 30), job_id  # type: ignore[misc]
-        assert [path.name for path in run_dir.iterdir() if path.is_file()] == ["here"]
-        assert (run_dir / elements.ENVIRONMENT).stat().st_mode & 0o777 == 0o600
+        assert sorted(path.name for path in run_dir.iterdir() if path.is_file()) == ["here", PARAMETERS]
+        parameters = json.loads((run_dir / PARAMETERS).read_text())
+        assert list(parameters.items()) == list(job.parameters.items())
+        combination = json.loads((run_dir / COMBINATION).read_text())
+        assert (combination["index"], combination["task"]) == (number + 1, {"task_id": "t", "map_index": number})
+        assert combination["parameters"] == parameters
+        assert (run_dir / ENVIRONMENT).stat().st_mode & 0o777 == 0o600
     names = login.box.slurm("squeue", "--array", "--noheader", f"--jobs={array}", "--format=%i %j").split("\n")
     assert sorted(filter(None, names)) == [f"{job_id} job_sweep_{n}" for n, job_id in enumerate(ids, start=1)]
     assert [path.name for path in (run_dir / ".slurm_sweep").iterdir() if "lock" in path.name] == []
@@ -151,6 +166,7 @@ def test_all_locks_are_the_scripts_until_sbatch_has_answered(login: ArrayLogin) 
     assert list(runs.glob("*/.slurm_sweep/lock")) == []
 
 
+@in_both_shells
 def test_the_clusters_own_batch_script_keeps_its_header_and_shows_no_secret(login: ArrayLogin) -> None:
     text = '#!/bin/bash -xv\n# mine\n\n  #SBATCH --comment=ignored\n#SBATCH --comment=hello\nset -eu\n#SBATCH --comment=no\nbash -c "$COMMAND"\n'
     (login.folder / "ray.sub").write_text(text)
@@ -186,6 +202,7 @@ def test_a_missing_file_is_told_to_each(login: ArrayLogin) -> None:
 # The table: as for single jobs
 
 
+@in_both_shells
 def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: ArrayLogin) -> None:
     requests = login.sweep()
     with ThreadPoolExecutor() as pool:
@@ -195,7 +212,7 @@ def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: A
     assert login.alive() == answers[0]
 
 
-def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
+def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
     requests = login.sweep(6)
     has_one = login.submit(requests[0], replace(FIRST, map_index=0))
     login.submit(requests[1], replace(OTHER_RUN, map_index=1))
@@ -203,7 +220,7 @@ def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
     assert wait_until(lambda: login.queue().get(first) == "RUNNING", 30)
     cleared = replace(CLEARED, map_index=2)
     login.withdraw(requests[3], replace(FIRST, map_index=3))
-    withdrawn = Path(requests[3].run_dir) / commands.RECORD
+    withdrawn = Path(requests[3].run_dir) / RECORD
     assert wait_until(withdrawn.exists, 30)
     group = [(job, cleared if number == 2 else replace(FIRST, map_index=number)) for number, job in enumerate(requests)]
     told = asyncio.run(SlurmClient(login).submit_array(group))
@@ -220,7 +237,7 @@ def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
     assert {job for job in login.alive() if "_" in job} == {five, six}
 
 
-def test_one_that_is_cleared_is_cancelled_and_submitted_again_and_the_others_stay(login: ArrayLogin) -> None:
+def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = login.ids(requests)
     assert wait_until(lambda: login.queue().get(ids[1]) == "RUNNING", 30)
@@ -281,7 +298,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     """Submit, and kill the script within sbatch; return the ids of its jobs."""
     does = 'real "$@" > "$BIN/said"' if submits else "cat > /dev/null"
     wrapper = login.wrap("sbatch", f"{FAMILY}; {does}; kill -9 $script $subshell $PPID")
-    done = asyncio.run(login.run(elements.submit_array(submissions(requests), "m")))
+    done = asyncio.run(login.run(submit_array(submissions(requests), "m")))
     assert "submitted" not in done.stdout
     wrapper.unlink()
     assert login.recorded() == [""] * 4
@@ -291,6 +308,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     return [f"{array}_{number}" for number in range(1, 5)]
 
 
+@in_both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 @pytest.mark.parametrize("options", [{}, {"hold": True}], ids=["running", "pending"])
 def test_jobs_whose_ids_were_never_written_down_are_found(
@@ -302,7 +320,7 @@ def test_jobs_whose_ids_were_never_written_down_are_found(
     assert login.alive() == ids
 
 
-def test_each_alone_finds_its_element(login: ArrayLogin) -> None:
+def test_single_submissions_find_their_elements(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = cut_off(login, requests, submits=True)
     with ThreadPoolExecutor() as pool:
@@ -338,7 +356,7 @@ def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, writt
         "mv",
         f'if [ -e "$BIN/said" ]; then echo >> "$BIN/moved"; [ $(wc -l < "$BIN/moved") -le {written} ] || {{ {kill}; exit; }}; fi; real "$@"',
     )
-    asyncio.run(login.run(elements.submit_array(submissions(requests), "m")))
+    asyncio.run(login.run(submit_array(submissions(requests), "m")))
     sbatch.unlink()
     moves.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
@@ -361,7 +379,7 @@ def test_killed_at_any_moment(login: ArrayLogin, moment: float) -> None:
         start_new_session=True,
     ) as process:
         assert process.stdin
-        process.stdin.write(elements.submit_array(submissions(requests), "m").encode())
+        process.stdin.write(submit_array(submissions(requests), "m").encode())
         process.stdin.close()
         time.sleep(moment)
         if moment in (0.1, 0.2, 0.3):
@@ -399,7 +417,7 @@ def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login:
     """Its own ``#SBATCH --array`` line is its author's; what it makes is found and cancelled all the same."""
     request = login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n')
     wrapper = login.wrap("sbatch", f'{FAMILY}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
-    asyncio.run(login.run(commands.submit(request, FIRST)))
+    asyncio.run(login.run(submit(request, FIRST)))
     wrapper.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
     assert login.submit(request) == array
@@ -427,7 +445,7 @@ def test_a_refusal_leaves_the_records_as_they_were(login: ArrayLogin) -> None:
     assert {type(answer) for answer in answers} == {ClusterRefusedError}
     assert all("invalid partition specified: nowhere" in str(answer) for answer in answers)
     assert login.record("job_sweep_1")["job"] == first
-    assert not (Path(requests[1].run_dir) / commands.RECORD).exists()
+    assert not (Path(requests[1].run_dir) / RECORD).exists()
     assert len(login.ids(requests[1:], OTHER_RUN)) == 3
 
 
@@ -460,9 +478,9 @@ def test_no_answer_of_squeue_is_not_an_answer(login: ArrayLogin) -> None:
     assert login.ids(requests) == ids == login.alive()
 
 
-def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
+def test_an_element_that_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
     requests = login.sweep()
-    lock = Path(requests[1].run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     # Called for the limit of arrays, before the locks; then for the second element, after its intent.
     login.wrap("sync", f'case "$*" in *job_sweep_3*) echo other-host boot namespace 1 >| {lock} ;; esac; real "$@"')
     answers = login.together(requests)
@@ -474,17 +492,17 @@ def test_who_lost_its_lock_is_not_in_the_array(login: ArrayLogin) -> None:
 
 
 @pytest.mark.parametrize("step", ["in_time 60", "in_time 120", "in_time 150"])
-def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
+def test_a_script_that_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
     """Before another host could take its locks for given up."""
     requests = login.sweep(command="true")
     first = login.submit(requests[0], replace(FIRST, map_index=0))
     assert wait_until(lambda: login.queue().get(first) == "COMPLETED", 30)
     login.edits = {f"{step};" if step != "in_time 150" else step: "false;" if step != "in_time 150" else "false"}
     answers = login.together(requests, CLEARED)
-    assert all("was not submitted yet: those before it took too long" in str(answer) for answer in answers)
+    assert all("was not submitted yet: the submissions before it took too long" in str(answer) for answer in answers)
     assert list(login.queue()) == [first]
     assert login.record("job_sweep_1")["job"] == first
-    assert not (Path(requests[1].run_dir) / commands.RECORD).exists()
+    assert not (Path(requests[1].run_dir) / RECORD).exists()
     login.edits = {}
     assert login.alive() == []
     assert len(login.ids(requests, CLEARED)) == 4
@@ -493,9 +511,9 @@ def test_who_is_too_slow_submits_nothing(login: ArrayLogin, step: str) -> None:
 # Who goes alone
 
 
-def test_whose_lock_is_held_goes_alone_and_does_not_hold_up_the_others(login: ArrayLogin) -> None:
+def test_an_element_whose_lock_is_held_goes_alone_and_delays_no_other(login: ArrayLogin) -> None:
     requests = login.sweep()
-    lock = Path(requests[1].run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(requests[1].run_dir) / STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("other-host boot namespace 1\n")
     began = time.monotonic()
@@ -521,7 +539,7 @@ def test_a_submit_limit_is_told_as_such(login: ArrayLogin, limit: str) -> None:
     login.wrap("sbatch", f'echo "sbatch: error: {limit}" >&2; exit 1')
     with pytest.raises(CrowdedError, match=f"4 jobs in one array were not submitted: sbatch: error: {limit}"):
         login.together(login.sweep())
-    assert not (login.folder / "runs" / "job_sweep_1" / commands.RECORD).exists()
+    assert not (login.folder / "runs" / "job_sweep_1" / RECORD).exists()
 
 
 # How they end

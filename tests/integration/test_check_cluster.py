@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.check.operator import CHECKS, CheckClusterOperator, check_cluster
-from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.operator import CheckClusterOperator, check_cluster
+from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.tasks import configuration
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT
@@ -129,7 +130,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "unknown partition": (
         {"partition": "gpu"},
         {"sbatch": Grade.FAILED},
-        r"partition.*: gpu; .*\. Set `partition` in .* to one of those there are: batch, debug, high, low$",
+        r"partition.*: gpu; .*\. Set `partition` in .* to an existing one: batch, debug, high, low$",
     ),
     "too many GPUs": ({"gpus_per_node": 9}, {"sbatch": Grade.FAILED}, r"1 node with 9 GPUs.*`gpus_per_node` in .*0: no GPUs"),
     "unknown option": (
@@ -170,7 +171,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no account said": (
         {"account": None},
         {"settings": Grade.WARNING},
-        r"Missing the account: the trigger form, .* Sweeps that do not say it fail",
+        r"Missing the account: the trigger form, .* Sweeps that do not set it fail",
     ),
 }  # fmt: skip
 
@@ -224,7 +225,7 @@ def test_a_way_in_that_is_closed(
     assert {finding.grade for name, finding in found.items() if name not in [*before, failed]} == {Grade.SKIPPED}
 
 
-def test_there_is_no_connection(cluster_accounting: Sandbox, check: Check) -> None:
+def test_a_missing_airflow_connection(cluster_accounting: Sandbox, check: Check) -> None:
     found = check(cluster_accounting, ssh_conn_id="none")
     assert_says(found["connection"], "there is no Airflow connection 'none': add one of type ssh")
 
@@ -250,7 +251,7 @@ def test_a_noisy_shell_is_passed_over(cluster_accounting: Sandbox, check: Check)
     with bashrc(cluster_accounting, "echo Welcome to the cluster\necho motd >&2\n"):
         found = check(cluster_accounting)
     assert not_ok(found) == {}
-    assert "is passed over: 'Welcome to the cluster'" in found["shell"].text
+    assert "is ignored: 'Welcome to the cluster'" in found["shell"].text
 
 
 @pytest.mark.parametrize("text", ["echo bye; exit 0\n", "echo bye; cat > /dev/null\n"], ids=["ends", "reads"])
@@ -339,5 +340,5 @@ def test_the_dag(environment: dict[str, str], include: Path) -> None:
     assert exit_code == 0, log
     assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
     task = CheckClusterOperator(task_id="check", include=str(include))
-    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; not so: profile$"):
+    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; failed: profile$"):
         task.execute({"params": {"cluster": "none"}})

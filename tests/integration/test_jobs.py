@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.errors import ClusterRefusedError
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS
 from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
@@ -286,6 +288,17 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
     arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]
     assert [arrived[f"value{number}"] for number in range(len(values))] == values
+    run_dir = Path(request.run_dir)
+    parameters = json.loads((run_dir / PARAMETERS).read_text())
+    assert list(parameters.items()) == [(f"value{number}", value) for number, value in enumerate(values)]
+    assert json.loads((run_dir / COMBINATION).read_text()) == {
+        "index": 1,
+        "run": {"dag_id": "d", "run_id": "r"},
+        "task": {"task_id": "t", "map_index": 0},
+        "parameters": parameters,
+        "overrides": [],
+        "versions": {"airflow_slurm_sweep": __version__},
+    }
     assert list(tmp_path.rglob("x")) == []
 
 
@@ -318,7 +331,7 @@ def test_small_files_are_read_as_they_are(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_the_cluster_refuses_is_told_at_once(
+def test_refusals_of_the_cluster_fail_at_once(
     cluster_accounting: Sandbox,
     connected: Callable[[Sandbox], None],
     tmp_path: Path,
@@ -345,7 +358,7 @@ def test_what_the_cluster_refuses_is_told_at_once(
     ],
     ids=["no connection", "other host key", "unknown host key", "wrong key", "missing key"],
 )
-def test_a_login_that_cannot_work_is_told_at_once(
+def test_a_login_that_cannot_work_fails_at_once(
     cluster: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any] | None, said: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # no known_hosts of the machine's

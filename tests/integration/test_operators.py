@@ -15,8 +15,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent
 
-from airflow_slurm_sweep.slurm.commands import preview
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from sandbox import Sandbox
 

@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.names import RECORD, STATE_DIR
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
+from airflow_slurm_sweep.slurm.submit.script import submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 
@@ -32,6 +34,8 @@ RETRY = replace(FIRST, try_number=2, id="02-1")
 CLEARED = replace(FIRST, generation=1, try_number=2, id="02-2")
 OTHER_RUN = replace(FIRST, run_id="r2", id="01-2")
 SLEEP = "sleep 600"
+# `sh` is dash on Debian and bash elsewhere. The others run in dash alone: test_hostile.py runs all functions in both.
+in_both_shells = pytest.mark.parametrize("login", ["dash", "bash"], indirect=True)
 
 
 @dataclass(kw_only=True)
@@ -110,13 +114,13 @@ class Login:
         assert wait_until(lambda: self.jobs().get(job) in states, 60), self.jobs()
 
     def record(self, name: str = "job") -> dict[str, str]:
-        text = (self.folder / "runs" / name / commands.RECORD).read_text()
+        text = (self.folder / "runs" / name / RECORD).read_text()
         return dict(line.partition(" ")[::2] for line in text.splitlines())
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = Login(box=cluster, folder=tmp_path, shell=request.param)
+    login = Login(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
     yield login
     for folder in (tmp_path / "runs").glob("*"):
         cluster.slurm("scancel", *login.live(folder.name), check=False)
@@ -138,12 +142,14 @@ def test_nothing_was_submitted_yet(login: Login) -> None:
     }
 
 
+@in_both_shells
 def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -> None:
     with ThreadPoolExecutor() as pool:
         jobs = set(pool.map(lambda _: login.submit(login.request()), range(6)))
     assert jobs == {login.submit(login.request())} == set(login.jobs())
 
 
+@in_both_shells
 @pytest.mark.parametrize(
     ("command", "state", "is_taken_over"),
     [(SLEEP, "RUNNING", True), ("true", "COMPLETED", True), ("exit 3", "FAILED", False)],
@@ -160,6 +166,7 @@ def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
     assert login.record()["attempt"] == "0 2 02-1"
 
 
+@in_both_shells
 def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
     request = login.request()
     first = login.submit(request)
@@ -198,7 +205,7 @@ def test_a_dag_run_that_was_deleted_and_made_again_gets_a_job_of_its_own(login: 
 def test_another_dag_run_is_refused_unless_it_resumes_and_the_job_has_ended(login: Login) -> None:
     request = login.request()
     first = login.submit(request)
-    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r\); go on from its checkpoints"):
+    with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r\); resume it"):
         login.submit(request, OTHER_RUN)
     with pytest.raises(ClusterRefusedError, match=rf"another Dag run \(d r\), whose job {first} is .*scancel {first}$"):
         login.submit(replace(request, resume=True), OTHER_RUN)
@@ -231,6 +238,7 @@ def cut_off_once(login: Login) -> str:
     return (login.folder / "bin" / "said").read_text().strip()
 
 
+@in_both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
     job = cut_off_once(login)
@@ -238,14 +246,14 @@ def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: A
     assert list(login.jobs()) == [job]
 
 
-def test_after_a_clear_it_is_found_and_cancelled(login: Login) -> None:
+def test_after_a_clear_a_job_without_a_recorded_id_is_found_and_cancelled(login: Login) -> None:
     job = cut_off_once(login)
     second = login.submit_when_possible(login.request(), CLEARED)
     assert login.jobs()[job] == "CANCELLED"
     assert login.live() == [second]
 
 
-def test_it_is_found_by_its_log_when_slurm_has_forgotten_it(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
+def test_a_job_that_slurm_has_forgotten_is_found_by_its_log(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
     login = Login(box=cluster_forgetful, folder=tmp_path)
     logs = tmp_path / "runs" / "job" / "logs"
     logs.mkdir(parents=True)
@@ -285,7 +293,7 @@ def test_an_unclear_answer_without_a_job_leads_to_one_job(login: Login) -> None:
 def test_a_refusal_leaves_the_run_directory_to_the_next(login: Login) -> None:
     with pytest.raises(ClusterRefusedError, match="invalid partition specified: nowhere"):
         login.submit(login.request(partition="nowhere"))
-    assert not (login.folder / "runs" / "job" / commands.RECORD).exists()
+    assert not (login.folder / "runs" / "job" / RECORD).exists()
     job = login.submit(login.request(), OTHER_RUN)
     assert login.live() == [job]
 
@@ -335,9 +343,10 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 # The lock
 
 
+@in_both_shells
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)
-    lock = login.folder / "runs" / "job" / commands.STATE_DIR / "lock"
+    lock = login.folder / "runs" / "job" / STATE_DIR / "lock"
     assert lock.exists()
     began = time.monotonic()
     login.submit(login.request())
@@ -348,7 +357,7 @@ def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
 def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Login) -> None:
     login.edits = {"patience=1500": "patience=15"}
     request = login.request()
-    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(request.run_dir) / STATE_DIR / "lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("other-host boot namespace 1\n")
     began = time.monotonic()
@@ -359,12 +368,12 @@ def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Log
 
 
 @pytest.mark.parametrize("command", ["true", "sleep 600"])
-def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: str) -> None:
+def test_a_submission_that_lost_the_lock_submits_and_cancels_nothing(login: Login, command: str) -> None:
     """As after minutes in which the login node stood still."""
     request = login.request(command)
     first = login.submit(request)
     login.wait_for(first, "COMPLETED" if command == "true" else "RUNNING")
-    lock = Path(request.run_dir) / commands.STATE_DIR / "lock"
+    lock = Path(request.run_dir) / STATE_DIR / "lock"
     login.wrap("squeue", f'echo other-host boot namespace 1 > {lock}; real "$@"')
     with pytest.raises(ClusterUnavailableError, match="the lock was taken from this submission"):
         login.submit(request, CLEARED)
@@ -376,10 +385,10 @@ def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: st
 # Withdrawal
 
 
-def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Login) -> None:
+def test_an_attempt_withdrawn_before_its_submission_is_never_submitted(login: Login) -> None:
     request = login.request()
     login.withdraw(request)
-    assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+    assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
     with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
         login.submit(request)
     assert login.jobs() == {}
@@ -387,15 +396,16 @@ def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Logi
     assert login.live() == [job]
 
 
+@in_both_shells
 @pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
-def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
+def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
     login.wrap("sbatch", f'sleep {pause}; real "$@"')
     request = login.request()
     with ThreadPoolExecutor() as pool:
         submission = pool.submit(login.submit, request)
         if not pause:
             submission.result()
-        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
         login.withdraw(request)
         first = submission.result()
     login.wait_for(first, "CANCELLED")
@@ -406,6 +416,7 @@ def test_what_is_withdrawn_is_cancelled_and_a_retry_starts_anew(login: Login, pa
 # The limit of parallel jobs
 
 
+@in_both_shells
 def test_never_more_parallel_jobs_than_allowed(login: Login) -> None:
     attempts = {f"job{number}": replace(FIRST, map_index=number) for number in range(6)}
 
@@ -454,7 +465,7 @@ def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> No
     request = login.request()
     victim = login.folder / "victim"
     victim.write_text("mine")
-    place = Path(request.run_dir) / commands.STATE_DIR / name
+    place = Path(request.run_dir) / STATE_DIR / name
     place.parent.mkdir(parents=True)
     login.edits = {"patience=1500": "patience=5"}
     place.symlink_to(victim)
@@ -469,7 +480,7 @@ def test_folders_and_record_follow_the_umask(login: Login) -> None:
         login.submit(request)
     finally:
         os.umask(earlier)
-    state = Path(request.run_dir) / commands.STATE_DIR
+    state = Path(request.run_dir) / STATE_DIR
     assert [oct(path.stat().st_mode & 0o777) for path in (state.parent, state, state / "record")] == [
         "0o750",
         "0o750",
@@ -484,14 +495,14 @@ def test_a_cut_connection_does_not_stop_a_submission(login: Login) -> None:
     with subprocess.Popen(
         [login.shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        for pipe, text in ((process.stdin, commands.submit(request, FIRST)), (process.stdout, "")):
+        for pipe, text in ((process.stdin, submit(request, FIRST)), (process.stdout, "")):
             assert pipe
             if text:
                 pipe.write(text.encode())
             else:
-                assert pipe.readline().decode() == f"{commands.MARKER}\n"
+                assert pipe.readline().decode() == f"{MARKER}\n"
             pipe.close()
-        assert wait_until((Path(request.run_dir) / commands.RECORD).exists, 30)
+        assert wait_until((Path(request.run_dir) / RECORD).exists, 30)
         process.send_signal(signal.SIGHUP)
         process.wait(30)
     assert login.live() == [login.record()["job"]]

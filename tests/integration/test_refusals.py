@@ -124,7 +124,7 @@ def limit(box: Sandbox, *entity: str, **limits: int) -> Iterator[None]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_nobody_mends(strict: Sandbox, options: list[str], said: str) -> None:
+def test_errors_that_the_site_does_not_mend(strict: Sandbox, options: list[str], said: str) -> None:
     answer = refusal(strict, *options)
     assert said in answer
     assert (is_passing(answer), is_unclear(answer)) == (False, False), answer
@@ -263,7 +263,7 @@ def test_a_controller_that_is_down_is_waited_out(
     assert with_client(lambda client: client.submit(request, attempt())).job_id
 
 
-def test_what_never_passes_is_refused_at_once(
+def test_a_final_refusal_fails_at_once(
     cluster_accounting: Sandbox, tmp_path: Path, connected: Callable[[Sandbox], None]
 ) -> None:
     connected(cluster_accounting)
@@ -273,7 +273,7 @@ def test_what_never_passes_is_refused_at_once(
 
 
 @pytest.mark.parametrize("changes", [{"nodes": 99}, {"partition": "debug", "time": "3:0:0"}], ids=["nodes", "time"])
-def test_what_is_over_a_partitions_limits_stands_in_the_queue(
+def test_a_job_over_a_partitions_limits_waits_in_the_queue(
     cluster: Sandbox, tmp_path: Path, connected: Callable[[Sandbox], None], changes: dict[str, Any]
 ) -> None:
     """Unless the site refuses it: EnforcePartLimits is NO by default. Slurm 24.11 refuses what no node set can give."""

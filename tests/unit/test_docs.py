@@ -13,7 +13,7 @@ import yaml
 from airflow.cli.cli_parser import ALL_COMMANDS_DICT
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_slurm_sweep.check.operator import CHECKS
+from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.sweep.layers import Folders, find_site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, SlurmSection

@@ -73,7 +73,7 @@ class Source:
     def _of_call(self, call: ast.Call, scope: ast.AST) -> Iterator[str]:
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-        if name == "_expect":
+        if name == "expect":
             (subject, *_), (expectation, *_) = ([*self._texts(call.args[place], scope)] for place in (1, 3))
             yield f"{subject}: expected {expectation}, got …"
         elif name == "quote":  # for the shell; two words are a message

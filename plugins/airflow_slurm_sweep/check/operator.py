@@ -1,45 +1,35 @@
-"""Try a cluster profile from here to the cluster's sbatch, and say in words what is wrong with it and what cures it.
+"""Checks a cluster profile from Airflow to the cluster's sbatch: what is wrong with it, and what cures it.
 
-Each check is a `Finding`, in the order of the way: profile, settings, connection, host, host key, login, and then all
-that one script on the login node can tell (slurm/questions.py asks, slurm/verdicts.py judges).
+Each check ends as a `Finding`, in the order of the way in: profile and settings (here), connection, host, host key and
+login (way_in.py), and then all that one script on the login node can tell (questions.py asks, verdicts.py judges).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from secrets import token_hex
-from shlex import join
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow.sdk import BaseHook, BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.check import questions, verdicts
-from airflow_slurm_sweep.check.verdicts import Finding, Grade
+from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.questions import Subject
+from airflow_slurm_sweep.check.verdicts import skipped
+from airflow_slurm_sweep.check.way_in import check_way_in, find_connection, ssh_command
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, Site, find_site
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.tasks import configuration
-from airflow_slurm_sweep.tasks.ssh import CONNECT_TIMEOUT, SshShell, import_ssh
 
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
-
-_PORT = 22
-_LONGEST = 240.0  # seconds that all questions may take: each of Slurm's commands has a limit of its own
 _JOB_SETTINGS = (
     "nodes", "gpus_per_node", "time", "account", "partition", "container", "mounts", "workdir", "batch_script",
 )  # fmt: skip
-_WAY = ("profile", "settings", "connection", "host", "host key", "login")
-CHECKS = (*_WAY, *verdicts.CHECKS)  # in their order
 
 
 class CheckClusterOperator(BaseOperator):
@@ -69,7 +59,7 @@ class CheckClusterOperator(BaseOperator):
 
         found = asyncio.run(check())
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:
-            raise AirflowFailException(f"{cluster}: {summary(found)}; not so: {', '.join(failed)}")
+            raise AirflowFailException(f"{cluster}: {summary(found)}; failed: {', '.join(failed)}")
         self.log.info("%s: %s", cluster, summary(found))
 
 
@@ -81,7 +71,7 @@ def summary(found: list[Finding]) -> str:
 
 
 async def check_cluster(cluster: str, folders: Folders, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Check a profile, and yield what each check found, as soon as it is found.
+    """Check a profile, and yield each finding as soon as it is known.
 
     Args:
         cluster: The profile's name.
@@ -92,28 +82,22 @@ async def check_cluster(cluster: str, folders: Folders, environment: Mapping[str
         site = _site(cluster, folders, environment)
     except SlurmSweepError as error:
         yield Finding(check="profile", grade=Grade.FAILED, text=str(error))
-        for finding in _skipped("there is no profile", after="profile"):
+        for finding in skipped("there is no profile", after="profile"):
             yield finding
         return
     yield _profile(site, folders)
     finding, log, job = _settings(site)
     yield finding
     ssh_conn_id = site.profile.ssh_conn_id
-    finding, connection = await asyncio.to_thread(_connection, ssh_conn_id)
+    finding, connection = await asyncio.to_thread(find_connection, ssh_conn_id)
     yield finding
     if connection is None:
-        for finding in _skipped("there is no connection", after="connection"):
+        for finding in skipped("there is no connection", after="connection"):
             yield finding
         return
-    subject = questions.Subject(profile=site.profile_name, login=_ssh(connection), log=log, job=job)
-    async for finding in _way_in(ssh_conn_id, connection, subject):
+    subject = Subject(profile=site.profile_name, login=ssh_command(connection), log=log, job=job)
+    async for finding in check_way_in(ssh_conn_id, connection, subject):
         yield finding
-
-
-def _skipped(why: str, *, after: str) -> list[Finding]:
-    left = _WAY[_WAY.index(after) + 1 :]
-    skipped = [Finding(check=check, grade=Grade.SKIPPED, text=why) for check in left]
-    return [*skipped, *verdicts.skipped(why)]
 
 
 def _site(cluster: str, folders: Folders, environment: Mapping[str, str]) -> Site:
@@ -127,12 +111,12 @@ def _profile(site: Site, folders: Folders) -> Finding:
     if site.profile.model_fields_set:
         return Finding(check="profile", grade=Grade.OK, text=site.profile_name)
     example = folders.shown(folders.clusters / "example.yaml")
-    text = f"{site.profile_name} is not there, or empty: all is as built in. Copy {example} to it, and edit it"
+    text = f"{site.profile_name} is missing or empty, so the built-in defaults hold. Copy {example} to it, and edit it"
     return Finding(check="profile", grade=Grade.WARNING, text=text)
 
 
 def _settings(site: Site) -> tuple[Finding, str | None, JobRequest | None]:
-    """Return the log directory and a job, too, as far as the settings tell."""
+    """Return the finding, the log directory and a job, as far as the settings name them."""
     problem = ""
     for section in (SlurmSection(), SlurmSection(account=None, container=None)):
         try:
@@ -143,13 +127,13 @@ def _settings(site: Site) -> tuple[Finding, str | None, JobRequest | None]:
             continue
         grade, text = Grade.OK, "complete"
         if problem:
-            grade, text = Grade.WARNING, f"{problem}. Sweeps that do not say it fail; the other checks do without"
+            grade, text = Grade.WARNING, f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
         return Finding(check="settings", grade=grade, text=text), settings["log"], job
     return Finding(check="settings", grade=Grade.FAILED, text=problem), site.profile.log, None
 
 
 def _job(site: Site, settings: Mapping[str, Any]) -> JobRequest:
-    """Return a job as it is without a word of a sweep's."""
+    """Return a job as the profile alone describes it."""
     return JobRequest(
         ssh_conn_id=site.profile.ssh_conn_id,
         name="check_cluster",
@@ -159,163 +143,3 @@ def _job(site: Site, settings: Mapping[str, Any]) -> JobRequest:
         options=settings["sbatch"],
         **{name: settings[name] for name in _JOB_SETTINGS},
     )
-
-
-async def _way_in(ssh_conn_id: str, connection: Connection, subject: questions.Subject) -> AsyncIterator[Finding]:
-    """Check host, host key and login, each only if the one before is well; then all that is behind."""
-    finding, shown = await _host(connection)
-    yield finding
-    if shown is None:
-        for finding in _skipped("the host cannot be reached", after="host"):
-            yield finding
-        return
-    async with SshShell(ssh_conn_id) as shell:
-        began = time.monotonic()
-        try:
-            await shell.connect()
-        except SlurmSweepError as error:
-            for finding in _no_login(connection, shown, error):
-                yield finding
-            return
-        took = time.monotonic() - began
-        yield _host_key(connection, shown)
-        yield Finding(check="login", grade=Grade.OK, text=f"{_account(connection)}, in {took:.1f} s")
-        async for finding in _behind(shell, subject):
-            yield finding
-
-
-def _ssh(connection: Connection) -> str:
-    """Return the command with which a person logs in as we do."""
-    key_file = connection.extra_dejson.get("key_file")
-    port = ["-p", str(connection.port)] if connection.port not in (None, _PORT) else []
-    return join(["ssh", *(["-i", key_file] if key_file else []), *port, _account(connection)])
-
-
-def _account(connection: Connection) -> str:
-    """Return where we log in; without a login in the connection, as the user whose process this is."""
-    return f"{connection.login}@{connection.host}" if connection.login else str(connection.host)
-
-
-def _connection(ssh_conn_id: str) -> tuple[Finding, Connection | None]:
-    try:
-        connection = BaseHook.get_connection(ssh_conn_id)
-    except AirflowNotFoundException:
-        text = (
-            f"there is no Airflow connection {ssh_conn_id!r}: add one of type ssh (Admin > Connections), or name "
-            "another one in the profile (`ssh_conn_id`)"
-        )
-        return Finding(check="connection", grade=Grade.FAILED, text=text), None
-    wrong = [
-        problem
-        for is_wrong, problem in (
-            (connection.conn_type != "ssh", f"its type is {connection.conn_type!r}, expected 'ssh'"),
-            (not connection.host, "it has no host, expected the login node's name"),
-        )
-        if is_wrong
-    ]
-    if wrong:
-        text = f"connection {ssh_conn_id!r}: {'; '.join(wrong)}. Correct it (Admin > Connections)"
-        return Finding(check="connection", grade=Grade.FAILED, text=text), None
-    text = f"{ssh_conn_id!r} is {_account(connection)}:{connection.port or _PORT}"
-    return Finding(check="connection", grade=Grade.OK, text=text), connection
-
-
-async def _host(connection: Connection) -> tuple[Finding, str | None]:
-    """Return the key that the host shows, too."""
-    await asyncio.to_thread(import_ssh)
-    import asyncssh
-
-    host, port = str(connection.host), connection.port or _PORT
-    try:
-        key = await asyncio.wait_for(asyncssh.get_server_host_key(host, port), CONNECT_TIMEOUT)
-    except (TimeoutError, OSError, asyncssh.Error) as error:
-        return Finding(check="host", grade=Grade.FAILED, text=_unreachable(host, port, error)), None
-    shown = key.export_public_key().decode().strip() if key else ""
-    return Finding(check="host", grade=Grade.OK, text=f"an SSH server answers at {host}:{port}"), shown
-
-
-def _unreachable(host: str, port: int, error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
-        problem = f"the name {host!r} is not known to this machine ({error.strerror})"
-        return f"{problem}: correct the connection's host, or DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens at {host}:{port}: correct the connection's host and port, or have sshd started there"
-    if isinstance(error, (OSError, asyncio.TimeoutError)) and not isinstance(error, ConnectionError):
-        why = str(error) or f"in {CONNECT_TIMEOUT:.0f} s"
-        return (
-            f"no answer from {host}:{port} ({why}): correct the connection's host and port, or have the firewalls "
-            "between this machine and that one let the port through"
-        )
-    return (
-        f"{host}:{port} was reached, and the connection failed ({error}): correct the connection's port if that is no "
-        "SSH server; if it is, its log says why it turned us away"
-    )
-
-
-def _host_key(connection: Connection, shown: str) -> Finding:
-    if str(connection.extra_dejson.get("no_host_key_check")).lower() == "true":
-        text = (
-            "is not checked, as the connection says (no_host_key_check): who stands between may read and change all. "
-            f"Put the host's key into the connection's extra field `host_key` instead; it shows: {shown}"
-        )
-        return Finding(check="host key", grade=Grade.WARNING, text=text)
-    return Finding(check="host key", grade=Grade.OK, text="is the one that we know")
-
-
-def _no_login(connection: Connection, shown: str, error: SlurmSweepError) -> list[Finding]:
-    """Say what kept us out: behind each of ssh.py's errors is asyncssh's."""
-    import asyncssh
-
-    met = error.__context__
-    if isinstance(met, asyncssh.HostKeyNotVerifiable):
-        problem = (
-            "is not the one in the connection's extra field `host_key`: the host was set up anew, or somebody stands "
-            "between. If its administrators confirm the new key, put it there"
-            if connection.extra_dejson.get("host_key")
-            else "is not known to us. Compare it with what the site publishes, and put it into the connection's extra "
-            "field `host_key`"
-        )
-        text = f"the host's key {problem}; it shows: {shown}"
-        host_key = Finding(check="host key", grade=Grade.FAILED, text=text)
-        return [host_key, *_skipped("the host key is not verified", after="host key")]
-    host_key = Finding(check="host key", grade=Grade.SKIPPED, text="the login ended before")
-    if isinstance(met, asyncssh.PermissionDenied):
-        host_key = _host_key(connection, shown)
-    login = Finding(check="login", grade=Grade.FAILED, text=_refused(connection, error))
-    return [host_key, login, *_skipped("there is no login", after="login")]
-
-
-def _refused(connection: Connection, error: SlurmSweepError) -> str:
-    import asyncssh
-
-    met = error.__context__
-    if isinstance(met, asyncssh.PermissionDenied):
-        key = connection.extra_dejson.get("key_file") or "the connection's key"
-        return (
-            f"{met.reason}. Is that the right account? Does its ~/.ssh/authorized_keys there hold the public half of "
-            f"{key}, and may nobody else write that file and its folders? This has to work: {_ssh(connection)}"
-        )
-    if isinstance(met, FileNotFoundError):
-        return (
-            f"there is no key file {met.filename} on this machine. Workers and triggerers need it at the same path; or "
-            "put the key itself into the connection's extra field `private_key`"
-        )
-    if isinstance(met, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError)):
-        return f"{error}. An encrypted key needs the connection's extra field `private_key_passphrase`"
-    return f"{error}. The host answers; the log of its sshd says more"
-
-
-async def _behind(shell: SshShell, subject: questions.Subject) -> AsyncIterator[Finding]:
-    mark = f"m{token_hex(8)}"
-    sent = time.time()
-    try:
-        completed = await asyncio.wait_for(shell.run(questions.script(subject, mark)), _LONGEST)
-    except (TimeoutError, SlurmSweepError) as error:
-        why = str(error) or f"no answer in {_LONGEST:.0f} s: a start-up file of the account, or a file system, hangs"
-        text = f"{why}. This has to print `works` at once: echo echo works | {subject.login} sh -s"
-        yield Finding(check="shell", grade=Grade.FAILED, text=text)
-        for finding in verdicts.skipped("the login shell did not answer", after="shell"):
-            yield finding
-        return
-    for finding in verdicts.findings(subject, completed, mark, sent, time.time()):
-        yield finding

@@ -1,4 +1,4 @@
-"""The questions that tell whether a login node and a cluster profile are fit for sweeps; verdicts.py has the answers.
+"""The questions to a login node that tell whether it and a cluster profile are fit for sweeps; verdicts.py judges.
 
 Pure: values in, text out.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from shlex import join, quote
 
-from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.slurm import shell
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
+from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, sbatch_argv
 
 SLURM = ("sbatch", "squeue", "scancel", "scontrol")
 TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync", "tail",
     "timeout", "tr",
 )  # fmt: skip
-_PATIENCE = "timeout 20"  # a controller that hangs is told after slurm.conf's MessageTimeout, 10 s by default
+_TIMEOUT = "timeout 20"  # Slurm's commands give up on a controller that hangs after MessageTimeout, 10 s by default
 
 # `ask NAME COMMAND` is one question. Only `log` leaves a trace, for a moment: a file that shows that it can be written.
 _FUNCTIONS = """\
@@ -50,8 +52,8 @@ class Subject:
     Attributes:
         profile: The profile's file, as messages name it.
         login: The command with which a person logs in there.
-        log: The log directory; None where nothing says it.
-        job: A job as it is without a word of a sweep's; None where that is not known.
+        log: The log directory; None where no setting names it.
+        job: A job as the profile alone describes it; None where settings are missing.
     """
 
     profile: str
@@ -75,12 +77,12 @@ def script(subject: Subject, mark: str) -> str:
         f"tools missing {join(TOOLS)}",
         "path printenv PATH",
         "version sbatch --version",
-        f'accounts {_PATIENCE} sacctmgr -n -P show associations user="$(id -un)" format=Account',
-        f"accounting {_PATIENCE} sacct -X -n -P -o JobIDRaw -j 1",
+        f'accounts {_TIMEOUT} sacctmgr -n -P show associations user="$(id -un)" format=Account',
+        f"accounting {_TIMEOUT} sacct -X -n -P -o JobIDRaw -j 1",
     ]
     of_controller = [
-        f"config {_PATIENCE} scontrol show config",
-        f"partitions {_PATIENCE} sinfo --all --noheader --format=%R",
+        f"config {_TIMEOUT} scontrol show config",
+        f"partitions {_TIMEOUT} sinfo --all --noheader --format=%R",
     ]
     if subject.log:
         questions.append(f"log log {quote(subject.log)}")
@@ -89,11 +91,11 @@ def script(subject: Subject, mark: str) -> str:
         functions += _job_functions(subject.job)
         questions += _job_questions(subject.job)
         of_controller.append("sbatch inside test_only")
-    return commands.script(
+    return shell.script(
         f"mark={mark}",
         *functions,
         *(f"ask {question}" for question in questions),
-        f"ask controller {_PATIENCE} scontrol ping",
+        f"ask controller {_TIMEOUT} scontrol ping",
         "case $said in *' is UP'*)",  # each command would wait long for one that is not
         *(f"ask {question}" for question in of_controller),
         "esac",
@@ -103,19 +105,19 @@ def script(subject: Subject, mark: str) -> str:
 
 def _job_functions(job: JobRequest) -> list[str]:
     """Return `inside`, which runs a command where the job would begin, and `test_only`, which has sbatch look at it."""
-    sbatch = f"{commands.SBATCH} {join(['sbatch', '--test-only', *commands.sbatch_argv(job)[2:]])}"
+    sbatch = f"{TIMEOUT} {join(['sbatch', '--test-only', *sbatch_argv(job)[2:]])}"
     test_only = [f"test_only() {{ {sbatch} < /dev/null; }}"]
     if not job.batch_script:
         lines = [f"{sbatch} << END", "$batch_script", "END"]
-        test_only = [f"batch_script={commands.shell_text(job.script)}", "test_only() {", *lines, "}"]
-    workdir = f" -- {quote(commands.shell_path(job.workdir))}" if job.workdir else ""
+        test_only = [f"batch_script={heredoc_text(job.script)}", "test_only() {", *lines, "}"]
+    workdir = f" -- {quote(shell_path(job.workdir))}" if job.workdir else ""
     return [f'inside() {{ cd{workdir} && "$@"; }}', *test_only]
 
 
 def _job_questions(job: JobRequest) -> list[str]:
     questions = ["workdir inside true"]
     if job.batch_script:
-        questions.append(f"script inside file {quote(commands.shell_path(job.batch_script))}")
+        questions.append(f"script inside file {quote(shell_path(job.batch_script))}")
     if job.container and job.container.startswith("/"):
         questions.append(f"container file {quote(job.container)}")
     if job.container and not job.batch_script:

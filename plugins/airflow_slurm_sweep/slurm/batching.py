@@ -1,4 +1,4 @@
-"""Questions that come at the same moment go to the cluster together, in few round trips."""
+"""Questions that tasks ask at the same moment go to the cluster in few round trips."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-GATHER = 0.05  # seconds; nobody notices, and Airflow starts its triggers one by one
+GATHER = 0.05  # seconds; too short to be noticed, and Airflow starts its triggers one by one
 
 
 class Together(Generic[Question, Answer]):
-    """Asks in the order of the calls; lives in one event loop.
+    """Collects questions and asks them in the order in which they came; lives in one event loop.
 
     Args:
-        ask: Returns the answer to each question, in their order. What it raises, all who asked then raise.
-        at_once: How many questions it takes.
-        in_parallel: How many calls of it are under way at the same time.
-        quiet: Seconds without a new question before it is called; by default it is not waited for those.
-        longest: Seconds after which it is called all the same.
+        ask: Returns the answer to each question, in their order. An error that it raises reaches every caller.
+        at_once: How many questions one call of ``ask`` takes.
+        in_parallel: How many calls of ``ask`` run at the same time.
+        quiet: Seconds without a new question before ``ask`` is called; by default it does not wait for more.
+        longest: Seconds after which ``ask`` is called in any case.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Together(Generic[Question, Answer]):
         self._last = float("-inf")
 
     async def lull(self, seconds: float, at_most: float) -> None:
-        """Return once all have been asked for, and nobody else came for some seconds; after ``at_most`` in any case."""
+        """Return once all questions are asked and none came for ``seconds``; after ``at_most`` seconds in any case."""
         loop = asyncio.get_running_loop()
         end = loop.time() + at_most
         while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
@@ -58,7 +58,7 @@ class Together(Generic[Question, Answer]):
             await asyncio.sleep(left)
 
     async def __call__(self, question: Question) -> Answer:
-        """Return the answer."""
+        """Return the answer to a question."""
         self._last = asyncio.get_running_loop().time()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((question, answer))
@@ -67,7 +67,7 @@ class Together(Generic[Question, Answer]):
         try:
             return await answer
         except SlurmSweepError as error:
-            # Anew: one error that several tasks raise would gather all their tracebacks.
+            # A new error: one that several tasks raise would collect all their tracebacks.
             raise type(error)(*error.args) from None
 
     async def _call(self) -> None:
@@ -79,10 +79,10 @@ class Together(Generic[Question, Answer]):
                 if self._queue:
                     await self._wait_for_more()
         finally:
-            self._callers.discard(asyncio.current_task())  # at once: who comes now starts another
+            self._callers.discard(asyncio.current_task())  # at once, so that the next question starts another call
 
     def _next(self) -> list[tuple[Question, asyncio.Future[Answer]]]:
-        """Return the next ones, without those whose caller was cancelled meanwhile."""
+        """Return the next questions, without those whose caller was cancelled meanwhile."""
         batch: list[tuple[Question, asyncio.Future[Answer]]] = []
         while self._queue and len(batch) < self._at_once:
             question, answer = self._queue.popleft()
@@ -92,12 +92,12 @@ class Together(Generic[Question, Answer]):
 
     async def _ask_for(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
-            told = await self._ask([question for question, _ in batch])
+            answers = await self._ask([question for question, _ in batch])
         except Exception as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
             return
-        for (_, answer), its in zip(batch, told, strict=True):
-            if not answer.done():
-                answer.set_result(its)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

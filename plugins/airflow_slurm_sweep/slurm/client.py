@@ -1,63 +1,35 @@
-"""A cluster as its user sees it: submit, look, cancel. Knows Slurm's words, not how they get there."""
+"""A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
 from __future__ import annotations
 
-import logging
-import re
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from secrets import token_hex
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-from airflow_slurm_sweep.errors import (
-    AloneError,
-    ClusterRefusedError,
-    ClusterUnavailableError,
-    CrowdedError,
-    NotYetError,
-)
-from airflow_slurm_sweep.slurm import commands, elements, parse
-from airflow_slurm_sweep.slurm.elements import Submission
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Record, SubmittedJob
-from airflow_slurm_sweep.slurm.refusals import is_passing, is_too_many
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError
+from airflow_slurm_sweep.slurm import files, job_logs, queue, results
+from airflow_slurm_sweep.slurm.arrays.script import submit_array
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import NewOutput
+from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
+from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.answer import (
+    ExitStatus,
+    job_of_answer,
+    job_of_output,
+    read_answers,
+    submit_error,
+)
+from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
-log = logging.getLogger(__name__)
-
-LOG_LINES = 50
-
-# What a terminal would obey, in a log or an error of the cluster's: sequences such as colours, and control characters.
-_ESCAPES = re.compile(r"\x1b(\[[0-9;:<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[^\[\]])")
-_CONTROLS = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
-
-NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    """A command that ran to its end: its own exit status and what it printed."""
-
-    exit_status: int
-    stdout: str
-    stderr: str
-
-
-class Shell(Protocol):
-    """Runs a script in a POSIX shell on the login node."""
-
-    async def run(self, script: str) -> Completed:
-        """Run ``script``.
-
-        Raises:
-            ClusterUnavailableError: No answer; whether the script ran, in part or whole, is not known.
-            ClusterRefusedError: The login node refuses us.
-        """
 
 
 class SlurmClient:
@@ -87,84 +59,83 @@ class SlurmClient:
         Raises:
             NotYetError: The Dag run has ``max_parallel_jobs`` live jobs.
         """
-        completed = await self._shell.run(commands.submit(job, attempt))
+        completed = await self._shell.run(submit(job, attempt))
         if completed.exit_status != 0:
-            _raise_submit_error(job, completed)
-        return self._submitted(job, _output(completed))
+            raise submit_error(job, completed)
+        return job_of_output(job, output(completed), self.metrics)
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do for each submission what `submit` does, in one round trip.
+        """Do what `submit` does for each submission, in one round trip.
 
         Returns:
-            For each, a function that does the rest of `submit`: it logs, and returns or raises. So each one who asked
-            does that itself.
+            A function for each submission that does the rest of `submit`: it logs, and returns or raises. So each
+            caller does that in its own context.
         """
         mark = f"m{token_hex(8)}"
-        completed = await self._shell.run(commands.submit_all(submissions, mark))
-        answers = parse.submissions(_output(completed), mark)
-        return [partial(self._answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
+        completed = await self._shell.run(submit_all(submissions, mark))
+        return self._answers(submissions, read_answers(output(completed), mark))
 
     async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do for each submission of a group of `elements.grouped` what `submit` does, with one sbatch for all of them.
+        """Do what `submit` does for each submission of a group of `arrays.script.grouped`, with one sbatch for all.
 
         Returns:
-            As `submit_all`; the function raises `AloneError` for one that cannot go with the others.
+            As `submit_all`; the function raises `AloneError` for a submission that cannot go with the others.
 
         Raises:
             CrowdedError: A limit on the number of jobs was met.
         """
         mark = f"m{token_hex(8)}"
-        completed = await self._shell.run(elements.submit_array(submissions, mark))
-        answers = parse.submissions(_output(completed), mark)
-        for exit_status, said in answers.values():
-            if exit_status == commands.SBATCH_REFUSED and is_too_many(said):
-                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {printable(said)}")
-        return [partial(self._answer, job, answers.get(number)) for number, (job, _) in enumerate(submissions, start=1)]
+        completed = await self._shell.run(submit_array(submissions, mark))
+        answers = read_answers(output(completed), mark)
+        for exit_status, text in answers.values():
+            if exit_status == ExitStatus.SBATCH_REFUSED and is_too_many(text):
+                raise CrowdedError(f"{len(submissions)} jobs in one array were not submitted: {printable(text)}")
+        return self._answers(submissions, answers)
 
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
-        """Cancel the job of an attempt whose task is killed, also one that sbatch is just about to make."""
-        _output(await self._shell.run(commands.withdraw(job, attempt)))
+        """Cancel the job of an attempt whose task is killed, even a job that sbatch is just about to make."""
+        output(await self._shell.run(withdraw(job, attempt)))
         self.metrics.count("submissions_withdrawn")
 
     async def queue(self, *, elements: bool = False) -> dict[str, JobStatus]:
-        """Return all of the user's jobs that squeue shows, by job id; ``elements`` as in `commands.squeue`."""
-        return await self._ask(commands.squeue(elements=elements), parse.squeue)
+        """Return all of the user's jobs that squeue shows, by job id; ``elements`` as in `queue.squeue`."""
+        return await self._ask(queue.squeue(elements=elements), queue.read_squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
         """Return the live jobs of a Dag run: `Attempt.task` by job id.
 
         Args:
             run: `Attempt.run`.
-            folder: Where its run directories lie.
-            known: What earlier calls learned, and this one adds to: whose each live job is.
+            folder: The folder of its run directories.
+            known: The owners of live jobs as earlier calls found them; this call updates it.
         """
         known = {} if known is None else known
-        outputs = await self._ask(commands.outputs(folder), parse.outputs)
+        outputs = await self._ask(queue.outputs(folder), queue.read_outputs)
         live = {job_id: path for job_id, (state, path) in outputs.items() if not state.is_final}
         new = {
             job_id: run_dir
             for job_id, path in live.items()
-            if job_id not in known and (run_dir := commands.run_dir_of(job_id, path))
+            if job_id not in known and (run_dir := queue.run_dir_of(job_id, path))
         }
         if new:
-            records = await self._ask(commands.records(new), parse.records)
-            known |= dict.fromkeys(new, ("", "")) | {job_id: record[:2] for job_id, record in records.items()}
+            found = await self._ask(records(new), read_records)
+            known |= dict.fromkeys(new, ("", "")) | {job_id: record[:2] for job_id, record in found.items()}
         for job_id in known.keys() - live.keys():
             del known[job_id]
         return {job_id: task for job_id, (owner, task) in known.items() if owner == run}
 
     async def recorded_jobs(self, run_dirs: Sequence[str]) -> list[Record | None]:
-        """Return what the records of run directories say, in their order; None where there is none."""
+        """Return the records of run directories, in their order; None where there is none."""
         asked = {str(number): run_dir for number, run_dir in enumerate(run_dirs)}
-        records = await self._ask(commands.records(asked), parse.records)
-        return [records.get(number) for number in asked]
+        found = await self._ask(records(asked), read_records)
+        return [found.get(number) for number in asked]
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
-        """Find out what became of jobs that squeue does not show; those that nobody knows are left out.
+        """Find out what became of jobs that squeue does not show; those that no source knows are left out.
 
-        Asked in turn, each for all jobs that are still open: the accounting database, the controller, and the
-        exit-status files of our batch script. If the controller calls a job active, it lives, whatever an older file
-        says. The database is believed only about ends: it may have missed one.
+        The accounting database, the controller, and the exit files of job.sh are asked in turn, each for all jobs that
+        are still open. If the controller calls a job active, it lives, whatever an older file says. The database is
+        believed only about ends: it may have missed one.
         """
         found: dict[str, JobStatus] = {}
         for source in (self._accounting, self._controller, self._exit_files):
@@ -178,7 +149,7 @@ class SlurmClient:
         return found
 
     async def final_status(self, job: SubmittedJob) -> JobStatus | None:
-        """Return how one job ended; None while it has not, or nobody knows."""
+        """Return how one job ended; None while it has not ended, or no source knows."""
         queued = (await self.queue(elements="_" in job.job_id)).get(job.job_id)
         if queued is None:
             found = (await self.look_up([job])).get(job.job_id)
@@ -190,114 +161,75 @@ class SlurmClient:
     async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
         """Return final states that squeue gave, by job id, with the exit codes that it does not give.
 
-        Those of the failed jobs are asked for together, first of the controller, then of the accounting database.
+        The controller, then the accounting database is asked for those of all failed jobs together.
         """
         found = {job.job_id: replace(status, exit_code="0:0") for job, status in ended if status.state.is_success}
         failed = {job.job_id: (job, status) for job, status in ended if not status.state.is_success}
         for source in (self._controller, self._accounting):
             if wanted := [job for job_id, (job, _) in failed.items() if job_id not in found]:
                 answers = await source(wanted)
-                found |= {key: told for key, told in answers.items() if told.state is failed[key][1].state}
+                found |= {key: status for key, status in answers.items() if status.state is failed[key][1].state}
         return {job_id: status for job_id, (_, status) in failed.items()} | found
 
     async def cancel(self, job_id: str) -> None:
         """Cancel one job; one that has ended already is fine."""
-        completed = await self._shell.run(commands.cancel(job_id))
+        completed = await self._shell.run(queue.cancel(job_id))
         if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
-            raise ClusterUnavailableError(f"scancel {job_id}: {_said(completed)}")
+            raise ClusterUnavailableError(f"scancel {job_id}: {error_text(completed)}")
         if completed.exit_status == 0:
             self.metrics.count("jobs_cancelled")
 
     async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
-        """Return the last lines of a failed job's log, or why there are none; of a job that succeeded, nothing."""
+        """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
         if status.state.is_success:
             return ""
-        completed = await self._shell.run(commands.tail(job.log_path, LOG_LINES))
-        lines = printable(_output(completed)).rstrip().splitlines()[-LOG_LINES:]
-        return "\n".join(lines) or _said(completed) or "(the log is empty)"
+        return job_logs.read_tail(await self._shell.run(job_logs.tail(job.log_path)))
 
     async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
         """Return what jobs left in their run directories, in their order."""
-        found = await self._ask(commands.results((job.run_dir, job.log_path) for job in jobs), parse.results)
+        found = await self._ask(results.results((job.run_dir, job.log_path) for job in jobs), results.read_results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
-    async def new_output(self, logs: Sequence[tuple[str, int]]) -> parse.NewOutput:
+    async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
         """Return what is new in logs, by their position: path of each, and the number of bytes known already."""
-        return await self._ask(commands.new_output(logs), parse.new_output)
+        return await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
-        """Return the text of small files by path, None for one that cannot be read.
-
-        Args:
-            directory: What relative paths start from; None for the login directory.
-            paths: The files.
-        """
-        completed = await self._shell.run(commands.read_files(directory, paths))
+        """Return the text of small files by path, None for one that cannot be read; see `files.files`."""
+        completed = await self._shell.run(files.files(directory, paths))
         if completed.exit_status != 0:
-            raise ClusterRefusedError(_said(completed))
-        lines = _output(completed).splitlines()
-        if len(lines) != len(paths):
-            raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
-        return {
-            path: None if line == "-" else b64decode(line).decode("utf-8", "replace")
-            for path, line in zip(paths, lines, strict=True)
-        }
+            raise ClusterRefusedError(error_text(completed))
+        return files.read_files(output(completed), paths)
 
     async def _accounting(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
         try:
-            return await self._ask(commands.sacct(job.job_id for job in jobs), parse.sacct)
+            return await self._ask(queue.sacct(job.job_id for job in jobs), queue.read_sacct)
         except ClusterUnavailableError as error:
-            if any(words in str(error) for words in NO_ACCOUNTING):
+            if any(words in str(error) for words in queue.NO_ACCOUNTING):
                 return {}
             raise
 
     async def _controller(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(commands.scontrol(job.job_id for job in jobs), parse.scontrol)
+        return await self._ask(queue.scontrol(job.job_id for job in jobs), queue.read_scontrol)
 
     async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(commands.exit_files([(job.job_id, job.run_dir) for job in jobs]), parse.exit_files)
+        run_dirs = [(job.job_id, job.run_dir) for job in jobs]
+        return await self._ask(queue.exit_files(run_dirs), queue.read_exit_files)
 
-    def _answer(self, job: JobRequest, answer: tuple[int, str] | None) -> SubmittedJob:
-        if answer is None:
-            raise ClusterUnavailableError(f"{job.name} was not submitted yet: those before it took too long")
-        exit_status, said = answer
-        if exit_status != 0:
-            _raise_submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=said))
-        return self._submitted(job, said.rpartition("\n")[2])
+    def _answers(
+        self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
+    ) -> list[Callable[[], SubmittedJob]]:
+        return [
+            partial(job_of_answer, job, answers.get(number), self.metrics)
+            for number, (job, _) in enumerate(submissions, start=1)
+        ]
 
-    def _submitted(self, job: JobRequest, output: str) -> SubmittedJob:
-        job_id, _, origin = output.strip().partition(" ")
-        if not parse.is_job_id(job_id):
-            raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
-        if origin == "adopted":
-            log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
-        if origin in ("submitted", "adopted"):
-            self.metrics.count(f"jobs_{origin}")
-        return submitted_job(job, job_id)
-
-    async def _ask(self, script: str, read: Callable[[str], Answer]) -> Answer:
-        completed = await self._shell.run(script)
-        if completed.exit_status != 0:
-            raise ClusterUnavailableError(_said(completed) or f"exit status {completed.exit_status}, no reason")
-        return read(_output(completed))
-
-
-def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
-    """Return the job that a request led to."""
-    return SubmittedJob(
-        ssh_conn_id=job.ssh_conn_id,
-        job_id=job_id,
-        job_name=job.name,
-        run_dir=job.run_dir,
-        log_path=commands.log_path(job.run_dir, job_id),
-        label=job.label,
-        index=job.index,
-        stream_log=job.stream_log,
-    )
+    async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
+        return read(answer(await self._shell.run(question)))
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Say how a job failed: all that is needed to see why without a login."""
+    """Return how a job failed, with all that shows why without a login."""
     facts = {
         "exit code": status.exit_code,
         "elapsed": status.elapsed,
@@ -305,46 +237,6 @@ def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
         "log": job.log_path,
     }
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
-    said_by = f" ({status.source})" if status.state is not JobState.LOST else ""
-    end = f"The log's last {LOG_LINES} lines:\n{log_tail}"
-    return f"Job {job.job_id} ({job.job_name}) ended as {status}{said_by}: {known}\n{end}"
-
-
-def _output(completed: Completed) -> str:
-    _, marker, output = completed.stdout.partition(f"{commands.MARKER}\n")
-    if not marker:
-        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {_shown(completed)}")
-    return output
-
-
-def _shown(completed: Completed) -> str:
-    return (_said(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
-
-
-def _said(completed: Completed) -> str:
-    return printable(completed.stderr).strip()
-
-
-def printable(text: str) -> str:
-    r"""Return text without what a terminal would obey; ``\r``, as progress bars print it, ends a line."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-
-
-def _raise_submit_error(job: JobRequest, completed: Completed) -> None:
-    said = _said(completed)
-    message = f"{job.name} was not submitted: {said}"
-    match completed.exit_status:
-        case commands.REFUSED:
-            raise ClusterRefusedError(message)
-        case commands.SBATCH_REFUSED if not is_passing(said):
-            raise ClusterRefusedError(message)
-        case commands.FULL:
-            raise NotYetError(said)
-        case commands.BUSY | elements.NOT_IN_ARRAY:
-            raise AloneError(message)
-        case commands.SBATCH_REFUSED | commands.ENDING:
-            raise ClusterUnavailableError(message)
-        case commands.UNCLEAR:
-            raise ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {said}")
-        case _:
-            raise ClusterUnavailableError(f"{job.name} was not submitted: {_shown(completed)}")
+    source = f" ({status.source})" if status.state is not JobState.LOST else ""
+    end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
+    return f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"

@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.validation import check_directory, expect, is_count, is_line, is_text, our_option
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
@@ -22,47 +23,8 @@ _JOB_ID = re.compile(r"[0-9]+([_+][0-9]+)?")  # with the index of an array's job
 _SECRET = re.compile(r"(variable|connection):.+")
 _LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment: Linux takes no more
 
-JOB_SCRIPT = Path(__file__).with_name("job.sh").read_text(encoding="utf-8")
+JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(encoding="utf-8")
 """The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
-
-# Options of sbatch that are fields here, or that record.sh could not keep its promises with.
-OUR_OPTIONS = frozenset(
-    {
-        "account", "array", "chdir", "clusters", "error", "export", "export-file", "help", "job-name", "nodes",
-        "output", "parsable", "partition", "test-only", "time", "usage", "version", "wait", "wrap",
-    }
-)  # fmt: skip
-
-
-def our_option(name: str) -> str | None:
-    """Return which of `OUR_OPTIONS` sbatch takes ``name`` for: it understands abbreviations too."""
-    return next((ours for ours in sorted(OUR_OPTIONS) if ours.startswith(name)), None)
-
-
-def _expect(is_so: object, subject: str, value: object, expectation: str) -> None:
-    if not is_so:
-        shown = repr(value)
-        raise ValueError(f"{subject}: expected {expectation}, got {shown if len(shown) < 200 else shown[:200] + '…'}")
-
-
-def _is_line(value: object) -> bool:
-    return isinstance(value, str) and value != "" and value.isprintable()
-
-
-def _is_text(value: object) -> bool:
-    try:
-        return isinstance(value, str) and "\0" not in value and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _check_directory(subject: str, path: object) -> None:
-    fits = _is_line(path) and re.fullmatch(r"/[^\\]*[^\\/]", str(path))
-    _expect(fits, subject, path, "an absolute path, printable, without backslashes and without a slash at its end")
 
 
 def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
@@ -126,7 +88,7 @@ class JobRequest(_Value):
         max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
             for any number.
         array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
-            time; see elements.py. It does not go with ``max_parallel_jobs``.
+            time; see arrays/. It does not go with ``max_parallel_jobs``.
         stream_log: Show the job's new log lines in the log of the task that waits for it.
         dry_run: Show what would be submitted, and submit nothing.
     """
@@ -165,20 +127,20 @@ class JobRequest(_Value):
         Raises:
             ValueError: A value cannot go where it shall. Those of the environment are not shown: they may be secrets.
         """
-        _expect(_is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
-        _check_directory("run_dir", self.run_dir)
+        expect(is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
+        check_directory("run_dir", self.run_dir)
         for subject in ("workdir", "batch_script", "time", "account", "partition"):
             value = getattr(self, subject)
-            _expect(value is None or _is_line(value), subject, value, "printable text")
+            expect(value is None or is_line(value), subject, value, "printable text")
         for path in self.inputs:
-            _expect(_is_line(path), "inputs", path, "printable paths")
-        _expect(_is_text(self.script), "script", self.script, "UTF-8 text without NUL")
-        _expect(self.index is None or _is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
-        _expect(_is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
-        _expect(_is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
+            expect(is_line(path), "inputs", path, "printable paths")
+        expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
+        expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
+        expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
+        expect(is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
         limit = self.max_parallel_jobs
-        _expect(limit is None or _is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
-        _expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
+        expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
+        expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
         self._check_environment()
         self._check_options()
 
@@ -205,25 +167,23 @@ class JobRequest(_Value):
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
-            _expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
-            _expect(
-                not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment"
-            )
+            expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
+            expect(not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment")
         values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
-            if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
+            if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
                 raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")
         for name, reference in self.secrets.items():
-            fits = _is_line(reference) and _SECRET.fullmatch(reference)
-            _expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
+            fits = is_line(reference) and _SECRET.fullmatch(reference)
+            expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
 
     def _check_options(self) -> None:
         for name, value in self.options.items():
-            _expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
+            expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
             ours = our_option(name)
-            _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
-            fits = value == "" or _is_line(str(value))  # else one could forge a line of scontrol's
-            _expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
+            expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
+            fits = value == "" or is_line(str(value))  # else one could forge a line of scontrol's
+            expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
 
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -266,14 +226,6 @@ class Attempt(_Value):
         return _word(self.id)
 
 
-class Record(NamedTuple):
-    """Whose a run directory is: `Attempt.run`, `Attempt.task`, and the id of its job, empty while it has none."""
-
-    run: str
-    task: str
-    job_id: str
-
-
 def run_name(dag_id: str, run_id: str) -> str:
     """Return a Dag run's name: two words, and no other Dag run's."""
     return f"{_word(dag_id)} {_word(run_id)}"
@@ -308,9 +260,9 @@ class SubmittedJob(_Value):
         Raises:
             ValueError: It is no job's id, or no path.
         """
-        _expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
-        _check_directory("run_dir", self.run_dir)
-        _check_directory("log_path", self.log_path)
+        expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
+        check_directory("run_dir", self.run_dir)
+        check_directory("log_path", self.log_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,172 +1,106 @@
-"""The new lines of running jobs' logs, in the logs of the tasks that wait: one question a tick for all of a cluster.
+"""The text of jobs' logs: the last lines of one, and what is new in many. Ask and read.
 
-A log may hold anything, and any amount of it: what is shown is bounded, and what is left out is said.
+A log may hold anything, and any amount of it: what is read and shown is bounded, and what is left out is stated.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from contextvars import Context, copy_context
-from dataclasses import dataclass
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from shlex import quote
+from typing import NamedTuple
 
-from airflow_slurm_sweep.slurm.client import SlurmClient, printable
-from airflow_slurm_sweep.slurm.commands import FOLLOWED
-from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.monitor import INTERVAL
+from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, printable, script
 
-AT_ONCE = 100  # jobs in one question: each costs the login node a process or four
-LINES = 200  # of a job in one answer
-LONGEST = 1000  # characters of a line
+TAIL_LINES = 50
+_TAIL_BYTES = 64 * 1024
+
+NEW_BYTES = 16 * 1024  # of one log in one answer
+NEW_BYTES_IN_ALL = 256 * 1024
+NEW_LINES = 200  # of one log in one answer
+LINE_LENGTH = 1000  # characters
 PREFIX = "| "
-_GATHER = 0.2  # seconds: jobs that end together are read together
-_BURST = 20  # lines, or
-_BURST_SIZE = 8 * 1024  # characters for one turn
 
-log = logging.getLogger(__name__)
+_NEWS = re.compile(r"^= ([0-9]+) ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
+_CROWDED_OUT = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Reader:
-    job: SubmittedJob
-    context: Context  # as in `Monitor`
-    offset: int = 0
-    last: asyncio.Future[None] | None = None  # the job has ended: done once the rest is read
+def tail(path: str) -> str:
+    """Return the script that prints a log's last lines. Slurm's logs are regular files: nothing else is read."""
+    file = quote(path)
+    refusal = quote(f"{path} is no regular file; it is not read")
+    return script(
+        f"if [ -L {file} ] || {{ [ -e {file} ] && [ ! -f {file} ]; }}; then printf '%s\\n' {refusal} >&2; exit 1; fi",
+        f"tail -c {_TAIL_BYTES} -- {file} | tail -n {TAIL_LINES}",
+    )
 
 
-class Follower:
-    """Follows the logs of one cluster's jobs; lives in one event loop and asks only while somebody follows.
+def read_tail(completed: Completed) -> str:
+    """Read the answer to `tail`: the lines, or why there are none."""
+    lines = printable(output(completed)).rstrip().splitlines()[-TAIL_LINES:]
+    return "\n".join(lines) or error_text(completed) or "(the log is empty)"
 
-    Jobs take turns: at most `AT_ONCE` of them in a question, those that were not answered first.
 
-    Args:
-        client: The cluster.
-        interval: Seconds between two questions.
-        turn: Awaited before each burst of lines, of some KiB.
+class NewOutput(NamedTuple):
+    """What is new in logs.
+
+    Attributes:
+        found: Offset in bytes and content of the new piece, by the log's number.
+        crowded_out: The numbers of logs with news for which there was no room.
     """
 
-    def __init__(
-        self,
-        client: SlurmClient,
-        *,
-        interval: float = INTERVAL,
-        turn: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self._client = client
-        self._interval = interval
-        self._turn = turn
-        self._readers: dict[_Reader, None] = {}  # the one that was read last is the last
-        self._task: asyncio.Task[None] | None = None
-        self._ended = asyncio.Event()
-        self._trouble = False
-
-    @asynccontextmanager
-    async def following(self, job: SubmittedJob) -> AsyncIterator[None]:
-        """Log the job's new lines meanwhile, and at the end those still missing, if it says ``stream_log``.
-
-        It raises nothing of its own: a log that cannot be read is a warning.
-        """
-        if not job.stream_log:
-            yield
-            return
-        reader = _Reader(job=job, context=copy_context())
-        self._readers[reader] = None
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._follow())
-        try:
-            yield
-            reader.last = asyncio.get_running_loop().create_future()
-            self._ended.set()
-            await reader.last
-        finally:
-            del self._readers[reader]
-            if not self._readers:
-                self._task.cancel()
-                self._task = None
-
-    async def _follow(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_GATHER)
-            await self._read([reader for reader in self._readers if reader.last is None][:AT_ONCE])
-            end = loop.time() + self._interval
-            while (left := end - loop.time()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ended.wait(), left)
-                    await asyncio.sleep(_GATHER)
-                self._ended.clear()
-                await self._read_last()
-
-    async def _read_last(self) -> None:
-        """Read the rest of the logs of jobs that have ended."""
-        while ended := [reader for reader in self._readers if reader.last and not reader.last.done()]:
-            await self._read(ended[:AT_ONCE])
-
-    async def _read(self, readers: Sequence[_Reader]) -> None:
-        try:
-            if readers:
-                await self._ask(readers)
-                self._trouble = False
-        except Exception as error:  # whatever it is, it is no reason to fail a task, nor to keep one waiting
-            if not self._trouble:
-                log.warning("The jobs' logs are not shown for now: %s", error)
-            self._trouble = True
-            for reader in readers:
-                _finish(reader)
-
-    async def _ask(self, readers: Sequence[_Reader]) -> None:
-        complete = [reader.last is not None for reader in readers]  # what ends after the question may have more to say
-        answers = await self._client.new_output([(reader.job.log_path, reader.offset) for reader in readers])
-        for number, reader in enumerate(readers):
-            if number not in answers.crowded_out:
-                if reader in self._readers:
-                    del self._readers[reader]
-                    self._readers[reader] = None
-                if number in answers.found:
-                    start, data = answers.found[number]
-                    lines, reader.offset = read(reader.job.log_path, reader.offset, start, data, ended=complete[number])
-                    await self._tell(reader, lines)
-                if complete[number]:
-                    _finish(reader)
-
-    async def _tell(self, reader: _Reader, lines: Sequence[str]) -> None:
-        for burst in _bursts(lines):
-            if self._turn is not None:
-                await self._turn()
-            for line in burst:
-                reader.context.run(log.info, "%s", line)
+    found: Mapping[int, tuple[int, bytes]]
+    crowded_out: frozenset[int]
 
 
-def _finish(reader: _Reader) -> None:
-    if reader.last and not reader.last.done():
-        reader.last.set_result(None)
+def new_output(logs: Iterable[tuple[str, int]]) -> str:
+    """Return the script that reads what is new in logs.
+
+    The answer has, for each log with news, a line ``= NUMBER START``, the number from 0, and lines of base64: the last
+    `NEW_BYTES` bytes at most. START is less than the known offset if the log is shorter. After `NEW_BYTES_IN_ALL` bytes
+    there is a line ``! NUMBER`` for each further log with news.
+
+    Args:
+        logs: Path of each log, and the number of bytes that are known already.
+    """
+    return script(
+        f"left={NEW_BYTES_IN_ALL}",
+        "follow() {",
+        '  [ -f "$3" ] && [ ! -L "$3" ] && [ -r "$3" ] && size=$(stat -c %s -- "$3") || return 0',
+        '  if [ "$size" -ge "$2" ]; then start=$2; else start=0; fi',
+        '  [ "$size" -gt "$start" ] || return 0',
+        '  [ "$left" -gt 0 ] || { printf \'! %s\\n\' "$1"; return 0; }',
+        f'  [ "$((size - start))" -le {NEW_BYTES} ] || start=$((size - {NEW_BYTES}))',
+        "  left=$((left - size + start))",
+        '  printf \'= %s %s\\n\' "$1" "$start"',
+        '  tail -c "+$((start + 1))" -- "$3" | head -c "$((size - start))" | base64',
+        "}",
+        *(f"follow {number} {known} {quote(path)}" for number, (path, known) in enumerate(logs)),
+        "true",
+    )
 
 
-def _bursts(lines: Sequence[str]) -> Iterator[list[str]]:
-    burst: list[str] = []
-    size = 0
-    for line in lines:
-        burst.append(line)
-        size += len(line)
-        if len(burst) == _BURST or size >= _BURST_SIZE:
-            yield burst
-            burst, size = [], 0
-    if burst:
-        yield burst
+def read_new_output(output: str) -> NewOutput:
+    """Read the answer to `new_output`."""
+    found = {}
+    for number, start, body in _NEWS.findall(output):
+        with suppress(ValueError):  # base64 that was cut off
+            found[int(number)] = int(start), b64decode(body)
+    return NewOutput(found, frozenset(int(number) for number in _CROWDED_OUT.findall(output)))
 
 
-def read(path: str, offset: int, start: int, data: bytes, *, ended: bool) -> tuple[list[str], int]:
+def lines_of(path: str, offset: int, start: int, data: bytes, *, ended: bool) -> tuple[list[str], int]:
     r"""Return what to show of a piece of a log, and the offset from which to read on.
 
-    A line that is not complete yet is left for the next time. Of what ``\r`` overwrites, the last is shown.
+    An incomplete line is left for the next time. Of parts that ``\r`` overwrites, only the last is shown.
 
     Args:
         path: The log.
-        offset: Up to where it was shown.
+        offset: Up to where the log was shown.
         start: Where the piece begins: behind ``offset`` if there was more than fits, at 0 if the log was cut.
-        data: The piece, at most `FOLLOWED` bytes.
+        data: The piece, at most `NEW_BYTES` bytes.
         ended: Nothing follows.
     """
     shown = []
@@ -174,13 +108,13 @@ def read(path: str, offset: int, start: int, data: bytes, *, ended: bool) -> tup
         shown.append("… the log was cut meanwhile; from its beginning:")
         offset = 0
     whole = data if ended else data[: max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1]
-    if not whole and len(data) >= FOLLOWED:  # an endless line
+    if not whole and len(data) >= NEW_BYTES:  # an endless line
         whole = data
     end = start + len(whole)
-    if start > offset:  # begins inside a line
+    if start > offset:  # the piece begins inside a line
         whole = whole[whole.find(b"\n") + 1 :]
     pieces = whole.removesuffix(b"\n").split(b"\n") if whole else []
-    pieces = pieces[-LINES:]
+    pieces = pieces[-NEW_LINES:]
     taken = sum(len(piece) + 1 for piece in pieces)
     if (left_out := end - offset - taken) > 0:
         shown.append(f"… {_size(left_out)} left out; all of it, on the cluster: {path}")
@@ -190,7 +124,7 @@ def read(path: str, offset: int, start: int, data: bytes, *, ended: bool) -> tup
 def _line(piece: bytes) -> str:
     overwritten = [part for part in piece.split(b"\r") if part]
     text = printable((overwritten or [b""])[-1].decode("utf-8", "replace"))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]}…"
 
 
 def _size(number: int) -> str:

@@ -1,19 +1,19 @@
-"""What Slurm's commands say when they fail, classified once: mended by the site itself, or final; clear, or not.
+"""Errors of Slurm's commands, classified once: passing or final; and whether the controller may have acted.
 
 Sources: slurm_errno.c and sbatch.c of Slurm 22.05 to 25.05, and tests/integration/test_refusals.py, which has a real
 slurmctld say them.
 
-sbatch tries again by itself, after 1, 2, ... 15 s, 120 s in all, when the controller has no room (MaxJobCount) or says
-"try again"; it says "sleeping and retrying" once, and "Resource temporarily unavailable" at the end. Ended by a signal
-meanwhile it leaves no job: each try is refused before the next sleep begins. No controller (connect failure) is told
-after 9 s, a silent one after slurm.conf's MessageTimeout, 10 s.
+sbatch retries by itself, after 1, 2, ... 15 s, 120 s in all, when the controller has no room (MaxJobCount) or answers
+"try again"; it prints "sleeping and retrying" once, and "Resource temporarily unavailable" at the end. If a signal ends
+it meanwhile, there is no job: each try is refused before the next sleep begins. It reports a controller that is down
+(connect failure) after 9 s, a silent one after slurm.conf's MessageTimeout, 10 s.
 
 The words are plain substrings, so that a POSIX shell's ``case`` finds the same ones.
 """
 
 from __future__ import annotations
 
-# The controller may have taken the request: it was sent, or may have been, and no answer came that could be read.
+# The controller may have taken the request: it was sent, or may have been, and no readable answer came.
 UNCLEAR: tuple[str, ...] = (
     "Socket timed out",
     "Zero Bytes were transmitted",
@@ -36,14 +36,14 @@ UNCLEAR: tuple[str, ...] = (
     "Connection timed out",
     "Connection forced closed by quiesce timeout",
     "Kernel reported delayed socket error",
-    # Said by the controller about our request, and by us about its answer.
+    # The controller prints these about our request, and sbatch about its answer.
     "Protocol authentication error",
     "Munge decode failed",
 )
 
-# An answer of the controller, or none could be asked for one: no job, and the site mends it by itself. Not here is
-# "Job violates accounting/QOS policy", which Slurm says of jobs that are too large, too: the line before it names the
-# limit.
+# The controller refused, or could not be reached: there is no job, and the site mends the cause by itself. Missing on
+# purpose is "Job violates accounting/QOS policy": Slurm prints it also about jobs that are too large, and the line
+# before it names the limit.
 _REFUSED_FOR_NOW: tuple[str, ...] = (
     "Unable to contact slurm controller",
     "Communication connection failure",
@@ -75,7 +75,7 @@ _REFUSED_FOR_NOW: tuple[str, ...] = (
     "I/O error writing script/environment to file",
 )
 
-# What a smaller array may not meet; the last is said of more elements than SchedulerParameters=max_array_tasks, too.
+# Limits that a smaller array may not meet; the last one is also printed about SchedulerParameters=max_array_tasks.
 _LIMITS: tuple[str, ...] = (
     "SubmitJob",
     "Slurm temporarily unable to accept job",
@@ -89,15 +89,15 @@ PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
 
 
 def is_passing(said: str) -> bool:
-    """Whether the site mends by itself what a command said on standard error; what is not known it does not."""
+    """Whether the site mends the cause of this error by itself; it does not mend unknown errors."""
     return any(words in said for words in PASSING)
 
 
 def is_too_many(said: str) -> bool:
-    """Whether an array was refused that was too large for the site, or for the room that is left now."""
+    """Whether an array was refused because it is too large for the site, or for the room that is left now."""
     return any(words in said for words in _LIMITS)
 
 
 def is_unclear(said: str) -> bool:
-    """Whether the controller may have done what it was asked for, although the command failed."""
+    """Whether the controller may have done what was asked, although the command failed."""
     return any(words in said for words in UNCLEAR)

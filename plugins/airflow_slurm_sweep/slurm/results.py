@@ -1,4 +1,4 @@
-"""What a job leaves to be compared by: ``metrics.json`` in its run directory, numbers by name.
+"""What a job leaves to be compared by: numbers in ``metrics.json``, and the address of its W&B run in its log.
 
 {"reward": 0.93, "steps": 2000}
 """
@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from shlex import quote
 
+from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.shell import script
 
-FILE = "metrics.json"
-LARGEST = 16 * 1024  # bytes: Airflow's database keeps it, and report reads those of thousands of jobs
-_LONGEST = 100  # characters of a name
-_NAMED = 3  # entries that a warning names
+MAX_BYTES = 16 * 1024  # of metrics.json: Airflow's database keeps it, and report reads those of thousands of jobs
+_MAX_NAME = 100  # characters of a metric's name
+_MAX_FAULTS = 3  # that a warning lists
+
+_WANDB_BYTES = 256 * 1024  # at the beginning of a log, where wandb prints the run's address
+_VIEW_RUN = r"\|.*View run .*\(https\{0,1\}://[A-Za-z0-9._:/%-]*/runs/[A-Za-z0-9._%-]*\).*|{ s||\1|; p; q; }"  # for sed
+_WANDB_LINE = re.compile(r"^@ ([0-9]+) (https?://\S+)\n", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What was in the file.
+    """What a job left.
 
     Attributes:
         metrics: Finite numbers by name.
-        fault: What was wrong with the rest of it; empty if nothing.
+        fault: What was wrong with the rest of metrics.json; empty if nothing.
         wandb: Where Weights & Biases shows the run, if the job's log says so.
     """
 
@@ -40,10 +48,55 @@ NO_FILE = Results()
 NOT_READABLE = Results(fault="expected a regular file that we may read, got another; it is not read")
 
 
-def read(data: bytes) -> Results:
-    """Read the file's first `LARGEST` bytes and one more, if there are that many."""
-    if len(data) > LARGEST:
-        return Results(fault=f"expected at most {LARGEST // 1024} KiB, got more; none of it is taken")
+def results(jobs: Iterable[tuple[str, str]]) -> str:
+    """Return the script that reads what jobs left.
+
+    The answer has, for each metrics.json, a line ``= NUMBER``, the job's number from 0, and lines of base64; or a line
+    ``= NUMBER -`` for one that is not read: a link, a pipe. Where wandb prints the run's address at the beginning of
+    the log, the answer has a line ``@ NUMBER URL``.
+
+    Args:
+        jobs: ``(run directory, log)`` of each job.
+    """
+    return script(
+        "results() {",
+        '  if [ -f "$3" ] && [ ! -L "$3" ]; then',
+        f'    url=$(head -c {_WANDB_BYTES} -- "$3" | LC_ALL=C sed -n {quote(_VIEW_RUN)})',
+        '    [ -z "$url" ] || printf \'@ %s %s\\n\' "$1" "$url"',
+        "  fi",
+        '  if [ -L "$2" ] || { [ -e "$2" ] && ! { [ -f "$2" ] && [ -r "$2" ]; }; }; then',
+        "    printf '= %s -\\n' \"$1\"",
+        '  elif [ -e "$2" ]; then',
+        "    printf '= %s\\n' \"$1\"",
+        f'    head -c {MAX_BYTES + 1} -- "$2" | base64',
+        "  fi",
+        "}",
+        *(f"results {number} {quote(f'{folder}/{METRICS}')} {quote(log)}" for number, (folder, log) in enumerate(jobs)),
+        "true",
+    )
+
+
+def read_results(output: str) -> dict[int, Results]:
+    """Read the answer to `results`, by the job's number."""
+    urls = {int(number): url for number, url in _WANDB_LINE.findall(output)}
+    found = {number: Results(wandb=url) for number, url in urls.items()}
+    output = _WANDB_LINE.sub("", output)
+    for answer in re.split(r"^= ", output, flags=re.MULTILINE)[1:]:
+        head, _, body = answer.partition("\n")
+        number, _, refused = head.partition(" ")
+        if number.isdecimal():
+            try:
+                left = NOT_READABLE if refused else read_metrics(b64decode(body))
+            except ValueError:  # base64 that was cut off
+                left = NOT_READABLE
+            found[int(number)] = replace(left, wandb=urls.get(int(number), ""))
+    return found
+
+
+def read_metrics(data: bytes) -> Results:
+    """Read the first `MAX_BYTES` bytes of metrics.json, and one more if there is one."""
+    if len(data) > MAX_BYTES:
+        return Results(fault=f"expected at most {MAX_BYTES // 1024} KiB, got more; none of it is taken")
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -52,23 +105,23 @@ def read(data: bytes) -> Results:
         kind = type(found).__name__
         return Results(fault=f'expected numbers by name such as {{"reward": 0.9}}, got a {kind}; none of it is taken')
     faults = {name: fault for name, value in found.items() if (fault := _fault(name, value))}
-    more = f", and {len(faults) - _NAMED} more such" if len(faults) > _NAMED else ""
+    more = f", and {len(faults) - _MAX_FAULTS} more such" if len(faults) > _MAX_FAULTS else ""
     return Results(
         metrics={name: value for name, value in found.items() if name not in faults},
-        fault=f"{'; '.join(list(faults.values())[:_NAMED])}{more}; left out" if faults else "",
+        fault=f"{'; '.join(list(faults.values())[:_MAX_FAULTS])}{more}; left out" if faults else "",
     )
 
 
 def add(job: SubmittedJob, status: JobStatus, results: Results) -> JobStatus:
-    """Return how a job ended, with what it left; a fault of the file is logged."""
+    """Return how a job ended, with what it left; a fault of metrics.json is logged."""
     if results.fault:
-        log.warning("%s/%s: %s", job.run_dir, FILE, results.fault)
+        log.warning("%s/%s: %s", job.run_dir, METRICS, results.fault)
     return replace(status, metrics=results.metrics, wandb=results.wandb)
 
 
 def _fault(name: str, value: object) -> str:
-    if not name.isprintable() or not 0 < len(name) <= _LONGEST:  # no database takes NUL and half characters
-        return f"expected a printable name of at most {_LONGEST} characters, got {name!r:.120}"
+    if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
+        return f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not -sys.float_info.max <= value <= sys.float_info.max:  # type: ignore[operator]
         return f"{name}: expected a finite number, got {value!r:.60}"

@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a state means for somebody who waits."""
+    """What a state means for a task that waits."""
 
     ACTIVE = "the job is queued, running or ending"
     SUCCEEDED = "the job ended well"
@@ -20,7 +20,7 @@ class Kind(Enum):
 
 
 class JobState(Enum):
-    """The state of a job. `UNKNOWN` is whatever a newer Slurm invents: not final, hence waited for."""
+    """The state of a job. `UNKNOWN` is any state of a newer Slurm: not final, so the job is waited for."""
 
     kind: Kind
     code: str
@@ -62,7 +62,7 @@ class JobState(Enum):
     SUSPENDED = "SUSPENDED", Kind.ACTIVE, "S"
     TIMEOUT = "TIMEOUT", Kind.FAILED, "TO"
     UPDATE_DB = "UPDATE_DB", Kind.ACTIVE
-    LOST = "LOST", Kind.FAILED  # ours: nobody on the cluster knows the job
+    LOST = "LOST", Kind.FAILED  # our own: no source on the cluster knows the job
     UNKNOWN = "UNKNOWN", Kind.ACTIVE
 
     @classmethod
@@ -88,7 +88,7 @@ class JobState(Enum):
 
     @property
     def is_queued(self) -> bool:
-        """Whether the job waits for its start: a time of that is what Slurm expects."""
+        """Whether the job waits for its start: its start time is then an estimate of Slurm's."""
         return self.name in _QUEUED
 
     @property

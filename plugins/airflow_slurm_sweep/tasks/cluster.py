@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_slurm_sweep.errors import AloneError
-from airflow_slurm_sweep.slurm.arrays import Arrays
+from airflow_slurm_sweep.slurm.arrays.submitter import Arrays
 from airflow_slurm_sweep.slurm.batching import Together
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, Record, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import Follower
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.log_follower import Follower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.results import Results
+from airflow_slurm_sweep.slurm.submit.record import Record
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources

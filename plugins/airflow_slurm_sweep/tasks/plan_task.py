@@ -16,7 +16,7 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.commands import preview
+from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import Folders, Site, find_site
 from airflow_slurm_sweep.sweep.naming import base_name

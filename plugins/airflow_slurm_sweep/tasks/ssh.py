@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, SlurmSweepError
-from airflow_slurm_sweep.slurm.client import Completed
+from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.tasks.telemetry import AirflowMetrics
 
 if TYPE_CHECKING:

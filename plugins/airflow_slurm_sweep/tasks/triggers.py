@@ -20,8 +20,8 @@ from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
-from airflow_slurm_sweep.slurm.client import submitted_job
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.background import run_to_end
 from airflow_slurm_sweep.tasks.cancel import by_hand, cancel_job, is_over, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session

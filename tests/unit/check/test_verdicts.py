@@ -10,10 +10,10 @@ import pytest
 from login_shell import SHELLS
 
 from airflow_slurm_sweep.check import questions
-from airflow_slurm_sweep.check.verdicts import CHECKS, Finding, Grade, findings
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed
+from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.verdicts import CHECKS, WAY_IN, findings
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 
 HOSTILE = 'a\'b $(touch x) `touch y` "c" ;& -z *'
 
@@ -26,7 +26,7 @@ def subject(log: str = "/l", **changes: object) -> questions.Subject:
 
 def judged(of: questions.Subject, completed: Completed, sent: float, received: float) -> dict[str, Finding]:
     found = list(findings(of, completed, "mark", sent, received))
-    assert [finding.check for finding in found] == list(CHECKS)
+    assert [finding.check for finding in found] == list(CHECKS[len(WAY_IN) :])
     return {finding.check: finding for finding in found}
 
 
@@ -80,7 +80,7 @@ def answered(**answers: str) -> Completed:
     for name, answer in {**good, **answers}.items():
         status, _, text = answer.partition(" ")
         lines.append(f"mark {name} {status}\n{text}\n")
-    return Completed(exit_status=0, stdout=f"{commands.MARKER}\n{''.join(lines)}", stderr="")
+    return Completed(exit_status=0, stdout=f"{MARKER}\n{''.join(lines)}", stderr="")
 
 
 @pytest.mark.parametrize(

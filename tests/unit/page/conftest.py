@@ -15,9 +15,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.plan import plan_run
-from airflow_slurm_sweep.slurm.client import submitted_job
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.sweep.layers import Site
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 
 
 class FakeShell:
@@ -35,12 +34,12 @@ class FakeShell:
             return answer
         if answer is None:
             return failed(f"sh: 1: {word}: not found", 127)
-        return Completed(exit_status=0, stdout=f"banner\n{commands.MARKER}\n{answer}", stderr="")
+        return Completed(exit_status=0, stdout=f"banner\n{MARKER}\n{answer}", stderr="")
 
 
 def failed(stderr: str, exit_status: int = 1) -> Completed:
     """Return the end of a command that failed."""
-    return Completed(exit_status=exit_status, stdout=f"{commands.MARKER}\n", stderr=stderr)
+    return Completed(exit_status=exit_status, stdout=f"{MARKER}\n", stderr=stderr)
 
 
 def silent() -> ClusterUnavailableError:

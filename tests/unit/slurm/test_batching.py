@@ -64,7 +64,7 @@ def test_an_error_is_of_those_who_asked_together_each_its_own() -> None:
 @pytest.mark.parametrize(
     ("longest", "expected"), [(60.0, [[0, 1, 2, 3, 4]]), (0.02, [[0], [1], [2], [3], [4]])], ids=["quiet", "bounded"]
 )
-def test_some_wait_for_those_still_to_come_until_none_does(longest: float, expected: list[list[int]]) -> None:
+def test_a_call_waits_until_no_new_question_comes(longest: float, expected: list[list[int]]) -> None:
     cluster = Cluster(seconds=0.0)
 
     async def one_by_one() -> None:
@@ -79,7 +79,7 @@ def test_some_wait_for_those_still_to_come_until_none_does(longest: float, expec
     assert cluster.asked == expected
 
 
-def test_who_is_gone_is_not_asked_for() -> None:
+def test_a_cancelled_caller_is_left_out() -> None:
     cluster = Cluster()
 
     async def leave() -> int:
@@ -96,7 +96,7 @@ def test_who_is_gone_is_not_asked_for() -> None:
     assert cluster.asked == [[2]]
 
 
-def test_who_comes_just_as_the_last_call_ends_is_answered() -> None:
+def test_a_question_that_comes_as_the_last_call_ends_is_answered() -> None:
     cluster = Cluster(seconds=0.0)
 
     async def one_after_the_other() -> list[int]:
@@ -106,7 +106,7 @@ def test_who_comes_just_as_the_last_call_ends_is_answered() -> None:
     assert asyncio.run(asyncio.wait_for(one_after_the_other(), 5)) == [0, 2, 4, 6, 8]
 
 
-def test_who_waits_for_a_lull() -> None:
+def test_lull_waits_until_no_new_question_comes() -> None:
     async def lull() -> float:
         loop = asyncio.get_running_loop()
         together = Together(Cluster(seconds=0.0).double, at_once=1)

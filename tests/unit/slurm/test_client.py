@@ -8,10 +8,12 @@ import pytest
 from fake_shell import FakeShell, failed, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from airflow_slurm_sweep.slurm import commands
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient, failure_text
+from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")
@@ -44,16 +46,18 @@ def test_submit_returns_the_job() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (failed("no such file: a.py", commands.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
-        (failed("sbatch: error: Invalid account", commands.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
-        (failed("sbatch: error: Unable to contact slurm controller", commands.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
-        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", commands.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
-        (failed("another submission holds the lock", commands.BUSY), ClusterUnavailableError, "lock"),
+        (failed("no such file: a.py", ExitStatus.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
+        (failed("sbatch: error: Invalid account", ExitStatus.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
+        (failed("sbatch: error: Unable to contact slurm controller", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
+        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
+        (failed("another submission holds the lock", ExitStatus.BUSY), ClusterUnavailableError, "lock"),
         (silent(), ClusterUnavailableError, "connection lost"),
         (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),
     ],
 )  # fmt: skip
-def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error: type[Exception], text: str) -> None:
+def test_submit_raises_the_reason_and_whether_a_retry_can_help(
+    answer: object, error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         submit(FakeShell(sbatch=answer))
 
@@ -74,7 +78,9 @@ def test_submit_says_why_not_and_whether_a_retry_can_help(answer: object, error:
         ({"squeue": "", "scontrol": FORGOTTEN, "head": ""}, None, None),
     ],
 )  # fmt: skip
-def test_who_is_asked_for_a_jobs_end(answers: dict[str, object], state: str | None, source: str | None) -> None:
+def test_sources_of_a_jobs_end_in_their_order(
+    answers: dict[str, object], state: str | None, source: str | None
+) -> None:
     status = final_status(FakeShell(**answers))
     assert (status and status.state.value, status and status.source) == (state, source)
 
@@ -99,7 +105,7 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
         asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel("7"))
 
 
-def test_what_is_no_job_id_is_not_taken_for_one() -> None:
+def test_output_that_is_no_job_id_is_an_error() -> None:
     with pytest.raises(ClusterUnavailableError, match=r"^expected a job's id, got 'Welcome!\\n7'$"):
         submit(FakeShell(sbatch="Welcome!\n7 submitted\n"))
 
@@ -113,17 +119,17 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
     said = asyncio.run(SlurmClient(FakeShell(tail=progress)).failure_log(JOB, status))
     assert said.split("\n") == [str(number) for number in range(950, 1000)]
     with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
-        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", commands.REFUSED)))
+        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", ExitStatus.REFUSED)))
 
 
-def test_a_run_is_known_by_its_whole_name() -> None:
+def test_a_run_is_matched_by_its_whole_name() -> None:
     """Not by the end of another's."""
     shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", record="7 xd r g.submit 3 7\n")
     for run, live in (("d r", {}), ("xd r", {"7": "g.submit 3"})):
         assert asyncio.run(SlurmClient(shell).live_jobs(run, "/r")) == live
 
 
-def test_whose_a_live_job_is_is_asked_once() -> None:
+def test_owner_of_a_live_job_is_looked_up_once() -> None:
     shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="7 d r g.submit 3 7\n")
     client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
     for _ in range(2):
@@ -143,11 +149,11 @@ def test_whose_a_live_job_is_is_asked_once() -> None:
         ("/dev/null", None),
     ],
 )
-def test_a_run_directory_is_known_by_the_jobs_output(output: str, run_dir: str | None) -> None:
-    assert commands.run_dir_of("7", output) == run_dir
+def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: str | None) -> None:
+    assert queue.run_dir_of("7", output) == run_dir
 
 
-def test_a_failure_says_all_that_is_needed() -> None:
+def test_a_failure_text_has_all_facts() -> None:
     status = JobStatus(
         job_id="7",
         state=JobState.FAILED,

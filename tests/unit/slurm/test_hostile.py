@@ -6,6 +6,7 @@ thousands of scripts, each in a subshell. `pytest tests/unit/slurm/test_hostile.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -22,11 +23,18 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from login_shell import SHELLS, Login, Shell
 
-from airflow_slurm_sweep.slurm import commands, elements, parse
-from airflow_slurm_sweep.slurm.job import OUR_OPTIONS, Attempt, JobRequest, SubmittedJob, run_name
+from airflow_slurm_sweep.names import COMBINATION, RECORD, STATE_DIR
+from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
+from airflow_slurm_sweep.slurm import files, job_logs, queue
+from airflow_slurm_sweep.slurm.arrays.script import submit_array
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name
+from airflow_slurm_sweep.slurm.shell import MARKER, script
+from airflow_slurm_sweep.slurm.submit import sbatch
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit, withdraw
+from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS
 from airflow_slurm_sweep.sweep.settings import JobSettings
 
-RECORD = Path(commands.__file__).with_name("record.sh").read_text()
 CONTEXT = settings(
     deadline=None,
     database=None,
@@ -37,7 +45,7 @@ CONTEXT = settings(
 NASTY = [
     "$(touch x)", "`touch x`", "'; touch x; '", '"; touch x; "', "& touch x &", "| touch x", "> x", "\\", "'", '"', "$", "`", "*",
     "?", "[!a]", "~", "-", "--", "-n", "--wrap=touch x", "%j", "%%", "%", "!", "#", "=", ";", "{", "}", "(", ")", "${HOME}", "$PWD",
-    "$((1+1))", "END_OF_BATCH_SCRIPT", commands.MARKER, "x withdrawn y", "job 1", "\x7f", "\x01", "\x81", "é", "雪", "\u2028", "\u202e",
+    "$((1+1))", "END_OF_BATCH_SCRIPT", MARKER, "x withdrawn y", "job 1", "\x7f", "\x01", "\x81", "é", "雪", "\u2028", "\u202e",
     " ", "  ", "|", ",",
 ]  # fmt: skip
 NASTY_TEXT = [
@@ -63,16 +71,28 @@ ATTEMPTS = st.builds(
     ),
     *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
+# Values as a sweep file can hold them: numbers, lists and mappings keep their types.
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+PARAMETERS = st.dictionaries(
+    TEXT,
+    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)),
+    max_size=4,
+)
 OPTIONS = ["comment", "qos", "constraint", "mail-user", "x"]
 
 
-def job_of(texts: list[str], lines: list[str], run_dir: str, has_file: bool, number: int) -> JobRequest:
+def job_of(
+    texts: list[str], lines: list[str], parameters: dict[str, Any], run_dir: str, has_file: bool, number: int
+) -> JobRequest:
     """Return a job with hostile values in all its fields."""
     return JobRequest(
         ssh_conn_id="c",
         name=lines[0].replace("/", "_"),
         command=texts[0],
         run_dir=run_dir,
+        index=number or None,
+        parameters=parameters,
+        overrides=texts,
         workdir=lines[1] if number % 3 else None,
         inputs=lines[:number],
         script=texts[1],
@@ -91,7 +111,7 @@ def job_of(texts: list[str], lines: list[str], run_dir: str, has_file: bool, num
 
 JOBS = st.builds(
     job_of,
-    *(st.lists(TEXT, min_size=3, max_size=3), st.lists(LINE, min_size=2, max_size=2)),
+    *(st.lists(TEXT, min_size=3, max_size=3), st.lists(LINE, min_size=2, max_size=2), PARAMETERS),
     *(FOLDER, st.booleans(), st.integers(0, 4)),
 )
 
@@ -146,7 +166,7 @@ def logins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def after_marker(said: str) -> str:
     marker, _, rest = said.partition("\n")
-    assert marker == commands.MARKER
+    assert marker == MARKER
     return rest
 
 
@@ -165,7 +185,7 @@ def notes(said: str) -> tuple[list[list[str]], str]:
 
 
 def check_sbatch(job: JobRequest, call: list[str], rest: str) -> None:
-    assert call == commands.sbatch_argv(job)
+    assert call == sbatch.sbatch_argv(job)
     assert f"--output={job.run_dir.replace('%', '%%')}/logs/slurm-%j.out" in call
     entries, _, script = rest.partition("STDIN\0")
     environment = dict(entry.partition("=")[::2] for entry in entries.split("\0"))
@@ -182,33 +202,33 @@ def check_sbatch(job: JobRequest, call: list[str], rest: str) -> None:
 @given(values=st.lists(TEXT, min_size=100, max_size=100))
 def test_a_quoted_value_is_one_word_and_itself(shell: Shell, values: list[str]) -> None:
     """Through `shlex.quote`, inside our brace group, the only way by which values reach a shell."""
-    script = commands.script("printf '%s\\0' " + " ".join(map(quote, values)))
-    assert after_marker(shell.run(script)) == "".join(f"{value}\0" for value in values)
+    text = script("printf '%s\\0' " + " ".join(map(quote, values)))
+    assert after_marker(shell.run(text)) == "".join(f"{value}\0" for value in values)
 
 
 @settings(CONTEXT, max_examples=500)
 @given(value=TEXT)
 def test_cancel(shell: Shell, value: str) -> None:
-    assert notes(after_marker(shell.run(commands.cancel(value), FUNCTIONS)))[0] == [["--", value]]
+    assert notes(after_marker(shell.run(queue.cancel(value), FUNCTIONS)))[0] == [["--", value]]
 
 
 @settings(CONTEXT, max_examples=500)
 @given(value=TEXT.map(lambda text: text.rstrip("\n")))
 def test_lookups(shell: Shell, value: str) -> None:
     ids = ["7", value]
-    (call,) = notes(after_marker(shell.run(commands.sacct(ids), FUNCTIONS)))[0]
-    fields = commands.SACCT_FIELDS.replace("JobIDRaw", "JobID" if "_" in value else "JobIDRaw")
+    (call,) = notes(after_marker(shell.run(queue.sacct(ids), FUNCTIONS)))[0]
+    fields = queue.SACCT_FIELDS.replace("JobIDRaw", "JobID" if "_" in value else "JobIDRaw")
     assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
     functions = """scontrol() { [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }"""
-    said = after_marker(shell.run(commands.scontrol(ids), functions))
+    said = after_marker(shell.run(queue.scontrol(ids), functions))
     assert said == "".join(f"<show job {job_id}>\n" for job_id in ids)
 
 
 @settings(CONTEXT, max_examples=100)
 @given(folder=FOLDER)
 def test_outputs(shell: Shell, folder: str) -> None:
-    (call,) = notes(after_marker(shell.run(commands.outputs(folder), FUNCTIONS)))[0]
+    (call,) = notes(after_marker(shell.run(queue.outputs(folder), FUNCTIONS)))[0]
     assert call[:-1] == ["--array", "--me", "--all", "--states=all", "--noheader"]
     width = int(call[-1].removeprefix("--Format=JobArrayID:20,State:20,StdOut:"))
     assert width > len(f"{folder}/{255 * 'x'}/logs/slurm-%j.out".encode())
@@ -217,7 +237,7 @@ def test_outputs(shell: Shell, folder: str) -> None:
 @settings(CONTEXT, max_examples=300)
 @given(job=JOBS)
 def test_preview(shell: Shell, job: JobRequest) -> None:
-    calls, rest = notes(shell.run(commands.preview(job), FUNCTIONS))
+    calls, rest = notes(shell.run(sbatch.preview(job), FUNCTIONS))
     folders = [f"{job.run_dir}/{name}" for name in ("checkpoints", "logs", "wandb", ".slurm_sweep")]
     assert calls[0] == ["mkdir", "-p", "--", *folders]
     assert calls[1:-1] == ([["cd", "--", arrived(job.workdir)]] if job.workdir else [])
@@ -232,7 +252,7 @@ def arrived(path: str) -> str:
 @given(job=JOBS, attempt=ATTEMPTS)
 @example(job=JobRequest(**GOOD, script="END\nEé\nEND雪\n$batch_script\n"), attempt=ATTEMPT)
 def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
-    script = commands.submit(job, attempt).replace(RECORD, STUB)
+    script = submit(job, attempt).replace(SHELL_FUNCTIONS, STUB)
     calls, rest = notes(after_marker(shell.run(script, FUNCTIONS)))
     cd, *refused, values, sbatch = calls
     assert cd == (["cd", "--", arrived(job.workdir)] if job.workdir else ["cd"])
@@ -259,7 +279,7 @@ def exists(shell: Shell, text: str) -> bool:
 @settings(CONTEXT, max_examples=200)
 @given(job=JOBS, attempt=ATTEMPTS)
 def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
-    script = commands.withdraw(job, attempt).replace(RECORD, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
+    script = withdraw(job, attempt).replace(SHELL_FUNCTIONS, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
     (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ :; }}")))[0]
     assert (values[0], values[3:7]) == (job.run_dir, [attempt.run, attempt.task, *[str(attempt.try_number)] * 2])
 
@@ -274,17 +294,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @settings(CONTEXT, max_examples=50)
-@given(name=FILE, files=st.dictionaries(FILE, st.binary(max_size=50), min_size=1, max_size=3))
-@example(name="-", files={"-": b"x", "-n": b""})
-def test_read_files(shell: Shell, tree: Any, name: str, files: dict[str, bytes]) -> None:
+@given(name=FILE, contents=st.dictionaries(FILE, st.binary(max_size=50), min_size=1, max_size=3))
+@example(name="-", contents={"-": b"x", "-n": b""})
+def test_read_files(shell: Shell, tree: Any, name: str, contents: dict[str, bytes]) -> None:
     root: Path = tree()
     (root / name).mkdir(parents=True)
-    for file, content in files.items():
+    for file, content in contents.items():
         (root / name / file).write_bytes(content)
-    wanted = [*files, "not there"] if "not there" not in files else list(files)
+    wanted = [*contents, "not there"] if "not there" not in contents else list(contents)
     for directory, paths in ((str(root / name), wanted), (None, [f"{root}/{name}/{file}" for file in wanted])):
-        lines = after_marker(shell.run(commands.read_files(directory, paths))).splitlines()
-        assert [None if line == "-" else b64decode(line) for line in lines] == [files.get(file) for file in wanted]
+        lines = after_marker(shell.run(files.files(directory, paths))).splitlines()
+        assert [None if line == "-" else b64decode(line) for line in lines] == [contents.get(file) for file in wanted]
 
 
 @settings(CONTEXT, max_examples=100)
@@ -293,7 +313,7 @@ def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
     root: Path = tree()
     root.mkdir()
     (root / name).write_bytes(content.encode())
-    assert after_marker(shell.run(commands.tail(str(root / name), 50))) == content
+    assert after_marker(shell.run(job_logs.tail(str(root / name)))) == content
 
 
 @settings(CONTEXT, max_examples=100)
@@ -307,7 +327,7 @@ def test_exit_files_speak_for_their_own_job_only(shell: Shell, tree: Any, names:
         text = "0 -\n" if number else content + "\r1 0 -\u20281 0 -\x851 0 -"
         (root / name / ".slurm_sweep" / f"{number}.exit").write_bytes(text.encode())
     asked = [(str(number), str(root / name)) for number, name in enumerate(names)]
-    found = parse.exit_files(after_marker(shell.run(commands.exit_files(asked))))
+    found = queue.read_exit_files(after_marker(shell.run(queue.exit_files(asked))))
     assert [found[job_id].exit_code for job_id, _ in asked[1:]] == ["0:0"] * (len(names) - 1)
     assert found.keys() <= {job_id for job_id, _ in asked}
 
@@ -315,9 +335,26 @@ def test_exit_files_speak_for_their_own_job_only(shell: Shell, tree: Any, names:
 # The whole of record.sh, with every command that it calls written down
 
 
+def combination_files(job: JobRequest, attempt: Attempt) -> set[str]:
+    """Check what the run directory says of the combination; return the names of the files."""
+    if job.index is None:
+        return set()
+    parameters, combination = (
+        json.loads((Path(job.run_dir) / name).read_bytes()) for name in (PARAMETERS_FILE, COMBINATION)
+    )
+    assert list(parameters.items()) == list(job.parameters.items()), "in the order of the sweep file"
+    assert parameters == combination["parameters"] == job.parameters
+    assert repr(parameters) == repr(job.parameters), "1 is no True, 1.0 no 1"
+    assert combination["index"] == job.index
+    assert combination["run"] == {"dag_id": attempt.dag_id, "run_id": attempt.run_id}
+    assert combination["task"] == {"task_id": attempt.task_id, "map_index": attempt.map_index}
+    assert combination["overrides"] == list(job.overrides)
+    return {PARAMETERS_FILE, COMBINATION}
+
+
 @settings(CONTEXT, max_examples=25)
 @given(job=JOBS, attempt=ATTEMPTS, other=ATTEMPTS, names=st.tuples(FILE, FILE, FILE, FILE, FILE))
-def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
+def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     logins: Any, job: JobRequest, attempt: Attempt, other: Attempt, names: tuple[str, ...]
 ) -> None:
     assume((attempt.run, attempt.task) != (other.run, other.task))
@@ -333,46 +370,47 @@ def test_what_was_written_down_is_read_again_and_never_taken_for_anothers(
         job, run_dir=folders, workdir=str(root / workdir), inputs=[file], batch_script=batch_script, resume=False
     )
     for answer in ("submitted", "again"):
-        done = login.run(commands.submit(job, attempt))
-        assert (done.stderr, done.stdout) == ("", f"{commands.MARKER}\n7 {answer}\n")
-    record = (Path(folders) / commands.RECORD).read_text().split("\n")
+        done = login.run(submit(job, attempt))
+        assert (done.stderr, done.stdout) == ("", f"{MARKER}\n7 {answer}\n")
+    record = (Path(folders) / RECORD).read_text().split("\n")
     assert record[:4] == [
         f"run {attempt.run}",
         f"task {attempt.task}",
         f"attempt {attempt.generation} {attempt.try_number} {attempt.instance}",
         "job 7",
     ]
-    done = login.run(commands.submit(job, other))
-    assert done.returncode == commands.REFUSED
+    done = login.run(submit(job, other))
+    assert done.returncode == ExitStatus.REFUSED
     whose = "Dag run" if attempt.run != other.run else "task of this Dag run"
     assert f"the run directory {folders} belongs to another {whose}" in done.stderr
-    assert login.calls("sbatch") == [commands.sbatch_argv(job)[1:]], "once"
-    expected = commands.environment(job)
+    assert login.calls("sbatch") == [sbatch.sbatch_argv(job)[1:]], "once"
+    expected = sbatch.environment(job)
     assert {name: login.environment[name] for name in expected} == expected
     assert (login.folder / "stdin").read_bytes().decode() == (
         "" if batch_script else job.script.removesuffix("\n") + "\n"
     )
     made = {str(path.relative_to(folders)) for path in Path(folders).rglob("*")}
-    assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"}
+    expected_files = combination_files(job, attempt)
+    assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"} | expected_files
 
 
 @settings(CONTEXT, max_examples=8)
 @given(job=JOBS, attempt=ATTEMPTS, name=FILE)
-def test_what_is_withdrawn_is_that_attempts_job(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
+def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
     login: Login = logins()
     folder = f"{login.folder}/cluster/{name}".replace("\\", "_")
     job = replace(job, run_dir=folder, workdir=None, inputs=(), batch_script=None)
-    assert login.run(commands.submit(job, attempt)).stdout.endswith("\n7 submitted\n")
+    assert login.run(submit(job, attempt)).stdout.endswith("\n7 submitted\n")
     other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
     for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
-        assert login.run(commands.withdraw(job, withdrawn)).stdout == f"{commands.MARKER}\n"
+        assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n"
         line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.generation} {withdrawn.try_number} {withdrawn.instance}\n"
         end = time.monotonic() + 10
-        while line not in (Path(folder) / commands.RECORD).read_text() or login.calls("scancel") != expected:
+        while line not in (Path(folder) / RECORD).read_text() or login.calls("scancel") != expected:
             assert time.monotonic() < end
             time.sleep(0.01)
-    done = login.run(commands.submit(job, attempt))
-    assert (done.returncode, done.stderr) == (commands.REFUSED, "this attempt was withdrawn: its task was killed\n")
+    done = login.run(submit(job, attempt))
+    assert (done.returncode, done.stderr) == (ExitStatus.REFUSED, "this attempt was withdrawn: its task was killed\n")
 
 
 # Arrays
@@ -393,10 +431,10 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
         each = replace(job, **changes, name=f"n_{number}", run_dir=f"{folder}_{number}", script=script, env=env)
         group.append((each, replace(attempt, map_index=number)))
     for answer in ("submitted", "again"):
-        done = login.run(elements.submit_array(group, "m"))
+        done = login.run(submit_array(group, "m"))
         assert (done.stderr, done.stdout) == (
             "",
-            f"{commands.MARKER}\nm 1 0\n7_3 {answer}\nm 2 0\n7_12 {answer}\n",
+            f"{MARKER}\nm 1 0\n7_3 {answer}\nm 2 0\n7_12 {answer}\n",
         )
     (argv,) = login.calls("sbatch")
     assert argv[-1] == "--array=3,12"
@@ -405,12 +443,12 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
     assert batch.endswith(f"\nenv -0\n# {comment}\n".encode())
     assert batch.startswith(f"#!/bin/sh -u\n\n # {comment}\n#{comment}\n# From here".encode())
     assert "s3cret" not in f"{login.calls()} {login.environment} {batch!r}"
-    for each, _ in group:
+    for each, element_attempt in group:
         environment = {"PATH": "/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": each.name[2:]}
         ran = subprocess.run(login.argv, input=batch, capture_output=True, cwd=login.folder / "home", env=environment)  # noqa: PLW1510
         assert (ran.returncode, ran.stderr) == (0, b"")
         found = dict(entry.partition("=")[::2] for entry in ran.stdout.decode().split("\0"))
-        expected = {**commands.environment(each), "SLURM_JOB_NAME": each.name}
+        expected = {**sbatch.environment(each), "SLURM_JOB_NAME": each.name}
         assert {name: found.get(name) for name in expected} == expected
         made = {str(path.relative_to(each.run_dir)) for path in Path(each.run_dir).rglob("*")}
         assert made == {
@@ -418,6 +456,7 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
             "logs",
             "wandb",
             *(f".slurm_sweep{name}" for name in ("", "/record", "/environment")),
+            *combination_files(each, element_attempt),
         }
     assert os.listdir(login.folder / "home") == []  # noqa: PTH208
 
@@ -429,10 +468,10 @@ def test_an_elements_file_is_made_anew_never_through_a_link(login: Login) -> Non
         JobRequest(**{**GOOD, "name": f"n{n}", "run_dir": f"{login.folder}/runs/n{n}", "script": "#!/bin/sh\n"})
         for n in (1, 2)
     ]
-    state = Path(jobs[0].run_dir) / commands.STATE_DIR
+    state = Path(jobs[0].run_dir) / STATE_DIR
     state.mkdir(parents=True)
     (state / "environment").symlink_to(victim)
-    login.run(elements.submit_array([(job, replace(ATTEMPT, map_index=n)) for n, job in enumerate(jobs)], "m"))
+    login.run(submit_array([(job, replace(ATTEMPT, map_index=n)) for n, job in enumerate(jobs)], "m"))
     assert victim.read_text() == "mine"
     assert not (state / "environment").is_symlink()
     assert (state / "environment").stat().st_mode & 0o777 == 0o600
@@ -493,7 +532,7 @@ def test_ordinary_names_stay_as_they_are() -> None:
         ({"options": {"comment": "a\n   JobState=COMPLETED"}}, r"^options: comment: expected printable text"),
     ],
 )  # fmt: skip
-def test_a_job_that_would_be_more_than_a_job_is_refused(values: dict[str, Any], said: str) -> None:
+def test_a_job_request_with_impossible_values_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         JobRequest.from_json({**GOOD, **values})
 
@@ -507,7 +546,7 @@ def test_the_message_keeps_a_secret() -> None:
 @pytest.mark.parametrize(
     "values", [{"job_id": "-u root"}, {"job_id": "7\n8"}, {"job_id": ""}, {"run_dir": "r"}, {"log_path": "-"}]
 )
-def test_what_cannot_have_been_submitted_is_refused(values: dict[str, str]) -> None:
+def test_a_submitted_job_with_an_impossible_id_or_path_is_refused(values: dict[str, str]) -> None:
     good = {"ssh_conn_id": "c", "job_id": "7", "job_name": "n", "run_dir": "/r", "log_path": "/r/l"}
     assert SubmittedJob.from_json({**good, "job_id": "7_3"}), "an array's job, from elsewhere"
     with pytest.raises(ValueError, match=f"^{next(iter(values))}: expected "):
@@ -529,13 +568,13 @@ def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str
     attempt = replace(ATTEMPT, generation=1, try_number=2)
     job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
     lines = {"run": "d r", "task": "t 0", "attempt": "0 1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
-    record = Path(job.run_dir) / commands.RECORD
+    record = Path(job.run_dir) / RECORD
     record.parent.mkdir(parents=True)
     record.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
     login.answer(
         "squeue", f"3 RUNNING {job.run_dir}/logs/slurm-3.out\n4_[1-2] PENDING {job.run_dir}/logs/slurm-%j.out\n"
     )
-    login.run(commands.submit(job, attempt))
+    login.run(submit(job, attempt))
     assert all(call == ["--", "3"] for call in login.calls("scancel")), "one's own job in there, and no other words"
     assert not list((login.folder / "runs").rglob("x*"))
 
@@ -544,9 +583,9 @@ def test_a_run_directory_with_blanks_at_its_end_counts_as_a_parallel_job(login: 
     jobs = [
         JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/{name}", "max_parallel_jobs": 1}) for name in ("a ", "b")
     ]
-    login.run(commands.submit(jobs[0], ATTEMPT))
+    login.run(submit(jobs[0], ATTEMPT))
     login.answer("squeue", f"7 RUNNING {jobs[0].run_dir}/logs/slurm-7.out\n")
-    assert login.run(commands.submit(jobs[1], replace(ATTEMPT, map_index=1))).returncode == commands.FULL
+    assert login.run(submit(jobs[1], replace(ATTEMPT, map_index=1))).returncode == ExitStatus.FULL
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -555,15 +594,15 @@ def test_only_files_are_shown_as_logs(login: Login, tmp_path: Path, kind: str) -
     (tmp_path / "key").write_text("s3cret")
     log = tmp_path / "slurm-7.out"
     {"link": lambda: log.symlink_to("key"), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[kind]()  # type: ignore[no-untyped-call]
-    done = login.run(commands.tail(str(log), 50))
-    assert (done.stdout, done.stderr) == (f"{commands.MARKER}\n", f"{log} is no regular file; it is not read\n")
+    done = login.run(job_logs.tail(str(log)))
+    assert (done.stdout, done.stderr) == (f"{MARKER}\n", f"{log} is no regular file; it is not read\n")
 
 
 def test_an_environment_shows_in_no_command_line_and_no_file(login: Login) -> None:
     """Also not for a moment: every command that the script runs was written down."""
     values = {**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1}
     job = JobRequest(**values, env={"KEY": "s3cret"})
-    done = login.run(commands.submit(job, ATTEMPT))
+    done = login.run(submit(job, ATTEMPT))
     assert login.environment["KEY"] == "s3cret"
     assert {call[0] for call in login.calls()} >= {"timeout", "sbatch", "cat", "mv", "squeue"}
     files = [path.read_text() for path in (login.folder / "runs").rglob("*") if path.is_file()]

@@ -14,10 +14,9 @@ from login_shell import SHELLS, Login
 from test_results import LoginShell
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.commands import FOLLOWED, FOLLOWED_IN_ALL
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import LINES, LONGEST, Follower, read
-from airflow_slurm_sweep.slurm.parse import NewOutput
+from airflow_slurm_sweep.slurm.job_logs import LINE_LENGTH, NEW_BYTES, NEW_BYTES_IN_ALL, NEW_LINES, NewOutput, lines_of
+from airflow_slurm_sweep.slurm.log_follower import Follower
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -41,26 +40,26 @@ def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
         (b"::group::x\n", ["| ::group::x"], 11),
     ],
 )  # fmt: skip
-def test_what_is_shown(data: bytes, lines: list[str], end: int) -> None:
-    assert read("/l", 0, 0, data, ended=False) == (lines, end)
+def test_lines_shown_of_a_piece_of_a_log(data: bytes, lines: list[str], end: int) -> None:
+    assert lines_of("/l", 0, 0, data, ended=False) == (lines, end)
 
 
 def test_at_the_end_an_incomplete_line_is_shown() -> None:
-    assert read("/l", 10, 10, b"a\nb", ended=True) == (["| a", "| b"], 13)
+    assert lines_of("/l", 10, 10, b"a\nb", ended=True) == (["| a", "| b"], 13)
 
 
-def test_what_is_left_out_is_said() -> None:
-    shown, end = read("/l", 100, 5 * 1024 + 100, b"half a line\nwhole\n", ended=False)
+def test_a_line_states_how_much_is_left_out() -> None:
+    shown, end = lines_of("/l", 100, 5 * 1024 + 100, b"half a line\nwhole\n", ended=False)
     assert shown == ["… 5 KiB left out; all of it, on the cluster: /l", "| whole"]
     assert end == 5 * 1024 + 100 + 18
-    shown, end = read("/l", 0, 0, b"\n" * FOLLOWED, ended=False)
-    assert (len(shown), end) == (LINES + 1, FOLLOWED)
-    shown, end = read("/l", 0, 0, b"x" * FOLLOWED, ended=False)
-    assert (shown, end) == (["| " + LONGEST * "x" + "…"], FOLLOWED)
+    shown, end = lines_of("/l", 0, 0, b"\n" * NEW_BYTES, ended=False)
+    assert (len(shown), end) == (NEW_LINES + 1, NEW_BYTES)
+    shown, end = lines_of("/l", 0, 0, b"x" * NEW_BYTES, ended=False)
+    assert (shown, end) == (["| " + LINE_LENGTH * "x" + "…"], NEW_BYTES)
 
 
 def test_a_log_that_was_cut_is_read_from_its_beginning() -> None:
-    assert read("/l", 9, 0, b"a\n", ended=False) == (["… the log was cut meanwhile; from its beginning:", "| a"], 2)
+    assert lines_of("/l", 9, 0, b"a\n", ended=False) == (["… the log was cut meanwhile; from its beginning:", "| a"], 2)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -80,17 +79,17 @@ def test_only_files_are_read_and_only_so_much(shell: str, tmp_path: Path) -> Non
     assert answer.crowded_out == frozenset()
     assert {list(paths)[number]: found for number, found in answer.found.items()} == {
         "new": (3, b"\xff\0d"),
-        "long": (100_003 - FOLLOWED, b"x" * (FOLLOWED - 3) + b"end"),
+        "long": (100_003 - NEW_BYTES, b"x" * (NEW_BYTES - 3) + b"end"),
         "short": (0, b"ab"),
     }
-    many = FOLLOWED_IN_ALL // FOLLOWED
+    many = NEW_BYTES_IN_ALL // NEW_BYTES
     answer = asyncio.run(client.new_output([(str(paths["long"]), 0)] * (many + 3)))
     assert sorted(answer.found) == list(range(many))
     assert sorted(answer.crowded_out) == [many, many + 1, many + 2]
 
 
 def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    many = FOLLOWED_IN_ALL // FOLLOWED + 4
+    many = NEW_BYTES_IN_ALL // NEW_BYTES + 4
     paths = [tmp_path / f"{number}.out" for number in range(many)]
     for number, path in enumerate(paths):
         path.write_text(f"{'x' * 99}\n" * 1000 + f"job {number}\n")
@@ -148,7 +147,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
     assert caplog.messages == ["| first", "| last"]
 
 
-def test_what_cannot_be_read_is_one_warning_and_fails_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
     follower = Follower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
 
     async def run() -> None:
@@ -171,7 +170,7 @@ def test_nobody_is_asked_for_who_does_not_want_it() -> None:
 
 
 @pytest.mark.parametrize("stream_log", [True, False])
-def test_it_travels_only_where_it_is_true(stream_log: bool) -> None:
+def test_stream_log_is_in_the_json_only_where_it_is_true(stream_log: bool) -> None:
     submitted = job(Path("/l"), stream_log=stream_log)
     assert ("stream_log" in submitted.to_json()) == stream_log
     assert SubmittedJob.from_json(submitted.to_json()) == submitted

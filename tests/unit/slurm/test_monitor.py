@@ -36,7 +36,7 @@ def wait(shell: FakeShell, *numbers: int, grace: float = 0.05) -> list[JobStatus
     return asyncio.run(asyncio.wait_for(all_of_them(), 5))
 
 
-def test_one_question_a_tick_for_all_who_wait() -> None:
+def test_one_question_a_tick_for_all_waiting_tasks() -> None:
     running = "".join(f"{number}|RUNNING|0:01|n1|None\n" for number in range(100))
     ended = running.replace("RUNNING", "COMPLETED")
     shell = FakeShell(squeue=in_turn(running, running, ended), scontrol="", sacct=NO_ACCOUNTING)

@@ -98,7 +98,7 @@ def test_classification(said: str, passing: bool, unclear: bool) -> None:
     assert (is_passing(said), is_unclear(said)) == (passing, unclear)
 
 
-def test_what_is_unclear_passes() -> None:
+def test_unclear_errors_are_passing_errors() -> None:
     assert set(UNCLEAR) < set(PASSING)
     assert len(set(PASSING)) == len(PASSING)
 

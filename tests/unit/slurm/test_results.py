@@ -12,9 +12,10 @@ import pytest
 from fake_shell import FakeShell
 from login_shell import SHELLS, Login
 
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.results import LARGEST, NO_FILE, Results, add, read
+from airflow_slurm_sweep.slurm.results import MAX_BYTES, NO_FILE, Results, add, read_metrics
+from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.slurm.states import JobState
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
@@ -31,9 +32,9 @@ STATUS = JobStatus(job_id="7", state=JobState.COMPLETED, text="COMPLETED", sourc
         ("", {}, "expected JSON such as"),
         ('{"a": 1', {}, "expected JSON such as"),
         ('{"a": "\udcff"}', {}, "expected JSON such as"),
-        ("[" * LARGEST, {}, "expected JSON such as"),
-        ("9" * LARGEST, {}, "expected JSON such as"),
-        ('{"a": ' + " " * LARGEST + "1}", {}, "expected at most 16 KiB, got more; none of it is taken"),
+        ("[" * MAX_BYTES, {}, "expected JSON such as"),
+        ("9" * MAX_BYTES, {}, "expected JSON such as"),
+        ('{"a": ' + " " * MAX_BYTES + "1}", {}, "expected at most 16 KiB, got more; none of it is taken"),
         ("[1]", {}, 'expected numbers by name such as {"reward": 0.9}, got a list; none of it is taken'),
         ("1", {}, 'expected numbers by name such as {"reward": 0.9}, got a int; none of it is taken'),
         ('{"a": 1, "loss": NaN}', {"a": 1}, "loss: expected a finite number, got nan; left out"),
@@ -51,8 +52,8 @@ STATUS = JobStatus(job_id="7", state=JobState.COMPLETED, text="COMPLETED", sourc
         (json.dumps(dict.fromkeys("abcde")), {}, "c: expected a finite number, got None, and 2 more such; left out"),
     ],
 )  # fmt: skip
-def test_numbers_are_taken_and_the_rest_is_told(text: str, metrics: dict[str, float], fault: str) -> None:
-    found = read(text.encode("utf-8", "surrogateescape"))
+def test_numbers_are_taken_and_the_rest_is_a_fault(text: str, metrics: dict[str, float], fault: str) -> None:
+    found = read_metrics(text.encode("utf-8", "surrogateescape"))
     assert found.metrics == metrics
     assert bool(found.fault) == bool(fault)
     assert fault in found.fault
@@ -90,8 +91,8 @@ def test_many_files_in_one_answer(shell: str, tmp_path: Path) -> None:
 
     run("small").write_text('{"a": 1}\n')
     run("none")
-    run("largest").write_text('{"a": 2}'.ljust(LARGEST))
-    run("larger").write_text('{"a": 3}'.ljust(LARGEST + 1))
+    run("largest").write_text('{"a": 2}'.ljust(MAX_BYTES))
+    run("larger").write_text('{"a": 3}'.ljust(MAX_BYTES + 1))
     run("empty").touch()
     run("link").symlink_to("../small/metrics.json")
     run("dangling").symlink_to("nowhere")
@@ -138,7 +139,7 @@ WANDB = "https://wandb.ai/me/my-project/runs/x1y2z3"
         (None, ""),
     ],
 )  # fmt: skip
-def test_where_wandb_shows_the_run_is_read_in_the_beginning_of_the_log(
+def test_the_wandb_address_is_read_from_the_beginning_of_the_log(
     shell: str, log: str | None, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "slurm-7.out"
@@ -151,7 +152,7 @@ def test_where_wandb_shows_the_run_is_read_in_the_beginning_of_the_log(
     assert asyncio.run(client.results([job, job])) == [Results(metrics={"a": 1}, wandb=url)] * 2
 
 
-def test_what_is_no_answer_is_no_metric() -> None:
+def test_a_garbled_answer_gives_no_metrics() -> None:
     answer = "= x\n= 0\nA\n= 1\neyJhIjogMX0=\n= 7\ne30=\n"
     found = asyncio.run(SlurmClient(FakeShell(head=answer)).results([JOB] * 3))
     assert [each.metrics for each in found] == [{}, {"a": 1}, {}]

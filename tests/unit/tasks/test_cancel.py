@@ -12,8 +12,9 @@ import pytest
 from fake_shell import FakeShell, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
-from airflow_slurm_sweep.slurm.client import Completed, SlurmClient
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.tasks import cancel, orphans
 from airflow_slurm_sweep.tasks.cancel import insist, is_over
 from airflow_slurm_sweep.tasks.triggers import SubmitTrigger, WaitTrigger

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from array_jobs import ATTEMPT, job
 from fake_shell import FakeShell
-from test_elements import ATTEMPT, job
 
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.batching import Together
-from airflow_slurm_sweep.slurm.client import SlurmClient, submitted_job
-from airflow_slurm_sweep.slurm.elements import Submission
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import Follower
+from airflow_slurm_sweep.slurm.log_follower import Follower
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
 
 Answers = list[Callable[[], SubmittedJob]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slurm_sweep.slurm import parse
+from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 
@@ -17,7 +17,7 @@ def test_squeue() -> None:
 19|FAILED|0:01|n3|NonZeroExitCode
 20|SOMETHING_NEW|0:01|n3|a | b
 """
-    statuses = parse.squeue(output)
+    statuses = queue.read_squeue(output)
     assert {job_id: status.state for job_id, status in statuses.items()} == {
         "17": JobState.PENDING,
         "18": JobState.RUNNING,
@@ -33,21 +33,21 @@ def test_squeue() -> None:
 
 
 def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
-    assert parse.squeue("17_3|RUNNING|0:01|n1|None\n").keys() == {"17_3"}
-    assert parse.outputs(
+    assert queue.read_squeue("17_3|RUNNING|0:01|n1|None\n").keys() == {"17_3"}
+    assert queue.read_outputs(
         "17_3  RUNNING  /r/s_%a/logs/slurm-%A_%a.out\n17_[1-2] PENDING /r/x\n18 PENDING /y"
     ).keys() == {
         "17_3",
         "18",
     }
-    assert parse.sacct("17_3|FAILED|1:0|00:01:00|n1\n17+0|COMPLETED|0:0|00:01:00|n1\n").keys() == {"17_3", "17"}
+    assert queue.read_sacct("17_3|FAILED|1:0|00:01:00|n1\n17+0|COMPLETED|0:0|00:01:00|n1\n").keys() == {"17_3", "17"}
     told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
-    assert [(key, status.job_id) for key, status in parse.scontrol(told).items()] == [("17_3", "17_3")]
-    assert parse.exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
+    assert [(key, status.job_id) for key, status in queue.read_scontrol(told).items()] == [("17_3", "17_3")]
+    assert queue.read_exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
 
 
 def test_sacct() -> None:
-    statuses = parse.sacct("21|CANCELLED by 1001|0:15|00:00:07|n1\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]\n")
+    statuses = queue.read_sacct("21|CANCELLED by 1001|0:15|00:00:07|n1\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]\n")
     assert statuses["21"] == JobStatus(
         job_id="21",
         state=JobState.CANCELLED,
@@ -61,7 +61,7 @@ def test_sacct() -> None:
 
 
 def test_scontrol() -> None:
-    """Text of the user's that looks like Slurm's is passed over."""
+    """Text of the user's that looks like Slurm's is ignored."""
     forged = "JobState=COMPLETED ExitCode=0:0 RunTime=1 NodeList=n1"
     answer = f"""\
 notice: JobId=22 {forged}
@@ -84,7 +84,7 @@ JobId=23 JobName=a b=c {forged}\u2028   {forged}
 JobId=24 JobName=second
    JobState=RUNNING Reason=None Dependency=(null)
 """
-    found = parse.scontrol(answer)
+    found = queue.read_scontrol(answer)
     assert {job_id: status.state for job_id, status in found.items()} == {
         "23": JobState.FAILED,
         "24": JobState.RUNNING,
@@ -100,7 +100,7 @@ JobId=24 JobName=second
 
 
 def test_exit_files() -> None:
-    statuses = parse.exit_files("24 0 -\n25 3 -\n26 143 TERM\n27 0 TERM\n28 \n29 x -\n")
+    statuses = queue.read_exit_files("24 0 -\n25 3 -\n26 143 TERM\n27 0 TERM\n28 \n29 x -\n")
     assert {job_id: (status.state, status.exit_code) for job_id, status in statuses.items()} == {
         "24": (JobState.COMPLETED, "0:0"),
         "25": (JobState.FAILED, "3:0"),
@@ -113,13 +113,13 @@ def test_exit_files() -> None:
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
 def test_only_a_newline_begins_a_line(separator: str) -> None:
     """Or an exit file could speak for another job, and a job's name for itself."""
-    assert parse.exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
-    assert parse.squeue(f"17|RUNNING|0:00|n1|{separator}18|COMPLETED|0:00|n1|None\n").keys() == {"17"}
-    assert parse.outputs(f"17 RUNNING /r/{separator}18 COMPLETED /r/x\n").keys() == {"17"}
+    assert queue.read_exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
+    assert queue.read_squeue(f"17|RUNNING|0:00|n1|{separator}18|COMPLETED|0:00|n1|None\n").keys() == {"17"}
+    assert queue.read_outputs(f"17 RUNNING /r/{separator}18 COMPLETED /r/x\n").keys() == {"17"}
 
 
 def test_a_status_survives_json() -> None:
-    (status,) = parse.squeue("17|PENDING|0:00||Resources").values()
+    (status,) = queue.read_squeue("17|PENDING|0:00||Resources").values()
     assert JobStatus.from_json(status.to_json()) == status
 
 
@@ -137,10 +137,10 @@ def test_a_status_survives_json() -> None:
 )
 def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> None:
     submitted, started = times.split()
-    assert parse.squeue(f"1|{state}|0:01 {times}|n1|None")["1"].queued == queued
+    assert queue.read_squeue(f"1|{state}|0:01 {times}|n1|None")["1"].queued == queued
     told = f"JobId=1 JobName=SubmitTime=1 StartTime=2\n   JobState={state} Reason=None\n"
     told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
-    assert parse.scontrol(told)["1"].queued == queued
+    assert queue.read_scontrol(told)["1"].queued == queued
     if state not in {"PENDING", "REQUEUE_HOLD"}:
-        found = parse.sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}")["1"]
+        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}")["1"]
         assert (found.queued, found.nodes) == (queued, "n1")

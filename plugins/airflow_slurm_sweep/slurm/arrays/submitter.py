@@ -1,4 +1,4 @@
-"""Submissions that come one by one and go to Slurm as arrays."""
+"""Submissions that arrive one by one and go to Slurm as arrays."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError
+from airflow_slurm_sweep.slurm.arrays.script import MAX_ELEMENTS, grouped
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.elements import LARGEST, Submission, grouped
 from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.submit.script import Submission
 
-_SINGLES = 25  # in one script; see session.py
+_SINGLES = 25  # submissions in one script, as many as tasks/cluster.py sends where there are no arrays
 
 
 class Arrays:
-    """Makes arrays of what is submitted together, as large as the site takes.
+    """Makes arrays of what is submitted together, as large as the site accepts.
 
     A site that limits how many jobs a user may have refuses an array as a whole. So the size is halved after such a
     refusal, and doubled after a success.
@@ -22,10 +23,10 @@ class Arrays:
 
     def __init__(self, client: SlurmClient) -> None:
         self._client = client
-        self._at_most = LARGEST
+        self._at_most = MAX_ELEMENTS
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do what `SlurmClient.submit_all` does, with an sbatch for each group of `elements.grouped`."""
+        """Do what `SlurmClient.submit_all` does, with an sbatch for each group of `grouped`."""
         groups = grouped(submissions, self._at_most)
         if self._at_most == 1:
             self._at_most = 2  # the next time
@@ -40,13 +41,13 @@ class Arrays:
 
     async def _submit_array(self, group: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         try:
-            told = await self._client.submit_array(group)
+            answers = await self._client.submit_array(group)
         except SlurmSweepError as error:
             if isinstance(error, CrowdedError):
                 self._at_most = len(group) // 2
             return _failures(error, len(group))
-        self._at_most = min(LARGEST, 2 * self._at_most)
-        return told
+        self._at_most = min(MAX_ELEMENTS, 2 * self._at_most)
+        return answers
 
     async def _submit_singles(self, some: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         try:
@@ -56,7 +57,7 @@ class Arrays:
 
 
 def _failures(error: SlurmSweepError, count: int) -> list[Callable[[], SubmittedJob]]:
-    """Return the answers of those who asked together: the error is theirs alone."""
+    """Return an answer for each submission that was sent together: the error concerns only these."""
     return [partial(_fail, type(error), str(error))] * count
 
 

@@ -6,7 +6,31 @@ may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL)
 is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
-run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947
+state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
+run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947 parameters_json='{
+  "optim.lr": 1e-06,
+  "note": "it'"'"'s"
+}' combination_json='{
+  "index": 4,
+  "run": {
+    "dag_id": "grpo",
+    "run_id": "manual__1"
+  },
+  "task": {
+    "task_id": "combination.submit",
+    "map_index": 3
+  },
+  "parameters": {
+    "optim.lr": 1e-06,
+    "note": "it'"'"'s"
+  },
+  "overrides": [
+    "++seed=1"
+  ],
+  "versions": {
+    "airflow_slurm_sweep": "VERSION"
+  }
+}'
 call_sbatch() {
 export HF_HOME='/lustre/hf home'
 export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
-from test_elements import ATTEMPT, job
+from array_jobs import ATTEMPT, job
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.slurm.arrays import Arrays
-from airflow_slurm_sweep.slurm.client import SlurmClient, submitted_job
-from airflow_slurm_sweep.slurm.elements import Submission
+from airflow_slurm_sweep.slurm.arrays.submitter import Arrays
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from airflow_slurm_sweep.slurm.submit.script import Submission
 
 
 class Cluster(SlurmClient):
@@ -60,7 +61,7 @@ def test_groups_in_arrays_and_the_rest_one_by_one_each_gets_its_answer() -> None
     assert cluster.asked == [("array", ["s_1", "s_2", "s_3"]), ("each", ["s_x", "s_y"])]
 
 
-def test_one_alone_goes_the_ordinary_way() -> None:
+def test_a_single_submission_makes_no_array() -> None:
     cluster = Cluster()
     ask(Arrays(cluster), 3)
     assert cluster.asked == [("each", ["s_3"])]
@@ -84,7 +85,7 @@ def test_a_site_with_a_limit_gets_smaller_arrays_and_larger_ones_later() -> None
     assert [(how, len(names)) for how, names in cluster.asked[4:]][-1] == ("array", 8)
 
 
-def test_where_no_array_fits_they_go_one_by_one_and_arrays_are_tried_again() -> None:
+def test_submissions_go_one_by_one_where_no_array_fits_and_arrays_are_tried_again() -> None:
     cluster = Cluster(0)
     arrays = Arrays(cluster)
     for _ in range(3):

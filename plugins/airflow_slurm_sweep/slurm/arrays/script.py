@@ -1,8 +1,8 @@
-"""Submissions as elements of one array: which go together, and what is said to the login node for them.
+"""Which submissions go together as elements of one array, and the script that submits them.
 
-An element's index is the number at the end of its run directory's name, so that ``--output`` reaches each one's own
-directory by Slurm's ``%a``. All that sbatch is told is the same for all; what differs, each job reads in a file of its
-run directory, which only its owner may read.
+An element's index is the number at the end of its run directory's name, so that ``--output`` reaches each element's
+directory through Slurm's ``%a``. sbatch gets what is the same for all elements; what differs, each job reads from a
+file in its run directory that only its owner may read.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import join, quote
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from airflow_slurm_sweep.slurm import commands
+from airflow_slurm_sweep.names import ENVIRONMENT, log_path
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.queue import escaped, output_format
+from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
+from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_flags
+from airflow_slurm_sweep.slurm.submit.script import Submission, enter, functions, variables
 
-Submission: TypeAlias = tuple[JobRequest, Attempt]
-
-NOT_IN_ARRAY = 96  # an exit status of array.sh, as those of record.sh in commands.py
-LARGEST = 1000  # elements; what this cluster allows (MaxArraySize), array.sh asks
-
-ENVIRONMENT = f"{commands.STATE_DIR}/environment"
+MAX_ELEMENTS = 1000  # of one array; array.sh asks the cluster for its own limit, MaxArraySize
 
 # An index as Slurm prints it, not the end of a longer number.
 _INDEX = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})$", re.ASCII)
-_FUNCTIONS = Path(__file__).with_name("array.sh").read_text(encoding="utf-8")
+ARRAY_FUNCTIONS = "\n".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("array.sh", "elements.sh")
+)
 
-# No trace of the values in the job's log, where the batch script's first line asks for one ("#!/bin/bash -x").
+# Tracing is off meanwhile: the batch script's first line may ask for it ("#!/bin/bash -x"), and the values may be
+# secrets, which must not be in the job's log.
 _PRELUDE = """\
 # From here to the next comment: slurm_sweep, this array element's own values and name.
 slurm_sweep_flags=$-
@@ -41,7 +43,7 @@ timeout 10 scontrol update JobId="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" 
 
 
 class Place(NamedTuple):
-    """Where a job stands in an array: ``/log/grpo_sweep_`` and ``grpo_sweep_`` and 4."""
+    """A job's place in an array: ``/log/grpo_sweep_`` and ``grpo_sweep_`` and 4."""
 
     folder: str
     name: str
@@ -49,7 +51,7 @@ class Place(NamedTuple):
 
 
 def place(job: JobRequest) -> Place | None:
-    """Return a job's place in an array; None for one that has none and goes alone."""
+    """Return a job's place in an array; None for a job that has none and goes alone."""
     found = _INDEX.search(job.run_dir)
     if found is None or not job.name.endswith(found[0]):
         return None
@@ -57,10 +59,10 @@ def place(job: JobRequest) -> Place | None:
     return Place(job.run_dir.removesuffix(found[0]), name, int(found[0])) if name.strip("_.-") else None
 
 
-def grouped(submissions: Sequence[Submission], at_most: int = LARGEST) -> list[list[int]]:
+def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> list[list[int]]:
     """Return which submissions go together, by their positions, each group in the order of its indices.
 
-    Those of a group are of one Dag run, and sbatch is told the same for them.
+    All submissions of a group belong to one Dag run and need the same sbatch command.
     """
     groups: dict[object, dict[int, int]] = {}
     alone = []
@@ -74,7 +76,7 @@ def grouped(submissions: Sequence[Submission], at_most: int = LARGEST) -> list[l
             *(job.batch_script, *_argv(job, its_place)),
         )
         members = groups.setdefault(same, {})
-        if members.setdefault(its_place.number, position) != position:  # two attempts at one directory
+        if members.setdefault(its_place.number, position) != position:  # two attempts for one directory
             alone.append([position])
     together = []
     for members in groups.values():
@@ -84,30 +86,30 @@ def grouped(submissions: Sequence[Submission], at_most: int = LARGEST) -> list[l
 
 
 def submit_array(submissions: Sequence[Submission], mark: str) -> str:
-    """Return the script that does for a group what `commands.submit` does for each, with one sbatch; see array.sh.
+    """Return the script that does what `submit` does for each submission of a group, with one sbatch; see array.sh.
 
-    It prints what that of `commands.submit_all` prints.
+    It prints what the script of `submit_all` prints.
 
     Raises:
-        ValueError: One of them has no place in an array.
+        ValueError: A job has no place in an array.
     """
     job, _ = submissions[0]
     longest = max((each.run_dir for each, _ in submissions), key=len)
     lines = [
-        *commands.functions(),
-        _FUNCTIONS,
+        *functions(),
+        ARRAY_FUNCTIONS,
         f"prelude={quote(_PRELUDE.format(folder=quote(_place(job).folder), file=ENVIRONMENT))}",
-        f"output_format={commands.output_format(longest)}",
+        f"environment_name={ENVIRONMENT} output_format={output_format(longest)}",
         *_enter(job),
         "call_sbatch() {",
-        f'{commands.SBATCH} {join(_argv(job, _place(job)))} --array="$1" << END',
+        f'{TIMEOUT} {join(_argv(job, _place(job)))} --array="$1" << END',
         "$array_script",
         "END",
         "}",
     ]
     for number, submission in enumerate(submissions, start=1):
         lines += [f"{mark}_{number}() {{", *_element(*submission), "}"]
-    return commands.script(*lines, f"submit_array {mark} {len(submissions)}")
+    return script(*lines, f"submit_array {mark} {len(submissions)}")
 
 
 def _place(job: JobRequest) -> Place:
@@ -118,20 +120,20 @@ def _place(job: JobRequest) -> Place:
 
 
 def _argv(job: JobRequest, its_place: Place) -> list[str]:
-    """Return the sbatch command of the array that a job is of, without indices and script."""
-    output = commands.log_path(f"{commands.escaped(its_place.folder)}%a", "%A_%a")
-    return ["sbatch", "--parsable", *commands.sbatch_flags(job, name=its_place.name.rstrip("_.-"), output=output)]
+    """Return the sbatch command of the array that a job belongs to, without indices and script."""
+    output = log_path(f"{escaped(its_place.folder)}%a", "%A_%a")
+    return ["sbatch", "--parsable", *sbatch_flags(job, name=its_place.name.rstrip("_.-"), output=output)]
 
 
 def _enter(job: JobRequest) -> list[str]:
-    read = f"batch_script={commands.shell_text(job.script)}"
+    read = f"batch_script={heredoc_text(job.script)}"
     if job.batch_script:
-        path = quote(commands.shell_path(job.batch_script))
+        path = quote(shell_path(job.batch_script))
         read = f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
-    return ["enter() {", *commands.enter(job), read, "}"]
+    return ["enter() {", *enter(job), read, "}"]
 
 
 def _element(job: JobRequest, attempt: Attempt) -> list[str]:
-    values = {**commands.environment(job), "SLURM_JOB_NAME": job.name}
+    values = {**environment(job), "SLURM_JOB_NAME": job.name}
     exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
-    return [commands.variables(job, attempt), f"index={_place(job).number} environment={quote(exports)}"]
+    return [variables(job, attempt), f"index={_place(job).number} environment={quote(exports)}"]

@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from array_jobs import ATTEMPT, job
 
-from airflow_slurm_sweep.slurm import commands, elements
-from airflow_slurm_sweep.slurm.elements import Place, grouped, place, submit_array
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.arrays.script import ARRAY_FUNCTIONS, Place, grouped, place, submit_array
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
-ATTEMPT = Attempt(
-    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1, id="01-1"
-)
-
-
-def job(number: int | str = 1, base: str = "grpo_sweep_", **changes: Any) -> JobRequest:
-    values = {"ssh_conn_id": "c", "name": f"{base}{number}", "command": "true", "run_dir": f"/r/{base}{number}"}
-    return JobRequest(**{**values, "array": True, **changes})
 
 
 @pytest.mark.parametrize(
@@ -37,11 +29,11 @@ def job(number: int | str = 1, base: str = "grpo_sweep_", **changes: Any) -> Job
         ("a1234567890", "/r/a1234567890", None),
     ],
 )
-def test_the_number_at_the_end_is_the_place(name: str, run_dir: str, expected: Place | None) -> None:
+def test_the_number_at_the_end_is_the_index(name: str, run_dir: str, expected: Place | None) -> None:
     assert place(job(name=name, run_dir=run_dir)) == expected
 
 
-def test_those_for_whom_sbatch_is_told_the_same_go_together_in_the_order_of_their_numbers() -> None:
+def test_jobs_with_the_same_sbatch_command_are_grouped_in_the_order_of_their_indices() -> None:
     jobs = [job(10), job(2, command="x", env={"A": "b"}, label="l"), job(1), job(3, nodes=2), job("a"), job(2)]
     assert grouped([(each, ATTEMPT) for each in jobs]) == [[2, 1, 0], [3], [4], [5]]
 
@@ -54,11 +46,11 @@ def test_those_for_whom_sbatch_is_told_the_same_go_together_in_the_order_of_thei
         {"base": "other_sweep_"}, {"run_dir": "/q/grpo_sweep_2"},
     ],
 )  # fmt: skip
-def test_who_asks_for_something_else_does_not(changes: dict[str, Any]) -> None:
+def test_a_job_with_another_sbatch_command_is_in_another_group(changes: dict[str, Any]) -> None:
     assert grouped([(job(1), ATTEMPT), (job(2, **changes), ATTEMPT)]) == [[0], [1]]
 
 
-def test_nor_does_another_dag_run() -> None:
+def test_another_dag_run_is_in_another_group() -> None:
     assert grouped([(job(1), ATTEMPT), (job(2), replace(ATTEMPT, run_id="other"))]) == [[0], [1]]
 
 
@@ -84,16 +76,15 @@ def test_the_script_of_an_array() -> None:
         for number, command in ((4, "true"), (10, "false"))
     ]
     script = submit_array([(each, replace(ATTEMPT, map_index=int(each.name[11:]) - 1)) for each in jobs], "m")
-    for name in ("record.sh", "array.sh"):
-        text = Path(commands.__file__).with_name(name).read_text()
+    for name, text in (("record.sh", SHELL_FUNCTIONS), ("array.sh", ARRAY_FUNCTIONS)):
         assert script.count(text) == 1
         script = script.replace(text, f"({name})\n")
     assert script == (GOLDEN / "submit_array.sh").read_text()
 
 
-def test_what_has_no_place_is_a_mistake() -> None:
+def test_a_job_without_a_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="run_dir: expected 'grpo' and '/r/grpo' to end with one number, for an array"):
-        elements.submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
+        submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
 
 
 def test_a_limit_of_parallel_jobs_does_not_go_with_it() -> None:

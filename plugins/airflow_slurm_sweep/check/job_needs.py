@@ -1,0 +1,156 @@
+"""Verdicts on what a job needs: log directory, working directory, batch script, container, and sbatch's consent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import join
+
+from airflow_slurm_sweep.check.findings import Answers, Grade, SkippedError, Verdict, job_of, need_controller
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.refusals import is_passing
+
+_ROOM = 1 << 30  # bytes
+# File systems, as `stat -f` names them, that other machines can see only if the login node is their server.
+_LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", "zfs"})
+
+# What sbatch says, in part, and what to do about it.
+_CURES: Mapping[str, str] = {
+    "nvalid account": "Set `account` in {profile} to one of {user}'s here: {accounts}",
+    "nvalid partition": "Set `partition` in {profile} to an existing one: {partitions}",
+    "nvalid qos": "Correct `sbatch: {{qos: ...}}` in {profile}",
+    "node configuration is not available": "The partition has no such nodes, or too few: set `nodes` and "
+    "`gpus_per_node` in {profile} (0: no GPUs). Or its nodes are down (`sinfo -R` says why): wait",
+    "Node count specification invalid": "The partition has fewer nodes. Set `nodes` in {profile}",
+    "eneric resource": "The cluster has no such GPUs. Set `gpus_per_node` in {profile} (0: none)",
+    "ime limit": "Set `time` in {profile}",
+    "nvalid --time": "Set `time` in {profile}",
+    "nrecognized option": "Correct the section `sbatch` of {profile}",
+}
+
+
+def judge_log(answers: Answers) -> Verdict:
+    """Judge whether the log directory can be written, and seen by other nodes."""
+    log = answers.subject.log
+    if log is None:
+        raise SkippedError("no setting names it")
+    user, profile = answers.text("user"), answers.subject.profile
+    lines = answers.text("log").split("\n")
+    place, blocks = lines[0], lines[1].split(" ", 2) if len(lines) > 1 else []
+    absent = f"{log} is not there, and " if place != log else ""
+    if not answers.works("log"):
+        return Grade.FAILED, (
+            f"{absent}{user} cannot write into {place}: {' '.join(lines[2:])}. Every run directory is made in there. "
+            f"Set `log` in {profile} to a directory that {user} may write, on a file system that all nodes share"
+        )
+    room = int(blocks[0]) * int(blocks[1]) if len(blocks) == 3 and blocks[0].isdecimal() else _ROOM
+    kind = blocks[2] if len(blocks) == 3 else "unknown"
+    free = f"{room / (1 << 30):.1f} GiB free, file system {kind}"
+    if room < _ROOM:
+        return Grade.WARNING, f"{log}: {free}. Make room: jobs write their logs and checkpoints there"
+    if kind in _LOCAL:
+        return Grade.WARNING, (
+            f"{log} can be written ({free}), but that looks like a disk of the login node's own. If other nodes do not "
+            f"see it, jobs fail before their first line, without a log. This has to work there: {_srun(answers)} ls -d "
+            f"{place}"
+        )
+    made = "; the first run makes it" if absent else ""
+    return Grade.OK, f"{log} can be written{made} ({free})"
+
+
+def _srun(answers: Answers) -> str:
+    """Return the beginning of a command that runs on a compute node."""
+    job = answers.subject.job
+    options = {"account": job.account, "partition": job.partition} if job else {}
+    return join(["srun", *(f"--{key}={value}" for key, value in options.items() if value is not None)])
+
+
+def judge_workdir(answers: Answers) -> Verdict:
+    """Judge whether the working directory is there."""
+    job = job_of(answers)
+    if job.workdir is None:
+        return Grade.WARNING, (
+            f"none is set: jobs run in the login directory, and scripts are looked for there. Set `workdir` in "
+            f"{answers.subject.profile} to where the training code is"
+        )
+    if answers.works("workdir"):
+        return Grade.OK, job.workdir
+    return Grade.FAILED, (
+        f"{job.workdir} is not there, or {answers.text('user')} may not enter it: {answers.text('workdir')}. Set "
+        f"`workdir` in {answers.subject.profile} to the directory that scripts are relative to"
+    )
+
+
+def judge_script(answers: Answers) -> Verdict:
+    """Judge whether the batch script can be read."""
+    job = job_of(answers)
+    if job.batch_script is None:
+        return Grade.OK, "include/job.sh, which is sent along"
+    if not answers.works("workdir"):
+        raise SkippedError("the working directory is not there")
+    if answers.text("script") == "readable":
+        return Grade.OK, f"{job.batch_script} can be read"
+    return Grade.FAILED, _not_readable(answers, "script", job.batch_script, "batch_script", f" (from {job.workdir})")
+
+
+def judge_container(answers: Answers) -> Verdict:
+    """Judge whether the container and its mounts are there, and whether srun can start it."""
+    job = job_of(answers)
+    if job.container is None:
+        return Grade.OK, "none"
+    profile = answers.subject.profile
+    if answers.text("container") in ("unreadable", "absent"):
+        return Grade.FAILED, _not_readable(answers, "container", job.container, "container", "")
+    if "pyxis" in answers.said and "--container-image" not in answers.text("pyxis"):
+        return Grade.FAILED, (
+            "srun knows no --container-image here: the site has no pyxis, which include/job.sh starts containers with. "
+            f"Name a batch script that knows the site's way (`batch_script` in {profile}), or no container "
+            "(`container:` with nothing behind it)"
+        )
+    if absent := answers.text("mounts").split():
+        return Grade.WARNING, (
+            f"{job.container}; mounted into it, but not on the login node: {', '.join(absent)}. If compute nodes lack "
+            f"it too, jobs fail at their start. Set `mounts` in {profile}; nothing behind it: no mounts"
+        )
+    if "container" not in answers.said:
+        return Grade.OK, f"{job.container}: not a path, so it is not checked; each job pulls it"
+    return Grade.OK, f"{job.container} can be read"
+
+
+def _not_readable(answers: Answers, question: str, path: str, setting: str, where: str) -> str:
+    user = answers.text("user")
+    is_absent = answers.text(question) == "absent"
+    problem = f"is not there, or {user} may not enter its folder" if is_absent else f"is no file that {user} may read"
+    return f"{path} {problem}{where}. Correct `{setting}` in {answers.subject.profile}, or the file's permissions"
+
+
+def judge_sbatch(answers: Answers) -> Verdict:
+    """Judge whether sbatch would take the job."""
+    job = job_of(answers)
+    need_controller(answers)
+    if not answers.works("workdir"):
+        raise SkippedError("the working directory is not there")
+    if job.batch_script and answers.text("script") != "readable":
+        raise SkippedError("the batch script is not there")
+    said = answers.text("sbatch").replace("sbatch: ", "").replace("error: ", "").replace("\n", "; ")
+    asked = _asked(job)
+    if answers.works("sbatch"):
+        return Grade.OK, f"a job of {asked} would be taken: {said}"
+    if is_passing(said):
+        return Grade.WARNING, f"takes no job of {asked} now: {said}. Submissions wait until it does"
+    names = {
+        "profile": answers.subject.profile,
+        "user": answers.text("user"),
+        "asked": asked,
+        "accounts": answers.words("accounts"),
+        "partitions": answers.words("partitions"),
+    }
+    cure = next((text for words, text in _CURES.items() if words in said), "Correct what it names in {profile}")
+    return Grade.FAILED, f"a job of {asked} is refused: {said}. {cure.format(**names)}"
+
+
+def _asked(job: JobRequest) -> str:
+    """Say what a job asks Slurm for."""
+    gpus = f" with {job.gpus_per_node} GPUs" if job.gpus_per_node else ""
+    options = {"time": job.time, "account": job.account, "partition": job.partition, **job.options}
+    said = [f"{key} {value}" for key, value in options.items() if value is not None]
+    return ", ".join([f"{job.nodes} node{'s' if job.nodes > 1 else ''}{gpus}", *said])

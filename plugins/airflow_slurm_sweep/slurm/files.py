@@ -1,0 +1,46 @@
+"""Small text files on the cluster: ask and read."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Sequence
+from shlex import join, quote
+
+from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.slurm.shell import script, shell_path
+
+_MAX_BYTES = 1 << 20  # of one file
+
+
+def files(directory: str | None, paths: Sequence[str]) -> str:
+    """Return the script that prints a line of base64 for each file, or ``-`` for one that cannot be read.
+
+    Args:
+        directory: What relative paths start from; None for the login directory.
+        paths: The files. Only the first MiB of each is read.
+    """
+    return script(
+        *([f"cd -- {quote(shell_path(directory))} || exit"] if directory else []),
+        f"for file in {join(map(shell_path, paths))}; do",
+        '  if [ -f "$file" ] && [ -r "$file" ]; then',
+        f"""    printf '%s\\n' "$(head -c {_MAX_BYTES} -- "$file" | base64 | tr -d '\\n')" """.rstrip(),
+        "  else",
+        "    echo -",
+        "  fi",
+        "done",
+    )
+
+
+def read_files(output: str, paths: Sequence[str]) -> dict[str, str | None]:
+    """Read the answer to `files`: the text by path, None for a file that cannot be read.
+
+    Raises:
+        ClusterUnavailableError: The answer has another number of files.
+    """
+    lines = output.splitlines()
+    if len(lines) != len(paths):
+        raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
+    return {
+        path: None if line == "-" else b64decode(line).decode("utf-8", "replace")
+        for path, line in zip(paths, lines, strict=True)
+    }

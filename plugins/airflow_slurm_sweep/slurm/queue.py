@@ -1,0 +1,246 @@
+"""Jobs as Slurm sees them: squeue, sacct, scontrol and the exit files, each as the script that asks and its reader.
+
+Readers skip lines of another form: sites print notices. A line ends with a newline only; the other characters that
+`str.splitlines` splits at may stand in names and paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from shlex import join, quote
+
+from airflow_slurm_sweep.names import exit_file, log_path
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.shell import script
+from airflow_slurm_sweep.slurm.states import JobState
+
+SQUEUE_FORMAT = "%i|%T|%M %V %S|%N|%r"
+SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
+NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
+
+_EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
+_NAME_MAX = 255  # bytes of a file name
+_JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
+_ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
+_SLURM_LINES = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
+
+
+def is_job_id(text: str) -> bool:
+    """Whether this is the id of a job, or of an array element: ``123_4``."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+# squeue
+
+
+def squeue(*, elements: bool = False) -> str:
+    """Return the script that lists all of the user's jobs, one answer for all tasks that wait.
+
+    Args:
+        elements: List each array element; pending elements share a line otherwise.
+    """
+    array = " --array" if elements else ""
+    fields = f"--format={quote(SQUEUE_FORMAT)}"
+    return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
+
+
+def read_squeue(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `squeue`, by job id."""
+    return {
+        job_id: JobStatus(
+            job_id=job_id,
+            state=state,
+            text=text,
+            elapsed=elapsed,
+            queued=None if state.is_queued else _seconds_between(*times.partition(" ")[::2]),
+            nodes=nodes,
+            reason=reason,
+            source="squeue",
+        )
+        for job_id, text, ran, nodes, reason in _rows(output, "|", 5)
+        for state, (elapsed, _, times) in [(JobState.parse(text), ran.partition(" "))]
+    }
+
+
+# Where jobs write
+
+
+def outputs(folder: str) -> str:
+    """Return the script that lists job id, state and output path of all of the user's jobs.
+
+    squeue cuts off paths that are longer than those of run directories in ``folder``.
+    """
+    widest = output_format(f"{folder}/{_NAME_MAX * '_'}")
+    return script(f"squeue --array --me --all --states=all --noheader {quote(widest)} < /dev/null")
+
+
+def read_outputs(output: str) -> dict[str, tuple[JobState, str]]:
+    """Read the answer to `outputs`: state and output path, by job id."""
+    rows = (line.split(maxsplit=2) for line in output.split("\n"))
+    return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and is_job_id(row[0])}
+
+
+def output_format(run_dir: str) -> str:
+    """Return squeue's option for output paths, wide enough for those in the run directory."""
+    width = len(log_path(escaped(run_dir), "%j").encode()) + 20
+    return f"--Format=JobArrayID:20,State:20,StdOut:{width}"
+
+
+def escaped(path: str) -> str:
+    """Return the path as a file name pattern of sbatch."""
+    return path.replace("%", "%%")
+
+
+def run_dir_of(job_id: str, output: str) -> str | None:
+    """Return the run directory of a job by the output path in `outputs`; None if the path is no log of ours.
+
+    Slurm 22.05 shows the file name pattern that sbatch got, newer versions show the path itself.
+    """
+    _, _, index = job_id.partition("_")
+    if index and output.endswith(end := log_path("%a", "%A_%a")):
+        return output.removesuffix(end).replace("%%", "%") + index
+    for name, percent in (("%j", "%%"), (job_id, "%")):
+        if output.endswith(end := log_path("", name)):
+            return output.removesuffix(end).replace(percent, "%")
+    return None
+
+
+# sacct
+
+
+def sacct(job_ids: Iterable[str]) -> str:
+    """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
+    job_ids = list(job_ids)
+    fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
+    return script(f"{_EPOCH} sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
+
+
+def read_sacct(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `sacct`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
+    rows = ((row[0].removesuffix("+0"), *row[1:]) for row in _rows(output, "|", 5))
+    return {
+        job_id: JobStatus(
+            job_id=job_id,
+            state=JobState.parse(state),
+            text=state,
+            exit_code=exit_code,
+            elapsed=elapsed,
+            queued=_seconds_between(*times.partition("|")[::2]),
+            nodes=nodes,
+            source="sacct",
+        )
+        for job_id, state, exit_code, elapsed, rest in rows
+        for nodes, _, times in [rest.partition("|")]
+    }
+
+
+# scontrol
+
+
+def scontrol(job_ids: Iterable[str]) -> str:
+    """Return the script that asks the controller; jobs that it has forgotten are left out of the answer.
+
+    Its error about such a job goes nowhere; any other error ends the script with status 1.
+    """
+    return script(
+        f"for job in {join(job_ids)}; do",
+        f'  answer=$({_EPOCH} scontrol show job "$job" 2>&1 < /dev/null)',
+        '  case "$?:$answer" in',
+        "    0:*) printf '%s\\n' \"$answer\" ;;",
+        "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second one about a forgotten array element
+        "    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;",
+        "  esac",
+        "done",
+    )
+
+
+def read_scontrol(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `scontrol`, by job id.
+
+    Names, paths and comments may hold ``JobState=COMPLETED``, so only lines that Slurm alone writes are read.
+    """
+    found = {}
+    for record in re.split(r"^(?=JobId=)", output, flags=re.MULTILINE):
+        lines = [line for line in record.split("\n") if line.startswith(_SLURM_LINES)]
+        fields = dict(word.partition("=")[::2] for line in lines for word in line.split())
+        element = _ELEMENT.match(record)
+        job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
+        if "JobState" in fields:
+            state = JobState.parse(fields["JobState"])
+            times = fields.get("SubmitTime", ""), fields.get("StartTime", "")
+            found[job_id] = JobStatus(
+                job_id=job_id,
+                state=state,
+                text=fields["JobState"],
+                exit_code=fields.get("ExitCode", ""),
+                elapsed=fields.get("RunTime", ""),
+                queued=None if state.is_queued else _seconds_between(*times),
+                nodes=fields.get("NodeList", "").replace("(null)", ""),
+                reason=fields.get("Reason", ""),
+                source="scontrol",
+            )
+    return found
+
+
+# Exit files
+
+
+def exit_files(run_dirs: Sequence[tuple[str, str]]) -> str:
+    """Return the script that reads the files that job.sh leaves.
+
+    The answer has a line for each file that exists: job id, exit status, signal or ``-``.
+
+    Args:
+        run_dirs: ``(job id, run directory)`` of each job.
+    """
+    return script(
+        *(
+            f"[ -f {path} ] && printf '%s %s\\n' {quote(job_id)} \"$(head -c 64 -- {path} | head -n 1)\""
+            for job_id, run_dir in run_dirs
+            for path in [quote(exit_file(run_dir, job_id))]
+        ),
+        "true",
+    )
+
+
+def read_exit_files(output: str) -> dict[str, JobStatus]:
+    """Read the answer to `exit_files`, by job id."""
+    found = {}
+    for job_id, exit_status, signal in _rows(output, " ", 3):
+        if exit_status.isdecimal():
+            ended_well = exit_status == "0" and signal == "-"
+            state = JobState.COMPLETED if ended_well else JobState.FAILED
+            reason = "" if signal == "-" else f"ended by SIG{signal}: time limit, cancellation or preemption"
+            found[job_id] = JobStatus(
+                job_id=job_id,
+                state=state,
+                text=state.value,
+                exit_code=f"{exit_status}:0",
+                reason=reason,
+                source="exit-status file",
+            )
+    return found
+
+
+# scancel
+
+
+def cancel(job_id: str) -> str:
+    """Return the script that cancels one job."""
+    return script(f"scancel -- {quote(job_id)} < /dev/null")
+
+
+def _seconds_between(submitted: str, started: str) -> int | None:
+    """Return the seconds between two of Slurm's times; None where one is N/A, Unknown or None."""
+    if not (submitted.isdecimal() and started.isdecimal()) or int(started) < int(submitted):
+        return None
+    return int(started) - int(submitted)
+
+
+def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:
+    """Yield the fields of each line that has ``width`` of them and begins with a job id."""
+    for line in output.split("\n"):
+        fields = [field.strip() for field in line.split(separator, width - 1)]
+        if len(fields) == width and fields[0][:1].isdecimal():
+            yield fields

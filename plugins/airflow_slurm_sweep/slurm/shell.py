@@ -1,0 +1,96 @@
+"""The login node's shell: how a script reaches it, and how its output is read.
+
+Every script is one brace group, so that a shell that receives only half of it (a cut connection) runs nothing. Its
+first output is a marker line: login banners and start-up files may have printed before it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from shlex import quote
+from typing import Protocol
+
+from airflow_slurm_sweep.errors import ClusterUnavailableError
+
+MARKER = "@slurm_sweep@"
+
+# What a terminal would obey: escape sequences such as colours, and control characters.
+_ESCAPES = re.compile(r"\x1b(\[[0-9;:<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[^\[\]])")
+_CONTROLS = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A command that ran to its end: its exit status and what it printed."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+class Shell(Protocol):
+    """Runs a script in a POSIX shell on the login node."""
+
+    async def run(self, script: str) -> Completed:
+        """Run ``script``.
+
+        Raises:
+            ClusterUnavailableError: No answer; whether the script ran, in part or whole, is not known.
+            ClusterRefusedError: The login node refuses us.
+        """
+
+
+def script(*lines: str) -> str:
+    """Return a script that runs ``lines`` as a whole or not at all, and marks where its output begins."""
+    body = "\n".join(lines)
+    return f"{{\nprintf '%s\\n' {MARKER}\n{body}\nexit\n}}\n"
+
+
+def shell_path(path: str) -> str:
+    """Return a path that no command takes for an option, nor `cd` for the previous directory."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def heredoc_text(text: str) -> str:
+    """Return a text as one quoted word, for a variable that a here-document expands."""
+    return quote(text.removesuffix("\n"))  # the here-document ends with a newline of its own
+
+
+def output(completed: Completed) -> str:
+    """Return what our script printed, without what the login shell printed before.
+
+    Raises:
+        ClusterUnavailableError: The login shell did not run our script.
+    """
+    _, marker, printed = completed.stdout.partition(f"{MARKER}\n")
+    if not marker:
+        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {any_output(completed)}")
+    return printed
+
+
+def answer(completed: Completed) -> str:
+    """Return what our script printed, if it succeeded.
+
+    Raises:
+        ClusterUnavailableError: The script failed, or the login shell did not run it.
+    """
+    if completed.exit_status != 0:
+        reason = error_text(completed) or f"exit status {completed.exit_status}, no reason"
+        raise ClusterUnavailableError(reason)
+    return output(completed)
+
+
+def error_text(completed: Completed) -> str:
+    """Return what a command printed on standard error, made printable."""
+    return printable(completed.stderr).strip()
+
+
+def any_output(completed: Completed) -> str:
+    """Return the end of what a command printed, standard error first, or ``nothing``."""
+    return (error_text(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
+
+
+def printable(text: str) -> str:
+    r"""Return text without what a terminal would obey; ``\r``, as progress bars print it, ends a line."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))

@@ -1,0 +1,107 @@
+"""The answers to submissions: exit statuses of record.sh, and what they mean.
+
+A submission prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had the job already) or
+``adopted`` (an earlier try of the task submitted it, and the answer was lost).
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import IntEnum
+
+from airflow_slurm_sweep.errors import (
+    AloneError,
+    ClusterRefusedError,
+    ClusterUnavailableError,
+    NotYetError,
+    SlurmSweepError,
+)
+from airflow_slurm_sweep.names import log_path
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.queue import is_job_id
+from airflow_slurm_sweep.slurm.refusals import is_passing
+from airflow_slurm_sweep.slurm.shell import Completed, any_output, error_text
+from airflow_slurm_sweep.slurm.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class ExitStatus(IntEnum):
+    """How record.sh and array.sh end a submission, above the exit statuses of sbatch."""
+
+    REFUSED = 90
+    BUSY = 91
+    SBATCH_REFUSED = 92
+    UNCLEAR = 93
+    ENDING = 94
+    FULL = 95
+    NOT_IN_ARRAY = 96
+
+
+def read_answers(output: str, mark: str) -> dict[int, tuple[int, str]]:
+    """Read the answer to `submit_all` or `submit_array`: exit status and text of each submission, by its number."""
+    found = {}
+    for answer in output.split(f"{mark} ")[1:]:
+        head, _, text = answer.partition("\n")
+        number, _, status = head.partition(" ")
+        if number.isdecimal() and status.isdecimal():
+            found[int(number)] = (int(status), text.strip())
+    return found
+
+
+def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metrics) -> SubmittedJob:
+    """Return the job of one of many submissions by its answer; None is the answer to one that was not begun."""
+    if answer is None:
+        raise ClusterUnavailableError(f"{job.name} was not submitted yet: the submissions before it took too long")
+    exit_status, text = answer
+    if exit_status != 0:
+        raise submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=text))
+    return job_of_output(job, text.rpartition("\n")[2], metrics)
+
+
+def job_of_output(job: JobRequest, output: str, metrics: Metrics) -> SubmittedJob:
+    """Return the job of a submission that succeeded, by what it printed."""
+    job_id, _, origin = output.strip().partition(" ")
+    if not is_job_id(job_id):
+        raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
+    if origin == "adopted":
+        log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
+    if origin in ("submitted", "adopted"):
+        metrics.count(f"jobs_{origin}")
+    return submitted_job(job, job_id)
+
+
+def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
+    """Return the job that a request led to."""
+    return SubmittedJob(
+        ssh_conn_id=job.ssh_conn_id,
+        job_id=job_id,
+        job_name=job.name,
+        run_dir=job.run_dir,
+        log_path=log_path(job.run_dir, job_id),
+        label=job.label,
+        index=job.index,
+        stream_log=job.stream_log,
+    )
+
+
+def submit_error(job: JobRequest, completed: Completed) -> SlurmSweepError:
+    """Return the error of a submission that failed, by its exit status."""
+    reason = error_text(completed)
+    error: SlurmSweepError = ClusterUnavailableError(f"{job.name} was not submitted: {reason}")
+    match completed.exit_status:
+        case ExitStatus.REFUSED:
+            error = ClusterRefusedError(*error.args)
+        case ExitStatus.SBATCH_REFUSED if not is_passing(reason):
+            error = ClusterRefusedError(*error.args)
+        case ExitStatus.FULL:
+            error = NotYetError(reason)
+        case ExitStatus.BUSY | ExitStatus.NOT_IN_ARRAY:
+            error = AloneError(*error.args)
+        case ExitStatus.UNCLEAR:
+            error = ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
+        case ExitStatus.SBATCH_REFUSED | ExitStatus.ENDING:
+            pass
+        case _:
+            error = ClusterUnavailableError(f"{job.name} was not submitted: {any_output(completed)}")
+    return error

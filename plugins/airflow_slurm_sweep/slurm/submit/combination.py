@@ -1,0 +1,61 @@
+"""The two files that tell what a run directory's combination is, written by record.sh before sbatch is called.
+
+``parameters.json`` is the plain mapping, in the order of the sweep file, for the training script and for people::
+
+    {
+      "optim.lr": 1e-06,
+      "model": "small"
+    }
+
+``.slurm_sweep/combination.json`` is ours: *resume* finds by it what is the same, search what was proposed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_slurm_sweep import __version__
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+
+
+def parameters_json(job: JobRequest) -> str:
+    """Return the text of parameters.json; empty for a job of no sweep."""
+    return "" if job.index is None else _dump(job.parameters)
+
+
+def combination_json(job: JobRequest, attempt: Attempt) -> str:
+    """Return the text of combination.json; empty for a job of no sweep."""
+    if job.index is None:
+        return ""
+    return _dump(
+        {
+            "index": job.index,
+            "run": {"dag_id": attempt.dag_id, "run_id": attempt.run_id},
+            "task": {"task_id": attempt.task_id, "map_index": attempt.map_index},
+            "parameters": job.parameters,
+            "overrides": list(job.overrides),
+            "versions": {"airflow_slurm_sweep": __version__},
+        }
+    )
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    text = json.dumps(_json_values(values), indent=2, ensure_ascii=False, allow_nan=False)
+    # A half character of UTF-16 has no UTF-8; its escape is the one that JSON has for it.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _json_values(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers that are not finite become text that `float` reads back."""
+    match value:
+        case Mapping():
+            return {_json_values(key): _json_values(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_json_values(item) for item in value]
+        case float() if not math.isfinite(value):
+            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+        case _:
+            return value

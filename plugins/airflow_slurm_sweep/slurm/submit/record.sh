@@ -1,0 +1,251 @@
+# shellcheck shell=sh
+# Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
+# cluster.sh and submit.sh into each script, behind the functions has_failed, has_ended, may_return and is_unclear.
+# Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
+#
+# RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
+#
+#   run DAG_ID RUN_ID           the Dag run that it belongs to
+#   task TASK_ID MAP_INDEX
+#   attempt GENERATION TRY ID   a clear begins a generation, a retry does not; the id is the task instance's
+#   job ID                      nothing after `job`: an intent, sbatch was about to be called
+#   jobs ID ...                 all earlier jobs
+#   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
+#
+# The intent is on disk before sbatch is called. A later submission that finds an intent without a job asks the cluster
+# for a job that writes into this run directory and that the record does not know: that job is the intent's. Nothing
+# here reads a clock.
+
+# The same for all submissions of a script: names of files in a run directory, see names.py.
+state_name='' record_name='' parameters_name='' combination_name='' run_folders=''
+# One submission's own: paths, the words of the record, and what is asked for.
+run_dir='' escaped_dir='' output_format='' gate=''
+run='' task='' generation='' try='' ti=''
+resume='' parallel='' parameters_json='' combination_json=''
+
+refuse() { # REASON
+  stop 90 "$1"
+}
+
+stop() { # STATUS REASON: the statuses are ExitStatus in answer.py
+  printf '%s\n' "$2" >&2
+  exit "$1"
+}
+
+# A cut connection does not stop a script half way.
+trap '' PIPE HUP
+# Files are created, never written through a link that somebody planted.
+set -C
+newline='
+'
+read -r host < /proc/sys/kernel/hostname
+read -r boot < /proc/sys/kernel/random/boot_id
+namespace=$(readlink /proc/self/ns/pid)
+# Fifths of a second: longer than the holder of a lock needs until sbatch is over (7 squeue, pauses, sbatch: 250 s).
+patience=1500
+waits_for=$patience
+pid=
+
+begin() {
+  trap 'exit 143' TERM INT
+  state=$run_dir/$state_name
+  record=$run_dir/$record_name
+  parameters=$run_dir/$parameters_name
+  combination=$run_dir/$combination_name
+  [ -n "$pid" ] || read -r pid _ < /proc/self/stat # in a subshell, $$ is the id of its parent
+  who="$host $boot $namespace $pid"
+  mine=$state/.$host.$pid
+  attempt="$generation $try $ti"
+  state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
+}
+
+each() { # NAME SECONDS: run NAME_1, NAME_2 ..., none that would begin after that time; report each when it is over
+  read -r uptime _ < /proc/uptime
+  last=$((${uptime%.*} + $2)) number=1
+  while command -v "$1_$number" > /dev/null && [ "${uptime%.*}" -le "$last" ]; do
+    said=$("$1_$number" 2>&1)
+    printf '%s %s %s\n%s\n' "$1" "$number" "$?" "$said"
+    number=$((number + 1))
+    read -r uptime _ < /proc/uptime
+  done
+}
+
+# Folders and links
+
+own_links() { # PATH ...: refuse if one is a link that another user made
+  for place in "$@"; do
+    if [ -L "$place" ]; then
+      case $(stat -c %u -- "$place") in
+        0 | "$(id -u)") ;;
+        *) refuse "$place is a symbolic link that another user made; it is not followed" ;;
+      esac
+    fi
+  done
+}
+
+make_folders() {
+  parent=${run_dir%/*}
+  [ -d "$parent" ] || mkdir -p -- "$parent" || refuse "cannot make the run directory $run_dir"
+  own_links "$parent" "$run_dir"
+  set -- "$run_dir" "$state"
+  for name in $run_folders; do set -- "$@" "$run_dir/$name"; done
+  [ ! -d "$run_dir" ] || own_links "$@" "$record"
+  for folder in "$@"; do
+    shift
+    [ -d "$folder" ] || set -- "$@" "$folder"
+  done
+  # Another submission of the same may make them at the same moment.
+  [ $# -eq 0 ] || mkdir -- "$@" 2> /dev/null || mkdir -p -- "$@" || refuse "cannot make the run directory $run_dir"
+  own_links "$run_dir" "$@"
+  [ -w "$run_dir/logs" ] || refuse "cannot write into the run directory $run_dir"
+}
+
+# Files
+
+save_as() { # FILE TEXT: create the file and read it back; fail unless all of the text is in it
+  [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
+  { printf '%s\n' "$2" > "$1"; } 2> /dev/null
+  written=
+  { while IFS= read -r line; do written=$written$line$newline; done < "$1"; } 2> /dev/null
+  [ "$written" = "$2$newline" ]
+}
+
+replace() { # FILE TEXT: as a whole or not at all; -T: a link to a folder is replaced, not followed
+  save_as "$mine.new" "$2" && mv -fT -- "$mine.new" "$1"
+}
+
+move() { # FILE FILE: if the first one is a file
+  if [ -f "$1" ] || [ -L "$1" ]; then mv -fT -- "$1" "$2"; fi
+}
+
+to_disk() { # FILE ...
+  sync -- "$@" 2> /dev/null || :
+}
+
+# The lock: a file with its holder's host, boot, process namespace and pid, linked into place
+
+is_ours() { # LOCK
+  holder=
+  { read -r holder < "$1"; } 2> /dev/null
+  [ "$holder" = "$who" ]
+}
+
+release() {
+  [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
+  [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
+  for leftover in "$mine" "$mine.new" "$mine.broken"; do
+    [ ! -e "$leftover" ] || rm -f -- "$leftover"
+  done
+}
+
+is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives no more
+  [ "${1% *}" = "${who% *}" ] && ! kill -0 "${1##* }" 2> /dev/null
+}
+
+take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
+  save_as "$mine" "$who" || refuse "cannot write into ${1%/*}"
+  waited=0 seen=
+  until ln -- "$mine" "$1" 2> /dev/null; do
+    holder=$(cat -- "$1" 2> /dev/null)
+    [ "$holder" = "$seen" ] || { seen=$holder waited=0; }
+    if [ -n "$holder" ] && { is_dead "$holder" || [ "$waited" -ge "$patience" ]; }; then
+      break_lock "$1"
+      continue
+    fi
+    [ "$waited" -lt "$waits_for" ] || stop 91 "cannot make $1, or another submission holds it"
+    waited=$((waited + 1))
+    sleep 0.2
+  done
+  rm -f -- "$mine"
+}
+
+break_lock() { # LOCK: of `holder`
+  mv -f -- "$1" "$mine.broken" 2> /dev/null
+  # Another process may have broken it first, and a third one taken it: give that one back.
+  [ "$(cat -- "$mine.broken" 2> /dev/null)" = "$holder" ] || ln -- "$mine.broken" "$1" 2> /dev/null
+  rm -f -- "$mine.broken"
+  seen=
+}
+
+still_held() { # called before each act: the lock is broken if this process slept for long, and another one works now
+  if ! is_ours "$state_lock" || { [ -n "$holds_gate" ] && ! is_ours "$gate_lock"; }; then
+    stop 91 "the lock was taken from this submission, which was too slow"
+  fi
+}
+
+# The record
+
+is_job() { # ID: of a job, or of an array element, 123_4
+  case $1 in '' | *[!0-9_]* | _* | *_ | *_*_*) return 1 ;; esac
+}
+
+read_record() { # FILE
+  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
+  [ -f "$1" ] || return 0
+  while read -r key value; do
+    case $key in
+      run) its_run=$value ;;
+      task) its_task=$value ;;
+      attempt) its_attempt=$value ;;
+      job) is_job "$value" && its_job=$value ;; # it becomes part of a sed program, and anybody may have written it
+      jobs) its_jobs=$value ;;
+      withdrawn) its_withdrawn=$value ;;
+    esac
+  done < "$1"
+}
+
+write_record() { # from its_run, its_task ...
+  still_held
+  save_as "$mine.new" "run $its_run
+task $its_task
+attempt $its_attempt
+job $its_job
+jobs $its_jobs
+withdrawn $its_withdrawn" || return
+  # An intent outlives a power cut; all else can be found by it.
+  [ -n "$its_job" ] || [ ! -e "$record" ] || to_disk "$mine.new"
+  mv -fT -- "$mine.new" "$record" || return
+  if [ -n "$its_job" ]; then
+    forget_kept_combination
+  else
+    to_disk "$record" "$state"
+  fi
+}
+
+must_write_record() {
+  write_record || refuse "cannot write into the run directory $run_dir"
+}
+
+take_over() { # the record, for this attempt
+  its_run=$run its_task=$task its_attempt=$attempt
+}
+
+# The combination: parameters.json and combination.json, for a job of a sweep. Those of an earlier Dag run are kept
+# until sbatch has answered: a refused job leaves the run directory as it was.
+
+write_combination() {
+  [ -n "$combination_json" ] || return 0
+  still_held
+  [ "$its_run" = "$run" ] || keep_combination
+  if ! replace "$parameters" "$parameters_json" || ! replace "$combination" "$combination_json"; then
+    refuse "cannot write into the run directory $run_dir"
+  fi
+}
+
+keep_combination() { # unless it is kept already, by a submission that did not come to its end
+  [ -e "$state/parameters.kept" ] || move "$parameters" "$state/parameters.kept"
+  [ -e "$state/combination.kept" ] || move "$combination" "$state/combination.kept"
+}
+
+restore_combination() {
+  [ -n "$combination_json" ] || return 0
+  [ -n "$before" ] || rm -f -- "$parameters" "$combination"
+  move "$state/parameters.kept" "$parameters"
+  move "$state/combination.kept" "$combination"
+}
+
+forget_kept_combination() { # the record has a job: the files are that job's
+  for kept in "$state/parameters.kept" "$state/combination.kept"; do
+    [ ! -e "$kept" ] || rm -f -- "$kept"
+  done
+}

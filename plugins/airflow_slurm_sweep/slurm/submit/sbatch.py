@@ -1,0 +1,78 @@
+"""The sbatch command of a job, and the environment that its batch script finds. Pure: values in, text out."""
+
+from __future__ import annotations
+
+from shlex import join, quote
+
+from airflow_slurm_sweep.names import RUN_FOLDERS, STATE_DIR, log_path
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.queue import escaped
+from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
+
+TIMEOUT = "timeout -k 5 60"  # sbatch retries by itself, for minutes, where the controller is full
+
+
+def sbatch_argv(job: JobRequest) -> list[str]:
+    """Return the sbatch command: the settings' options, the user's own, then the batch script if it is a file."""
+    flags = sbatch_flags(job, name=job.name, output=log_path(escaped(job.run_dir), "%j"))
+    return ["sbatch", "--parsable", *flags, *([shell_path(job.batch_script)] if job.batch_script else [])]
+
+
+def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
+    """Return sbatch's options: those of the settings, then the user's own."""
+    options: dict[str, str | int | bool | None] = {
+        "job-name": name,
+        "nodes": job.nodes,
+        "account": job.account,
+        "partition": job.partition,
+        "time": job.time,
+        "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
+        "output": output,
+        **job.options,
+    }
+    return [
+        f"--{option}" if value is True else f"--{option}={value}"
+        for option, value in options.items()
+        if value is not None and value is not False
+    ]
+
+
+def environment(job: JobRequest) -> dict[str, str]:
+    """Return the environment that the batch script finds: NeMo RL's ray.sub reads these names, and so does ours."""
+    return {
+        **job.env,
+        "BASE_LOG_DIR": job.run_dir,
+        "COMMAND": job.command,
+        "CONTAINER": job.container or "",
+        "GPUS_PER_NODE": str(job.gpus_per_node),
+        "MOUNTS": job.mounts or "",
+        "NUM_ACTOR_NODES": str(job.nodes),
+        "WANDB_DIR": job.run_dir,  # wandb makes its own `wandb` in there
+    }
+
+
+def call_sbatch(job: JobRequest, *, prefix: str = "", script_variable: str | None = None) -> list[str]:
+    """Return the lines that set the job's environment and call sbatch.
+
+    Args:
+        job: The job.
+        prefix: What stands before the command.
+        script_variable: The shell variable that holds the batch script, where one is set already.
+    """
+    exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
+    command = prefix + join(sbatch_argv(job))
+    if job.batch_script:
+        return [*exports, f"{command} < /dev/null"]
+    # The here-document holds a variable, not the script: dash 0.5.12 loses a byte where a line begins like the
+    # delimiter ("Eé").
+    if script_variable:
+        return [*exports, f"{command} << END", f"${script_variable}", "END"]
+    return [*exports, f"batch_script={heredoc_text(job.script)}", f"{command} << END", "$batch_script", "END"]
+
+
+def preview(job: JobRequest) -> str:
+    """Return the commands of a submission, ready to be pasted into a shell on the login node."""
+    enter = [f"cd -- {quote(shell_path(job.workdir))} || exit"] if job.workdir else []
+    enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
+    folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
+    return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *call_sbatch(job), ")"])

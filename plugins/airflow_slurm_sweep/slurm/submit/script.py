@@ -1,0 +1,146 @@
+"""The scripts that submit and withdraw jobs, as text for the login node's POSIX shell. Pure: values in, text out.
+
+The shell functions are in record.sh, cluster.sh and submit.sh; a script hands them each submission's values as shell
+variables, quoted by `shlex.quote`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from shlex import join, quote
+from typing import TypeAlias
+
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, RUN_FOLDERS, STATE_DIR
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.queue import escaped, output_format
+from airflow_slurm_sweep.slurm.refusals import UNCLEAR
+from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
+from airflow_slurm_sweep.slurm.states import JobState, Kind
+from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
+from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, call_sbatch
+
+Submission: TypeAlias = tuple[JobRequest, Attempt]
+
+BULK_SECONDS = 20
+
+SHELL_FUNCTIONS = "\n".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("record.sh", "cluster.sh", "submit.sh")
+)
+
+
+def submit(job: JobRequest, attempt: Attempt) -> str:
+    """Return the script that makes the run directory and submits the job; answer.py reads what it prints."""
+    return script(*functions(), *_submission(job, attempt))
+
+
+def submit_all(submissions: Sequence[Submission], mark: str) -> str:
+    """Return the script that does what `submit` does for each submission in turn, each in its own subshell.
+
+    For each submission that it begins, it prints a line ``MARK NUMBER STATUS``, the number from 1 and the exit status
+    of `submit`, and then all that `submit` printed. It begins none after `BULK_SECONDS`: a cluster in trouble answers
+    slowly.
+
+    Args:
+        submissions: What to submit.
+        mark: A random word that no output contains; it also begins the names of shell functions.
+    """
+    texts = list(dict.fromkeys(job.script for job, _ in submissions if not job.batch_script))
+    variables = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
+    lines = [f"{variable}={heredoc_text(text)}" for text, variable in variables.items()]
+    for number, (job, attempt) in enumerate(submissions, start=1):
+        lines += [f"{mark}_{number}() {{", *_submission(job, attempt, variables), "}"]
+    return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
+
+
+def withdraw(job: JobRequest, attempt: Attempt) -> str:
+    """Return the script that cancels an attempt's job without its id, even while sbatch is still running.
+
+    The script goes on in the background, so that sending it is enough.
+    """
+    work = [*_attempt(job, attempt), "make_folders", "open_record", "withdraw"]
+    return script(*functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
+
+
+def enter(job: JobRequest) -> list[str]:
+    """Return the lines that change to the directory where the job will run, and check that all inputs exist."""
+    missing = quote(f"no such directory on the cluster: {job.workdir}")
+    inputs = [*job.inputs, *([job.batch_script] if job.batch_script else [])]
+    return [
+        f"cd -- {quote(shell_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
+        f"for input in {join(inputs)}; do",
+        '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',
+        "done",
+    ]
+
+
+def functions() -> list[str]:
+    """Return the shell functions and what they need, once for all submissions of a script."""
+    names = {
+        "state_name": STATE_DIR,
+        "record_name": RECORD,
+        "parameters_name": PARAMETERS,
+        "combination_name": COMBINATION,
+        "run_folders": " ".join(RUN_FOLDERS),
+    }
+    return [
+        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
+        _predicate("has_ended", (state.value for state in JobState if state.is_final)),
+        _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
+        _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
+        SHELL_FUNCTIONS,
+        _assignments(names),
+    ]
+
+
+def variables(job: JobRequest, attempt: Attempt) -> str:
+    """Return the line that sets the variables of one submission; record.sh describes them."""
+    folder = job.run_dir.rpartition("/")[0]
+    gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+    values = {
+        "run_dir": job.run_dir,
+        "escaped_dir": escaped(job.run_dir),
+        "output_format": output_format(job.run_dir),
+        "run": attempt.run,
+        "task": attempt.task,
+        "generation": str(attempt.generation),
+        "try": str(attempt.try_number),
+        "ti": attempt.instance,
+        "resume": "yes" if job.resume else "",
+        "parallel": str(job.max_parallel_jobs or ""),
+        "gate": gate,
+        "parameters_json": parameters_json(job),
+        "combination_json": combination_json(job, attempt),
+    }
+    return _assignments(values)
+
+
+def _submission(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
+    return [*_attempt(job, attempt, scripts), *enter(job), "make_folders", "open_record", "decide", "submit"]
+
+
+def _attempt(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines that set up the shell functions for one attempt.
+
+    Args:
+        job: What it submits.
+        attempt: Which attempt.
+        scripts: The shell variables that hold batch scripts, by text.
+    """
+    script_variable = scripts.get(job.script) if scripts else None
+    return [
+        variables(job, attempt),
+        "call_sbatch() {",
+        *call_sbatch(job, prefix=f"{TIMEOUT} ", script_variable=script_variable),
+        "}",
+        "begin",
+    ]
+
+
+def _assignments(values: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={quote(value)}" for name, value in values.items())
+
+
+def _predicate(name: str, patterns: Iterable[str]) -> str:
+    return f"{name}() {{ case $1 in {' | '.join(patterns)}) ;; *) return 1 ;; esac; }}"
