@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+pytest_plugins = ["tests.processes", "tests.groups", "tests.fixtures"]
 
 for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.faults.stage import Theatre
 
-pytestmark = [pytest.mark.faults, pytest.mark.sandbox, pytest.mark.slow]
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow("sweeps run for a minute, with faults at random moments")]
 _rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
 _ways = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
 FAILING = 0.2  # share of the jobs that exit with 3

@@ -19,7 +19,7 @@ from sandbox.airflow import Api
 from sandbox.layout import free_ports
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.all,
     pytest.mark.skipif(os.environ.get("COMPOSE") != "1", reason="takes Docker and ten minutes; COMPOSE=1 asks for it"),
 ]
 

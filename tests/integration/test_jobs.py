@@ -162,7 +162,7 @@ def test_a_job_cancelled_from_outside(
     assert status.state is JobState.CANCELLED or "SIGTERM" in status.reason
 
 
-@pytest.mark.slow
+@pytest.mark.slow("Slurm looks for jobs over their limit every 30 s")
 def test_jobs_over_their_time_limit(
     cluster: Sandbox,
     cluster_accounting: Sandbox,
