@@ -68,18 +68,25 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def environment(
-    cluster: Sandbox, sweeps: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
-    """The environment of Airflow's commands."""
-    environment = airflow_environment(tmp_path_factory.mktemp("airflow"), cluster, sweeps=sweeps)
-    environment = merge(environment, DATABASE__SQL_ALCHEMY_CONN=postgres.url, **LARGE_SWEEPS, **QUICK)
+def home(folder: Path, box: Sandbox, sweeps: Path, **settings: object) -> dict[str, str]:
+    """Make an Airflow home with a database, and return the environment of its commands."""
     bundles = [{"name": name, "classpath": BUNDLE, "kwargs": path} for name, path in BUNDLES.items()]
-    environment = merge(environment, DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles))
+    environment = merge(
+        airflow_environment(folder, box, sweeps=sweeps),
+        DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles),
+        **LARGE_SWEEPS,
+        **QUICK,
+        **settings,
+    )
     environment["PYTHONPATH"] = os.pathsep.join([str(FOLLOWERS), *filter(None, [environment.get("PYTHONPATH")])])
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
     return environment
+
+
+@pytest.fixture(scope="session")
+def environment(cluster: Sandbox, sweeps: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of ``airflow dags test`` and the like: no scheduler is on its database and takes runs over."""
+    return home(tmp_path_factory.mktemp("home"), cluster, sweeps)
 
 
 class Airflow(Standalone):
@@ -104,9 +111,13 @@ class Airflow(Standalone):
 
 
 @pytest.fixture(scope="session")
-def airflow(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def airflow(
+    cluster: Sandbox, sweeps: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow]:
     """All of Airflow, running."""
-    with Airflow(environment, tmp_path_factory.mktemp("standalone") / "airflow.log").running() as airflow:
+    folder = tmp_path_factory.mktemp("airflow")
+    environment = home(folder, cluster, sweeps, DATABASE__SQL_ALCHEMY_CONN=postgres.url)
+    with Airflow(environment, folder / "log").running() as airflow:
         yield airflow
 
 

@@ -17,7 +17,7 @@ import pytest
 from sandbox.processes import send, title, tree, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-STOP_SECONDS = 10.0
+STOP_SECONDS = 5.0
 _left: list[str] = []
 
 

@@ -1,11 +1,10 @@
-"""One Airflow and one cluster for all faults; what was found is shown at the end of the test run."""
+"""One Airflow and one cluster for all faults."""
 
 from __future__ import annotations
 
 import os
 import random
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from sandbox.processes import wait_until
 from sandbox.sampler import Sampler
 from tests.faults.airflow_parts import QUICK
 from tests.faults.evidence import Cluster
+from tests.faults.lines import PROPERTY
 from tests.faults.login_node import LoginNode, write_profile
 from tests.faults.stage import FULL, NO_WORKERS, SWEEPS, Theatre
 
@@ -39,7 +39,6 @@ _failed: list[str] = []
 def theatre() -> Iterator[Theatre]:
     """A cluster that forgets, a login node of ours, and all parts of Airflow; kept on disk if a test failed."""
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us so wants everything stopped, too
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     folder.chmod(0o711)  # for Postgres, which is another user where we are root
     report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
@@ -89,9 +88,9 @@ def report(line: str) -> None:
     _lines.append(line)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the lines."""
-    if _lines:
-        terminalreporter.section("faults")
-        for line in _lines:
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def lines_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hand the lines on with the test's report: the process that runs the test may be one of pytest-xdist's."""
+    yield
+    request.node.user_properties.extend((PROPERTY, line) for line in _lines)
+    _lines.clear()
