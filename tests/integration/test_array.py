@@ -102,7 +102,7 @@ def array_of(ids: Sequence[str], count: int = 4) -> str:
     return array
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture(params=["dash", "bash"])  # bash: where a test is for both shells; tests/groups.py
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
     login = ArrayLogin(box=cluster, folder=tmp_path, shell=request.param)
     yield login
@@ -117,6 +117,7 @@ def submit_requests(box: Sandbox) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.both_shells
 def test_one_request_and_each_elements_own_directory_log_name_and_environment(login: ArrayLogin) -> None:
     command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
@@ -195,6 +196,7 @@ def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: A
     assert login.alive() == answers[0]
 
 
+@pytest.mark.both_shells
 def test_each_goes_by_its_own_record(login: ArrayLogin) -> None:
     requests = login.sweep(6)
     has_one = login.submit(requests[0], replace(FIRST, map_index=0))
@@ -291,6 +293,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     return [f"{array}_{number}" for number in range(1, 5)]
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 @pytest.mark.parametrize("options", [{}, {"hold": True}], ids=["running", "pending"])
 def test_jobs_whose_ids_were_never_written_down_are_found(
@@ -329,6 +332,7 @@ def test_a_script_that_died_before_sbatch_leads_to_one_array(login: ArrayLogin) 
     assert login.alive() == ids
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("written", [0, 1, 3])
 def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, written: int) -> None:
     requests = login.sweep()
@@ -448,6 +452,7 @@ def test_a_wrapper_of_sbatch(login: ArrayLogin, wrapped: str) -> None:
     assert login.alive() == ids
 
 
+@pytest.mark.slow("the script asks four times, with pauses, before it says so")
 def test_no_answer_of_squeue_is_not_an_answer(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = cut_off(login, requests, submits=True)
@@ -527,6 +532,8 @@ def test_a_submit_limit_is_told_as_such(login: ArrayLogin, limit: str) -> None:
 # How they end
 
 
+@pytest.mark.slow("two clusters forget jobs one after the other")
+@pytest.mark.xdist_group("accounting")
 def test_the_ends_of_elements_with_and_without_accounting(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     for name in ("cluster", "cluster_accounting", "cluster_forgetful"):
         box: Sandbox = request.getfixturevalue(name)

@@ -111,6 +111,7 @@ def test_the_end_of_a_job(
     assert log == ("" if state.is_success else "broken")
 
 
+@pytest.mark.xdist_group("accounting")
 @pytest.mark.parametrize(
     ("name", "source", "without_exit_file"),
     [("cluster_accounting", "sacct", JobState.FAILED), ("cluster_forgetful", "exit-status file", JobState.LOST)],

@@ -114,7 +114,7 @@ class Login:
         return dict(line.partition(" ")[::2] for line in text.splitlines())
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture(params=["dash", "bash"])  # bash: where a test is for both shells; tests/groups.py
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
     login = Login(box=cluster, folder=tmp_path, shell=request.param)
     yield login
@@ -125,6 +125,7 @@ def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> A
 # The table
 
 
+@pytest.mark.both_shells
 def test_nothing_was_submitted_yet(login: Login) -> None:
     job = login.submit(login.request())
     assert login.live() == [job]
@@ -231,6 +232,7 @@ def cut_off_once(login: Login) -> str:
     return (login.folder / "bin" / "said").read_text().strip()
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
     job = cut_off_once(login)
@@ -290,6 +292,7 @@ def test_a_refusal_leaves_the_run_directory_to_the_next(login: Login) -> None:
     assert login.live() == [job]
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("noise", ["echo 2024; echo Welcome", "echo 12 jobs before you; echo"], ids=["number", "words"])
 def test_noise_around_the_job_id(login: Login, noise: str) -> None:
     login.wrap("sbatch", f'{noise}; real "$@"; status=$?; echo "sbatch: warning: low disk" >&2; echo bye; exit $status')
@@ -321,6 +324,7 @@ def test_without_sbatch_nothing_is_waited_for(login: Login) -> None:
         login.submit(login.request())
 
 
+@pytest.mark.slow("the script asks four times, with pauses, before it says so")
 def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     job = cut_off_once(login)
     wrapper = login.wrap("squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1')
@@ -335,6 +339,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 # The lock
 
 
+@pytest.mark.both_shells
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)
     lock = login.folder / "runs" / "job" / commands.STATE_DIR / "lock"
@@ -376,6 +381,7 @@ def test_who_lost_the_lock_submits_and_cancels_nothing(login: Login, command: st
 # Withdrawal
 
 
+@pytest.mark.both_shells
 def test_what_is_withdrawn_before_it_is_submitted_is_never_submitted(login: Login) -> None:
     request = login.request()
     login.withdraw(request)
@@ -462,6 +468,7 @@ def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> No
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.both_shells
 def test_folders_and_record_follow_the_umask(login: Login) -> None:
     earlier = os.umask(0o027)
     try:
