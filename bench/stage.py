@@ -38,7 +38,6 @@ index: [{indices}]
 slurm: {{jobname: {name}, gpus_per_node: 0, nodes: 1, batch_script: {script}, sbatch: {{{options}}}}}
 """
 WARM = "warm"
-_WARM_SWEEP = _SWEEP + "dag: {{workers: false}}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +119,7 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
     with cluster(keep=keep) as (box, folder), cleaned() as stack:
         (folder / "sweeps").mkdir()
         options = {"indices": 0, "name": WARM, "script": script(JOB_SECONDS), "options": ""}
-        for name, text in {**sweeps, WARM: _WARM_SWEEP.format(**options)}.items():
+        for name, text in {**sweeps, WARM: _SWEEP.format(**options)}.items():
             (folder / "sweeps" / f"{name}.yaml").write_text(text)
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         if dags:

@@ -8,14 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.client import CONFLICT
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from sandbox.cluster import Sandbox
+from sandbox.config import LOOPBACK
 from sandbox.layout import free_ports
 from sandbox.processes import SandboxError, send, tree, wait_until
 
@@ -31,6 +35,14 @@ LARGE_SWEEPS: dict[str, object] = {
 }
 
 PROJECT = Path(__file__).parents[1]
+SWEEPS_FILE = "sweeps.py"  # the Dag file that makes a Dag of each sweep file
+# The commands of Airflow's parts, in the order of their start.
+PARTS = {
+    "api-server": ["airflow", "api-server"],
+    "dag-processor": ["airflow", "dag-processor"],
+    "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+    "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
+}
 
 
 def airflow_environment(home: Path, box: Sandbox, *, sweeps: Path | None = None) -> dict[str, str]:
@@ -85,6 +97,17 @@ def merge(environment: Mapping[str, str], **settings: object) -> dict[str, str]:
     return {**environment, **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()}}
 
 
+def api_server_settings(url: str) -> dict[str, object]:
+    """Settings for an API server that this machine alone can reach, and for the parts that call it."""
+    address = urlsplit(url)
+    return {
+        "API__HOST": address.hostname,
+        "API__PORT": address.port,
+        "API__BASE_URL": url,
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+    }
+
+
 class Api:
     """Airflow's REST interface.
 
@@ -117,7 +140,7 @@ class Api:
         request = urllib.request.Request(f"{self.url}{path}", method=method, data=data, headers=headers)
         with urllib.request.urlopen(request, timeout=self.patience) as answer:
             text = answer.read()
-        return dict(json.loads(text)) if text else {}
+        return dict(json.loads(text) or {}) if text else {}  # null: there is nothing to say
 
     def act(self, method: str, path: str, body: object = None) -> None:
         """Do what a user does by a click, and once or twice more where Airflow answers 500: users click again, too.
@@ -163,26 +186,22 @@ class Api:
 
 
 class Standalone(Api):
-    """``airflow standalone``: all parts of Airflow, on free ports of this machine.
+    """The four parts of ``airflow standalone``, on free ports of the loopback address.
+
+    Airflow's two log servers are left out: they listen on all addresses, and the API server reads the same files.
 
     Args:
         environment: What `airflow_environment` returned.
         log: The file for all that Airflow prints.
+        below: The path of the API server's address.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        api, worker_log, trigger_log = free_ports(3)
-        super().__init__(f"http://127.0.0.1:{api}", Path(environment["AIRFLOW_HOME"]))
+    def __init__(self, environment: Mapping[str, str], log: Path, *, below: str = "") -> None:
+        (port,) = free_ports(1)
+        super().__init__(f"http://{LOOPBACK}:{port}{below}", Path(environment["AIRFLOW_HOME"]))
         self.log = log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._environment = merge(
-            environment,
-            API__PORT=api,
-            API__BASE_URL=self.url,
-            CORE__EXECUTION_API_SERVER_URL=f"{self.url}/execution/",
-            LOGGING__WORKER_LOG_SERVER_PORT=worker_log,
-            LOGGING__TRIGGER_LOG_SERVER_PORT=trigger_log,
-        )
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._environment = merge(environment, **api_server_settings(self.url))
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -196,13 +215,13 @@ class Standalone(Api):
 
     def start(self) -> None:
         """Start it, and return at once."""
-        with self.log.open("wb") as file:
-            self._process = launch(["airflow", "standalone"], self._environment, file)
+        with self.log.open("ab") as file:
+            self._processes = [launch(command, self._environment, file) for command in PARTS.values()]
 
     @property
-    def pid(self) -> int:
-        """The process that all parts of Airflow descend from; 0 before the start."""
-        return self._process.pid if self._process else 0
+    def pids(self) -> list[int]:
+        """The processes that all others of Airflow descend from; none before the start."""
+        return [process.pid for process in self._processes]
 
     def wait_until_healthy(self) -> None:
         """Return once all parts say that they are well, and log in.
@@ -210,25 +229,48 @@ class Standalone(Api):
         Raises:
             SandboxError: They did not in `START` seconds; the message shows the log's end.
         """
-        if not wait_until(lambda: not tree([self.pid]) or self.is_healthy(), START) or not tree([self.pid]):
+        wait_until(lambda: self._has_ended() or self.is_healthy(), START)
+        if self._has_ended() or not self.is_healthy():
             end = "\n".join(self.log.read_text().splitlines()[-40:])
             raise SandboxError(f"Airflow did not start; the end of its log {self.log}:\n{end}")
         self.log_in()
 
+    def _has_ended(self) -> bool:
+        return any(process.poll() is not None for process in self._processes)
+
     def wait_for_dag(self, dag_id: str) -> None:
-        """Return once Airflow has read the Dag's file.
+        """Return once Airflow has read the Dag's file; Airflow is asked to read the sweeps again, not in 30 s but now.
 
         Raises:
             SandboxError: It did not in `START` seconds.
         """
-        if not wait_until(lambda: dag_id in [dag["dag_id"] for dag in self.call("GET", "/api/v2/dags")["dags"]], START):
+
+        def is_known() -> bool:
+            dags = self.call("GET", "/api/v2/dags?limit=100")["dags"]
+            if dag_id in [dag["dag_id"] for dag in dags]:
+                return True
+            for token in {dag["file_token"] for dag in dags if dag["relative_fileloc"] == SWEEPS_FILE}:
+                self._read_again(token)
+            time.sleep(0.5)
+            return False
+
+        if not wait_until(is_known, START):
             raise SandboxError(f"Airflow does not know the Dag {dag_id}; see {self.log}")
+
+    def _read_again(self, file_token: str) -> None:
+        """Have the Dag processor read a file next."""
+        try:
+            self.call("PUT", f"/api/v2/parseDagFile/{file_token}")
+        except HTTPError as error:
+            error.close()
+            if error.code != CONFLICT:  # it has been asked already
+                raise
 
     def stop(self) -> None:
         """Stop it and all that it started."""
-        if self._process:
-            stop_tree(self.pid)
-            self._process.wait()
+        stop_trees(self.pids)
+        for process in self._processes:
+            process.wait()
 
 
 def launch(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -238,9 +280,13 @@ def launch(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes
     )
 
 
-def stop_tree(root: int) -> None:
-    """End a process and all that it started: by request, after 20 s by force."""
-    pids = tree([root])
-    send(signal.SIGTERM, pids)
+def stop_trees(roots: Collection[int]) -> None:
+    """End processes and all that they started: by request, after 20 s by force.
+
+    Only the roots are asked: a worker of LocalExecutor's that ends by itself can take the lock of the others' queue
+    along, and the scheduler waits for them for ever.
+    """
+    pids = tree(roots)
+    send(signal.SIGTERM, roots)
     if not wait_until(lambda: not tree(pids), 20):
         send(signal.SIGKILL, tree(pids))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.airflow import LARGE_SWEEPS, PROJECT, Standalone, airflow_environment, merge, stop_tree
+from sandbox.airflow import LARGE_SWEEPS, PROJECT, Standalone, airflow_environment, merge, stop_trees
 from sandbox.cluster import Sandbox
 from sandbox.processes import SandboxError
 
@@ -138,8 +138,12 @@ def start_ui() -> int:
     say("starting Airflow")
     environment = merge(airflow_environment(folder / "airflow", box), **LARGE_SWEEPS)
     airflow = Standalone(environment, folder / "airflow.log")
+    if run("airflow", "db", "migrate", environment=environment, log=airflow.log):
+        code = failed(airflow.log)
+        stop_ui()
+        return code
     airflow.start()
-    STATE.write_text(json.dumps({"folder": str(folder), "pid": airflow.pid}))
+    STATE.write_text(json.dumps({"folder": str(folder), "pids": airflow.pids}))
     try:
         airflow.wait_until_healthy()
     except BaseException:
@@ -158,8 +162,7 @@ def stop_ui() -> int:
     except FileNotFoundError:
         say("nothing is running")
         return 0
-    if pid := state.get("pid"):
-        stop_tree(pid)
+    stop_trees(state.get("pids", []))
     folder = Path(state["folder"])
     Sandbox(folder / "slurm").down()
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.airflow import Api, launch, merge
+from sandbox.airflow import PARTS, Api, api_server_settings, launch, merge
+from sandbox.config import LOOPBACK
 from sandbox.layout import free_ports
 from sandbox.postgres import Postgres, postgres_programs
 from sandbox.processes import SandboxError, send, session, wait_until
@@ -99,35 +100,26 @@ class AirflowParts(Api):
         settings: Mapping[str, object],
         idle_limit: int = 120,
     ) -> None:
-        api, worker_log, *trigger_logs = free_ports(2 + triggerers)
-        super().__init__(f"http://127.0.0.1:{api}", Path(environment["AIRFLOW_HOME"]))
+        (port,) = free_ports(1)
+        super().__init__(f"http://{LOOPBACK}:{port}", Path(environment["AIRFLOW_HOME"]))
         programs = postgres_programs()
         self.folder = folder
         self.postgres = Postgres(folder / "postgres", programs, idle_limit=idle_limit) if programs else None
         database = {"DATABASE__SQL_ALCHEMY_CONN": self.postgres.url} if self.postgres else {}
         self._environment = merge(
             environment,
-            API__HOST="127.0.0.1",
-            API__PORT=api,
-            API__BASE_URL=self.url,
+            **api_server_settings(self.url),
             API__SECRET_KEY=secrets.token_hex(16),
             API_AUTH__JWT_SECRET=secrets.token_hex(32),
-            CORE__EXECUTION_API_SERVER_URL=f"{self.url}/execution/",
-            LOGGING__WORKER_LOG_SERVER_PORT=worker_log,
             **database,
             **settings,
         )
 
-        def part(name: str, *command: str, **settings: object) -> Part:
-            return Part(name, ["airflow", *command], merge(self._environment, **settings), folder / f"{name}.log")
+        def part(name: str, command: Sequence[str]) -> Part:
+            return Part(name, command, self._environment, folder / f"{name}.log")
 
-        self.api_server = part("api-server", "api-server")
-        self.dag_processor = part("dag-processor", "dag-processor")
-        self.scheduler = part("scheduler", "scheduler")
-        self.triggerers = [
-            part(f"triggerer-{number}", "triggerer", LOGGING__TRIGGER_LOG_SERVER_PORT=port)
-            for number, port in enumerate(trigger_logs, start=1)
-        ]
+        self.api_server, self.dag_processor, self.scheduler, _ = (part(*item) for item in PARTS.items())
+        self.triggerers = [part(f"triggerer-{number + 1}", PARTS["triggerer"]) for number in range(triggerers)]
 
     @property
     def parts(self) -> list[Part]:

@@ -13,19 +13,23 @@ Names of programs are never looked at, so that nobody else's daemons are met.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.config import LOOPBACK, MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 PROC = Path("/proc")
+LISTENS = "0A"  # the state of a TCP socket
 
 
 class SandboxError(Exception):
@@ -111,7 +115,33 @@ def listens(address: int | str) -> bool:
         rows = (line.split() for line in (PROC / "net/unix").read_text().splitlines())
         return any(row[-1] == address and row[3] == "00010000" for row in rows)
     rows = (line.split() for line in (PROC / "net/tcp").read_text().splitlines())
-    return any(row[3] == "0A" and int(row[1].partition(":")[2], 16) == address for row in rows if row[0] != "sl")
+    return any(row[3] == LISTENS and int(row[1].partition(":")[2], 16) == address for row in rows if row[0] != "sl")
+
+
+def reachable_from_outside(pids: Collection[int]) -> set[str]:
+    """Return where some processes listen that is not the loopback address: ``slurmctld 0.0.0.0:6817``."""
+    owners = {inode: pid for pid in pids for inode in _sockets(pid)}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        rows = (line.split() for line in (PROC / "net" / table).read_text().splitlines()[1:])
+        for row in rows:
+            host, _, port = row[1].partition(":")
+            # Words of four bytes, each in this machine's order.
+            words = (bytes.fromhex(host[start : start + 8]) for start in range(0, len(host), 8))
+            address = ip_address(b"".join(word if sys.byteorder == "big" else word[::-1] for word in words))
+            if row[3] == LISTENS and row[9] in owners and not address.is_loopback:
+                found.add(f"{title(owners[row[9]]).partition(' ')[0]} {address}:{int(port, 16)}")
+    return found
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of a process's sockets."""
+    found = set()
+    with suppress(OSError):
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                found |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
+    return found
 
 
 def is_free(port: int) -> bool:

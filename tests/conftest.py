@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+pytest_plugins = ["tests.processes", "tests.groups", "tests.fixtures", "tests.faults.lines"]
 
 for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]
@@ -29,3 +31,9 @@ def include(tmp_path: Path) -> Path:
     (folder / "sweeps").mkdir(parents=True)
     (folder / "clusters").mkdir()
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long scripts/test took, linters and all."""
+    if began := os.environ.get("TESTS_BEGAN"):
+        terminalreporter.write_sep("=", f"scripts/test took {time.time() - int(began):.0f} s", bold=True)

@@ -1,11 +1,10 @@
-"""One Airflow and one cluster for all faults; what was found is shown at the end of the test run."""
+"""One Airflow and one cluster for all faults."""
 
 from __future__ import annotations
 
 import os
 import random
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,9 @@ from sandbox.processes import wait_until
 from sandbox.sampler import Sampler
 from tests.faults.airflow_parts import QUICK
 from tests.faults.evidence import Cluster
+from tests.faults.lines import PROPERTY
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import FULL, NO_WORKERS, SWEEPS, Theatre
+from tests.faults.stage import FULL, SWEEPS, Theatre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _SWEEP = """\
 script_path: work.sh
 index: [{indices}]
 slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}}}
-dag: {{retries: 3, workers: {workers}}}
+dag: {{retries: 3}}
 """
 _lines: list[str] = []
 _failed: list[str] = []
@@ -39,15 +39,13 @@ _failed: list[str] = []
 def theatre() -> Iterator[Theatre]:
     """A cluster that forgets, a login node of ours, and all parts of Airflow; kept on disk if a test failed."""
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us so wants everything stopped, too
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     folder.chmod(0o711)  # for Postgres, which is another user where we are root
     report(f"FAULT_SEED={seed} {'full' if FULL else 'short'}; logs, kept after a failure: {folder}")
     (folder / "sweeps").mkdir()
     for name, size in SWEEPS.items():
-        workers = "false" if name.endswith(NO_WORKERS) else "true"
         indices = ", ".join(map(str, range(size)))
-        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=indices, workers=workers))
+        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=indices))
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")
@@ -89,9 +87,9 @@ def report(line: str) -> None:
     _lines.append(line)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the lines."""
-    if _lines:
-        terminalreporter.section("faults")
-        for line in _lines:
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def lines_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hand the lines on with the test's report: the process that runs the test may be one of pytest-xdist's."""
+    yield
+    request.node.user_properties.extend((PROPERTY, line) for line in _lines)
+    _lines.clear()

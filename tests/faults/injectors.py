@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from sandbox.processes import parent, send, title, tree, wait_until
+from sandbox.processes import send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
 from tests.faults.stage import FULL
 
@@ -18,18 +17,13 @@ if TYPE_CHECKING:
     from tests.faults.stage import Stage
 
 
-_WORKER = (
-    "airflow worker -- "  # then "LocalExecutor: ..." for one of the executor's, or the id of the task that it runs
-)
-
-
 def triggerer_killed(stage: Stage) -> None:
     """Kill a triggerer with SIGKILL, and start it again."""
     _kill(stage, stage.rng.choice(stage.theatre.airflow.triggerers))
 
 
 def scheduler_killed(stage: Stage) -> None:
-    """Kill the scheduler with SIGKILL, its workers with it or not, and start it again."""
+    """Kill the scheduler with SIGKILL, with all that it started or alone, and start it again."""
     _kill(stage, stage.theatre.airflow.scheduler)
 
 
@@ -38,25 +32,6 @@ def _kill(stage: Stage, part: Part) -> None:
     part.kill(whole=whole)
     stage.note(f"{part.name} killed{', with all that it had started' if whole else ''}")
     part.start()
-
-
-def worker_killed(stage: Stage) -> None:
-    """Kill the process that runs a task, or the executor's that watches over it."""
-
-    def running() -> list[int]:
-        names = {pid: title(pid).removeprefix(_WORKER) for pid in stage.theatre.airflow.scheduler.pids}
-        return sorted(pid for pid, name in names.items() if re.fullmatch(r"[0-9a-f-]{36}", name))
-
-    # Not a worker that has just fetched its work: LocalExecutor never misses it, and the task stays queued for good.
-    if wait_until(lambda: bool(running()), 60) and (pids := running()):
-        task = stage.rng.choice(pids)
-        name = title(task).removeprefix(_WORKER)
-        if stage.rng.random() < 0.5:
-            send(signal.SIGKILL, [task])
-            stage.note(f"worker killed: it ran task instance {name}")
-        else:
-            send(signal.SIGKILL, {parent(task)} & stage.theatre.airflow.scheduler.pids)
-            stage.note(f"worker killed: it watched over task instance {name}")
 
 
 def triggerer_stalled(stage: Stage) -> None:
@@ -102,7 +77,7 @@ def connections_cut(stage: Stage) -> None:
 
 
 AIRFLOW: dict[str, Callable[[Stage], None]] = {
-    function.__name__: function for function in (triggerer_killed, scheduler_killed, worker_killed, triggerer_stalled)
+    function.__name__: function for function in (triggerer_killed, scheduler_killed, triggerer_stalled)
 }
 CLUSTER: dict[str, Callable[[Stage], None]] = {
     function.__name__: function for function in (controller_restarted, sshd_stopped, connections_cut)

@@ -1,14 +1,13 @@
 """Sweeps under fault: nothing runs twice, nothing is lost, nothing ends wrongly, nothing is left behind.
 
 Each test runs one sweep and breaks one side of it at random moments (FAULT_SEED repeats the choices). The cluster's
-list of jobs is then compared with Airflow's tasks. Each runs with tasks in workers, and with none. `scripts/test --full`
-does all of it three times, and longer.
+list of jobs is then compared with Airflow's tasks. `scripts/test --all` does it three times, and longer.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,43 +15,35 @@ from tests.faults import users
 from tests.faults.disks import KINDS, Disks
 from tests.faults.injectors import AIRFLOW, CLUSTER
 from tests.faults.login_node import SBATCH_FAULTS
-from tests.faults.stage import FULL, NO_WORKERS, SWEEPS, Stage
+from tests.faults.stage import FULL, SWEEPS, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.faults.stage import Theatre
 
-pytestmark = [pytest.mark.faults, pytest.mark.sandbox, pytest.mark.slow]
-_rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
-_ways = pytest.mark.parametrize("workers", [True, False], ids=["workers", "workerless"])
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow("sweeps run for a minute, with faults at random moments")]
+rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
+LONGEST = 20 if FULL else 10  # seconds of a job
 FAILING = 0.2  # share of the jobs that exit with 3
 
 
-def rounds(test: Any) -> Any:
-    """Run a test both ways, some times."""
-    return _rounds(_ways(test))
-
-
-def stage_of(theatre: Theatre, name: str, number: int, workers: bool) -> Stage:
-    """A stage whose jobs are planned: 5 to 20 s, some of them fail."""
-    dag_id = name if workers else f"{name}{NO_WORKERS}"
-    jobname = f"{name.partition('_')[0]}{number}{'' if workers else 'n'}"
-    stage = Stage(theatre, dag_id, jobname, SWEEPS[dag_id])
+def stage_of(theatre: Theatre, name: str, number: int) -> Stage:
+    """A stage whose jobs are planned: 5 to `LONGEST` s, some of them fail."""
+    stage = Stage(theatre, name, f"{name.partition('_')[0]}{number}", SWEEPS[name])
     for index in range(stage.size):
         status = 3 if stage.rng.random() < FAILING else 0
-        theatre.login.plan_job(stage.name(index), (stage.rng.randint(5, 20), status))
+        theatre.login.plan_job(stage.name(index), (stage.rng.randint(5, LONGEST), status))
     return stage
 
 
 @rounds
-def test_airflow_dies(theatre: Theatre, number: int, workers: bool) -> None:
-    """Triggerers, the scheduler and workers are killed; a triggerer stalls and comes back."""
-    stage = stage_of(theatre, "airflow_faults", number, workers)
-    order = ["triggerer_killed", "worker_killed", "scheduler_killed", "worker_killed", "triggerer_stalled"]
-    order += ["worker_killed", "triggerer_killed"]
-    if not workers:
-        order = [name for name in order if name != "worker_killed"]  # there is none, but for plan and report
+def test_airflow_dies(theatre: Theatre, number: int) -> None:
+    """Triggerers and the scheduler are killed; a triggerer stalls and comes back."""
+    stage = stage_of(theatre, "airflow_faults", number)
+    order = ["triggerer_killed", "scheduler_killed", "triggerer_stalled"]
+    if FULL:
+        order += ["triggerer_killed", "triggerer_stalled"]
     stage.rng.shuffle(order)
     stage.trigger()
     stage.wait_for_jobs(3)
@@ -70,9 +61,9 @@ def disks(theatre: Theatre) -> Iterator[Disks]:
 
 
 @rounds
-def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int, workers: bool) -> None:
+def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) -> None:
     """Everything between Airflow and Slurm goes wrong: connections, sshd, slurmctld, each command, the clock, the disk."""
-    stage = stage_of(theatre, "cluster_faults", number, workers)
+    stage = stage_of(theatre, "cluster_faults", number)
     login = theatre.login
     indices = stage.rng.sample(range(stage.size), stage.size)
     for kind in KINDS if Disks.possible() else ():
@@ -88,7 +79,7 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int, 
     login.greet("Welcome to the cluster!\n12345\n")
     stage.note("banner at each login")
     login.break_squeue(3)
-    order = ["controller_restarted", "sshd_stopped", "connections_cut", "connections_cut", "connections_cut"]
+    order = ["controller_restarted", "sshd_stopped", "connections_cut"] + ["connections_cut"] * (2 if FULL else 0)
     stage.rng.shuffle(order)
     stage.trigger()
     stage.wait_for_jobs(3)
@@ -106,10 +97,10 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int, 
 
 
 @rounds
-def test_users_intervene(theatre: Theatre, number: int, workers: bool) -> None:
+def test_users_intervene(theatre: Theatre, number: int) -> None:
     """Tasks are cleared and marked while their jobs run, and while they are submitted."""
-    stage = stage_of(theatre, "user_faults", number, workers)
-    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * (3 if FULL else 2)
+    stage = stage_of(theatre, "user_faults", number)
+    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * (3 if FULL else 1)
     victims = stage.rng.sample(range(stage.size), len(acts) + 1)
     slow = victims.pop()
     theatre.login.break_sbatch(stage.name(slow), "slow")
@@ -125,9 +116,9 @@ def test_users_intervene(theatre: Theatre, number: int, workers: bool) -> None:
 
 
 @rounds
-def test_a_run_is_stopped(theatre: Theatre, number: int, workers: bool) -> None:
+def test_a_run_is_stopped(theatre: Theatre, number: int) -> None:
     """The whole Dag run is marked failed, at a random moment: its jobs go."""
-    stage = stage_of(theatre, "stopped", number, workers)
+    stage = stage_of(theatre, "stopped", number)
     for index in range(stage.size):
         theatre.login.plan_job(stage.name(index), (150, 0))
     stage.trigger()

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from sandbox import Sandbox
-from sandbox.airflow import PROJECT, Standalone
+from sandbox.airflow import PROJECT
+from sandbox.processes import wait_until
+from tests.fixtures import Airflow
 
 pytestmark = pytest.mark.sandbox
 
@@ -55,19 +57,34 @@ def test_the_demonstrations_sweep(cluster: Sandbox, environment: dict[str, str],
         assert json.loads((folder / "metrics.json").read_text())["steps"] == 200
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8), ("model_comparison", 6)])
-def test_the_examples(cluster: Sandbox, environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
-    """The examples of the command-line launcher's documentation, dry and real."""
+def example(environment: dict[str, str], sweeps: Path, name: str, *, dry_run: bool) -> str:
+    """Run an example of the command-line launcher's documentation, and return what it printed."""
     (sweeps / f"{name}.yaml").write_text((PROJECT / "include" / "sweeps" / f"{name}.yaml").read_text())
-    exit_code, log = dags_test(environment, name, dry_run=None)
+    exit_code, log = dags_test(environment, name, dry_run=dry_run)
     assert exit_code == 0, log
+    return log
+
+
+EXAMPLES = [
+    pytest.param("grpo", "train_grpo", 54, marks=pytest.mark.all),
+    pytest.param("learning_rate", "learning_rate", 8, marks=pytest.mark.all),
+    pytest.param("model_comparison", "model_comparison", 6),
+]
+
+
+@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8), ("model_comparison", 6)])
+def test_an_example_as_a_dry_run(environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
+    log = example(environment, sweeps, name, dry_run=True)
     assert f"{jobs} jobs, at most" in log
     assert log.count("\nsbatch --parsable") == jobs
-    exit_code, log = dags_test(environment, name)
-    assert exit_code == 0, log
+
+
+@pytest.mark.parametrize(("name", "base", "jobs"), EXAMPLES)
+def test_an_example_on_the_cluster(
+    cluster: Sandbox, environment: dict[str, str], sweeps: Path, name: str, base: str, jobs: int
+) -> None:
+    log = example(environment, sweeps, name, dry_run=False)
     assert f"{jobs} of {jobs} combinations succeeded" in log
-    base = "train_grpo" if name == "grpo" else name
     assert all((run_dir(cluster, f"{base}_sweep_{index}") / "metrics.json").exists() for index in range(1, jobs + 1))
 
 
@@ -150,7 +167,7 @@ def test_bad_input_fails_at_once(environment: dict[str, str], sweeps: Path, name
     assert "try_number=2" not in log
 
 
-def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
+def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
     """Trigger with values of the form, and deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
     (sweeps / "real.yaml").write_text(
         "script_path: examples/train_grpo.py\n"
@@ -189,30 +206,26 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> 
     assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
 
 
-@pytest.mark.slow
-def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Standalone) -> None:
-    start = datetime.now(UTC) - timedelta(minutes=1)
-    (sweeps / "minutely.yaml").write_text(
+def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
+    """Two days that have passed are caught up with."""
+    start = datetime.now(UTC) - timedelta(days=2)
+    (sweeps / "daily.yaml").write_text(
         "script_path: examples/train_grpo.py\n"
         "seed: [1, 2]\n"
         "slurm: {gpus_per_node: 0, nodes: 1}\n"
-        f'dag: {{schedule: "*/1 * * * *", start_date: "{start:%Y-%m-%dT%H:%M:00Z}", max_active_runs: 1}}\n'
+        f"dag: {{schedule: '@daily', start_date: '{start:%Y-%m-%d}', catchup: true}}\n"
     )
-    airflow.wait_for_dag("minutely")
-    path = "/api/v2/dags/minutely"
-    deadline = time.monotonic() + 240
-    while True:
-        runs = airflow.call("GET", f"{path}/dagRuns")["dag_runs"]
-        ended = [run for run in runs if run["state"] in ("success", "failed")]
-        if len(ended) >= 2:
-            break
-        assert time.monotonic() < deadline, airflow.log.read_text()[-5000:]
-        time.sleep(2)
-    airflow.call("PATCH", path, {"is_paused": True})
-    assert {run["state"] for run in ended} == {"success"}
+    airflow.wait_for_dag("daily")
+
+    def ended() -> list[dict[str, Any]]:
+        runs = airflow.call("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
+        return [run for run in runs if run["state"] in ("success", "failed")]
+
+    assert wait_until(lambda: len(ended()) >= 2, 120), airflow.log.read_text()[-5000:]
+    assert {run["state"] for run in ended()} == {"success"}
     folder = Path(str(cluster.profile["log"])) / "nemo-rl"
-    for run in ended:
+    for run in ended():
         date = datetime.fromisoformat(run["logical_date"].replace("Z", "+00:00"))
         for index in (1, 2):
             record = folder / f"train_grpo_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
-            assert record.read_text().startswith(f"run minutely {run['dag_run_id']}\n")
+            assert record.read_text().startswith(f"run daily {run['dag_run_id']}\n")

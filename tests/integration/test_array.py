@@ -35,7 +35,7 @@ from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login, in_both_shells
+from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
 
 pytestmark = pytest.mark.sandbox
 
@@ -105,9 +105,9 @@ def array_of(ids: Sequence[str], count: int = 4) -> str:
     return array
 
 
-@pytest.fixture
+@pytest.fixture(params=["dash", "bash"])  # bash: where a test is for both shells; tests/groups.py
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = ArrayLogin(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
+    login = ArrayLogin(box=cluster, folder=tmp_path, shell=request.param)
     yield login
     cluster.slurm("scancel", *{job.partition("_")[0] for job in login.alive()}, check=False)
 
@@ -120,7 +120,7 @@ def submit_requests(box: Sandbox) -> int:
     return int(found[1]) if found else 0
 
 
-@in_both_shells
+@pytest.mark.both_shells
 def test_one_request_gives_each_element_its_directory_log_name_and_environment(login: ArrayLogin) -> None:
     command = 'touch "$BASE_LOG_DIR/here"; printf "%s\n" "$MINE" "$SLURM_JOB_NAME" "$WANDB_DIR"; sleep 600'
     requests = [
@@ -166,7 +166,6 @@ def test_all_locks_are_the_scripts_until_sbatch_has_answered(login: ArrayLogin) 
     assert list(runs.glob("*/.slurm_sweep/lock")) == []
 
 
-@in_both_shells
 def test_the_clusters_own_batch_script_keeps_its_header_and_shows_no_secret(login: ArrayLogin) -> None:
     text = '#!/bin/bash -xv\n# mine\n\n  #SBATCH --comment=ignored\n#SBATCH --comment=hello\nset -eu\n#SBATCH --comment=no\nbash -c "$COMMAND"\n'
     (login.folder / "ray.sub").write_text(text)
@@ -202,7 +201,6 @@ def test_a_missing_file_is_told_to_each(login: ArrayLogin) -> None:
 # The table: as for single jobs
 
 
-@in_both_shells
 def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: ArrayLogin) -> None:
     requests = login.sweep()
     with ThreadPoolExecutor() as pool:
@@ -212,6 +210,7 @@ def test_the_same_attempts_get_their_jobs_again_also_when_asked_at_once(login: A
     assert login.alive() == answers[0]
 
 
+@pytest.mark.both_shells
 def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
     requests = login.sweep(6)
     has_one = login.submit(requests[0], replace(FIRST, map_index=0))
@@ -308,7 +307,7 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
     return [f"{array}_{number}" for number in range(1, 5)]
 
 
-@in_both_shells
+@pytest.mark.both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 @pytest.mark.parametrize("options", [{}, {"hold": True}], ids=["running", "pending"])
 def test_jobs_whose_ids_were_never_written_down_are_found(
@@ -347,6 +346,7 @@ def test_a_script_that_died_before_sbatch_leads_to_one_array(login: ArrayLogin) 
     assert login.alive() == ids
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("written", [0, 1, 3])
 def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, written: int) -> None:
     requests = login.sweep()
@@ -466,6 +466,7 @@ def test_a_wrapper_of_sbatch(login: ArrayLogin, wrapped: str) -> None:
     assert login.alive() == ids
 
 
+@pytest.mark.slow("the script asks four times, with pauses, before it says so")
 def test_no_answer_of_squeue_is_not_an_answer(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = cut_off(login, requests, submits=True)
@@ -545,6 +546,8 @@ def test_a_submit_limit_is_told_as_such(login: ArrayLogin, limit: str) -> None:
 # How they end
 
 
+@pytest.mark.slow("two clusters forget jobs one after the other")
+@pytest.mark.xdist_group("accounting")
 def test_the_ends_of_elements_with_and_without_accounting(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     for name in ("cluster", "cluster_accounting", "cluster_forgetful"):
         box: Sandbox = request.getfixturevalue(name)

@@ -20,7 +20,7 @@ from sandbox.processes import belonging_to, wait_until, writing_to
 PROJECT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.slow,
+    pytest.mark.all,
     pytest.mark.skipif(not postgres_programs(), reason="no Postgres is installed"),
 ]
 

@@ -1,7 +1,4 @@
-"""docker-compose.yaml, brought up for real. It takes Docker, ten minutes and images: only if it is asked for.
-
-``COMPOSE=1 pytest tests/integration/test_compose.py``; variables such as AIRFLOW_IMAGE (.env.example) hold here too.
-"""
+"""docker-compose.yaml, brought up for real; variables such as AIRFLOW_IMAGE (.env.example) hold here too."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import which
 from urllib.error import HTTPError
 
 import pytest
@@ -19,8 +17,10 @@ from sandbox.airflow import Api
 from sandbox.layout import free_ports
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("COMPOSE") != "1", reason="takes Docker and ten minutes; COMPOSE=1 asks for it"),
+    pytest.mark.all,
+    pytest.mark.sandbox,
+    pytest.mark.slow("Docker builds two images"),
+    pytest.mark.skipif(not which("docker"), reason="no Docker is installed"),
 ]
 
 ROOT = Path(__file__).parents[2]

@@ -117,6 +117,7 @@ def reader(prepared: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Reader
     return Reader(tmp_path, prepared, cluster)
 
 
+@pytest.mark.all  # each is many starts of Airflow's command line
 @pytest.mark.parametrize("page", [page for page in COMMANDS if page.name != WITH_ITS_OWN], ids=lambda page: page.stem)
 def test_the_commands_of_a_page(reader: Reader, page: Path) -> None:
     for _ in follow(reader, page):
@@ -125,6 +126,7 @@ def test_the_commands_of_a_page(reader: Reader, page: Path) -> None:
         reader.runs(span)
 
 
+@pytest.mark.slow("it starts a cluster and an Airflow as the page's reader does")
 def test_the_first_sweep(reader: Reader) -> None:
     """The page's commands, and between them what it does with the mouse."""
     (page,) = (page for page in PAGES if page.name == WITH_ITS_OWN)

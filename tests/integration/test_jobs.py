@@ -113,6 +113,7 @@ def test_the_end_of_a_job(
     assert log == ("" if state.is_success else "broken")
 
 
+@pytest.mark.xdist_group("accounting")
 @pytest.mark.parametrize(
     ("name", "source", "without_exit_file"),
     [("cluster_accounting", "sacct", JobState.FAILED), ("cluster_forgetful", "exit-status file", JobState.LOST)],
@@ -164,7 +165,7 @@ def test_a_job_cancelled_from_outside(
     assert status.state is JobState.CANCELLED or "SIGTERM" in status.reason
 
 
-@pytest.mark.slow
+@pytest.mark.slow("Slurm looks for jobs over their limit every 30 s")
 def test_jobs_over_their_time_limit(
     cluster: Sandbox,
     cluster_accounting: Sandbox,

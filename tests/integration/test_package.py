@@ -146,7 +146,7 @@ def test_the_commands(user: User) -> None:
     assert "tune.yaml: 2 combinations" in user.run(
         "python", "-m", "airflow_slurm_sweep", "check", "include/sweeps/tune.yaml"
     )
-    (block,) = (block for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) if "airflow-slurm-sweep" in block)
+    (block,) = re.findall(r"```bash\n(airflow-slurm-sweep .*?)```", GUIDE, re.DOTALL)
     assert user.run("/bin/sh", "-euc", block) == "include/sweeps/tune.yaml: 2 combinations of examples/train.py\n"
     schemas = {path.name: path.read_text() for path in (user.repository / "include" / "schemas").iterdir()}
     assert schemas == {path.name: path.read_text() for path in (PROJECT / "include" / "schemas").iterdir()}

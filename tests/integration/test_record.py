@@ -35,7 +35,6 @@ CLEARED = replace(FIRST, generation=1, try_number=2, id="02-2")
 OTHER_RUN = replace(FIRST, run_id="r2", id="01-2")
 SLEEP = "sleep 600"
 # `sh` is dash on Debian and bash elsewhere. The others run in dash alone: test_hostile.py runs all functions in both.
-in_both_shells = pytest.mark.parametrize("login", ["dash", "bash"], indirect=True)
 
 
 @dataclass(kw_only=True)
@@ -118,9 +117,9 @@ class Login:
         return dict(line.partition(" ")[::2] for line in text.splitlines())
 
 
-@pytest.fixture
+@pytest.fixture(params=["dash", "bash"])  # bash: where a test is for both shells; tests/groups.py
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = Login(box=cluster, folder=tmp_path, shell=getattr(request, "param", "dash"))
+    login = Login(box=cluster, folder=tmp_path, shell=request.param)
     yield login
     for folder in (tmp_path / "runs").glob("*"):
         cluster.slurm("scancel", *login.live(folder.name), check=False)
@@ -129,6 +128,7 @@ def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> A
 # The table
 
 
+@pytest.mark.both_shells
 def test_nothing_was_submitted_yet(login: Login) -> None:
     job = login.submit(login.request())
     assert login.live() == [job]
@@ -142,14 +142,12 @@ def test_nothing_was_submitted_yet(login: Login) -> None:
     }
 
 
-@in_both_shells
 def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -> None:
     with ThreadPoolExecutor() as pool:
         jobs = set(pool.map(lambda _: login.submit(login.request()), range(6)))
     assert jobs == {login.submit(login.request())} == set(login.jobs())
 
 
-@in_both_shells
 @pytest.mark.parametrize(
     ("command", "state", "is_taken_over"),
     [(SLEEP, "RUNNING", True), ("true", "COMPLETED", True), ("exit 3", "FAILED", False)],
@@ -166,7 +164,6 @@ def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
     assert login.record()["attempt"] == "0 2 02-1"
 
 
-@in_both_shells
 def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
     request = login.request()
     first = login.submit(request)
@@ -238,7 +235,7 @@ def cut_off_once(login: Login) -> str:
     return (login.folder / "bin" / "said").read_text().strip()
 
 
-@in_both_shells
+@pytest.mark.both_shells
 @pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
     job = cut_off_once(login)
@@ -298,6 +295,7 @@ def test_a_refusal_leaves_the_run_directory_to_the_next(login: Login) -> None:
     assert login.live() == [job]
 
 
+@pytest.mark.both_shells
 @pytest.mark.parametrize("noise", ["echo 2024; echo Welcome", "echo 12 jobs before you; echo"], ids=["number", "words"])
 def test_noise_around_the_job_id(login: Login, noise: str) -> None:
     login.wrap("sbatch", f'{noise}; real "$@"; status=$?; echo "sbatch: warning: low disk" >&2; echo bye; exit $status')
@@ -329,6 +327,7 @@ def test_without_sbatch_nothing_is_waited_for(login: Login) -> None:
         login.submit(login.request())
 
 
+@pytest.mark.slow("the script asks four times, with pauses, before it says so")
 def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     job = cut_off_once(login)
     wrapper = login.wrap("squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1')
@@ -343,7 +342,7 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 # The lock
 
 
-@in_both_shells
+@pytest.mark.both_shells
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)
     lock = login.folder / "runs" / "job" / STATE_DIR / "lock"
@@ -385,6 +384,7 @@ def test_a_submission_that_lost_the_lock_submits_and_cancels_nothing(login: Logi
 # Withdrawal
 
 
+@pytest.mark.both_shells
 def test_an_attempt_withdrawn_before_its_submission_is_never_submitted(login: Login) -> None:
     request = login.request()
     login.withdraw(request)
@@ -396,7 +396,6 @@ def test_an_attempt_withdrawn_before_its_submission_is_never_submitted(login: Lo
     assert login.live() == [job]
 
 
-@in_both_shells
 @pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
 def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
     login.wrap("sbatch", f'sleep {pause}; real "$@"')
@@ -416,7 +415,6 @@ def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Lo
 # The limit of parallel jobs
 
 
-@in_both_shells
 def test_never_more_parallel_jobs_than_allowed(login: Login) -> None:
     attempts = {f"job{number}": replace(FIRST, map_index=number) for number in range(6)}
 
@@ -473,6 +471,7 @@ def test_files_are_made_anew_never_through_a_link(login: Login, name: str) -> No
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.both_shells
 def test_folders_and_record_follow_the_umask(login: Login) -> None:
     earlier = os.umask(0o027)
     try:

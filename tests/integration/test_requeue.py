@@ -137,7 +137,7 @@ def test_drained_nodes(box: Sandbox, make: Callable[..., JobRequest]) -> None:
     assert status.state is JobState.COMPLETED
 
 
-@pytest.mark.slow
+@pytest.mark.slow("Slurm takes 9 s for it, and asks a lost node for as long")
 def test_their_node_is_lost(box: Sandbox, make: Callable[..., JobRequest]) -> None:
     """One job may run again on the other node, one may not: a clear of its task brings a new one, and at once."""
 

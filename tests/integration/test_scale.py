@@ -24,7 +24,7 @@ from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
 from tests.faults.stage import FULL
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+pytestmark = [pytest.mark.sandbox, pytest.mark.alone]
 
 INTERVAL = 3
 LONGEST_STALL = 0.05  # seconds

@@ -18,7 +18,7 @@ from sandbox.processes import wait_until
 from tests.integration.collectors import Figures, OtelCollector
 from tests.integration.test_contract import Run
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+pytestmark = [pytest.mark.sandbox, pytest.mark.all]
 
 JOBS = 3
 NEW_VERSION = "99.0.0"
