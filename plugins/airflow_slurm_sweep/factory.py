@@ -22,9 +22,9 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.layers import Folders, submits_arrays
 from airflow_slurm_sweep.sweep.overrides import quote
-from airflow_slurm_sweep.sweep.settings import DagSection
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from tabulate import tabulate
 
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.sweep.settings import Objective
+from airflow_slurm_sweep.sweep.dag_section import Objective
 
 Row: TypeAlias = Mapping[str, Any]
 

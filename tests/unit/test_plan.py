@@ -9,16 +9,17 @@ import pytest
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.plan import Plan, counts_to_read, plan
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.sweep.layers import Site
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.setting_types import hours
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 SWEEP = "script_path: examples/train_grpo.py\nconfig_path: configs/grpo.yaml\noptim.lr: [1e-6, 5e-6]\n"
 ENVIRONMENT = {"LOG": "/lustre/log", "ACCOUNT": "research", "CON": "/lustre/images/"}
 
 
-def site(profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> Site:
-    return Site(
+def layers(profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> Layers:
+    return Layers(
         profile=ClusterProfile.model_validate(profile or {}),
         profile_name="include/clusters/default.yaml",
         environment=ENVIRONMENT if environment is None else environment,
@@ -29,7 +30,7 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
 def planned(
     text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> list[JobRequest]:
-    return plan(parse_sweep(text, source="s.yaml"), site(profile, environment)).requests
+    return plan(parse_sweep(text, source="s.yaml"), layers(profile, environment)).requests
 
 
 def overrides(job: JobRequest) -> list[str]:
@@ -149,7 +150,7 @@ def test_a_request_survives_json() -> None:
 
 
 def triggered(text: str, **options: object) -> Plan:
-    return plan(parse_sweep(text, source="s.yaml"), site(), RunOptions.model_validate(options))
+    return plan(parse_sweep(text, source="s.yaml"), layers(), RunOptions.model_validate(options))
 
 
 def test_the_form_wins_over_everything() -> None:
@@ -272,7 +273,7 @@ def test_without_a_config_there_is_nothing_to_read() -> None:
 
 def test_the_config_wins_over_the_profile_and_the_default() -> None:
     spec = parse_sweep("script_path: a.py\nconfig_path: c.yaml", source="s.yaml")
-    (job,) = plan(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).requests
+    (job,) = plan(spec, layers({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).requests
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     assert "cluster.num_nodes=16" in split(job.command)
 

@@ -32,11 +32,41 @@ OUR_OPTIONS = frozenset(
         "output", "parsable", "partition", "test-only", "time", "usage", "version", "wait", "wrap",
     }
 )  # fmt: skip
+# Environment variables that `commands.environment` sets for each job.
+OUR_VARIABLES = frozenset(
+    {"BASE_LOG_DIR", "COMMAND", "CONTAINER", "GPUS_PER_NODE", "MOUNTS", "NUM_ACTOR_NODES", "WANDB_DIR"}
+)
 
 
 def our_option(name: str) -> str | None:
     """Return which of `OUR_OPTIONS` sbatch takes ``name`` for: it understands abbreviations too."""
     return next((ours for ours in sorted(OUR_OPTIONS) if ours.startswith(name)), None)
+
+
+def check_option(name: str, value: str | int | bool) -> None:
+    """Check that an option has a long name, and a value that a line can carry.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if not _OPTION.fullmatch(name):
+        raise ValueError(f"expected the long name of an sbatch option, without dashes, got {name!r}")
+    if value != "" and not _is_line(str(value)):  # else one could forge a line of scontrol's
+        raise ValueError(f"expected printable text as the value of {name!r}, got {value!r}")
+
+
+def check_variable(name: str) -> None:
+    """Check the name of an environment variable for a job.
+
+    Raises:
+        ValueError: It is no name, or another one's.
+    """
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"expected the name of an environment variable, got {name!r}")
+    if name in OUR_VARIABLES:
+        raise ValueError(f"the variable {name!r} is reserved: airflow-slurm-sweep sets it for each job")
+    if name.startswith("SBATCH_"):
+        raise ValueError(f"the variable {name!r} is reserved: it would set an option of sbatch, which has a setting")
 
 
 def _expect(is_so: object, subject: str, value: object, expectation: str) -> None:
@@ -184,10 +214,10 @@ class JobRequest(_Value):
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
-            _expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
-            _expect(
-                not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment"
-            )
+            try:
+                check_variable(name)
+            except ValueError as error:
+                raise ValueError(f"env: {error}") from None
         values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
             if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
@@ -198,11 +228,12 @@ class JobRequest(_Value):
 
     def _check_options(self) -> None:
         for name, value in self.options.items():
-            _expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
+            try:
+                check_option(name, value)
+            except ValueError as error:
+                raise ValueError(f"options: {error}") from None
             ours = our_option(name)
             _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
-            fits = value == "" or _is_line(str(value))  # else one could forge a line of scontrol's
-            _expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

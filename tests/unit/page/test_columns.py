@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from airflow_slurm_sweep.page.columns import number, overrides, parameters
 from airflow_slurm_sweep.plan import plan
-from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.naming import job_name
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
-SITE = Site(
+LAYERS = Layers(
     profile=ClusterProfile.model_validate({"log": "/lustre/it's log"}),
     profile_name="default.yaml",
     environment={"ACCOUNT": "a"},
@@ -24,7 +24,7 @@ SITE = Site(
 
 def columns(text: str, *, said: list[str] | None = None) -> tuple[list[str], list[list[str]]]:
     sweep = parse_sweep(f"script_path: a.py\nslurm: {{container: null}}\n{text}", source="s.yaml")
-    jobs = plan(sweep, SITE, RunOptions(overrides=tuple(said or ()))).requests
+    jobs = plan(sweep, LAYERS, RunOptions(overrides=tuple(said or ()))).requests
     return parameters([job.to_json() for job in jobs])
 
 

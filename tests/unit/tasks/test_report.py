@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_slurm_sweep.report import Row, best, ranked, report_rows, table, text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.sweep.settings import Objective
+from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.tasks.plan_task import ReportSweepOperator
 
 
