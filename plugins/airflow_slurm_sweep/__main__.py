@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser(
         "preview",
         help="show what a sweep would submit",
-        description="Show what a sweep would submit: a dry run. LOG, ACCOUNT, PARTITION and CON are read from the "
-        "environment, cluster profiles from the folder clusters beside the sweep file's.",
+        description="Show what a sweep would submit: a dry run. Cluster profiles are read from the folder clusters "
+        "beside the sweep file's; environment variables such as LOG and ACCOUNT count as in a run.",
     )
     show.add_argument("file", type=Path, metavar="FILE")
     show.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")

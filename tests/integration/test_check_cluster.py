@@ -165,7 +165,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no log said": (
         {"log": None},
         {"settings": Grade.FAILED, **dict.fromkeys(("log", "workdir", "script", "container", "sbatch"), Grade.SKIPPED)},
-        r"Missing the log directory: `log` in .*default.yaml, or LOG in the environment",
+        r"Required settings are missing. Set log: `log` in .*default.yaml, or LOG in the environment",
     ),
     "no account said": (
         {"account": None},

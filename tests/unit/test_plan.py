@@ -101,11 +101,11 @@ def test_what_is_missing_is_one_error_with_every_place() -> None:
     with pytest.raises(SettingsError) as caught:
         planned("script_path: a.py", None, {"ACCOUNT": ""})
     assert str(caught.value) == (
-        "Missing the log directory: `log` in include/clusters/default.yaml, or LOG in the environment; "
-        "the account: the trigger form, `slurm.account` in the sweep file, `account` in include/clusters/default.yaml, "
-        "or ACCOUNT in the environment (null in a file: none); "
-        "the container: the trigger form, `slurm.container` in the sweep file, `container` in "
-        "include/clusters/default.yaml, or CON in the environment (null in a file: none)"
+        "Required settings are missing. Set account: the trigger form, `slurm.account` in the sweep file, `account` in "
+        "include/clusters/default.yaml, or ACCOUNT in the environment (null in a file: none); "
+        "container: the trigger form, `slurm.container` in the sweep file, `container` in "
+        "include/clusters/default.yaml, or CON in the environment (null in a file: none); "
+        "log: `log` in include/clusters/default.yaml, or LOG in the environment"
     )
 
 
@@ -298,5 +298,5 @@ def test_jobs_go_as_an_array_if_the_sweep_or_the_profile_says_so() -> None:
     assert [job.array for job in planned(sweep)] == [True, True]
     assert [job.array for job in planned(SWEEP, {"submit": "array"})] == [True, True]
     assert [job.array for job in planned(SWEEP + "slurm: {submit: each}\n", {"submit": "array"})] == [False, False]
-    with pytest.raises(SettingsError, match=r"slurm.submit: array, and max_parallel_jobs is 2: keep one of them"):
+    with pytest.raises(SettingsError, match=r"submit is array, but max_parallel_jobs is 2; remove one of them"):
         planned(sweep, {"max_parallel_jobs": 2})

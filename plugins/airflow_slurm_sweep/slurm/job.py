@@ -66,7 +66,7 @@ def check_variable(name: str) -> None:
     if name in OUR_VARIABLES:
         raise ValueError(f"the variable {name!r} is reserved: airflow-slurm-sweep sets it for each job")
     if name.startswith("SBATCH_"):
-        raise ValueError(f"the variable {name!r} is reserved: it would set an option of sbatch, which has a setting")
+        raise ValueError(f"the variable {name!r} is reserved; options of sbatch have a setting of their own")
 
 
 def _expect(is_so: object, subject: str, value: object, expectation: str) -> None:
@@ -214,10 +214,7 @@ class JobRequest(_Value):
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
-            try:
-                check_variable(name)
-            except ValueError as error:
-                raise ValueError(f"env: {error}") from None
+            check_variable(name)
         values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
             if not _is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
@@ -228,10 +225,7 @@ class JobRequest(_Value):
 
     def _check_options(self) -> None:
         for name, value in self.options.items():
-            try:
-                check_option(name, value)
-            except ValueError as error:
-                raise ValueError(f"options: {error}") from None
+            check_option(name, value)
             ours = our_option(name)
             _expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
 

@@ -47,8 +47,8 @@ def _one_or_more(values: Any) -> Any:
 class Objective(Section):
     """What the report ranks by: ``{metric: reward, goal: maximize}``."""
 
-    metric: Annotated[str, Field(min_length=1)] = Field(
-        description="A name in the metrics.json that jobs leave in their run directories."
+    metric: str = Field(
+        min_length=1, description="A name in the metrics.json that jobs leave in their run directories."
     )
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
@@ -57,13 +57,11 @@ class Notification(Section):
     """A notifier to call: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
 
     on: Literal["combination_failed", "failed", "finished"] = Field(
-        description="finished: all combinations have ended; failed: all have ended and some failed; "
-        "combination_failed: one combination failed."
+        description="finished: all combinations ended; failed: all ended, some failed; combination_failed: one failed."
     )
     notifier: Annotated[str, AfterValidator(_check_class)] = Field(description="Path of the notifier's class.")
     arguments: dict[str, Any] = Field(
-        default={},
-        description="Arguments of the notifier; in its templates, report and summary say how the sweep ended.",
+        default={}, description="Arguments of the notifier; in templates, report and summary say how the sweep ended."
     )
 
 
@@ -79,22 +77,18 @@ class DagSection(Section):
     )
     catchup: Flag = Field(default=False, description="Whether runs that were missed since start_date are made up for.")
     tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(default=(), description="Tags of the Dag.")
-    owner: Annotated[str, Field(min_length=1)] = Field(default="airflow", description="Owner of the Dag.")
+    owner: str = Field(default="airflow", min_length=1, description="Owner of the Dag.")
     description: str | None = Field(default=None, description="Text in the list of Dags.")
     retries: CountOrZero = Field(
         default=3, description="Retries of a task whose worker or triggerer died. A job that failed is not run again."
     )
     max_active_runs: Count = Field(default=1, description="Number of runs of the sweep at the same time.")
     workers: Flag | None = Field(
-        default=None,
-        description="Whether submit and wait start in Airflow's workers, or need none. Without it: in workers up to "
-        "100 combinations.",
+        default=None, description="Whether submit and wait start in workers. Without it: up to 100 combinations."
     )
     objective: Objective | None = Field(
-        default=None,
-        description="What the report ranks the combinations by: {metric: NAME, goal: maximize or minimize}. Without "
-        "it: they stand in the sweep's order.",
+        default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
     )
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
-        default=(), description="Notifiers to call when a run of the sweep, or one of its combinations, ends."
+        default=(), description="Notifiers to call at the end of a run, or of one of its combinations."
     )

@@ -139,4 +139,4 @@ def _problem(model: type[Section], detail: dict[str, Any]) -> str:
         return str(detail["ctx"]["error"])
     message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")
     message = message.replace("a valid ", "a ")
-    return f"{message}, got {detail['input']!r}"
+    return f"{message}, got {'nothing' if detail['input'] is None else repr(detail['input'])}"

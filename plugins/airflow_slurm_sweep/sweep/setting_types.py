@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
-from airflow_slurm_sweep.slurm.job import check_option, check_variable
+from airflow_slurm_sweep.slurm.job import check_variable
 from airflow_slurm_sweep.sweep.document import Section, kind
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
@@ -58,12 +58,6 @@ def _check_directory(path: str) -> str:
 
 def _check_name_or_template(name: str) -> str:
     return name if is_template(name) else check_name(name)
-
-
-def _check_options(options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
-    for name, value in options.items():
-        check_option(name, value)
-    return options
 
 
 def _check_option_value(value: Any) -> Any:
@@ -128,4 +122,4 @@ Overrides = Annotated[tuple[Annotated[str, _text(OVERRIDE_PATTERN)], ...], After
 EnvValue = Annotated[str | Secret, BeforeValidator(_check_text_or_secret)]
 Env = Annotated[dict[str, EnvValue], AfterValidator(_check_env)]
 OptionValue = Annotated[str | Annotated[int, Field(strict=True)] | bool, BeforeValidator(_check_option_value)]
-Options = Annotated[dict[str, OptionValue], AfterValidator(_check_options)]
+Options = dict[str, OptionValue]

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from airflow_slurm_sweep.slurm.job import our_option
+from airflow_slurm_sweep.slurm.job import check_option, our_option
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
 from airflow_slurm_sweep.sweep.setting_types import (
@@ -72,22 +72,16 @@ class Resources(Section):
 
     nodes: Annotated[Count, Setting(config_key=NODES, option="nodes")] = Field(
         default=1,
-        description="Nodes of each job. If the sweep file has neither this setting nor a parameter cluster.num_nodes, "
-        "cluster.num_nodes in the script's config counts.",
+        description=f"Nodes of each job. Where neither sweep nor form says it: {NODES} in the script's config.",
     )
     gpus_per_node: Annotated[CountOrZero, Setting(config_key=GPUS)] = Field(
-        default=8,
-        title="GPUs per node",
-        description="GPUs on each node; 0 asks for none. Parameter and config as for nodes: cluster.gpus_per_node.",
+        default=8, title="GPUs per node", description=f"GPUs on each node; 0 asks for none. Likewise: {GPUS}."
     )
     time: Annotated[Time | None, Setting(option="time")] = Field(
-        default="4:0:0",
-        title="Time limit",
-        description="Time limit as sbatch takes it: minutes, h:m:s, d-h or d-h:m:s.",
+        default="4:0:0", title="Time limit", description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."
     )
     account: Annotated[Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
-        default=None,
-        description="Slurm account that pays for the jobs; null: the user's default account.",
+        default=None, description="Slurm account that pays for the jobs; null: the user's default account."
     )
     partition: Annotated[Path | None, Setting(variable="PARTITION", option="partition")] = Field(
         default="batch", description="Partition of the jobs; null: the cluster's default partition."
@@ -96,8 +90,7 @@ class Resources(Section):
         default=None, description="Container image, by its path on the cluster; null: no container."
     )
     mounts: Path | None = Field(
-        default="/lustre:/lustre",
-        description="Mounts of the container, source:target, comma-separated; null: none.",
+        default="/lustre:/lustre", description="Mounts of the container, source:target, comma-separated; null: none."
     )
 
 
@@ -107,57 +100,51 @@ class JobSettings(Resources):
     workdir: Annotated[Path | None, Setting(option="chdir")] = Field(
         default=None,
         title="Working directory",
-        description="Directory on the cluster in which jobs start; script_path and config_path are relative to it.",
+        description="Directory in which jobs start; script and config are relative to it.",
     )
     batch_script: Path | None = Field(
         default=None,
-        description="Batch script on the cluster, relative to workdir, such as ray.sub; null: job.sh of this package.",
+        description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh.",
     )
     env: Annotated[Env, Setting(option="export")] = Field(
         default={},
         title="Environment",
-        description="Further environment variables of the jobs. A value is text, or a secret that Airflow keeps: "
-        "{variable: NAME} or {connection: ID}.",
+        description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",
     )
     sbatch: Options = Field(
         default={},
-        title="Options of sbatch",
-        description="Further options of sbatch by their long names; true for an option without a value.",
+        title="sbatch options",
+        description="Options of sbatch by their long names; true for one without a value.",
     )
     submit: Annotated[Literal["each", "array"], Setting(option="array")] = Field(
         default="each",
-        title="Submission",
-        description="each: one sbatch for each job. array: one sbatch --array for as many combinations as possible, "
-        "where a site limits requests.",
+        description="each: an sbatch for each job. array: an sbatch --array for many, where a site limits requests.",
     )
     max_parallel_jobs: Count | None = Field(
-        default=None,
-        title="Parallel jobs",
-        description="Number of jobs of a run that may be queued or running at the same time; null: all.",
+        default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
     )
     stream_log: Flag = Field(
-        default=False,
-        title="Stream the log",
-        description="Whether the log of `wait` shows the job's new lines while it runs.",
+        default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
     )
 
     @field_validator("sbatch")
     @classmethod
-    def _refuse_our_options(cls, options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+    def _check_options(cls, options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         instead = {setting(field).option: name for name, field in SlurmSection.model_fields.items()}
-        for name in options:
+        for name, value in options.items():
+            check_option(name, value)
             if (ours := our_option(name)) in instead:
                 raise ValueError(f"the option {ours!r} is reserved; use the setting {instead[ours]!r}")
             if ours is not None:
-                raise ValueError(f"the option {ours!r} is reserved: airflow-slurm-sweep needs it for itself")
+                raise ValueError(f"the option {ours!r} is reserved: airflow-slurm-sweep sets it itself")
         return options
 
     @model_validator(mode="after")
     def _refuse_a_limited_array(self) -> Self:
         if self.submit == "array" and self.max_parallel_jobs:
             raise ValueError(
-                f"submit is array, but max_parallel_jobs is {self.max_parallel_jobs}; remove one of them (Slurm has an "
-                f"array as a whole)"
+                f"submit is array, but max_parallel_jobs is {self.max_parallel_jobs}; remove one of them (Slurm "
+                f"decides when the elements of an array start)"
             )
         return self
 
@@ -166,8 +153,8 @@ class _JobName(Section):
     jobname: Annotated[NameOrTemplate | None, Setting(option="job-name")] = Field(
         default=None,
         title="Job name",
-        description="Beginning of job names and run directories; may be a Jinja template in a sweep file. Without it: "
-        "the script's name without .py, in scheduled runs with the run's date.",
+        description="Beginning of job names and run directories; a sweep file may have a Jinja template here. "
+        "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
 
 
@@ -178,8 +165,7 @@ class SlurmSection(JobSettings, _JobName):
 
     profile: Annotated[Name | None, Setting(option="clusters")] = Field(
         default=None,
-        title="Cluster profile",
-        description="Name of a profile in include/clusters. Without it: the profile called default, if there is one.",
+        description="Cluster profile: a file of include/clusters. Without it: default.yaml, if that exists.",
     )
 
 
@@ -187,12 +173,10 @@ class ClusterProfile(JobSettings):
     """Where a cluster is, and what jobs on it ask for unless the sweep says otherwise."""
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(
-        default="slurm", title="SSH connection", description="Airflow connection (type ssh) of the login node."
+        default="slurm", description="Airflow connection (type ssh) of the login node."
     )
     log: Annotated[Directory, Setting(variable="LOG", required=True)] = Field(
-        default="",
-        title="Log directory",
-        description="Directory on the cluster; a job's run directory is {log}/nemo-rl/{job name}.",
+        default="", description="Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."
     )
 
 
@@ -201,15 +185,13 @@ class RunOptions(Resources, _JobName):
 
     dry_run: Flag = Field(default=False, description="Show what would be submitted, and submit nothing.")
     resume: Flag = Field(
-        default=False,
-        description="Continue in an earlier run's directories, from its checkpoints; otherwise they are refused.",
+        default=False, description="Go on in an earlier run's directories, from its checkpoints; else they are refused."
     )
     only: Only | None = Field(
-        default=None, title="Only these combinations", description="Indices of the combinations to run, such as 1-4,9."
+        default=None, title="Only these combinations", description="Indices of combinations, such as 1-4,9."
     )
     overrides: Overrides = Field(
-        default=(),
-        description="key=value in Hydra's grammar, one a line, for any key. They win over the sweep's parameters.",
+        default=(), description="key=value in Hydra's grammar, one a line. They win over the sweep's parameters."
     )
 
     @model_validator(mode="before")
@@ -217,10 +199,7 @@ class RunOptions(Resources, _JobName):
     def _drop_empty_fields(cls, values: Any) -> Any:
         return {name: value for name, value in values.items() if value is not None and value != ""}
 
-    @field_validator("jobname")
-    @classmethod
-    def _refuse_templates(cls, name: str) -> str:
-        return check_name(name)
+    _refuse_templates = field_validator("jobname")(check_name)
 
 
 COUNTS = {

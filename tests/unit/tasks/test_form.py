@@ -11,9 +11,9 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.plan import read_options
-from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.sweep.spec import parse_sweep
-from airflow_slurm_sweep.tasks.form import sweep_form
+from airflow_slurm_sweep.tasks.form import launch_form, sweep_form
 
 SPEC = parse_sweep("script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2}", source="s.yaml")
 
@@ -32,6 +32,18 @@ def test_an_untouched_form_changes_nothing() -> None:
 
 def test_the_form_has_a_field_for_every_option() -> None:
     assert sweep_form(SPEC).keys() == RunOptions.model_fields.keys()
+
+
+def test_the_form_of_launch_has_every_setting_of_a_sweep_file_too() -> None:
+    own = {"script", "config", "sweep", "sweep_text"}
+    assert launch_form().keys() == own | RunOptions.model_fields.keys() | SlurmSection.model_fields.keys()
+
+
+def test_a_field_says_what_counts_if_it_is_empty() -> None:
+    form = sweep_form(SPEC)
+    assert str(form["nodes"].description).endswith(" If empty: 2, as in the sweep file.")
+    assert str(form["time"].description).endswith(" If empty: as in the profile.")
+    assert str(form["only"].description).endswith(" This sweep has 2.")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +85,7 @@ def test_what_the_form_rejects(conf: dict[str, Any]) -> None:
     ("conf", "said"),
     [
         ({"overrides": ["1a=1"]}, "overrides: expected key=value in Hydra's grammar, got '1a=1'"),
-        ({"overrides": ["a=1", "++a=2"]}, "overrides: given twice: a"),
+        ({"overrides": ["a=1", "++a=2"]}, "overrides: several overrides of the same key: a"),
         ({"jobname": "x" * 201}, "jobname: expected a name of letters"),
     ],
 )
