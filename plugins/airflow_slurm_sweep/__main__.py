@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_slurm_sweep.check.verdicts import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
@@ -26,6 +26,9 @@ from airflow_slurm_sweep.slurm.commands import environment, preview, sbatch_argv
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, read_layers
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
 _OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
@@ -57,6 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_check)
 
+    _add_preview(commands)
+    _add_check_cluster(commands)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
+    schema.add_argument("kind", choices=_SCHEMAS)
+    schema.set_defaults(run=_schema)
+
+    settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
+    settings.set_defaults(run=_settings)
+    return parser
+
+
+def _add_preview(commands: Commands) -> None:
     show = commands.add_parser(
         "preview",
         help="show what a sweep would submit",
@@ -73,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="one JSON object instead of text")
     show.set_defaults(run=_preview)
 
+
+def _add_check_cluster(commands: Commands) -> None:
     cluster = commands.add_parser(
         "check-cluster",
         help="check a cluster profile: login, Slurm, directories",
@@ -89,14 +107,6 @@ def _parser() -> argparse.ArgumentParser:
         help="holds clusters and job.sh; default: %(default)s",
     )
     cluster.set_defaults(run=_check_cluster)
-
-    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
-    schema.add_argument("kind", choices=_SCHEMAS)
-    schema.set_defaults(run=_schema)
-
-    settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
-    settings.set_defaults(run=_settings)
-    return parser
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ def good(include: Path) -> Path:
     return path
 
 
-def test_check_lists_all_faults_of_all_files(good: Path) -> None:
+def test_check_lists_all_errors_of_all_files(good: Path) -> None:
     broken = good.with_name("broken.yaml")
     broken.write_text("a: []\nslurm: {nods: 1}\n")
     done = run("check", good, broken)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -18,6 +17,8 @@ _PRESETS = {
 
 
 def _check_timezone(name: str) -> str:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  # few sweeps name one
+
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # bad text, a folder's name, no such zone

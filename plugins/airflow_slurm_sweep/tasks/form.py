@@ -13,7 +13,7 @@ from airflow.sdk import Param
 
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
-from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 _LIMITS = ("minimum", "items", "enum")
@@ -23,11 +23,11 @@ def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
     form = _run_form()
     form["only"].description = f"{form['only'].description} This sweep has {spec.size}."
+    in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
     for name in SlurmSection.model_fields:
         if name in RunOptions.model_fields:
-            in_file = name in spec.slurm.model_fields_set
             form[name] = _setting(
-                name, f"{getattr(spec.slurm, name)}, as in the sweep file" if in_file else "as in the profile"
+                name, f"{in_file[name]}, as in the sweep file" if name in in_file else "as in the profile"
             )
     return form
 

@@ -24,7 +24,6 @@ from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.layers import Folders, Layers, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, is_template
-from airflow_slurm_sweep.sweep.script_config import count, wanted_files
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
@@ -127,7 +126,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         config=params.get("config") or None,
     )
     keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
-    section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "")})
+    section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
     for typed in [section, *([] if name else [spec.slurm])]:
         _refuse_what_airflow_keeps(typed)
     return replace(spec, slurm=spec.slurm.model_copy(update=given(section)))
@@ -154,6 +153,8 @@ async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> 
     path = spec.config_path
     if not wanted or path is None:
         return {}
+    from airflow_slurm_sweep.sweep.script_config import count, wanted_files  # noqa: PLC0415  # imports omegaconf
+
     texts: dict[str, str | None] = {}
     async with SshShell(layers.profile.ssh_conn_id) as shell:
         while files := sorted(wanted_files(path, texts)):

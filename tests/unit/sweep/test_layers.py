@@ -1,4 +1,4 @@
-"""Whose batch script jobs run in."""
+"""The batch script of a sweep's jobs."""
 
 from __future__ import annotations
 

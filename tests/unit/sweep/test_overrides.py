@@ -136,7 +136,7 @@ def test_hydra_gives_back_any_value_that_is_not_refused(value: Any) -> None:
     ],
     ids=repr,
 )
-def test_what_the_grammar_cannot_say_is_refused(value: Any, reason: str) -> None:
+def test_a_value_that_the_grammar_cannot_express_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         quote(value)
 

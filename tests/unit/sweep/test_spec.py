@@ -146,7 +146,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
 
 
 @pytest.mark.parametrize("value", ["[1]", "true", "null", "{variable: a, connection: b}", "{password: s3cret}"])
-def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -> None:
+def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str) -> None:
     fault, other = faults(f"script_path: a.py\nslurm: {{env: {{K: {value}}}, sbatch: {{qos: [a]}}}}\n")
     assert fault.startswith("slurm.env.K: expected text, or a secret as {variable: NAME} or {connection: ID}, got ")
     assert "s3cret" not in fault
@@ -179,7 +179,7 @@ def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -
         ("script_path: -c\n", "script_path: expected a path on the cluster, got text: '-c'"),
     ],
 )  # fmt: skip
-def test_a_fault(text: str, fault: str) -> None:
+def test_an_error(text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 

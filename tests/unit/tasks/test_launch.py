@@ -98,6 +98,20 @@ def test_a_sweep_as_text_and_by_name(include: Path) -> None:
     assert (job["options"], job["env"]) == ({"qos": "high"}, {"A": "b"})
 
 
+def test_empty_fields_leave_the_sweep_as_it_is(include: Path) -> None:
+    text = SWEEP.replace("time: 1:0:0", "time: 1:0:0, env: {A: b}, workdir: /w, stream_log: true")
+    untouched: dict[str, Any] = {
+        "env": {},
+        "sbatch": None,
+        "workdir": "",
+        "stream_log": None,
+        "submit": None,
+        "time": "",
+    }
+    assert launch(include, sweep_text=text, **untouched) == launch(include, sweep_text=text)
+    assert launch(include, sweep_text=text)[0]["env"] == {"A": "b"}
+
+
 def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
     jobs = launch(include, sweep_text="seed: [1, 2]", script="x.py")
     assert [split(job["command"])[2] for job in jobs] == ["x.py", "x.py"]
@@ -138,13 +152,13 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
         ({"script": "a.py", "cluster": "far"}, "cluster: unknown key 'cluster'; it is called 'profile'"),
     ],
 )
-def test_what_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
+def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
     with pytest.raises(AirflowFailException) as caught:
         launch(include, **conf)
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("conf", [{"env": ["a"]}, {"profile": "a/b"}, {"script": 1}])
-def test_what_the_form_rejects(include: Path, conf: dict[str, Any]) -> None:
+def test_the_form_refuses_values_of_another_type(include: Path, conf: dict[str, Any]) -> None:
     with pytest.raises(ParamValidationError):
         launch(include, **conf)
