@@ -1,4 +1,4 @@
-"""Look at sweep files without Airflow: find their faults, or see what they would submit. And try a cluster, with it.
+"""Check sweep files and preview what they would submit, without Airflow; check a cluster profile, with Airflow.
 
 python -m airflow_slurm_sweep check include/sweeps/*.yaml
 python -m airflow_slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
@@ -16,24 +16,28 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_slurm_sweep.check.findings import Finding, Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run, read_options
-from airflow_slurm_sweep.schema import profile_schema, sweep_schema
+from airflow_slurm_sweep.schema import field_schemas, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
-from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, find_site
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, read_layers
 from airflow_slurm_sweep.sweep.overrides import json_value
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
+_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return 1 if a file has faults."""
+    """Run a command line; return 1 if it finds errors."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -51,36 +55,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    check = commands.add_parser("check", help="list all faults of sweep files")
+    check = commands.add_parser("check", help="list all errors of sweep files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     check.add_argument(
         "--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help="default: %(default)s"
     )
     check.set_defaults(run=_check)
 
+    _add_preview(commands)
+    _add_check_cluster(commands)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
+    schema.add_argument("kind", choices=_SCHEMAS)
+    schema.set_defaults(run=_schema)
+
+    settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
+    settings.set_defaults(run=_settings)
+    return parser
+
+
+def _add_preview(commands: Commands) -> None:
     show = commands.add_parser(
         "preview",
         help="show what a sweep would submit",
-        description="Show what a sweep would submit: a dry run. LOG, ACCOUNT, PARTITION and CON are read from the "
-        "environment, cluster profiles from the folder clusters beside the sweep file's.",
+        description="Show what a sweep would submit: a dry run. Cluster profiles are read from the folder clusters "
+        "beside the sweep file's; environment variables such as LOG and ACCOUNT count as in a run.",
     )
     show.add_argument("file", type=Path, metavar="FILE")
     show.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
-    for name in ("nodes", "gpus-per-node"):
-        show.add_argument(f"--{name}", type=int, metavar="N")
-    for name in ("time", "account", "partition", "container", "mounts", "jobname"):
-        show.add_argument(f"--{name}")
-    show.add_argument("--only", metavar="1-4,9", help="only these combinations")
+    for name, field in field_schemas(RunOptions).items():
+        if field["type"] in _OPTION_TYPES:
+            as_type, metavar = _OPTION_TYPES[field["type"]]
+            flag = f"--{name.replace('_', '-')}"
+            show.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])
     show.add_argument("--json", action="store_true", help="one JSON object instead of text")
     show.set_defaults(run=_preview)
 
+
+def _add_check_cluster(commands: Commands) -> None:
     cluster = commands.add_parser(
         "check-cluster",
-        help="try a cluster profile: login, Slurm, directories",
-        description="Try a cluster profile from here to the cluster's sbatch, and say what is wrong. It needs Airflow "
-        "and its connections: run it where Airflow's settings are. The Dag check_cluster does the same in a worker.",
+        help="check a cluster profile: login, Slurm, directories",
+        description="Check a cluster profile, from the login to sbatch on the cluster, and name what is wrong. "
+        "The command needs Airflow and its connections: run it where Airflow's settings are. The Dag check_cluster "
+        "does the same in a worker.",
     )
-    cluster.add_argument("cluster", nargs="?", default=DEFAULT_CLUSTER, metavar="NAME", help="default: %(default)s")
+    cluster.add_argument("profile", nargs="?", default=DEFAULT_PROFILE, metavar="NAME", help="default: %(default)s")
     cluster.add_argument(
         "--include",
         type=Path,
@@ -89,11 +109,6 @@ def _parser() -> argparse.ArgumentParser:
         help="holds clusters and job.sh; default: %(default)s",
     )
     cluster.set_defaults(run=_check_cluster)
-
-    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
-    schema.add_argument("kind", choices=_SCHEMAS)
-    schema.set_defaults(run=_schema)
-    return parser
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -114,7 +129,7 @@ def _preview(options: argparse.Namespace) -> int:
     folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
     spec = load_sweep(options.file, source=str(options.file))
     said = _run_options(options)
-    planned = plan_run(spec, find_site(spec.slurm, folders, os.environ), said)
+    planned = plan_run(spec, read_layers(spec.slurm, folders, os.environ), said)
     if unread := counts_to_read(spec, said):
         note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
         planned = replace(planned, notes=[*planned.notes, note])
@@ -166,7 +181,7 @@ def _check_cluster(options: argparse.Namespace) -> int:
     async def run() -> list[Finding]:
         found = []
         async for finding in operator.check_cluster(
-            options.cluster, configuration.folders(options.include), os.environ
+            options.profile, configuration.folders(options.include), os.environ
         ):
             print(finding, flush=True)
             found.append(finding)
@@ -179,6 +194,11 @@ def _check_cluster(options: argparse.Namespace) -> int:
 
 def _schema(options: argparse.Namespace) -> int:
     print(json.dumps(_SCHEMAS[options.kind](), indent=2))
+    return 0
+
+
+def _settings(_: argparse.Namespace) -> int:
+    print(settings_table())
     return 0
 
 

@@ -81,5 +81,5 @@ def unknown_key(key: str, valid: Iterable[str]) -> str:
     """Say that ``key`` is unknown, with the nearest valid one and the list of all."""
     names = sorted(valid)
     near = get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown key; {hint}Valid keys: {', '.join(names)}"
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown key {key!r}{hint} Valid keys: {', '.join(names)}"

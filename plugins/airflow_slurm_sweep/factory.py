@@ -23,9 +23,9 @@ from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, WAIT
+from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.overrides import quote
-from airflow_slurm_sweep.sweep.settings import DagSection
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form

@@ -15,13 +15,12 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
 from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.layers import Site
-from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
-from airflow_slurm_sweep.sweep.settings import RunOptions, Secret, hours, is_template, override_key
-from airflow_slurm_sweep.sweep.spec import COUNTS, GPUS, NODES, SweepSpec
-
-_TAKEN_OVER = ("workdir", "max_parallel_jobs", "batch_script", "time", "account", "partition", "container", "mounts")
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.naming import base_name, is_template, job_name, label
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override, override_key
+from airflow_slurm_sweep.sweep.setting_types import hours
+from airflow_slurm_sweep.sweep.settings import COUNTS, GPUS, NODES, ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +65,18 @@ def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
     return {
         setting: key
         for key, setting in COUNTS.items()
-        if key not in said and getattr(options, setting) is None and setting not in spec.slurm.model_fields_set
+        if key not in said and setting not in options.model_fields_set and setting not in spec.slurm.model_fields_set
     }
 
 
 def plan_run(
-    spec: SweepSpec, site: Site, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
+    spec: SweepSpec, layers: Layers, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
 ) -> RunPlan:
     """Settle what to submit.
 
     Args:
         spec: The sweep.
-        site: Where it runs.
+        layers: The settings below the sweep's own.
         options: What the person said who started the run.
         from_config: The answers to `counts_to_read`; what is not there is not said in the config.
 
@@ -88,7 +87,7 @@ def plan_run(
     replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
     sweep = replace(spec, parameters=kept)
-    settings = site.settings(spec.slurm, options, from_config or {})
+    settings = layers.resolve(spec.slurm, options, from_config or {})
     base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
     if is_template(base):
         raise SettingsError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
@@ -96,7 +95,7 @@ def plan_run(
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    run = _Run(sweep=sweep, site=site, settings=settings, options=options, base=base)
+    run = _Run(sweep=sweep, layers=layers, settings=settings, options=options, base=base)
     jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     return RunPlan(jobs=jobs, notes=_notes(spec, sweep, jobs))
 
@@ -111,7 +110,7 @@ def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> lis
 
 def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
     """Return which of the sweep's counts the form's fields replace; those do not go together with several others."""
-    given = {key for key, setting in COUNTS.items() if getattr(options, setting) is not None}
+    given = {key for key, setting in COUNTS.items() if setting in options.model_fields_set}
     for key in given:
         if key in map(override_key, options.overrides):
             raise SettingsError(f"{COUNTS[key]}: the overrides set {key} too; keep one of them")
@@ -127,18 +126,18 @@ class _Run:
     """What all jobs of a run share."""
 
     sweep: SweepSpec
-    site: Site
-    settings: Mapping[str, Any]
+    layers: Layers
+    settings: ClusterProfile
     options: RunOptions
     base: str
 
 
 def _job(run: _Run, combination: Combination) -> JobRequest:
     name = job_name(run.base, combination.index, run.sweep.size)
-    run_dir = f"{run.settings['log']}/nemo-rl/{name}"
+    run_dir = f"{run.settings.log}/nemo-rl/{name}"
     own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
     own |= {override_key(text): _number(text.partition("=")[2]) for text in run.options.overrides}
-    nodes = _count(own, NODES, run.settings["nodes"])
+    nodes = _count(own, NODES, run.settings.nodes)
     automatic = _automatic(run_dir, name, nodes)
     overrides = [
         *(override(key, value) for key, value in automatic.items() if key not in own),
@@ -146,9 +145,8 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         *run.options.overrides,
     ]
     config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
-    same = {name: run.settings[name] for name in _TAKEN_OVER}
     return _request(
-        ssh_conn_id=run.site.profile.ssh_conn_id,
+        run.layers.job_arguments(run.settings),
         name=name,
         label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
         index=combination.index,
@@ -157,29 +155,18 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         command=join(["uv", "run", run.sweep.script_path, *config, *overrides]),
         run_dir=run_dir,
         inputs=_inputs(run),
-        script="" if run.settings["batch_script"] else run.site.job_script,
         nodes=nodes,
-        gpus_per_node=_count(own, GPUS, run.settings["gpus_per_node"]),
-        env={name: value for name, value in run.settings["env"].items() if isinstance(value, str)},
-        secrets={name: _reference(value) for name, value in run.settings["env"].items() if isinstance(value, Secret)},
-        options=run.settings["sbatch"],
+        gpus_per_node=_count(own, GPUS, run.settings.gpus_per_node),
         resume=run.options.resume,
-        array=run.settings["submit"] == "array",
-        stream_log=bool(run.settings["stream_log"]),
         dry_run=run.options.dry_run,
-        **same,
     )
 
 
-def _request(**values: Any) -> JobRequest:
+def _request(settings: Mapping[str, Any], **own: Any) -> JobRequest:
     try:
-        return JobRequest(**values)
+        return JobRequest(**{**settings, **own})
     except ValueError as error:
         raise SettingsError(str(error)) from None
-
-
-def _reference(secret: Secret) -> str:
-    return f"variable:{secret.variable}" if secret.variable is not None else f"connection:{secret.connection}"
 
 
 def _inputs(run: _Run) -> list[str]:
@@ -188,7 +175,7 @@ def _inputs(run: _Run) -> list[str]:
     An absolute path may exist in the container only; a relative one is looked up where the job starts.
     """
     paths = [run.sweep.script_path, *([run.sweep.config_path] if run.sweep.config_path else [])]
-    return [path for path in paths if not (run.settings["container"] and PurePosixPath(path).is_absolute())]
+    return [path for path in paths if not (run.settings.container and PurePosixPath(path).is_absolute())]
 
 
 def _told_apart_by(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:

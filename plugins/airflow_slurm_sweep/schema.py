@@ -1,15 +1,32 @@
-"""JSON Schemas of what people write, for their editors: `python -m airflow_slurm_sweep schema` makes include/schemas.
+"""What is made from the declarations of settings: JSON Schemas, the fields of the form, and docs/settings.md.
 
-They know names and types. Faults that need more than that (a product that is too large) are found on loading.
+Schemas know names and types, for editors (`python -m airflow_slurm_sweep schema` makes include/schemas). Errors that
+need more than that, such as too many combinations, are found on loading.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, DagSection, SlurmSection
+from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, setting
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_PLACES: dict[str, type[Section]] = {"form": RunOptions, "slurm": SlurmSection, "profile": ClusterProfile}
+_INTRODUCTION = """\
+# Settings
+
+Made by `python -m airflow_slurm_sweep settings`, from where each setting is declared.
+
+## Jobs
+
+A setting may stand in the trigger form of a sweep and on the command line of `preview` (*form*), in the section
+`slurm:` of a sweep file (*slurm*), and in a cluster profile (*profile*). The form of the Dag `launch` has the settings
+of *form* and *slurm*. The first of these places that has the setting wins. If none has it, an environment variable of
+Airflow's worker counts (those with `$` below), then the default.
+"""
 
 
 def profile_schema() -> dict[str, Any]:
@@ -39,3 +56,43 @@ def sweep_schema() -> dict[str, Any]:
             "description": "A parameter and its values; each is combined with all those of the others.",
         },
     }
+
+
+@cache
+def field_schemas(section: type[Section]) -> dict[str, dict[str, Any]]:
+    """Return the schema of each field, where null needs no mention: title, description, default, type and limits."""
+    fields: dict[str, dict[str, Any]] = section.model_json_schema()["properties"]
+    for schema in fields.values():
+        schema.update(next((each for each in schema.pop("anyOf", []) if each != {"type": "null"}), {}))
+    return fields
+
+
+def settings_table() -> str:
+    """Return docs/settings.md."""
+    jobs = ["| setting | where | default | |", "|---|---|---|---|"]
+    for name, field in (SlurmSection.model_fields | ClusterProfile.model_fields).items():
+        places = ", ".join(place for place, section in _PLACES.items() if name in section.model_fields)
+        source = setting(field)
+        default = f"`${source.variable}{source.below}`, else " if source.variable else ""
+        default += "required" if source.required else _shown(field.default)
+        jobs.append(f"| `{name}` | {places} | {default} | {field.description} |")
+    dag = _rows(DagSection)
+    run = _rows(RunOptions, without=SlurmSection)
+    head = ["", "| key | default | |", "|---|---|---|"]
+    parts = [_INTRODUCTION, *jobs, "", "## `dag:`", *head, *dag, "", "## Runs: the trigger form", *head, *run]
+    return "\n".join(parts)
+
+
+def _rows(section: type[Section], without: type[Section] = Section) -> list[str]:
+    return [
+        f"| `{name}` | {_shown(field.default)} | {field.description} |"
+        for name, field in section.model_fields.items()
+        if name not in without.model_fields
+    ]
+
+
+def _shown(default: object) -> str:
+    """Return a default as YAML has it; nothing for none."""
+    if default is None or default in ((), {}, ""):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -154,7 +154,11 @@ def test_the_number_of_nodes_is_read_in_the_config_on_the_cluster(
 @pytest.mark.parametrize(
     ("name", "section", "said"),
     [
-        ("no_cluster", "{cluster: other}", "slurm.cluster: there is no profile .*other.yaml; profiles there: default"),
+        (
+            "no_profile",
+            "{profile: other}",
+            "slurm.profile: the file .*other.yaml does not exist; existing profiles: default",
+        ),
         ("no_script", "{workdir: /}", "was not submitted: no such file on the cluster: examples/train_grpo.py"),
     ],
 )

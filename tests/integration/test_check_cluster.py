@@ -166,7 +166,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no log said": (
         {"log": None},
         {"settings": Grade.FAILED, **dict.fromkeys(("log", "workdir", "script", "container", "sbatch"), Grade.SKIPPED)},
-        r"Missing the log directory: `log` in .*default.yaml, or LOG in the environment",
+        r"Required settings are missing. Set log: `log` in .*default.yaml, or LOG in the environment",
     ),
     "no account said": (
         {"account": None},
@@ -331,14 +331,14 @@ def test_the_command_finds_a_connection_in_airflows_database(
     assert done.stdout.splitlines()[-1].startswith("16 checks: 14 ok, 2 warning")
     done = run("other")
     assert done.returncode == 1
-    assert done.stdout.startswith("FAILED   profile     slurm.cluster: there is no profile")
+    assert done.stdout.startswith("FAILED   profile     slurm.profile: the file")
     assert done.stdout.splitlines()[-1] == "16 checks: 1 failed, 15 skipped"
 
 
 def test_the_dag(environment: dict[str, str], include: Path) -> None:
-    exit_code, log = dags_test(environment, "check_cluster", conf={"cluster": "default"})
+    exit_code, log = dags_test(environment, "check_cluster", conf={"profile": "default"})
     assert exit_code == 0, log
     assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
     task = CheckClusterOperator(task_id="check", include=str(include))
     with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; failed: profile$"):
-        task.execute({"params": {"cluster": "none"}})
+        task.execute({"params": {"profile": "none"}})

@@ -15,7 +15,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.plan import plan_run
-from airflow_slurm_sweep.sweep.layers import Folders, find_site
+from airflow_slurm_sweep.sweep.layers import Folders, read_layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
 from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep
 from airflow_slurm_sweep.tasks.form import launch_form
@@ -108,9 +108,9 @@ def test_yaml(block: Block, include: Path) -> None:
         file.write_text(f"script_path: train.py\n{block.text}")
     spec = load_sweep(file)
     profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text()
-    (include / "clusters" / f"{spec.slurm.cluster or 'default'}.yaml").write_text(profile)
+    (include / "clusters" / f"{spec.slurm.profile or 'default'}.yaml").write_text(profile)
     folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
-    assert len(plan_run(spec, find_site(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
+    assert len(plan_run(spec, read_layers(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)

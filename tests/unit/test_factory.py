@@ -112,9 +112,9 @@ def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
         ("include/sweeps/broken.yaml", "optim.lr: expected a list of values, got an empty one"),
         (
             "include/sweeps/broken.yaml",
-            "slurm.nodess: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, "
-            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, stream_log, submit, "
-            "time, workdir",
+            "slurm.nodess: unknown key 'nodess'; did you mean 'nodes'? Valid keys: account, batch_script, container, "
+            "env, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, profile, sbatch, stream_log, "
+            "submit, time, workdir",
         ),
     ]
 
@@ -141,7 +141,7 @@ def test_the_projects_own_sweeps_load() -> None:
 def test_max_combinations_is_a_setting(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(include, "a", GOOD)
     monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS", "1")
-    with pytest.raises(SweepFileError, match="2 combinations, at most 1 are allowed"):
+    with pytest.raises(SweepFileError, match="2 combinations, but at most 1 are allowed"):
         sweep_dag(path, include)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 import yaml
 
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema
+from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection
 
 PROJECT = Path(__file__).parents[2]
 GOOD = "script_path: examples/train.py\noptim.lr: [1e-6, 5e-6]\n"
@@ -43,7 +46,7 @@ def good(include: Path) -> Path:
     return path
 
 
-def test_check_lists_all_faults_of_all_files(good: Path) -> None:
+def test_check_lists_all_errors_of_all_files(good: Path) -> None:
     broken = good.with_name("broken.yaml")
     broken.write_text("a: []\nslurm: {nods: 1}\n")
     done = run("check", good, broken)
@@ -117,6 +120,21 @@ def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -
         f"python -m airflow_slurm_sweep schema {kind} > include/schemas/{kind}.json"
     )
     jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_documentation_of_settings_is_current() -> None:
+    text = (PROJECT / "docs" / "settings.md").read_text()
+    assert text == run("settings").stdout, "python -m airflow_slurm_sweep settings > docs/settings.md"
+    documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    sections = (SlurmSection, ClusterProfile, DagSection, RunOptions)
+    assert documented == {name for section in sections for name in section.model_fields}
+
+
+def test_preview_has_an_option_for_each_setting_of_the_form() -> None:
+    shown = run("preview", "--help").stdout
+    options = set(re.findall(r"^  --([\w-]+)", shown, re.MULTILINE))
+    fields = {name.replace("_", "-") for name in RunOptions.model_fields} - {"dry-run", "resume", "overrides"}
+    assert options == fields | {"json"}
 
 
 def test_the_schemas_know_what_the_loader_knows() -> None:

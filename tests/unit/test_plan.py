@@ -12,16 +12,17 @@ import pytest
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.sweep.layers import Site
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, hours
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.setting_types import hours
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 SWEEP = "script_path: examples/train_grpo.py\nconfig_path: configs/grpo.yaml\noptim.lr: [1e-6, 5e-6]\n"
 ENVIRONMENT = {"LOG": "/lustre/log", "ACCOUNT": "research", "CON": "/lustre/images/"}
 
 
-def site(profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> Site:
-    return Site(
+def layers(profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> Layers:
+    return Layers(
         profile=ClusterProfile.model_validate(profile or {}),
         profile_name="include/clusters/default.yaml",
         environment=ENVIRONMENT if environment is None else environment,
@@ -32,7 +33,7 @@ def site(profile: dict[str, object] | None = None, environment: dict[str, str] |
 def planned(
     text: str, profile: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> list[JobRequest]:
-    return list(plan_run(parse_sweep(text, source="s.yaml"), site(profile, environment)).jobs)
+    return list(plan_run(parse_sweep(text, source="s.yaml"), layers(profile, environment)).jobs)
 
 
 def overrides(job: JobRequest) -> list[str]:
@@ -103,11 +104,11 @@ def test_what_is_missing_is_one_error_with_every_place() -> None:
     with pytest.raises(SettingsError) as caught:
         planned("script_path: a.py", None, {"ACCOUNT": ""})
     assert str(caught.value) == (
-        "Missing the log directory: `log` in include/clusters/default.yaml, or LOG in the environment; "
-        "the account: the trigger form, `slurm.account` in the sweep file, `account` in include/clusters/default.yaml, "
-        "or ACCOUNT in the environment (null in a file: none); "
-        "the container: the trigger form, `slurm.container` in the sweep file, `container` in "
-        "include/clusters/default.yaml, or CON in the environment (null in a file: none)"
+        "Required settings are missing. Set account: the trigger form, `slurm.account` in the sweep file, `account` in "
+        "include/clusters/default.yaml, or ACCOUNT in the environment (null in a file: none); "
+        "container: the trigger form, `slurm.container` in the sweep file, `container` in "
+        "include/clusters/default.yaml, or CON in the environment (null in a file: none); "
+        "log: `log` in include/clusters/default.yaml, or LOG in the environment"
     )
 
 
@@ -152,7 +153,7 @@ def test_a_request_survives_json() -> None:
 
 
 def triggered(text: str, **options: object) -> RunPlan:
-    return plan_run(parse_sweep(text, source="s.yaml"), site(), RunOptions.model_validate(options))
+    return plan_run(parse_sweep(text, source="s.yaml"), layers(), RunOptions.model_validate(options))
 
 
 def test_the_form_wins_over_everything() -> None:
@@ -275,7 +276,7 @@ def test_without_a_config_there_is_nothing_to_read() -> None:
 
 def test_the_config_wins_over_the_profile_and_the_default() -> None:
     spec = parse_sweep("script_path: a.py\nconfig_path: c.yaml", source="s.yaml")
-    (job,) = plan_run(spec, site({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).jobs
+    (job,) = plan_run(spec, layers({"nodes": 2}), from_config={"nodes": 16, "gpus_per_node": 4}).jobs
     assert (job.nodes, job.gpus_per_node) == (16, 4)
     assert "cluster.num_nodes=16" in split(job.command)
 
@@ -300,7 +301,7 @@ def test_jobs_go_as_an_array_if_the_sweep_or_the_profile_says_so() -> None:
     assert [job.array for job in planned(sweep)] == [True, True]
     assert [job.array for job in planned(SWEEP, {"submit": "array"})] == [True, True]
     assert [job.array for job in planned(SWEEP + "slurm: {submit: each}\n", {"submit": "array"})] == [False, False]
-    with pytest.raises(SettingsError, match=r"slurm.submit: array, and max_parallel_jobs is 2: keep one of them"):
+    with pytest.raises(SettingsError, match=r"submit is array, but max_parallel_jobs is 2; remove one of them"):
         planned(sweep, {"max_parallel_jobs": 2})
 
 

@@ -23,17 +23,13 @@ from airflow_slurm_sweep.check.way_in import check_way_in, find_connection, ssh_
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER, Folders, Site, find_site
-from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, read_layers
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection
 from airflow_slurm_sweep.tasks import configuration
-
-_JOB_SETTINGS = (
-    "nodes", "gpus_per_node", "time", "account", "partition", "container", "mounts", "workdir", "batch_script",
-)  # fmt: skip
 
 
 class CheckClusterOperator(BaseOperator):
-    """Check the cluster profile that the Dag run's parameter ``cluster`` names; fail if a check failed.
+    """Check the cluster profile that the Dag run's parameter ``profile`` names; fail if a check failed.
 
     Args:
         include: The folder that holds clusters/ and job.sh.
@@ -47,7 +43,7 @@ class CheckClusterOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Log a line for each check."""
-        cluster = context["params"].get("cluster") or DEFAULT_CLUSTER
+        cluster = context["params"].get("profile") or DEFAULT_PROFILE
         log = {Grade.WARNING: self.log.warning, Grade.FAILED: self.log.error}
 
         async def check() -> list[Finding]:
@@ -70,76 +66,73 @@ def summary(found: list[Finding]) -> str:
     return f"{len(found)} checks: {', '.join(parts)}"
 
 
-async def check_cluster(cluster: str, folders: Folders, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
+async def check_cluster(profile: str, folders: Folders, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
     """Check a profile, and yield each finding as soon as it is known.
 
     Args:
-        cluster: The profile's name.
+        profile: The profile's name.
         folders: Where profiles are.
-        environment: Environment variables, as for `find_site`.
+        environment: Environment variables, as for `read_layers`.
     """
     try:
-        site = _site(cluster, folders, environment)
+        layers = _layers(profile, folders, environment)
     except SlurmSweepError as error:
         yield Finding(check="profile", grade=Grade.FAILED, text=str(error))
         for finding in skipped("there is no profile", after="profile"):
             yield finding
         return
-    yield _profile(site, folders)
-    finding, log, job = _settings(site)
+    yield _profile(layers, folders)
+    finding, log, job = _settings(layers)
     yield finding
-    ssh_conn_id = site.profile.ssh_conn_id
+    ssh_conn_id = layers.profile.ssh_conn_id
     finding, connection = await asyncio.to_thread(find_connection, ssh_conn_id)
     yield finding
     if connection is None:
         for finding in skipped("there is no connection", after="connection"):
             yield finding
         return
-    subject = Subject(profile=site.profile_name, login=ssh_command(connection), log=log, job=job)
+    subject = Subject(profile=layers.profile_name, login=ssh_command(connection), log=log, job=job)
     async for finding in check_way_in(ssh_conn_id, connection, subject):
         yield finding
 
 
-def _site(cluster: str, folders: Folders, environment: Mapping[str, str]) -> Site:
-    section = read_settings(SlurmSection, {"cluster": cluster})
-    if cluster == DEFAULT_CLUSTER and not (folders.clusters / f"{cluster}.yaml").exists():
+def _layers(profile: str, folders: Folders, environment: Mapping[str, str]) -> Layers:
+    section = read_settings(SlurmSection, {"profile": profile})
+    if profile == DEFAULT_PROFILE and not folders.profile(profile).exists():
         section = SlurmSection()  # sweeps do without it
-    return find_site(section, folders, environment)
+    return read_layers(section, folders, environment)
 
 
-def _profile(site: Site, folders: Folders) -> Finding:
-    if site.profile.model_fields_set:
-        return Finding(check="profile", grade=Grade.OK, text=site.profile_name)
+def _profile(layers: Layers, folders: Folders) -> Finding:
+    if layers.profile.model_fields_set:
+        return Finding(check="profile", grade=Grade.OK, text=layers.profile_name)
     example = folders.shown(folders.clusters / "example.yaml")
-    text = f"{site.profile_name} is missing or empty, so the built-in defaults hold. Copy {example} to it, and edit it"
+    text = f"{layers.profile_name} is missing or empty: the built-in defaults hold. Copy {example} to it, and edit it"
     return Finding(check="profile", grade=Grade.WARNING, text=text)
 
 
-def _settings(site: Site) -> tuple[Finding, str | None, JobRequest | None]:
+def _settings(layers: Layers) -> tuple[Finding, str | None, JobRequest | None]:
     """Return the finding, the log directory and a job, as far as the settings name them."""
     problem = ""
     for section in (SlurmSection(), SlurmSection(account=None, container=None)):
         try:
-            settings = site.settings(section, RunOptions(), {})
-            job = _job(site, settings)
+            settings = layers.resolve(section, RunOptions(), {})
+            job = _job(layers, settings)
         except (SettingsError, ValueError) as error:
             problem = problem or str(error)
             continue
         grade, text = Grade.OK, "complete"
         if problem:
             grade, text = Grade.WARNING, f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
-        return Finding(check="settings", grade=grade, text=text), settings["log"], job
-    return Finding(check="settings", grade=Grade.FAILED, text=problem), site.profile.log, None
+        return Finding(check="settings", grade=grade, text=text), settings.log, job
+    return Finding(check="settings", grade=Grade.FAILED, text=problem), layers.profile.log or None, None
 
 
-def _job(site: Site, settings: Mapping[str, Any]) -> JobRequest:
+def _job(layers: Layers, settings: ClusterProfile) -> JobRequest:
     """Return a job as the profile alone describes it."""
     return JobRequest(
-        ssh_conn_id=site.profile.ssh_conn_id,
         name="check_cluster",
         command="true",
-        run_dir=f"{settings['log']}/nemo-rl/check_cluster",
-        script="" if settings["batch_script"] else site.job_script,
-        options=settings["sbatch"],
-        **{name: settings[name] for name in _JOB_SETTINGS},
+        run_dir=f"{settings.log}/nemo-rl/check_cluster",
+        **layers.job_arguments(settings),
     )

@@ -13,9 +13,9 @@ from airflow_slurm_sweep.report import metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.naming import short_names
 from airflow_slurm_sweep.sweep.overrides import json_value, quote
-from airflow_slurm_sweep.sweep.settings import Objective
 
 XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
 LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id

@@ -42,7 +42,7 @@ from airflow_slurm_sweep.page.combinations import (
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
-from airflow_slurm_sweep.sweep.settings import Objective
+from airflow_slurm_sweep.sweep.dag_section import Objective
 
 RUNS = 50  # in the list
 

@@ -15,10 +15,17 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.validation import check_directory, expect, is_count, is_line, is_text, our_option
+from airflow_slurm_sweep.slurm.validation import (
+    check_directory,
+    check_option,
+    check_variable,
+    expect,
+    is_count,
+    is_line,
+    is_text,
+    our_option,
+)
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPTION = re.compile(r"[a-z][a-z0-9-]*")
 _JOB_ID = re.compile(r"[0-9]+([_+][0-9]+)?")  # with the index of an array's job, or of a heterogeneous one's part
 _SECRET = re.compile(r"(variable|connection):.+")
 _LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment: Linux takes no more
@@ -167,8 +174,7 @@ class JobRequest(_Value):
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
-            expect(_VARIABLE.fullmatch(name), "env", name, "the name of an environment variable")
-            expect(not name.startswith("SBATCH_"), "env", name, "sbatch's options in `options`, not in the environment")
+            check_variable(name)
         values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
             if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
@@ -179,11 +185,9 @@ class JobRequest(_Value):
 
     def _check_options(self) -> None:
         for name, value in self.options.items():
-            expect(_OPTION.fullmatch(name), "options", name, "the long name of an sbatch option, without dashes")
+            check_option(name, value)
             ours = our_option(name)
             expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
-            fits = value == "" or is_line(str(value))  # else one could forge a line of scontrol's
-            expect(fits, f"options: {name}", value, "printable text, a number, or true or false")
 
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:

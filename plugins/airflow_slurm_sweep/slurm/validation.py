@@ -13,9 +13,43 @@ OUR_OPTIONS = frozenset(
 )  # fmt: skip
 
 
+# Environment variables that `sbatch.environment` sets for each job.
+OUR_VARIABLES = frozenset(
+    {"BASE_LOG_DIR", "COMMAND", "CONTAINER", "GPUS_PER_NODE", "MOUNTS", "NUM_ACTOR_NODES", "WANDB_DIR"}
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+
+
 def our_option(name: str) -> str | None:
     """Return which of `OUR_OPTIONS` sbatch understands ``name`` as; it takes abbreviations too. None if it is none."""
     return next((ours for ours in sorted(OUR_OPTIONS) if ours.startswith(name)), None)
+
+
+def check_option(name: str, value: str | int | bool) -> None:
+    """Check that an option of sbatch has a long name, and a value that a line can carry.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if not _OPTION.fullmatch(name):
+        raise ValueError(f"expected the long name of an sbatch option, without dashes, got {name!r}")
+    if value != "" and not is_line(str(value)):  # else one could forge a line of scontrol's
+        raise ValueError(f"expected printable text as the value of {name!r}, got {value!r}")
+
+
+def check_variable(name: str) -> None:
+    """Check the name of an environment variable for a job.
+
+    Raises:
+        ValueError: It is no name, or is reserved.
+    """
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"expected the name of an environment variable, got {name!r}")
+    if name in OUR_VARIABLES:
+        raise ValueError(f"the variable {name!r} is reserved: airflow-slurm-sweep sets it for each job")
+    if name.startswith("SBATCH_"):
+        raise ValueError(f"the variable {name!r} is reserved; options of sbatch have a setting of their own")
 
 
 def expect(is_met: object, subject: str, value: object, expectation: str) -> None:

@@ -5,29 +5,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from yamlcore import CCoreLoader
 
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError, unknown_key
 
-Model = TypeVar("Model", bound=BaseModel)
+
+class Section(BaseModel):
+    """A mapping that people write: unknown keys are errors, ``time: 240`` is text, nothing changes afterwards."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
+    )
+
+    former_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions, and what the message says about each: ``it is called 'profile'``."""
+
+
+Model = TypeVar("Model", bound=Section)
+
+
+def read_text(path: Path, source: str) -> str:
+    """Read a file that a person wrote.
+
+    Raises:
+        SweepFileError: It cannot be read, or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SweepFileError(source, [Fault(key="", problem=f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        raise SweepFileError(source, [Fault(key="", problem=f"expected UTF-8 text: {error}")]) from None
 
 
 def read_mapping(text: str, source: str) -> dict[str, Any]:
     """Read a YAML document that has to be a mapping with text as keys.
 
     Raises:
-        SweepFileError: It is no YAML, or not such a mapping; with the line where that can be told.
+        SweepFileError: It is no YAML, or not such a mapping; the message has the line where YAML names one.
     """
     try:
         document = yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SweepFileError(source, [Fault(key=line, problem=_in_words(error, text))]) from None
+        raise SweepFileError(source, [Fault(key=line, problem=_syntax_problem(error, text))]) from None
     except yaml.YAMLError as error:  # characters that YAML does not allow
         raise SweepFileError(source, [Fault(key="", problem=f"not YAML: {error}")]) from None
     if not isinstance(document, dict):
@@ -37,10 +67,10 @@ def read_mapping(text: str, source: str) -> dict[str, Any]:
     return document
 
 
-def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> str:
     if error.problem == "found duplicate key" and error.problem_mark:
         key = text.splitlines()[error.problem_mark.line].strip().partition(":")[0]
-        return f"{key!r} stands here a second time: give each key once"
+        return f"duplicate key {key!r}"
     return f"not YAML: {error.problem}"
 
 
@@ -53,7 +83,7 @@ def kind(value: object) -> str:
 
 
 def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> Model | None:
-    """Check ``values`` against ``model``; what is wrong goes to ``faults``, below ``key``."""
+    """Check ``values`` against ``model``; add each error to ``faults``, with its path below ``key``."""
     if not isinstance(values, dict):
         faults.append(Fault(key=key, problem=f"expected keys with values, got {kind(values)}"))
         return None
@@ -67,7 +97,7 @@ def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> 
 
 
 def read_settings(model: type[Model], values: Any) -> Model:
-    """Check what a person said when starting a run.
+    """Check settings that come from no single file, such as those of a trigger form.
 
     Raises:
         SettingsError: Values are wrong; the message lists all of them.
@@ -79,30 +109,34 @@ def read_settings(model: type[Model], values: Any) -> Model:
     return settings
 
 
-def _inner(model: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
+def _section_at(model: type[Section], place: Sequence[str | int]) -> type[Section]:
     """Return the model at a place of a document: that of the last key on the way that has one."""
     for key in place:
         if field := model.model_fields.get(str(key)):
-            model = next(_models(field.annotation), model)
+            model = next(_sections(field.annotation), model)
     return model
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
-        yield from _models(part)
+        yield from _sections(part)
 
 
-def _problem(model: type[BaseModel], detail: dict[str, Any]) -> str:
+def _problem(model: type[Section], detail: dict[str, Any]) -> str:
+    section = _section_at(model, detail["loc"][:-1])
     if detail["type"] == "extra_forbidden":
-        return unknown_key(str(detail["loc"][-1]), _inner(model, detail["loc"][:-1]).model_fields)
+        key = str(detail["loc"][-1])
+        if key in section.former_keys:
+            return f"unknown key {key!r}; {section.former_keys[key]}"
+        return unknown_key(key, section.model_fields)
     if detail["type"] == "missing":
-        return f"missing; expected the keys {', '.join(_inner(model, detail['loc'][:-1]).model_fields)}"
+        return f"missing; expected the keys {', '.join(section.model_fields)}"
     if detail["type"] == "model_type":
         return f"expected keys with values, got {kind(detail['input'])}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")
     message = message.replace("a valid ", "a ")
-    return f"{message}, got {detail['input']!r}"
+    return f"{message}, got {'nothing' if detail['input'] is None else repr(detail['input'])}"

@@ -1,38 +1,25 @@
-"""Where a sweep runs, and each setting's value there.
+"""The layers of a sweep's settings, and the value that each setting has after all of them.
 
 First found wins: the trigger form > the sweep's ``slurm:`` section > the script's config (nodes and GPUs only) > the
-cluster profile > the predecessor's environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the built-in
-default.
+cluster profile > the launcher's environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the default.
+Mappings (``env``, ``sbatch``) are joined, key by key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.slurm.job import JOB_SCRIPT
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, check_absolute
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.setting_types import Secret
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given, setting
 from airflow_slurm_sweep.sweep.spec import load_profile
 
-DEFAULT_CLUSTER = "default"
-DEFAULT_IMAGE = "nemo_rl_base.sqsh"  # below CON
-_DEFAULTS: Mapping[str, Any] = {
-    "max_parallel_jobs": None,
-    "submit": "each",
-    "stream_log": False,
-    "nodes": 1,
-    "gpus_per_node": 8,
-    "time": "4:0:0",
-    "partition": "batch",
-    "mounts": "/lustre:/lustre",
-    "workdir": None,
-    "batch_script": None,
-}
-_FROM_ENVIRONMENT = {"account": "ACCOUNT", "partition": "PARTITION"}
-_REQUIRED = {"account": "ACCOUNT", "container": "CON"}
+DEFAULT_PROFILE = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,40 +37,39 @@ class Folders:
     clusters: Path
 
     def shown(self, path: Path) -> str:
-        """Return the path as messages name it: from the project's folder on where it lies in there."""
+        """Return the path as messages name it: relative to the project's folder if it is in there."""
         root = self.include.absolute().parent
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
 
-
-def _profile_file(section: SlurmSection, folders: Folders) -> tuple[Path, str]:
-    """Return the file of a sweep's cluster profile, and its name for messages."""
-    path = folders.clusters / f"{section.cluster or DEFAULT_CLUSTER}.yaml"
-    return path, folders.shown(path)
+    def profile(self, name: str | None) -> Path:
+        """Return the file of a profile, or of the one called default."""
+        return self.clusters / f"{name or DEFAULT_PROFILE}.yaml"
 
 
-def find_site(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Site:
-    """Read the cluster profile that a sweep names, or the one called default if there is one.
+def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Layers:
+    """Read the layers below a sweep: its cluster profile (or the one called default, if there is one) and the rest.
 
     Raises:
         SettingsError: There is no profile of that name.
-        SweepFileError: The profile has faults.
+        SweepFileError: The profile has errors.
     """
-    path, shown = _profile_file(section, folders)
+    path = folders.profile(section.profile)
+    shown = folders.shown(path)
     if path.exists():
         profile = load_profile(path, source=shown)
-    elif section.cluster:
-        known = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
-        raise SettingsError(f"slurm.cluster: there is no profile {shown}; profiles there: {known}")
+    elif section.profile:
+        existing = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
+        raise SettingsError(f"slurm.profile: the file {shown} does not exist; existing profiles: {existing}")
     else:
         profile = ClusterProfile()
     own = folders.include / "job.sh"
     job_script = own.read_text("utf-8") if own.exists() else JOB_SCRIPT
-    return Site(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
+    return Layers(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a sweep runs and what is said there about jobs.
+class Layers:
+    """The layers of settings below a sweep's own.
 
     Attributes:
         profile: The cluster profile; an empty one where there is no file.
@@ -97,58 +83,63 @@ class Site:
     environment: Mapping[str, str]
     job_script: str
 
-    def settings(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> dict[str, Any]:
-        """Return the value of every `JobSettings` field, and of ``log``.
+    def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
+        """Return a profile in which each setting has the value that counts.
 
         Args:
             section: The sweep's settings.
             options: The run's.
-            from_config: What the script's config says of ``nodes`` and ``gpus_per_node``.
+            from_config: The values of ``nodes`` and ``gpus_per_node`` in the script's config.
 
         Raises:
-            SettingsError: Required ones are missing; the message names all of them and every place for each.
+            SettingsError: Required ones are missing (the message names all of them and every place for each), or they
+                contradict each other.
         """
-        environment = {name: value for name, value in self.environment.items() if value}
-        settings = dict(_DEFAULTS)
-        settings |= {name: environment[key] for name, key in _FROM_ENVIRONMENT.items() if key in environment}
-        if "CON" in environment:
-            settings["container"] = f"{environment['CON'].rstrip('/')}/{DEFAULT_IMAGE}"
-        settings |= _given(self.profile) | dict(from_config) | _given(section)
-        settings |= options.model_dump(include=set(JobSettings.model_fields), exclude_none=True)
-        settings["log"] = self.profile.log or environment.get("LOG")
-        self._refuse_missing(settings)
-        if settings["submit"] == "array" and settings["max_parallel_jobs"]:
-            raise SettingsError(
-                f"slurm.submit: array, and max_parallel_jobs is {settings['max_parallel_jobs']}: keep one of them (an "
-                f"array is in Slurm's hands as a whole)"
-            )
-        try:
-            settings["log"] = check_absolute(settings["log"])
-        except ValueError as error:
-            raise SettingsError(f"The log directory: {error}") from None
-        settings["env"] = {**self.profile.env, **section.env}
-        settings["sbatch"] = {**self.profile.sbatch, **section.sbatch}
-        return settings
+        values: dict[str, Any] = {}
+        for layer in (self._from_environment(), given(self.profile), from_config, given(section), given(options)):
+            for name in layer.keys() & ClusterProfile.model_fields.keys():
+                value = layer[name]
+                values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+        self._refuse_missing(values)
+        return read_settings(ClusterProfile, values)
 
     def workdir(self, section: SlurmSection) -> str | None:
         """Return the directory on the cluster that the sweep's paths start from."""
-        given: str | None = (_given(self.profile) | _given(section)).get("workdir")
-        return given
+        return section.workdir if "workdir" in section.model_fields_set else self.profile.workdir
 
-    def _refuse_missing(self, settings: Mapping[str, Any]) -> None:
+    def job_arguments(self, settings: ClusterProfile) -> dict[str, Any]:
+        """Return the arguments of `JobRequest` that settings decide: those of the same name, and some others."""
+        same = JobSettings.model_fields.keys() & {field.name for field in fields(JobRequest)}
+        secrets = {name: value.reference for name, value in settings.env.items() if isinstance(value, Secret)}
+        return {
+            **{name: getattr(settings, name) for name in same},
+            "ssh_conn_id": settings.ssh_conn_id,
+            "script": "" if settings.batch_script else self.job_script,
+            "env": {name: value for name, value in settings.env.items() if isinstance(value, str)},
+            "secrets": secrets,
+            "options": settings.sbatch,
+            "array": settings.submit == "array",
+        }
+
+    def _from_environment(self) -> dict[str, str]:
+        found = {}
+        for name, field in ClusterProfile.model_fields.items():
+            source = setting(field)
+            if value := self.environment.get(source.variable):
+                found[name] = f"{value.rstrip('/')}{source.below}" if source.below else value
+        return found
+
+    def _refuse_missing(self, values: Mapping[str, Any]) -> None:
         missing = []
-        if settings["log"] is None:
-            missing.append(f"the log directory: `log` in {self.profile_name}, or LOG in the environment")
-        for name, variable in _REQUIRED.items():
-            if name not in settings:
-                places = f"`slurm.{name}` in the sweep file, `{name}` in {self.profile_name}"
-                missing.append(
-                    f"the {name}: the trigger form, {places}, or {variable} in the environment (null in a file: none)"
-                )
+        for name, field in ClusterProfile.model_fields.items():
+            if not setting(field).required or name in values:
+                continue
+            places = [
+                *(["the trigger form"] if name in RunOptions.model_fields else []),
+                *([f"`slurm.{name}` in the sweep file"] if name in SlurmSection.model_fields else []),
+                f"`{name}` in {self.profile_name}",
+            ]
+            none = " (null in a file: none)" if type(None) in get_args(field.annotation) else ""
+            missing.append(f"{name}: {', '.join(places)}, or {setting(field).variable} in the environment{none}")
         if missing:
-            raise SettingsError("Missing " + "; ".join(missing))
-
-
-def _given(layer: JobSettings) -> dict[str, Any]:
-    """Return what a file says, null included."""
-    return {name: getattr(layer, name) for name in layer.model_fields_set & JobSettings.model_fields.keys()}
+            raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")

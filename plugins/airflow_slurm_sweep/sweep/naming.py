@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, quote
-from airflow_slurm_sweep.sweep.settings import check_name
 
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
 LABEL_LENGTH = 120
+
+
+def check_name(name: str) -> str:
+    """Return a job's name as it came; it becomes a directory's name too.
+
+    Raises:
+        ValueError: It has other characters, or more than 200.
+    """
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 200:
+        raise ValueError(
+            f"expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got {name!r}"
+        )
+    return name
+
+
+def is_template(name: str) -> bool:
+    """Tell whether Airflow has yet to render a job name: ``grpo_{{ ds_nodash }}``."""
+    return "{{" in name or "{%" in name
 
 
 def base_name(jobname: str | None, script_path: str) -> str:
@@ -23,7 +42,7 @@ def base_name(jobname: str | None, script_path: str) -> str:
     try:
         return check_name(name.removesuffix(".py"))
     except ValueError:
-        raise ValueError(f"missing, and the script's name {name!r} cannot serve as a job's name") from None
+        raise ValueError(f"missing; the script's name {name!r} is not a valid job name") from None
 
 
 def job_name(base: str, index: int, total: int) -> str:

@@ -36,6 +36,30 @@ def bare_key(key: str) -> str:
     return key.lstrip("+")
 
 
+def override_key(text: str) -> str:
+    """Return the key that an override sets or deletes: ``optim.lr`` for ``++optim.lr=1`` and ``~optim.lr``."""
+    return bare_key(text.partition("=")[0].removeprefix("~"))
+
+
+def check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Return overrides as they came.
+
+    Raises:
+        ValueError: One is not in Hydra's grammar, or two set the same key.
+    """
+    for text in overrides:
+        key, equals, _ = text.partition("=")
+        sets, deletes = is_key(key) and bool(equals), key.startswith("~") and is_key(key[1:]) and key[1] != "+"
+        if not sets and not deletes:
+            raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
+        if "\0" in text:
+            raise ValueError(f"a value cannot contain a NUL character, got {text!r}")
+    keys = [override_key(text) for text in overrides]
+    if doubles := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"several overrides of the same key: {', '.join(doubles)}")
+    return overrides
+
+
 def override(key: str, value: Value) -> str:
     """Return ``key=value`` in Hydra's grammar.
 
@@ -71,7 +95,7 @@ def json_value(value: Any) -> Any:
 
 def _quote_text(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a value cannot hold a NUL character: no command line can carry it")
+        raise ValueError("a value cannot contain a NUL character")
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_WITH_A_TYPE:
         return text
     # Inside quotes a backslash means itself, except in front of a quote: those, and only those, are doubled.
@@ -83,5 +107,5 @@ def _quote_dict_key(key: object) -> str:
     if not isinstance(key, str):
         return quote(key)  # type: ignore[arg-type]  # a scalar: YAML has no other hashable keys
     if not _DICT_KEY.fullmatch(key) or key.lower() in _WORDS_WITH_A_TYPE or key != key.strip():
-        raise ValueError(f"Hydra's grammar has no way to write the mapping key {key!r} (it knows no quoted keys)")
+        raise ValueError(f"Hydra's grammar cannot express the mapping key {key!r} (it has no quoted keys)")
     return _DICT_KEY_ESCAPED.sub(r"\\\g<0>", key)

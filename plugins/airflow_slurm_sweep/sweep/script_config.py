@@ -1,9 +1,9 @@
-"""The script's own config: how many nodes and GPUs it says, with NeMo RL's inheritance.
+"""The number of nodes and GPUs in the script's config, with NeMo RL's inheritance.
 
     defaults: grpo_math_1B.yaml     # one parent or a list, relative to this file, each with parents of its own
     cluster: {num_nodes: 2}         # later files win; `_override_: true` in a section drops the parents' section
 
-The rules are those of NeMo RL's ``nemo_rl/utils/config.py``. Files lie on the cluster: whoever calls reads them.
+The rules are those of NeMo RL's ``nemo_rl/utils/config.py``. The files are on the cluster; the caller reads them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def wanted_files(path: str, texts: Texts) -> set[str]:
 
 
 def count(path: str, texts: Texts, key: str) -> int | None:
-    """Return the whole number that the config says for ``key``; None if it says nothing.
+    """Return the whole number that the config has for ``key``; None if it has none.
 
     Args:
         path: The config file.
@@ -43,7 +43,7 @@ def count(path: str, texts: Texts, key: str) -> int | None:
         key: A dotted key, ``cluster.num_nodes``.
 
     Raises:
-        SettingsError: It says something else.
+        SettingsError: It has something else.
     """
     try:
         value = OmegaConf.select(_merged(path, texts), key)
@@ -58,7 +58,7 @@ def count(path: str, texts: Texts, key: str) -> int | None:
 
 def _wanted(path: str, texts: Texts, children: tuple[str, ...]) -> set[str]:
     if path in children:
-        raise SettingsError(f"{' > '.join((*children, path))}: the defaults go in a circle")
+        raise SettingsError(f"{' > '.join((*children, path))}: the configs inherit from each other in a circle")
     if path not in texts:
         return {path}
     parents = _parents(path, _parsed(path, texts))
@@ -69,8 +69,8 @@ def _parsed(path: str, texts: Texts) -> DictConfig:
     text = texts[path]
     if text is None:
         raise SettingsError(
-            f"{path}: the config cannot be read on the cluster; the number of nodes and GPUs is looked for there "
-            f"unless `slurm.nodes` and `slurm.gpus_per_node` are set"
+            f"{path}: the config cannot be read on the cluster; correct its path, or set `slurm.nodes` and "
+            f"`slurm.gpus_per_node`, which are read in it otherwise"
         )
     try:
         config = OmegaConf.load(io.StringIO(text))

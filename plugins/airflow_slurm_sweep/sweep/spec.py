@@ -1,10 +1,10 @@
-"""Sweep files: what they may say, and reading one with all its faults at once.
+"""Sweep files: what they may say, and reading one with all its errors at once.
 
 script_path: examples/train_grpo.py        # required
 config_path: examples/configs/grpo.yaml    # optional
 optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
-slurm: {nodes: 2}                          # optional sections, see sweep/settings.py
-dag: {schedule: "@daily"}
+slurm: {nodes: 2}                          # optional, see sweep/settings.py
+dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
-from airflow_slurm_sweep.sweep.document import kind, read_mapping, validate
+from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.sweep.document import kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.naming import base_name
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, DagSection, SlurmSection
+from airflow_slurm_sweep.sweep.settings import COUNTS, ClusterProfile, SlurmSection
 
 MAX_COMBINATIONS = 1000
-NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
-COUNTS = {NODES: "nodes", GPUS: "gpus_per_node"}  # Slurm is asked for the same number that the script is told
 _OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
 
 
@@ -63,7 +62,7 @@ def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
     """Read a cluster profile from disk.
 
     Raises:
-        SweepFileError: The file has faults; the message lists them all.
+        SweepFileError: The file has errors; the message lists them all.
     """
     source = source or path.name
     faults: list[Fault] = []
@@ -86,39 +85,29 @@ def parse_sweep(
     Args:
         text: YAML, see the module's docstring.
         source: What messages call it.
-        max_combinations: More are refused, before anything is built.
-        script: The script as a person named it beside the file; where both do, they have to match.
+        max_combinations: Larger sweeps are refused, before anything is built.
+        script: The script that the run was started with; if the file names one too, they have to match.
         config: Likewise the config.
 
     Raises:
-        SweepFileError: The text has faults; the message lists them all.
+        SweepFileError: The text has errors; the message lists them all.
     """
     document = read_mapping(text, source)
     faults: list[Fault] = []
-    parameters = {key: value for key, value in document.items() if key not in _OWN_KEYS}
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
     if script_path is None and document.get("script_path") is None:
-        faults.append(Fault(key="script_path", problem=_missing_script(parameters)))
-    values = {key: _values(key, value, faults) for key, value in parameters.items()}
+        faults.append(_missing_script(document))
+    values = {key: _values(key, value, faults) for key, value in document.items() if key not in _OWN_KEYS}
     _refuse_doubles(values, faults)
     slurm = validate(SlurmSection, _section(document, "slurm"), "slurm", faults)
     if slurm:
         _refuse_disagreement(values, slurm, faults)
     dag = validate(DagSection, _section(document, "dag"), "dag", faults)
-    if slurm and script_path:
-        try:
-            base_name(slurm.jobname, script_path)
-        except ValueError as error:
-            faults.append(Fault(key="slurm.jobname", problem=str(error)))
-    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
-        problem = f"expected a date such as 2026-01-31, since schedule is {dag.schedule!r}: runs begin there"
-        faults.append(Fault(key="dag.start_date", problem=problem))
-    if slurm and slurm.submit == "array":
-        _refuse_one_by_one(slurm, faults)
+    _check_together(script_path, slurm, dag, faults)
     size = prod(len(items) for items in values.values())
     if size > max_combinations:
-        problem = f"{size} combinations, at most {max_combinations} are allowed (setting max_combinations)"
+        problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
         faults.append(Fault(key="", problem=problem))
     if faults or script_path is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
@@ -127,60 +116,40 @@ def parse_sweep(
     )
 
 
-def _refuse_one_by_one(slurm: SlurmSection, faults: list[Fault]) -> None:
-    """Find what does not go with arrays."""
-    if slurm.max_parallel_jobs:
-        problem = f"{slurm.max_parallel_jobs} here, but slurm.submit is array: keep one of them"
-        faults.append(Fault(key="slurm.max_parallel_jobs", problem=problem))
-
-
-def read_text(path: Path, source: str) -> str:
-    """Read a file that a person wrote.
-
-    Raises:
-        SweepFileError: It cannot be read, or is no UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SweepFileError(source, [Fault(key="", problem=f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise SweepFileError(source, [Fault(key="", problem=f"expected UTF-8 text: {error}")]) from None
-
-
 def _section(document: dict[str, Any], key: str) -> Any:
     value = document.get(key)
     return {} if value is None else value
 
 
-def _path(document: dict[str, Any], key: str, said: str | None, faults: list[Fault]) -> str | None:
-    """Return the path that the document or the person who started the run gives for ``key``."""
+def _path(document: dict[str, Any], key: str, started_with: str | None, faults: list[Fault]) -> str | None:
+    """Return the path that the document, or else the person who started the run, gives for ``key``."""
     value = document.get(key)
     if value is None:
-        value = said
+        value = started_with
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or value.startswith("-"):
         faults.append(Fault(key=key, problem=f"expected a path on the cluster, got {kind(value)}: {value!r}"))
         return None
-    if said is not None and said != value:
+    if started_with is not None and started_with != value:
         name = key.removesuffix("_path")
-        problem = f"{value!r} here, but the run was started with {name} {said!r}; they have to match: drop one of them"
+        problem = f"the sweep has {value!r}, but the run was started with {name} {started_with!r}; remove one of them"
         faults.append(Fault(key=key, problem=problem))
     return value
 
 
-def _missing_script(parameters: dict[str, Any]) -> str:
-    near = get_close_matches("script_path", parameters, n=1)
-    hint = f" (is {near[0]!r} a slip of the pen?)" if near else ""
-    return f"missing{hint}; name the training script, relative to the working directory on the cluster"
+def _missing_script(document: Mapping[str, Any]) -> Fault:
+    if near := get_close_matches("script_path", [key for key in document if key not in _OWN_KEYS], n=1):
+        return Fault(key=near[0], problem=f"unknown key {near[0]!r}; did you mean 'script_path'?")
+    problem = "missing; name the training script, relative to the working directory on the cluster"
+    return Fault(key="script_path", problem=problem)
 
 
 def _values(key: str, value: Any, faults: list[Fault]) -> tuple[Value, ...]:
     if not is_key(key):
         faults.append(Fault(key=key, problem="expected a parameter's name as Hydra takes it, such as optim.lr or +a.b"))
     if isinstance(value, dict):
-        problem = "expected a list of values, got a mapping (a dotted name reaches into one: optim.lr)"
+        problem = "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
         faults.append(Fault(key=key, problem=problem))
         return ()
     if value == []:
@@ -198,14 +167,31 @@ def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> No
     seen: dict[str, str] = {}
     for key in parameters:
         if (twin := seen.setdefault(bare_key(key), key)) != key:
-            faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}: keep one of them"))
+            faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}; remove one of them"))
 
 
 def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: SlurmSection, faults: list[Fault]) -> None:
     """Find two different numbers of nodes, or of GPUs."""
     for name, values in parameters.items():
         setting = COUNTS.get(bare_key(name), "")
-        said = getattr(slurm, setting) if setting in slurm.model_fields_set else None
-        if said is not None and any(value != said for value in values):
+        if setting not in slurm.model_fields_set:
+            continue
+        number = getattr(slurm, setting)
+        if any(value != number for value in values):
             shown = ", ".join(map(str, values))
-            faults.append(Fault(key=name, problem=f"{shown} here, but slurm.{setting} is {said}: keep one of them"))
+            problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
+            faults.append(Fault(key=name, problem=problem))
+
+
+def _check_together(
+    script_path: str | None, slurm: SlurmSection | None, dag: DagSection | None, faults: list[Fault]
+) -> None:
+    """Find what no key alone can tell."""
+    if slurm and script_path:
+        try:
+            base_name(slurm.jobname, script_path)
+        except ValueError as error:
+            faults.append(Fault(key="slurm.jobname", problem=str(error)))
+    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
+        problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
+        faults.append(Fault(key="dag.start_date", problem=problem))

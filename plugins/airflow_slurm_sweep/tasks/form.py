@@ -11,105 +11,55 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from airflow_slurm_sweep.sweep.layers import DEFAULT_CLUSTER
-from airflow_slurm_sweep.sweep.settings import NAME_PATTERN, ONLY_PATTERN, TIME_PATTERN, SlurmSection
+from airflow_slurm_sweep.schema import field_schemas
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
-LAUNCH_SETTINGS = ("cluster", "workdir", "batch_script", "env", "sbatch")
-_OR_EMPTY = r"^$|"
+_LIMITS = ("minimum", "items", "enum")
 
 
 def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
-    return _run_form(spec.slurm, f"Indices from 1 to {spec.size}, such as 1-4,9.")
+    form = _run_form()
+    form["only"].description = f"{form['only'].description} This sweep has {spec.size}."
+    in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
+    for name in SlurmSection.model_fields:
+        if name in RunOptions.model_fields:
+            form[name] = _setting(
+                name, f"{in_file[name]}, as in the sweep file" if name in in_file else "as in the profile"
+            )
+    return form
 
 
 def launch_form() -> dict[str, Param]:
-    """Return the Params of the Dag ``launch``: what to run, and the fields that every sweep has."""
-    section = SlurmSection()
+    """Return the Params of the Dag ``launch``: what to run, and all settings of a sweep file."""
+    text: dict[str, Any] = {"type": ["null", "string"]}
     return {
-        "script": Param(
-            None, type=["null", "string"], title="Script", description="The training script on the cluster."
-        ),
-        "config": Param(None, type=["null", "string"], title="Config", description="Its base config, if it takes one."),
+        "script": Param(None, **text, title="Script", description="Training script on the cluster."),
+        "config": Param(None, **text, title="Config", description="Base config of the script, if it takes one."),
         "sweep": Param(
-            None, type=["null", "string"], title="Sweep file", description="Or a file of include/sweeps, without .yaml."
+            None, **text, title="Sweep file", description="File of include/sweeps to run instead, without .yaml."
         ),
         "sweep_text": Param(
-            None,
-            type=["null", "string"],
-            format="multiline",
-            title="Sweep",
-            description="Or a whole sweep, as YAML text.",
+            None, **text, format="multiline", title="Sweep", description="Sweep to run instead, as YAML text."
         ),
-        **_run_form(section, "Indices such as 1-4,9."),
-        "cluster": _text("Cluster", "A profile in include/clusters.", section, "cluster", NAME_PATTERN),
-        "workdir": _text("Working directory", "Where jobs run, on the cluster.", section, "workdir"),
-        "batch_script": _text("Batch script", "The cluster's own, such as ray.sub.", section, "batch_script"),
-        "env": Param(
-            None, type=["null", "object"], title="Environment", description="Further variables.", section="Slurm"
-        ),
-        "sbatch": Param(
-            None,
-            type=["null", "object"],
-            title="sbatch options",
-            description="Further ones, by their long names.",
-            section="Slurm",
-        ),
+        **_run_form(),
+        **{name: _setting(name, "as in the sweep, else in the profile") for name in SlurmSection.model_fields},
     }
 
 
 def check_form() -> dict[str, Param]:
     """Return the Params of the Dag ``check_cluster``."""
+    schema = field_schemas(SlurmSection)["profile"]
     return {
-        "cluster": Param(
-            DEFAULT_CLUSTER,
+        "profile": Param(
+            DEFAULT_PROFILE,
             type="string",
-            pattern=NAME_PATTERN,
-            title="Cluster",
-            description="A profile in include/clusters, without .yaml.",
+            pattern=schema["pattern"],
+            title=schema["title"],
+            description="Name of a profile in include/clusters, without .yaml.",
         )
-    }
-
-
-def _run_form(section: SlurmSection, indices: str) -> dict[str, Param]:
-    return {
-        "dry_run": Param(
-            is_dags_test(),
-            type="boolean",
-            title="Dry run",
-            description="Show what would be submitted, and submit nothing.",
-        ),
-        "resume": Param(
-            False,
-            type="boolean",
-            title="Resume",
-            description="Go on in an earlier run's directories, from its checkpoints. Otherwise they are refused.",
-        ),
-        "only": Param(
-            None,
-            type=["null", "string"],
-            pattern=_OR_EMPTY + ONLY_PATTERN,
-            title="Only these combinations",
-            description=indices,
-        ),
-        "overrides": Param(
-            [],
-            type=["null", "array"],
-            items={"type": "string", "pattern": r"^(\+{0,2}[^=+~\s][^=\s]*=|~[^=\s]+)"},
-            title="Overrides",
-            description="A line each, key=value in Hydra's grammar, for any key. They win over the sweep's parameters.",
-        ),
-        "jobname": _text(
-            "Job name", "What job names and run directories begin with.", section, "jobname", NAME_PATTERN
-        ),
-        "nodes": _count("Nodes", "Nodes of each job.", section, "nodes", 1),
-        "gpus_per_node": _count("GPUs per node", "0 asks for none.", section, "gpus_per_node", 0),
-        "time": _text("Time limit", "Minutes, h:m:s, d-h or d-h:m:s.", section, "time", TIME_PATTERN),
-        "account": _text("Account", "The Slurm account that pays.", section, "account"),
-        "partition": _text("Partition", "The partition that jobs wait in.", section, "partition"),
-        "container": _text("Container", "The image's path on the cluster.", section, "container"),
-        "mounts": _text("Mounts", "source:target, separated by commas.", section, "mounts"),
     }
 
 
@@ -118,29 +68,27 @@ def is_dags_test() -> bool:
     return sys.argv[1:3] == ["dags", "test"]
 
 
-def _text(title: str, description: str, section: SlurmSection, name: str, pattern: str = "") -> Param:
-    schema: dict[str, Any] = {"pattern": _OR_EMPTY + pattern} if pattern else {}
-    return Param(
-        None,
-        type=["null", "string"],
-        title=title,
-        description=_described(description, section, name),
-        section="Slurm",
-        **schema,
-    )
+def _run_form() -> dict[str, Param]:
+    """Return the fields that are about the run and no settings of jobs."""
+    fields = field_schemas(RunOptions).items()
+    form = {
+        name: _param(schema, schema.get("default")) for name, schema in fields if name not in SlurmSection.model_fields
+    }
+    form["dry_run"].value = is_dags_test()
+    return form
 
 
-def _count(title: str, description: str, section: SlurmSection, name: str, minimum: int) -> Param:
-    return Param(
-        None,
-        type=["null", "integer"],
-        minimum=minimum,
-        title=title,
-        description=_described(description, section, name),
-        section="Slurm",
-    )
+def _setting(name: str, if_empty: str) -> Param:
+    schema = field_schemas(SlurmSection)[name]
+    return _param({**schema, "description": f"{schema['description']} If empty: {if_empty}."}, None, section="Slurm")
 
 
-def _described(description: str, section: SlurmSection, name: str) -> str:
-    value = getattr(section, name)
-    return f"{description} Empty: {'as set for the cluster' if value is None else f'{value}, as in the sweep file'}."
+def _param(schema: dict[str, Any], default: Any, **more: Any) -> Param:
+    """Return a field of the form: it may be left empty, unless it is a switch."""
+    limits = {name: schema[name] for name in _LIMITS if name in schema}
+    if "pattern" in schema:
+        limits["pattern"] = f"^$|{schema['pattern']}"
+    if "enum" in schema:
+        limits["enum"] = [*schema["enum"], None]
+    kind = schema["type"] if isinstance(default, bool) else ["null", schema["type"]]
+    return Param(default, type=kind, title=schema["title"], description=schema["description"], **limits, **more)

@@ -17,14 +17,13 @@ from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
-from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.layers import Folders, Site, find_site
-from airflow_slurm_sweep.sweep.naming import base_name
-from airflow_slurm_sweep.sweep.script_config import count, wanted_files
-from airflow_slurm_sweep.sweep.settings import RunOptions, Secret, SlurmSection, check_name, is_template
-from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep, read_text
+from airflow_slurm_sweep.sweep.document import read_settings, read_text
+from airflow_slurm_sweep.sweep.layers import Folders, Layers, read_layers
+from airflow_slurm_sweep.sweep.naming import base_name, check_name, is_template
+from airflow_slurm_sweep.sweep.setting_types import Secret
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
+from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
-from airflow_slurm_sweep.tasks.form import LAUNCH_SETTINGS
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.ssh import SshShell
 
@@ -55,8 +54,8 @@ class PlanSweepOperator(BaseOperator):
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
-            site = find_site(spec.slurm, folders, os.environ)
-            planned = plan_run(spec, site, options, asyncio.run(_read_counts(spec, site, options)))
+            layers = read_layers(spec.slurm, folders, os.environ)
+            planned = plan_run(spec, layers, options, asyncio.run(_read_counts(spec, layers, options)))
         for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
         for job in planned.jobs:
@@ -114,19 +113,19 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         script=params.get("script") or None,
         config=params.get("config") or None,
     )
-    said = {key: params[key] for key in LAUNCH_SETTINGS if params.get(key)}
-    section = read_settings(SlurmSection, said)
+    keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
+    section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
     for typed in [section, *([] if name else [spec.slurm])]:
         _refuse_what_airflow_keeps(typed)
-    return replace(spec, slurm=spec.slurm.model_copy(update={key: getattr(section, key) for key in said}))
+    return replace(spec, slurm=spec.slurm.model_copy(update=given(section)))
 
 
 def _refuse_what_airflow_keeps(section: SlurmSection) -> None:
-    """Who may start a run may not thereby read Airflow's secrets: only files name them, and hold templates."""
+    """Keep Airflow's secrets from a person who may only start runs: only files may name them, and hold templates."""
     if secrets := [name for name, value in section.env.items() if isinstance(value, Secret)]:
-        raise SettingsError(f"env: {', '.join(secrets)}: only a sweep file or a cluster profile can name a secret")
+        raise SettingsError(f"env: {', '.join(secrets)}: only a sweep file or a cluster profile may name a secret")
     if is_template(section.jobname or ""):
-        raise SettingsError(f"slurm.jobname: only in a sweep file can it be a template, got {section.jobname!r}")
+        raise SettingsError(f"slurm.jobname: only a sweep file may have a template, got {section.jobname!r}")
 
 
 def _checked(name: str) -> str:
@@ -136,15 +135,17 @@ def _checked(name: str) -> str:
         raise SettingsError(f"sweep: {error}") from None
 
 
-async def _read_counts(spec: SweepSpec, site: Site, options: RunOptions) -> dict[str, int]:
+async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, int]:
     """Read the numbers of nodes and GPUs in the script's config, if nothing else says them."""
     wanted = counts_to_read(spec, options)
     path = spec.config_path
     if not wanted or path is None:
         return {}
+    from airflow_slurm_sweep.sweep.script_config import count, wanted_files  # noqa: PLC0415  # imports omegaconf
+
     texts: dict[str, str | None] = {}
-    async with SshShell(site.profile.ssh_conn_id) as shell:
+    async with SshShell(layers.profile.ssh_conn_id) as shell:
         while files := sorted(wanted_files(path, texts)):
-            texts |= await SlurmClient(shell, shell.metrics).read_files(site.workdir(spec.slurm), files)
+            texts |= await SlurmClient(shell, shell.metrics).read_files(layers.workdir(spec.slurm), files)
     found = {setting: count(path, texts, key) for setting, key in wanted.items()}
     return {setting: number for setting, number in found.items() if number is not None}

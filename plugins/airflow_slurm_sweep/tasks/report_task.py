@@ -14,7 +14,7 @@ from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranke
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
-from airflow_slurm_sweep.sweep.settings import Objective
+from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_abandoned
 from airflow_slurm_sweep.tasks.ssh import SshShell

@@ -18,7 +18,7 @@ from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.sweep.layers import Site
+from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
@@ -60,8 +60,8 @@ class Sweep:
         session.add(DagTag(name=tag, dag_id=dag_id))
         text = f"script_path: a.py\nseed: {[*range(size // 2)]}\nkl: [0.01, 0.05]\nslurm: {{container: null}}\n"
         profile = ClusterProfile.model_validate({"log": "/lustre/log", "account": "a"})
-        site = Site(profile=profile, profile_name="default.yaml", environment={}, job_script="#!/bin/bash\n")
-        self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), site).jobs
+        layers = Layers(profile=profile, profile_name="default.yaml", environment={}, job_script="#!/bin/bash\n")
+        self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), layers).jobs
         session.commit()
 
     def run(self, run_id: str, state: str = "running") -> Run:

@@ -20,11 +20,12 @@ from airflow_slurm_sweep.page.combinations import (
 )
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.plan import plan_run
-from airflow_slurm_sweep.sweep.layers import Site
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, Objective, RunOptions
+from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
-SITE = Site(
+LAYERS = Layers(
     profile=ClusterProfile.model_validate({"log": "/lustre/it's log"}),
     profile_name="default.yaml",
     environment={"ACCOUNT": "a"},
@@ -35,7 +36,7 @@ SITE = Site(
 def planned(text: str, **options: Any) -> list[dict[str, Any]]:
     """Return the XCom of plan."""
     sweep = parse_sweep(f"script_path: a.py\nslurm: {{container: null}}\n{text}", source="s.yaml")
-    jobs = plan_run(sweep, SITE, RunOptions(**options)).jobs
+    jobs = plan_run(sweep, LAYERS, RunOptions(**options)).jobs
     return [json.loads(json.dumps(job.to_json(), allow_nan=False)) for job in jobs]
 
 

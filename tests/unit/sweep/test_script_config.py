@@ -61,7 +61,7 @@ def read(files: dict[str, str], path: str = "c/child.yaml", key: str = NODES) ->
         ),
     ],
 )
-def test_what_a_config_says(files: dict[str, str], number: int | None) -> None:
+def test_a_number_is_read_with_inheritance(files: dict[str, str], number: int | None) -> None:
     assert read(files) == number
 
 
@@ -79,7 +79,7 @@ def test_what_a_config_says(files: dict[str, str], number: int | None) -> None:
         ({"c/child.yaml": "cluster: {num_nodes: '${nowhere}'}"}, "^c/child.yaml: cluster.num_nodes: Interpolation key"),
         (
             {"c/child.yaml": "defaults: a.yaml", "c/a.yaml": "defaults: child.yaml"},
-            "^c/child.yaml > c/a.yaml > c/child.yaml: the defaults go in a circle",
+            "^c/child.yaml > c/a.yaml > c/child.yaml: the configs inherit from each other in a circle",
         ),
     ],
 )

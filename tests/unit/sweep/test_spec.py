@@ -1,4 +1,4 @@
-"""Sweep files: what is read, and what is said of faults."""
+"""Sweep files: what is read, and which errors are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def faults(text: str, *, max_combinations: int = 1000) -> list[str]:
     return [line.removeprefix("s.yaml: ") for line in str(caught.value).splitlines()]
 
 
-def test_the_predecessors_example() -> None:
+def test_the_launchers_example() -> None:
     spec = parse_sweep(GRPO, source="s.yaml")
     assert (spec.script_path, spec.config_path, spec.size) == (
         "examples/train_grpo.py",
@@ -111,7 +111,7 @@ dag:
     assert spec.dag.tags == ("a", "b")
 
 
-def test_all_faults_are_told_at_once_with_key_value_and_expectation() -> None:
+def test_all_errors_are_reported_at_once_with_key_value_and_expectation() -> None:
     assert faults(
         """\
 config_path: [1]
@@ -127,25 +127,26 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
     ) == [
         "config_path: expected a path on the cluster, got a list: [1]",
         "script_path: missing; name the training script, relative to the working directory on the cluster",
-        "optim.lr: expected a list of values, got a mapping (a dotted name reaches into one: optim.lr)",
+        "optim.lr: expected a list of values, got a mapping (write nested keys with dots: optim.lr)",
         "empty: expected a list of values, got an empty one",
         "two words: expected a parameter's name as Hydra takes it, such as optim.lr or +a.b",
-        'deep: Hydra\'s grammar has no way to write the mapping key "it\'s" (it knows no quoted keys), in {"it\'s": 1}',
-        "++x: sets the same parameter as '+x': keep one of them",
+        'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
+        "++x: sets the same parameter as '+x'; remove one of them",
         "slurm.nodes: expected an integer, got 'two'",
         "slurm.gpus_per_node: expected an integer, got True",
         "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",
-        "slurm.env: 'COMMAND' is set by airflow-slurm-sweep for each job",
-        "slurm.sbatch: 'job-name' is set by airflow-slurm-sweep; use slurm.jobname",
-        "slurm.node: unknown key; did you mean 'nodes'? Valid keys: account, batch_script, cluster, container, env, "
-        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, sbatch, stream_log, submit, time, workdir",
+        "slurm.env: the variable 'COMMAND' is reserved: airflow-slurm-sweep sets it for each job",
+        "slurm.sbatch: the option 'job-name' is reserved; use the setting 'jobname'",
+        "slurm.node: unknown key 'node'; did you mean 'nodes'? Valid keys: account, batch_script, container, env, "
+        "gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, profile, sbatch, stream_log, submit, time, "
+        "workdir",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
         "dag.retries: expected greater than or equal to 0, got -1",
     ]
 
 
 @pytest.mark.parametrize("value", ["[1]", "true", "null", "{variable: a, connection: b}", "{password: s3cret}"])
-def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -> None:
+def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str) -> None:
     fault, other = faults(f"script_path: a.py\nslurm: {{env: {{K: {value}}}, sbatch: {{qos: [a]}}}}\n")
     assert fault.startswith("slurm.env.K: expected text, or a secret as {variable: NAME} or {connection: ID}, got ")
     assert "s3cret" not in fault
@@ -158,25 +159,27 @@ def test_a_value_of_several_kinds_is_one_fault_and_shows_no_secret(value: str) -
         ("", "expected keys with values, got nothing"),
         ("- a", "expected keys with values, got a list"),
         ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
-        ("a: 1\nb: 2\na: 3", "line 3: 'a' stands here a second time: give each key once"),
-        ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: 'nodes' stands here a second time: give each key once"),
+        ("a: 1\nb: 2\na: 3", "line 3: duplicate key 'a'"),
+        ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: duplicate key 'nodes'"),
         ("1: 2", "1: expected text as a key"),
         ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
-        ("script_pth: a.py", "script_path: missing (is 'script_pth' a slip of the pen?); name the training script, relative to the working directory on the cluster"),
+        ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
         ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),
-        ("script_path: my script.py", "slurm.jobname: missing, and the script's name 'my script.py' cannot serve as a job's name"),
+        ("script_path: my script.py", "slurm.jobname: missing; the script's name 'my script.py' is not a valid job name"),
         ("script_path: a.py\nslurm: {jobname: ../up}", "slurm.jobname: expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got '../up'"),
-        ("script_path: a.py\ndag: {schedule: '@daily'}", "dag.start_date: expected a date such as 2026-01-31, since schedule is '@daily': runs begin there"),
-        ("script_path: a.py\nslurm: {nodes: 1}\ncluster.num_nodes: [1, 2]", "cluster.num_nodes: 1, 2 here, but slurm.nodes is 1: keep one of them"),
-        ("script_path: a.py\nslurm: {gpus_per_node: 8}\n+cluster.gpus_per_node: 4", "+cluster.gpus_per_node: 4 here, but slurm.gpus_per_node is 8: keep one of them"),
+        ("script_path: a.py\ndag: {schedule: '@daily'}", "dag.start_date: missing; the schedule '@daily' needs the date of the first run, such as 2026-01-31"),
+        ("script_path: a.py\nslurm: {nodes: 1}\ncluster.num_nodes: [1, 2]", "cluster.num_nodes: the parameter is 1, 2, but slurm.nodes is 1; remove one of them"),
+        ("script_path: a.py\nslurm: {gpus_per_node: 8}\n+cluster.gpus_per_node: 4", "+cluster.gpus_per_node: the parameter is 4, but slurm.gpus_per_node is 8; remove one of them"),
         ("script_path: a.py\ndag: {objective: {metric: a, goal: up}}", "dag.objective.goal: expected 'maximize' or 'minimize', got 'up'"),
         ("script_path: a.py\ndag: {objective: {metric: a}}", "dag.objective.goal: missing; expected the keys metric, goal"),
         ("script_path: a.py\ndag: {objective: reward}", "dag.objective: expected keys with values, got text"),
-        ("script_path: a.py\ndag: {objective: {metric: a, goal: minimize, name: b}}", "dag.objective.name: unknown key; Valid keys: goal, metric"),
+        ("script_path: a.py\ndag: {objective: {metric: a, goal: minimize, name: b}}", "dag.objective.name: unknown key 'name'. Valid keys: goal, metric"),
+        ("script_path: a.py\nslurm: {cluster: big}", "slurm.cluster: unknown key 'cluster'; it is called 'profile'"),
+        ("script_path: a.py\nslurm:\n  nodes:", "slurm.nodes: expected an integer, got nothing"),
         ("script_path: -c\n", "script_path: expected a path on the cluster, got text: '-c'"),
     ],
 )  # fmt: skip
-def test_a_fault(text: str, fault: str) -> None:
+def test_an_error(text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 
@@ -187,7 +190,7 @@ def test_a_job_name_may_be_a_template() -> None:
 
 def test_too_many_combinations_are_refused_before_they_are_built() -> None:
     huge = "script_path: a.py\n" + "".join(f"p{i}: [{', '.join(map(str, range(100)))}]\n" for i in range(20))
-    assert faults(huge) == [f"{100**20} combinations, at most 1000 are allowed (setting max_combinations)"]
+    assert faults(huge) == [f"{100**20} combinations, but at most 1000 are allowed (setting max_combinations)"]
     assert len(faults("script_path: a.py\na: [1, 2]", max_combinations=1)) == 1
 
 
@@ -215,7 +218,7 @@ def test_a_cluster_profile(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_what_goes_with_arrays(rest: str, said: str | None) -> None:
+def test_workers_are_refused_with_arrays(rest: str, said: str | None) -> None:
     text = f"script_path: a.py\nlr: [1, 2]\nslurm: {{submit: array}}\n{rest}\n"
     if said is None:
         assert parse_sweep(text, source="s.yaml").slurm.submit == "array"
@@ -224,9 +227,9 @@ def test_what_goes_with_arrays(rest: str, said: str | None) -> None:
         parse_sweep(text, source="s.yaml")
 
 
-def test_a_limit_of_parallel_jobs_does_not() -> None:
+def test_a_limit_of_parallel_jobs_is_refused_with_arrays() -> None:
     text = "script_path: a.py\nlr: [1, 2]\nslurm: {submit: array, max_parallel_jobs: 3}\n"
-    with pytest.raises(SweepFileError, match=r"slurm.max_parallel_jobs: 3 here, but slurm.submit is array: keep one"):
+    with pytest.raises(SweepFileError, match=r"slurm: submit is array, but max_parallel_jobs is 3; remove one"):
         parse_sweep(text, source="s.yaml")
     with pytest.raises(SweepFileError, match=r"slurm.submit: .*'each' or 'array'"):
         parse_sweep(text.replace("array", "all"), source="s.yaml")

@@ -11,11 +11,13 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.plan import read_options
-from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.sweep.spec import parse_sweep
-from airflow_slurm_sweep.tasks.form import sweep_form
+from airflow_slurm_sweep.tasks.form import launch_form, sweep_form
 
-SPEC = parse_sweep("script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2}", source="s.yaml")
+SPEC = parse_sweep(
+    "script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2, gpus_per_node: 0, account: null}", source="s.yaml"
+)
 
 
 def checked(**conf: Any) -> dict[str, Any]:
@@ -34,6 +36,20 @@ def test_the_form_has_a_field_for_every_option() -> None:
     assert sweep_form(SPEC).keys() == RunOptions.model_fields.keys()
 
 
+def test_the_form_of_launch_has_every_setting_of_a_sweep_file_too() -> None:
+    own = {"script", "config", "sweep", "sweep_text"}
+    assert launch_form().keys() == own | RunOptions.model_fields.keys() | SlurmSection.model_fields.keys()
+
+
+def test_a_field_says_what_counts_if_it_is_empty() -> None:
+    form = sweep_form(SPEC)
+    assert str(form["nodes"].description).endswith(" If empty: 2, as in the sweep file.")
+    assert str(form["gpus_per_node"].description).endswith(" If empty: 0, as in the sweep file.")
+    assert str(form["account"].description).endswith(" If empty: null, as in the sweep file.")
+    assert str(form["time"].description).endswith(" If empty: as in the profile.")
+    assert str(form["only"].description).endswith(" This sweep has 2.")
+
+
 @pytest.mark.parametrize(
     "conf",
     [
@@ -43,7 +59,7 @@ def test_the_form_has_a_field_for_every_option() -> None:
         {"time": "1-0", "dry_run": True},
     ],
 )
-def test_what_the_form_takes(conf: dict[str, Any]) -> None:
+def test_valid_values_are_accepted(conf: dict[str, Any]) -> None:
     read_options(checked(**conf))
 
 
@@ -64,7 +80,7 @@ def test_what_the_form_takes(conf: dict[str, Any]) -> None:
         {"dry_run": "yes"},
     ],
 )
-def test_what_the_form_rejects(conf: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(conf: dict[str, Any]) -> None:
     with pytest.raises(ParamValidationError):
         checked(**conf)
 
@@ -73,10 +89,10 @@ def test_what_the_form_rejects(conf: dict[str, Any]) -> None:
     ("conf", "said"),
     [
         ({"overrides": ["1a=1"]}, "overrides: expected key=value in Hydra's grammar, got '1a=1'"),
-        ({"overrides": ["a=1", "++a=2"]}, "overrides: given twice: a"),
+        ({"overrides": ["a=1", "++a=2"]}, "overrides: several overrides of the same key: a"),
         ({"jobname": "x" * 201}, "jobname: expected a name of letters"),
     ],
 )
-def test_what_only_the_plan_finds(conf: dict[str, Any], said: str) -> None:
+def test_errors_beyond_json_schema_are_found_by_plan(conf: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_options(checked(**conf))

@@ -98,6 +98,20 @@ def test_a_sweep_as_text_and_by_name(include: Path) -> None:
     assert (job["options"], job["env"]) == ({"qos": "high"}, {"A": "b"})
 
 
+def test_empty_fields_leave_the_sweep_as_it_is(include: Path) -> None:
+    text = SWEEP.replace("time: 1:0:0", "time: 1:0:0, env: {A: b}, workdir: /w, stream_log: true")
+    untouched: dict[str, Any] = {
+        "env": {},
+        "sbatch": None,
+        "workdir": "",
+        "stream_log": None,
+        "submit": None,
+        "time": "",
+    }
+    assert launch(include, sweep_text=text, **untouched) == launch(include, sweep_text=text)
+    assert launch(include, sweep_text=text)[0]["env"] == {"A": "b"}
+
+
 def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
     jobs = launch(include, sweep_text="seed: [1, 2]", script="x.py")
     assert [split(job["command"])[2] for job in jobs] == ["x.py", "x.py"]
@@ -113,34 +127,38 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
         ({"sweep_text": "a: ["}, "sweep_text: line 2: not YAML"),
         (
             {"sweep_text": SWEEP, "config": "other.yaml"},
-            "sweep_text: config_path: 'c.yaml' here, but the run was started with config 'other.yaml'; they have to match",
+            "sweep_text: config_path: the sweep has 'c.yaml', but the run was started with config 'other.yaml'; remove one",
         ),
         (
             {"sweep_text": SWEEP, "script": "b.py"},
-            "script_path: 'a.py' here, but the run was started with script 'b.py'",
+            "script_path: the sweep has 'a.py', but the run was started with script 'b.py'",
         ),
-        ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: 'COMMAND' is set by airflow-slurm-sweep"),
+        ({"script": "a.py", "env": {"COMMAND": "x"}}, "env: the variable 'COMMAND' is reserved"),
         (
             {"script": "a.py", "env": {"A": {"variable": "x"}}},
-            "env: A: only a sweep file or a cluster profile can name",
+            "env: A: only a sweep file or a cluster profile may name",
         ),
         ({"sweep_text": "script_path: a.py\nslurm: {env: {A: {connection: x}}}"}, "env: A: only a sweep file"),
         (
             {"sweep_text": "script_path: a.py\nslurm: {jobname: '{{ conn.x.password }}'}"},
-            "only in a sweep file can it be",
+            "only a sweep file may have a template",
         ),
-        ({"script": "a.py", "sbatch": {"arr": "1-9"}}, "sbatch: 'array' is set by airflow-slurm-sweep; use parameters"),
-        ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: 'SBATCH_EXPORT' is an option of sbatch's"),
-        ({"script": "a.py", "cluster": "far"}, "there is no profile include/clusters/far.yaml"),
+        (
+            {"script": "a.py", "sbatch": {"arr": "1-9"}},
+            "sbatch: the option 'array' is reserved; use the setting 'submit'",
+        ),
+        ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: the variable 'SBATCH_EXPORT' is reserved"),
+        ({"script": "a.py", "profile": "far"}, "slurm.profile: the file include/clusters/far.yaml does not exist"),
+        ({"script": "a.py", "cluster": "far"}, "cluster: unknown key 'cluster'; it is called 'profile'"),
     ],
 )
-def test_what_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
+def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
     with pytest.raises(AirflowFailException) as caught:
         launch(include, **conf)
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("conf", [{"env": ["a"]}, {"cluster": "a/b"}, {"script": 1}])
-def test_what_the_form_rejects(include: Path, conf: dict[str, Any]) -> None:
+@pytest.mark.parametrize("conf", [{"env": ["a"]}, {"profile": "a/b"}, {"script": 1}])
+def test_the_form_refuses_values_of_another_type(include: Path, conf: dict[str, Any]) -> None:
     with pytest.raises(ParamValidationError):
         launch(include, **conf)

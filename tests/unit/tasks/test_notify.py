@@ -47,7 +47,7 @@ def test_each_sweep_is_an_asset(include: Path) -> None:
         ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'combination_failed', 'failed' or 'finished', got 'ended'"),
         ("on: failed, notifier: Mail", "dag.notify.0.notifier: expected the path of a class such as airflow.providers.*SmtpNotifier, got 'Mail'"),
         ("on: failed", "dag.notify.0.notifier: missing; expected the keys on, notifier, arguments"),
-        ("on: failed, notifier: a.B, to: me", "dag.notify.0.to: unknown key; Valid keys: arguments, notifier, on"),
+        ("on: failed, notifier: a.B, to: me", "dag.notify.0.to: unknown key 'to'. Valid keys: arguments, notifier, on"),
         ("on: failed, notifier: no.such.Class", "dag: notify: no.such.Class cannot be imported: No module named 'no'"),
         (f"on: failed, notifier: {SMTP}s", "dag: notify: .*SmtpNotifiers cannot be imported: module .* has no attribute 'SmtpNotifiers'"),
         ("on: failed, notifier: os.path.join", "dag: notify: expected a notifier of Airflow's, a class, got os.path.join: <function join"),

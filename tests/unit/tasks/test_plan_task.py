@@ -66,5 +66,7 @@ def test_a_bad_template_fails_at_once(include: Path, template: str, said: str) -
 def test_missing_settings_fail_at_once_and_are_told_together(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOG", "ACCOUNT", "CON"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(AirflowFailException, match=r"(?s)^Missing the log directory.*the account.*the container"):
+    with pytest.raises(
+        AirflowFailException, match=r"(?s)^Required settings are missing.*account: .*container: .*log: "
+    ):
         names(include, "script_path: a.py", run_type="manual")

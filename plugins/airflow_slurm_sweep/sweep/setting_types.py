@@ -1,0 +1,125 @@
+"""The types of settings: what each accepts, how that looks in a JSON Schema, and what is said of anything else."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+
+from airflow_slurm_sweep.slurm.validation import check_variable
+from airflow_slurm_sweep.sweep.document import Section, kind
+from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
+from airflow_slurm_sweep.sweep.overrides import check_overrides
+
+# sbatch(1), --time
+TIME_PATTERN = r"^(\d+(:\d+(:\d+)?)?|\d+-\d+(:\d+(:\d+)?)?|UNLIMITED|INFINITE)$"
+ONLY_PATTERN = r"^\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*$"
+OVERRIDE_PATTERN = r"^(\+{0,2}[^=+~\s][^=\s]*=|~[^=\s]+)"
+
+
+def hours(time: str) -> float:
+    """Return a time limit in hours; infinity for none."""
+    if time.isalpha():
+        return float("inf")
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    # d-h:m:s and h:m:s begin with hours, m and m:s with minutes
+    begin_with_hours = bool(dash) or len(parts) == 3
+    seconds = [3600, 60, 1] if begin_with_hours else [60, 1]
+    return int(days or 0) * 24 + sum(part * factor for part, factor in zip(parts, seconds, strict=False)) / 3600
+
+
+def _check_time(time: str) -> str:
+    if not re.fullmatch(TIME_PATTERN, time):
+        raise ValueError(f"expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got {time!r}")
+    return time
+
+
+def _check_only(only: str) -> str:
+    if not re.fullmatch(ONLY_PATTERN, only):
+        raise ValueError(f"expected indices such as 1-4,9, got {only!r}")
+    return only
+
+
+def _check_path(path: str) -> str:
+    if not path.strip() or not path.isprintable():
+        raise ValueError(f"expected a path, got {path!r}")
+    return path
+
+
+def _check_directory(path: str) -> str:
+    # Backslashes and `%` confuse sbatch, and no working directory should change what the path means.
+    if not path.startswith("/") or not path.isprintable() or "\\" in path:
+        raise ValueError(f"expected an absolute path on the cluster, without backslashes, got {path!r}")
+    return path.rstrip("/") or "/"
+
+
+def _check_name_or_template(name: str) -> str:
+    return name if is_template(name) else check_name(name)
+
+
+def _check_option_value(value: Any) -> Any:
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"expected text, a number, or true or false, got {kind(value)}")
+    return value
+
+
+class Secret(Section):
+    """The value of an environment variable that Airflow keeps: ``{variable: NAME}`` or ``{connection: ID}``."""
+
+    variable: str | None = Field(default=None, description="The Airflow Variable that holds the value.")
+    connection: str | None = Field(default=None, description="The Airflow connection whose password is the value.")
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Secret:
+        if (self.variable is None) == (self.connection is None):
+            raise ValueError("expected {variable: NAME} or {connection: ID}")
+        name = self.variable or self.connection
+        if not name or not name.isprintable():
+            raise ValueError(f"expected a printable name, got {name!r}")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """The secret as `JobRequest` names it: ``variable:NAME`` or ``connection:ID``."""
+        return f"variable:{self.variable}" if self.variable is not None else f"connection:{self.connection}"
+
+
+def _check_text_or_secret(value: Any) -> Any:
+    """One message in place of pydantic's one for each type; without the value, which may be a secret."""
+    if isinstance(value, dict):
+        with suppress(ValidationError):
+            return Secret.model_validate(value)
+    elif isinstance(value, (str, int, float, Secret)) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"expected text, or a secret as {{variable: NAME}} or {{connection: ID}}, got {kind(value)}")
+
+
+def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
+    for name, value in env.items():
+        check_variable(name)
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"the value of {name!r} contains a NUL character")
+    return env
+
+
+def _text(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+Name = Annotated[str, AfterValidator(check_name), _text(NAME_PATTERN)]
+NameOrTemplate = Annotated[str, AfterValidator(_check_name_or_template), _text(NAME_PATTERN + r"|\{[{%]")]
+Path = Annotated[str, AfterValidator(_check_path)]
+Directory = Annotated[str, AfterValidator(_check_directory)]
+Time = Annotated[str, AfterValidator(_check_time), _text(TIME_PATTERN)]
+Only = Annotated[str, AfterValidator(_check_only), _text(ONLY_PATTERN)]
+Overrides = Annotated[tuple[Annotated[str, _text(OVERRIDE_PATTERN)], ...], AfterValidator(check_overrides)]
+EnvValue = Annotated[str | Secret, BeforeValidator(_check_text_or_secret)]
+Env = Annotated[dict[str, EnvValue], AfterValidator(_check_env)]
+OptionValue = Annotated[str | Annotated[int, Field(strict=True)] | bool, BeforeValidator(_check_option_value)]
+Options = dict[str, OptionValue]

@@ -1,0 +1,67 @@
+"""Settings: what each declaration says holds everywhere that is made from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.schema import field_schemas
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.submit.sbatch import environment
+from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, OUR_VARIABLES
+from airflow_slurm_sweep.sweep.document import Section, read_settings
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given, setting
+
+SECTIONS = [SlurmSection, ClusterProfile, RunOptions]
+PROFILE = {"account": "a", "container": None, "log": "/l"}
+
+
+def layers(profile: dict[str, object], **environment: str) -> Layers:
+    profile_of = ClusterProfile.model_validate(profile)
+    return Layers(profile=profile_of, profile_name="p.yaml", environment=environment, job_script="#!/bin/sh\n")
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_each_setting_has_a_title_a_description_and_one_type(section: type[Section]) -> None:
+    for name, schema in field_schemas(section).items():
+        assert {"title", "description", "type", "default"} <= schema.keys(), name
+        assert schema["description"].endswith("."), name
+
+
+def test_each_replaced_option_is_reserved() -> None:
+    options = [setting(field).option for field in SlurmSection.model_fields.values()]
+    assert set(options) - {""} <= OUR_OPTIONS
+
+
+def test_the_reserved_variables_are_those_that_each_job_gets() -> None:
+    job = JobRequest(ssh_conn_id="c", name="n", command="true", run_dir="/r")
+    assert environment(job).keys() == OUR_VARIABLES
+
+
+def test_an_empty_field_of_the_form_says_nothing() -> None:
+    assert given(RunOptions.model_validate({"nodes": None, "time": "", "only": "", "overrides": None})) == {}
+    assert given(RunOptions.model_validate({"nodes": 2, "dry_run": False})) == {"nodes": 2, "dry_run": False}
+
+
+def test_mappings_of_all_layers_are_joined_and_other_values_replaced() -> None:
+    below = layers({**PROFILE, "env": {"A": "p", "B": "p"}, "sbatch": {"qos": "p"}, "nodes": 2, "submit": "array"})
+    section = SlurmSection.model_validate({"env": {"A": "s"}, "sbatch": {"comment": "s"}, "nodes": 3})
+    resolved = below.resolve(section, RunOptions(nodes=4), {"gpus_per_node": 1})
+    assert (resolved.env, resolved.sbatch) == ({"A": "s", "B": "p"}, {"qos": "p", "comment": "s"})
+    assert (resolved.nodes, resolved.gpus_per_node, resolved.submit, resolved.time) == (4, 1, "array", "4:0:0")
+
+
+def test_the_launchers_variables_are_checked_like_settings() -> None:
+    below = layers({"container": None}, ACCOUNT="two words", LOG="logs")
+    with pytest.raises(SettingsError) as caught:
+        below.resolve(SlurmSection(), RunOptions(), {})
+    account, log = str(caught.value).splitlines()
+    assert account.startswith("account: expected a name of letters")
+    assert log.startswith("log: expected an absolute path on the cluster")
+
+
+@pytest.mark.parametrize("name", ["nodes", "gpus_per_node", "submit", "stream_log", "log"])
+def test_null_is_refused_where_none_means_nothing(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: expected "):
+        read_settings(ClusterProfile, {name: None})
