@@ -1,13 +1,13 @@
 #!/bin/bash
-# What a job runs where the cluster names no batch script of its own (`batch_script:` in the sweep or the profile):
-# COMMAND, once, on the job's first node; inside CONTAINER, with MOUNTS, if there is one (srun's options from pyxis).
+# The batch script of jobs where neither sweep nor profile names one (`batch_script:`). It runs COMMAND once, on the
+# job's first node; inside CONTAINER, with MOUNTS, if there is one (srun's options from pyxis).
 #
-# It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. That is how the
-# end of a job is known where Slurm has forgotten it (no accounting, MinJobAge over).
+# It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. By this file the
+# end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over).
 job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
-rm -f -- "$exit_file" "$exit_file.new" # of this job before it was requeued
+rm -f -- "$exit_file" "$exit_file.new" # from before this job was requeued
 
 if [ -n "$CONTAINER" ]; then
   srun --nodes=1 --ntasks=1 --container-image="$CONTAINER" --container-workdir="$PWD" \
@@ -20,12 +20,12 @@ signal=-
 trap 'signal=TERM; kill -TERM "$job"' TERM
 wait "$job"
 status=$?
-if [ "$signal" != - ]; then # the wait was interrupted: let COMMAND end in its own time, Slurm's KillWait bounds it
+if [ "$signal" != - ]; then # the wait was interrupted: COMMAND ends in its own time, within Slurm's KillWait
   wait "$job"
   status=$?
-  [ "$status" -ge 0 ] || status=143 # bash 5.2 says -1 now and then, of a child that was just buried
+  [ "$status" -ge 0 ] || status=143 # bash 5.2 sometimes returns -1 for a child that was just reaped
 fi
 
-set -C # never through a link that somebody planted
+set -C # the file is created, never written through a link that somebody planted
 printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new" && mv -f -- "$exit_file.new" "$exit_file"
 exit "$status"

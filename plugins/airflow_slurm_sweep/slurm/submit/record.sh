@@ -227,9 +227,7 @@ write_combination() {
   [ -n "$combination_json" ] || return 0
   still_held
   [ "$its_run" = "$run" ] || keep_combination
-  if ! replace "$parameters" "$parameters_json" || ! replace "$combination" "$combination_json"; then
-    refuse "cannot write into the run directory $run_dir"
-  fi
+  replace "$parameters" "$parameters_json" && replace "$combination" "$combination_json"
 }
 
 keep_combination() { # unless it is kept already, by a submission that did not come to its end

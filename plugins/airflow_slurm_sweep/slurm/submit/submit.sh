@@ -122,9 +122,10 @@ intend() { # write the intent down; set `before` to the record as it was
   its_job=
   set -- "$run_dir"/logs/slurm-*.out
   [ ! -e "$1" ] || for id in $(logs); do is_known "$id" || add "$id"; done
-  write_combination
-  take_over
-  must_write_record
+  if ! write_combination || ! { take_over && write_record; }; then
+    restore_combination
+    refuse "cannot write into the run directory $run_dir"
+  fi
 }
 
 take_back() { # the intent: sbatch made no job

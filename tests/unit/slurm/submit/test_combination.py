@@ -21,6 +21,7 @@ from airflow_slurm_sweep.slurm.submit.script import submit
 
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, generation=0, try_number=1, id="01-1")
 RETRY = replace(ATTEMPT, try_number=2, id="02-1")
+CLEARED = replace(ATTEMPT, generation=1, try_number=2, id="02-2")
 OTHER_RUN = replace(ATTEMPT, run_id="r2", id="03-1")
 
 
@@ -153,11 +154,13 @@ def test_a_link_is_replaced_and_never_followed(login: Login, run_dir: Path, name
     else:
         victim.write_text("mine")
     (run_dir / name).parent.mkdir(parents=True)
-    (run_dir / name).symlink_to(victim)
-    assert login.run(submit(job(run_dir), ATTEMPT)).returncode == 0
-    assert index_of(run_dir) == 4
-    assert not (run_dir / name).is_symlink()
-    assert list(victim.iterdir()) == [] if is_folder else victim.read_text() == "mine"
+    for attempt in (ATTEMPT, CLEARED):
+        (run_dir / name).unlink(missing_ok=True)
+        (run_dir / name).symlink_to(victim)
+        assert login.run(submit(job(run_dir), attempt)).stdout.endswith("7 submitted\n")
+        assert index_of(run_dir) == 4
+        assert not (run_dir / name).is_symlink()
+        assert list(victim.iterdir()) == [] if is_folder else victim.read_text() == "mine"
 
 
 def test_modes_follow_the_umask(login: Login, run_dir: Path) -> None:
@@ -169,8 +172,17 @@ def test_modes_follow_the_umask(login: Login, run_dir: Path) -> None:
     assert [oct((run_dir / name).stat().st_mode & 0o777) for name in (PARAMETERS, COMBINATION)] == ["0o640"] * 2
 
 
-def test_a_folder_in_the_way_submits_nothing(login: Login, run_dir: Path) -> None:
-    (run_dir / PARAMETERS).mkdir(parents=True)
-    (run_dir / PARAMETERS / "x").touch()
-    done = login.run(submit(job(run_dir), ATTEMPT))
-    assert (done.returncode, login.calls("sbatch")) == (ExitStatus.REFUSED, [])
+@pytest.mark.parametrize("name", [PARAMETERS, COMBINATION, RECORD])
+def test_a_file_that_cannot_be_written_submits_nothing_and_leaves_the_earlier_runs_files(
+    login: Login, run_dir: Path, name: str
+) -> None:
+    """As on a full disk; here `mv` fails."""
+    login.run(submit(job(run_dir), ATTEMPT))
+    kept = [path for path in (PARAMETERS, COMBINATION, RECORD) if path != name]
+    texts = [(run_dir / path).read_text() for path in kept]
+    move = login.folder / "bin" / "mv"
+    move.write_text(f'#!/bin/sh\ncase "$3$4" in *.new*{name}) exit 1 ;; esac\nexec /usr/bin/mv "$@"\n')
+    done = login.run(submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN))
+    assert (done.returncode, len(login.calls("sbatch"))) == (ExitStatus.REFUSED, 1)
+    assert [(run_dir / path).read_text() for path in kept] == texts
+    assert index_of(run_dir) == 4

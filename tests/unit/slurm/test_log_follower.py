@@ -1,0 +1,105 @@
+"""Which log lines of running jobs reach the tasks that wait, and when they are asked for: real files and shells."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fake_shell import FakeShell, silent
+from login_shell import SHELLS, Login
+from test_results import LoginShell
+
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, NewOutput
+from airflow_slurm_sweep.slurm.log_follower import Follower
+
+
+def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
+    return SubmittedJob(
+        ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path=str(path), stream_log=stream_log
+    )
+
+
+def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    many = NEW_BYTES_IN_ALL // NEW_BYTES + 4
+    paths = [tmp_path / f"{number}.out" for number in range(many)]
+    for number, path in enumerate(paths):
+        path.write_text(f"{'x' * 99}\n" * 1000 + f"job {number}\n")
+    caplog.set_level(logging.INFO)
+    client = SlurmClient(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+    follower = Follower(client, interval=0.1)
+
+    def told(text: str) -> set[int]:
+        return {number for number in range(many) if f"| {text} {number}" in caplog.messages}
+
+    async def follow(path: Path, ended: asyncio.Event) -> None:
+        async with follower.following(job(path)):
+            await ended.wait()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        tasks = [asyncio.create_task(follow(path, ended)) for path in paths]
+        async with asyncio.timeout(20):
+            while len(told("job")) < many:
+                await asyncio.sleep(0.1)
+            for number, path in enumerate(paths):
+                with path.open("a") as file:
+                    file.write(f"{'y' * 99}\n" * 1000 + f"last {number}")
+            ended.set()
+            await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert told("last") == set(range(many))
+
+
+def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = tmp_path / "log"
+    log.write_text("first\n")
+
+    class Slow(SlurmClient):
+        """Its first answer takes until the job has ended."""
+
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
+            answer = await super().new_output(logs)
+            self.asked.set()
+            await self.ended.wait()
+            return answer
+
+    async def follow() -> None:
+        client = Slow(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+        async with Follower(client, interval=0.1).following(job(log)):
+            await client.asked.wait()
+            log.write_text("first\nlast")
+            asyncio.get_running_loop().call_later(0.1, client.ended.set)
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    assert caplog.messages == ["| first", "| last"]
+
+
+def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    follower = Follower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
+
+    async def run() -> None:
+        async with asyncio.timeout(10), follower.following(job(Path("/l"))):
+            await asyncio.sleep(1)
+
+    asyncio.run(run())
+    assert caplog.messages == ["The jobs' logs are not shown for now: connection lost"]
+
+
+def test_a_job_without_stream_log_is_not_asked_for() -> None:
+    shell = FakeShell()
+
+    async def run() -> None:
+        async with Follower(SlurmClient(shell), interval=0.1).following(job(Path("/l"), stream_log=False)):
+            await asyncio.sleep(0.5)
+
+    asyncio.run(run())
+    assert shell.asked == []
