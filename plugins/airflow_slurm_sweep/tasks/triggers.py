@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.background import behind
 from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import session
-from airflow_slurm_sweep.tasks.live_view import shown
+from airflow_slurm_sweep.tasks.live_view import on_page
 from airflow_slurm_sweep.tasks.log_slots import turn
 from airflow_slurm_sweep.tasks.orphans import guard, siblings
 from airflow_slurm_sweep.tasks.secrets import with_secrets
@@ -115,7 +115,7 @@ class SlurmJobTrigger(_DeferredTrigger):
             index = task and task.map_index
             async with (
                 guard(client, pairs, index),
-                shown(cluster.monitor, pairs, index, job.job_id),
+                on_page(cluster.monitor, pairs, index, job.job_id),
                 cluster.follower.following(job),
             ):
                 status = await cluster.monitor.wait(job)

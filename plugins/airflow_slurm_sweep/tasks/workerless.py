@@ -23,7 +23,7 @@ from airflow_slurm_sweep.slurm.client import failure_text, submitted_job
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name, task_name
 from airflow_slurm_sweep.tasks.cancel import by_hand, cancel_job, withdraw
 from airflow_slurm_sweep.tasks.cluster import Session, session
-from airflow_slurm_sweep.tasks.live_view import shown
+from airflow_slurm_sweep.tasks.live_view import on_page
 from airflow_slurm_sweep.tasks.log_slots import turn
 from airflow_slurm_sweep.tasks.orphans import guard, siblings
 from airflow_slurm_sweep.tasks.run_plan import Plan, plan_of
@@ -125,7 +125,7 @@ class WaitTrigger(_WholeTaskTrigger):
         pairs, index = siblings(task, self.partner, task.task_id, job.run_dir), task.map_index
         async with (
             guard(client, pairs, index),
-            shown(cluster.monitor, pairs, index, job.job_id),
+            on_page(cluster.monitor, pairs, index, job.job_id),
             cluster.follower.following(job),
         ):
             status = await cluster.monitor.wait(job)
