@@ -1,6 +1,6 @@
-"""A sweep and its settings, joined: what exactly will be submitted, one `JobRequest` a combination.
+"""A sweep joined with its settings: one `JobRequest` for each combination.
 
-Overrides, first found wins: the trigger form's > the sweep's parameters > the automatic ones.
+Of several overrides of one key the first found wins: the trigger form's > the sweep's parameter > the automatic one.
 """
 
 from __future__ import annotations
@@ -37,51 +37,52 @@ class RunPlan:
 
     @property
     def gpu_hours(self) -> float:
-        """Return the upper bound: all jobs running into their time limits."""
+        """Return the upper bound, where all jobs run into their time limits."""
         return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
 
     @property
     def summary(self) -> str:
-        """Return the number of jobs and what they may cost."""
+        """Return the number of jobs and the upper bound of their GPU hours."""
         count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
         return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
-    """Read what a person said when starting a run; other keys and None are passed over.
+    """Read what a person entered when starting a run. Other keys, and keys whose value is None, are ignored.
 
     Raises:
         SettingsError: Values are wrong; the message lists all of them.
     """
-    said = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
-    return read_settings(RunOptions, said)
+    entered = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
+    return read_settings(RunOptions, entered)
 
 
 def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
-    """Return which counts only the script's config can tell, as ``{"nodes": "cluster.num_nodes"}``."""
+    """Return the counts that only the script's config can set, as ``{"nodes": "cluster.num_nodes"}``."""
     if spec.config_path is None:
         return {}
-    said = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
+    set_in_overrides = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
+    set_in_settings = options.model_fields_set | spec.slurm.model_fields_set
     return {
         setting: key
         for key, setting in COUNTS.items()
-        if key not in said and setting not in options.model_fields_set and setting not in spec.slurm.model_fields_set
+        if key not in set_in_overrides and setting not in set_in_settings
     }
 
 
 def plan_run(
     spec: SweepSpec, layers: Layers, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
 ) -> RunPlan:
-    """Settle what to submit.
+    """Return what a run submits.
 
     Args:
         spec: The sweep.
         layers: The settings below the sweep's own.
-        options: What the person said who started the run.
-        from_config: The answers to `counts_to_read`; what is not there is not said in the config.
+        options: What the person who started the run entered.
+        from_config: The script config's values of `counts_to_read`, as far as the config sets them.
 
     Raises:
-        SettingsError: Settings are missing or contradict each other; the message says which, and every place for them.
+        SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
     """
     options = options or RunOptions()
     replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
@@ -109,7 +110,11 @@ def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> lis
 
 
 def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
-    """Return which of the sweep's counts the form's fields replace; those do not go together with several others."""
+    """Return the keys of the counts that the form's fields replace.
+
+    Raises:
+        SettingsError: The overrides set the same count, or the sweep has several values of it.
+    """
     given = {key for key, setting in COUNTS.items() if setting in options.model_fields_set}
     for key in given:
         if key in map(override_key, options.overrides):
@@ -123,7 +128,7 @@ def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What all jobs of a run share."""
+    """The settings that all jobs of a run share."""
 
     sweep: SweepSpec
     layers: Layers
@@ -148,7 +153,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
     return _request(
         run.layers.job_arguments(run.settings),
         name=name,
-        label=label(_told_apart_by(run.sweep, combination)) or " ".join(run.options.overrides),
+        label=label(_distinguishing(run.sweep, combination)) or " ".join(run.options.overrides),
         index=combination.index,
         parameters=combination.parameters,
         overrides=run.options.overrides,
@@ -170,16 +175,16 @@ def _request(settings: Mapping[str, Any], **own: Any) -> JobRequest:
 
 
 def _inputs(run: _Run) -> list[str]:
-    """Return the files that have to be there before anything is submitted.
+    """Return the files that must exist before anything is submitted.
 
-    An absolute path may exist in the container only; a relative one is looked up where the job starts.
+    An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
     """
     paths = [run.sweep.script_path, *([run.sweep.config_path] if run.sweep.config_path else [])]
     return [path for path in paths if not (run.settings.container and PurePosixPath(path).is_absolute())]
 
 
-def _told_apart_by(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
-    """Return the parameters with more than one value; all of them where none has."""
+def _distinguishing(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
+    """Return the parameters that have more than one value in the sweep; all parameters where none has."""
     swept = {key: value for key, value in combination.parameters.items() if len(sweep.parameters[key]) > 1}
     return swept or dict(combination.parameters)
 
@@ -197,7 +202,7 @@ def _count(own: Mapping[str, object], key: str, setting: int) -> int:
 
 
 def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, Value]:
-    """Return the values that every job gets unless somebody sets them."""
+    """Return the values that every job gets unless the sweep or an override sets them."""
     return {
         "logger.log_dir": f"{run_dir}/logs",
         "logger.wandb_enabled": True,

@@ -209,7 +209,7 @@ def styles(page: Page) -> list[str | None]:
     return [shaded.get_attribute("style") for shaded in cell(page, REWARD).all() if shaded.inner_text()]
 
 
-def test_slurms_own_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> None:
+def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     now = time.time()
 
@@ -377,7 +377,7 @@ def test_scales(visit: Visit, ended: str) -> None:
     ]
 
 
-def test_no_column_is_out_of_reach(visit: Visit, ended: str) -> None:
+def test_all_columns_can_be_reached_in_a_narrow_window(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     page.set_viewport_size({"width": 900, "height": 600})
     expect(rows(page)).to_have_count(6)
@@ -438,7 +438,7 @@ def test_a_viewer_sees_no_buttons_that_change_something(visit: Visit, ended: str
         expect(rows(page).get_by_role("link", name=re.compile("Log of"))).to_have_count(6)
 
 
-def test_failed_ones_are_cleared_after_a_question(airflow: Airflow, visit: Visit, ended: str) -> None:
+def test_failed_combinations_are_cleared_after_a_question(airflow: Airflow, visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     failed = rows(page).filter(has_text=re.compile("FAILED"))  # in capitals: Slurm's word
     expect(failed).to_have_count(2)

@@ -32,14 +32,14 @@ def test_the_page_follows_jobs_through_slurm(
         return airflow.call("GET", f"/slurm_sweep/run?{query}")
 
     def shown() -> list[tuple[str, str]]:
-        return [(row["stage"], row["slurm"]) for row in page()["combinations"]]
+        return [(row["stage"], row["state"]) for row in page()["combinations"]]
 
-    assert wait_until(lambda: shown() == [("in Slurm", "RUNNING")] * 3, 120), shown()
+    assert wait_until(lambda: shown() == [("running", "RUNNING")] * 3, 120), shown()
     found = page()
     assert found["objective"] == objective
     assert time.time() - 60 < found["live_at"] <= time.time()
     for row in found["combinations"]:
-        assert time.time() - 60 < row["started"] <= time.time()
+        assert time.time() - 60 < row["running_since"] <= time.time()
         assert 0 <= row["queued"] < 60
         assert row["nodes"].startswith("n")
     left = [row["key"] for row in entries(airflow, run)]
@@ -47,23 +47,23 @@ def test_the_page_follows_jobs_through_slurm(
 
     (job_id,) = run.live(1)
     cluster.slurm("scontrol", "requeuehold", job_id)
-    assert wait_until(lambda: page()["combinations"][1]["slurm"] in ("PENDING", "REQUEUE_HOLD"), 60), shown()
+    assert wait_until(lambda: page()["combinations"][1]["state"] in ("PENDING", "REQUEUE_HOLD"), 60), shown()
     row = page()["combinations"][1]
-    assert (row["started"], row["queued"], row["nodes"]) == (None, None, "")
-    assert row["slurm"] == "REQUEUE_HOLD" or row["reason"], "why it waits"
-    assert shown()[0] == shown()[2] == ("in Slurm", "RUNNING")
+    assert (row["stage"], row["running_since"], row["queued"], row["nodes"]) == ("pending", None, None, "")
+    assert row["state"] == "REQUEUE_HOLD" or row["reason"], "why it waits"
+    assert shown()[0] == shown()[2] == ("running", "RUNNING")
 
     cluster.slurm("scancel", job_id)
     (tmp_path / "end").touch()
     assert run.wait_for_end() == "failed"
     ended = page()["combinations"]
-    assert [(row["stage"], row["slurm"].split()[0]) for row in ended] == [
+    assert [(row["stage"], row["state"].split()[0]) for row in ended] == [
         ("succeeded", "COMPLETED"),
         ("failed", "CANCELLED"),
         ("succeeded", "COMPLETED"),
     ]
     assert [row["queued"] == run.xcom("combination.wait", row["index"])["queued"] for row in (ended[0], ended[2])]
-    assert all(isinstance(row["queued"], int) and row["started"] is None for row in (ended[0], ended[2]))
+    assert all(isinstance(row["queued"], int) and row["running_since"] is None for row in (ended[0], ended[2]))
     assert wait_until(lambda: not [row for row in entries(airflow, run) if row["key"].startswith("slurm_live_")], 60)
     assert page()["live_at"] is None
 

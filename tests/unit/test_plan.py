@@ -100,7 +100,7 @@ def test_null_means_none_and_ends_the_search(place: str) -> None:
     assert (job.container, job.mounts, job.account) == (None, None, None)
 
 
-def test_what_is_missing_is_one_error_with_every_place() -> None:
+def test_missing_settings_are_one_error_with_all_places() -> None:
     with pytest.raises(SettingsError) as caught:
         planned("script_path: a.py", None, {"ACCOUNT": ""})
     assert str(caught.value) == (
@@ -194,14 +194,14 @@ def test_an_override_wins_over_parameters_and_automatic_values() -> None:
     assert "logger.wandb_enabled=True" not in overrides(planned.jobs[1])
 
 
-def test_only_runs_some_under_their_own_names() -> None:
+def test_only_keeps_numbers_and_names_of_the_whole_sweep() -> None:
     planned = triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only="1-2, 5")
     assert [job.name for job in planned.jobs] == ["a_sweep_1", "a_sweep_2", "a_sweep_5"]
     assert planned.notes == ["s.yaml: 3 of 5 combinations"]
 
 
 @pytest.mark.parametrize("only", ["0", "6", "3-2", "2-9"])
-def test_only_names_combinations_that_are_there(only: str) -> None:
+def test_only_refuses_combinations_that_the_sweep_lacks(only: str) -> None:
     with pytest.raises(SettingsError, match=f"^only: expected indices from 1 to 5 such as 1-4,9, got '{only}'"):
         triggered("script_path: a.py\nseed: [1, 2, 3, 4, 5]", only=only)
 
@@ -265,7 +265,9 @@ def test_time_limits_in_hours(time: str, expected: float) -> None:
         ("", {"nodes": 2, "overrides": ["cluster.gpus_per_node=4"]}, set()),
     ],
 )
-def test_what_has_to_be_read_in_the_config(text: str, options: dict[str, object], wanted: set[str]) -> None:
+def test_counts_that_only_the_config_can_set_are_read_there(
+    text: str, options: dict[str, object], wanted: set[str]
+) -> None:
     spec = parse_sweep(f"script_path: a.py\nconfig_path: c.yaml\n{text}", source="s.yaml")
     assert counts_to_read(spec, RunOptions.model_validate(options)).keys() == wanted
 
@@ -281,7 +283,7 @@ def test_the_config_wins_over_the_profile_and_the_default() -> None:
     assert "cluster.num_nodes=16" in split(job.command)
 
 
-def test_a_template_is_no_job_name_before_airflow_rendered_it() -> None:
+def test_a_template_that_airflow_has_not_rendered_is_no_job_name() -> None:
     text = 'script_path: a.py\nslurm: {jobname: "a_{{ ds }}"}'
     with pytest.raises(SettingsError, match="is a template, which Airflow renders in a run; give a job name"):
         triggered(text)
@@ -322,7 +324,7 @@ def yaml(value: object) -> str:
     )
 
 
-def test_a_job_as_json_has_only_what_is_not_as_by_default() -> None:
+def test_the_json_of_a_job_leaves_out_defaults() -> None:
     (job,) = planned("script_path: a.py\nslurm: {container: null, mounts: null, gpus_per_node: 0, account: null}")
     assert set(job.to_json()) == {
         "ssh_conn_id",

@@ -1,7 +1,7 @@
 """The page's own small web application, which Airflow's API server mounts at `PREFIX`.
 
-Airflow asks nothing of who calls a mounted application: here each answer that has data takes Airflow's own user and
-asks Airflow's auth manager. The page changes nothing by itself; its buttons call Airflow's REST API as that user.
+Airflow lets anybody call a mounted application. Each answer that has data therefore takes Airflow's own user and asks
+Airflow's auth manager. The page itself changes nothing: its buttons call Airflow's REST API as that user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from airflow_slurm_sweep.page import data
 
 STATIC = Path(__file__).with_name("static")
-# Nothing from elsewhere, and in no other site's frame.
+# The page loads nothing from other sites, and no other site may frame it.
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
 _READ = [
     Depends(requires_access_dag("GET", entity))
@@ -30,7 +30,7 @@ _READ = [
 
 
 class _Static(StaticFiles):
-    """Files that a browser asks for again each time (304): those of an upgrade belong together."""
+    """Files that a browser revalidates each time, so that it never mixes files of two versions."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -39,12 +39,12 @@ class _Static(StaticFiles):
 
 
 def build_app() -> FastAPI:
-    """Return the application. Who is not logged in gets 401, who may not read a Dag 403."""
+    """Return the application. It answers 401 to users who are not logged in, 403 to those who may not read a Dag."""
     app = FastAPI(title="Sweeps", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/", response_class=FileResponse)(index)
     app.get("/sweeps")(sweeps)
     app.get("/run", dependencies=_READ)(run)
-    app.mount("/static", _Static(directory=STATIC))  # the same for all, and no secret
+    app.mount("/static", _Static(directory=STATIC))  # no secrets
     return app
 
 

@@ -1,4 +1,4 @@
-"""Dag runs of sweeps as plain data, from Airflow's database: one query for each kind of thing, however many rows."""
+"""Dag runs of sweeps as JSON, from Airflow's database: a fixed number of queries, however many combinations."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
 
 
 def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
-    """Return a text that is another one after each change of the run; None if there is no such run. It is cheap."""
+    """Return a text that changes with each change of the run; None if there is no such run. It is cheap."""
     run = session.execute(_runs().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if run is None:
         return None
@@ -82,11 +82,11 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
         .group_by(TaskInstance.task_id, TaskInstance.state)
         .order_by(TaskInstance.task_id, TaskInstance.state)
     ).all()
-    # That a view is believed no more is a change too.
-    believed = XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE)
-    fresh = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True) & believed
+    # A live view that has become stale is a change too.
+    is_recent = XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE)
+    is_live = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True) & is_recent
     xcoms = session.execute(
-        select(func.count(), func.max(XComModel.timestamp), func.sum(case((fresh, 1), else_=0))).where(
+        select(func.count(), func.max(XComModel.timestamp), func.sum(case((is_live, 1), else_=0))).where(
             _of(XComModel, dag_id, run_id)
         )
     ).one()
@@ -181,11 +181,11 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    named = XComModel.key.in_((RETURN_KEY, STATUS_KEY, OBJECTIVE_KEY))
-    shown = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True)
+    is_named = XComModel.key.in_((RETURN_KEY, STATUS_KEY, OBJECTIVE_KEY))
+    is_live = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True)
     found = session.execute(
         select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value).where(
-            _of(XComModel, dag_id, run_id), named | shown
+            _of(XComModel, dag_id, run_id), is_named | is_live
         )
     )
     return {(xcom.task_id, xcom.key, xcom.map_index): xcom.value for xcom in found}

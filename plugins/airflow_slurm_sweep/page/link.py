@@ -1,4 +1,4 @@
-"""A button of the tasks of a sweep that leads to its page. Airflow's API server makes it: no task has to."""
+"""A button of a sweep's tasks that leads to the page "Sweeps". Airflow's API server makes it, without the tasks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
 class PageLink(BaseOperatorLink):
-    """The run on the page "Sweeps", or the combination in it; nothing where the Dag is no sweep."""
+    """The task's run or combination on the page "Sweeps"; no button where the Dag is no sweep."""
 
     name = "On the page Sweeps"
-    operators = [SlurmSubmitOperator, SlurmJobSensor, PlanSweepOperator, ReportSweepOperator]  # noqa: RUF012  # as there
+    operators = [SlurmSubmitOperator, SlurmJobSensor, PlanSweepOperator, ReportSweepOperator]  # noqa: RUF012  # as Airflow declares it
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the page's address in Airflow."""
@@ -29,5 +29,5 @@ class PageLink(BaseOperatorLink):
         if ti_key.map_index >= 0:
             place["index"] = ti_key.map_index
         base = conf.get("api", "base_url", fallback="/").rstrip("/")
-        # Airflow's page around ours has the whole path of ours in its own.
+        # The path of Airflow's page around ours ends with the whole path of ours.
         return f"{base}/plugin/sweeps{urlsplit(base).path}/{PREFIX}/?{urlencode(place)}"

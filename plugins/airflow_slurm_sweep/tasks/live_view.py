@@ -1,7 +1,7 @@
-"""What Slurm says of a Dag run's jobs while they are there, for the page "Sweeps": one XCom for each triggerer.
+"""Slurm's states of a Dag run's jobs for the page "Sweeps": one XCom for each triggerer that waits for jobs of the run.
 
-Each request to Airflow waits for its triggerer's supervisor, which takes up to seconds under load: all jobs go
-together, and only when something has changed, or to say that they are still watched.
+Each request to Airflow waits for the triggerer's supervisor, which takes up to seconds under load. So one request
+writes all jobs, and only when something has changed, or to show that the jobs are still watched.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
-_AGAIN = 30.0  # seconds after which the same is written again: the page tells of a minute's silence
-_LOAD = 20  # writing is never sooner than this many times what the last time took
-_LONGEST = 120.0
+_REWRITE = 30.0  # seconds until unchanged states are written again: the page calls states older than a minute old
+_LOAD = 20  # the pause until the next request, in durations of the last request
+_LONGEST_PAUSE = 120.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
-class Live:
-    """Writes how the jobs stand that are waited for in this event loop."""
+class LiveWriter:
+    """Writes Slurm's states of the jobs that tasks of this event loop wait for."""
 
     def __init__(self, monitor: Monitor, pairs: Siblings) -> None:
         self.waiting: dict[int, str] = {}  # job ids by map index
         self._monitor, self._pairs = monitor, pairs
         self._jobs: dict[int, tuple[str, LiveJob]] = {}
-        self._key = f"{LIVE_KEY_PREFIX}{token_hex(4)}"  # no other triggerer's, and not that of one before it
-        self._map_index: int | None = None  # where it was written
+        self._key = f"{LIVE_KEY_PREFIX}{token_hex(4)}"  # differs from those of other triggerers, earlier ones included
+        self._map_index: int | None = None  # of the task instance that the XCom belongs to
         self._warned = False
 
     async def watch(self) -> None:
-        """Write after ticks, for ever."""
+        """Write after the monitor's ticks, until cancelled."""
         written: Mapping[int, Any] = {}
         due, again = 0.0, 0.0
         while True:
@@ -58,8 +58,8 @@ class Live:
             if await self._write(jobs, at):
                 written = jobs
             now = time.monotonic()
-            due = now + min(_LOAD * (now - began), _LONGEST)
-            again = now + _AGAIN
+            due = now + min(_LOAD * (now - began), _LONGEST_PAUSE)
+            again = now + _REWRITE
 
     def _note(self, queue: Mapping[str, JobStatus], at: float) -> None:
         before, self._jobs = self._jobs, {}
@@ -73,7 +73,7 @@ class Live:
         if self._map_index is None:
             self._map_index = min(jobs)
         try:
-            # Airflow's own: another backend would keep one object after the other, and the page reads the database.
+            # Airflow's writer backend: another one would keep an object each time, and the page reads the database.
             await sync_to_async(BaseXCom.set)(key=self._key, value=view(jobs, at), **self._place())
         except Exception as error:
             if not self._warned:
@@ -83,13 +83,13 @@ class Live:
         return True
 
     async def forget(self) -> None:
-        """Delete what was written: nobody waits here any more."""
+        """Delete the XCom, since no task waits here any more."""
         if self._map_index is not None:
             try:
                 await wait_for_slot()
                 await sync_to_async(BaseXCom.delete)(key=self._key, **self._place())
-            except Exception:  # nobody believes it for long
-                log.debug("%s is left", self._key, exc_info=True)
+            except Exception:  # its readers ignore it after a while
+                log.debug("The XCom %s could not be deleted", self._key, exc_info=True)
 
     def _place(self) -> dict[str, Any]:
         pairs = self._pairs
@@ -97,35 +97,35 @@ class Live:
 
 
 @asynccontextmanager
-async def _writing(key: tuple[Monitor, Siblings]) -> AsyncIterator[Live]:
-    own = Live(*key)
+async def _writing(key: tuple[Monitor, Siblings]) -> AsyncIterator[LiveWriter]:
+    writer = LiveWriter(*key)
     try:
-        async with running(own.watch()):
-            yield own
+        async with running(writer.watch()):
+            yield writer
     finally:
-        run_to_end(own.forget())  # whose job has ended does not wait for that
+        run_to_end(writer.forget())  # the task whose job has ended does not wait for it
 
 
 _lives = LoopResources(_writing)
 
 
 @asynccontextmanager
-async def shown(monitor: Monitor, pairs: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
+async def on_page(monitor: Monitor, pairs: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
     """Show a job on the page while its task waits for it.
 
     Args:
-        monitor: Who asks for it.
-        pairs: The task's siblings; None shows nothing.
-        index: Its map index.
+        monitor: What asks for the job's state.
+        pairs: The task's siblings; None where the Dag is no sweep: nothing is shown.
+        index: The task's map index.
         job_id: The job's id.
     """
     if pairs is None or index is None:
         yield
         return
-    async with _lives.use((monitor, pairs)) as own:
-        own.waiting[index] = job_id
+    async with _lives.use((monitor, pairs)) as writer:
+        writer.waiting[index] = job_id
         try:
             yield
         finally:
-            if own.waiting.get(index) == job_id:
-                del own.waiting[index]
+            if writer.waiting.get(index) == job_id:
+                del writer.waiting[index]

@@ -29,7 +29,7 @@ from airflow_slurm_sweep.tasks.ssh import SshShell
 
 
 class PlanSweepOperator(BaseOperator):
-    """Settle what each combination's job will be.
+    """Plan the run: a job for each combination.
 
     Args:
         include: The folder that holds clusters/, and job.sh if there is one.
@@ -76,7 +76,7 @@ class PlanSweepOperator(BaseOperator):
         return load_sweep(path, source=folders.shown(path), max_combinations=configuration.max_combinations())
 
     def _jobname(self, spec: SweepSpec, options: RunOptions, context: Context) -> str | None:
-        """Return the run's own job name: in scheduled runs with the date, so that none writes where another did."""
+        """Return the run's own job name; of a scheduled run it has the date, since each needs its own directories."""
         if options.jobname:
             return options.jobname
         try:
@@ -92,7 +92,9 @@ class PlanSweepOperator(BaseOperator):
 
 
 def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
-    """Return what a trigger form names: a script, a sweep as text, or a sweep file; its settings win over the sweep's.
+    """Return the sweep that a trigger form names: a script, a sweep as text, or a sweep file.
+
+    The form's settings win over the sweep's.
 
     Raises:
         SweepFileError: The sweep has faults, or its script or config is not the form's.
@@ -116,12 +118,12 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
     section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
     for typed in [section, *([] if name else [spec.slurm])]:
-        _refuse_what_airflow_keeps(typed)
+        _refuse_secrets_and_templates(typed)
     return replace(spec, slurm=spec.slurm.model_copy(update=given(section)))
 
 
-def _refuse_what_airflow_keeps(section: SlurmSection) -> None:
-    """Keep Airflow's secrets from a person who may only start runs: only files may name them, and hold templates."""
+def _refuse_secrets_and_templates(section: SlurmSection) -> None:
+    """Refuse what only files may hold: else whoever may start a run could read Airflow's secrets."""
     if secrets := [name for name, value in section.env.items() if isinstance(value, Secret)]:
         raise SettingsError(f"env: {', '.join(secrets)}: only a sweep file or a cluster profile may name a secret")
     if is_template(section.jobname or ""):
@@ -130,13 +132,13 @@ def _refuse_what_airflow_keeps(section: SlurmSection) -> None:
 
 def _checked(name: str) -> str:
     try:
-        return check_name(name)  # no path: only what lies in the folder
+        return check_name(name)  # a name, no path: only files of the folder
     except ValueError as error:
         raise SettingsError(f"sweep: {error}") from None
 
 
 async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, int]:
-    """Read the numbers of nodes and GPUs in the script's config, if nothing else says them."""
+    """Read the numbers of nodes and GPUs in the script's config, unless other settings have them."""
     wanted = counts_to_read(spec, options)
     path = spec.config_path
     if not wanted or path is None:

@@ -28,16 +28,18 @@ class ReportSweepOperator(BaseOperator):
 
     Where the plan has an objective, the best combination comes first.
 
-    Fails if a combination failed, so that the Dag run is failed too. As a teardown it runs also where somebody marked
-    the Dag run failed or successful: that is when tasks are skipped whose jobs live.
+    It fails if a combination failed, so that the Dag run fails too. As a teardown it also runs after somebody marked
+    the Dag run failed or successful: tasks may be skipped then whose jobs live.
 
     Args:
-        plan_task_id: The task that gave the plan; likewise the ones that submitted and waited.
+        plan_task_id: The task that returned the plan.
+        submit_task_id: The task that submitted the jobs.
+        wait_task_id: The task that waited for them.
 
-    Its ``outlets`` are updated if all succeeded, and not by a dry run; the event says which was the best.
+    Its ``outlets`` are updated if all combinations succeeded, but not by a dry run. The event has the best one.
 
-    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` holds the table,
-    ``report`` the same as Markdown, shortened, for reading.
+    Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` has a `report.Row` as JSON
+    for each combination, ``report`` the same as Markdown, shortened, for reading.
     """
 
     ui_color = "#e1d5e7"

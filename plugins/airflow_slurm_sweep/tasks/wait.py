@@ -11,7 +11,7 @@ from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.tasks.cancel import cancel_job
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
-from airflow_slurm_sweep.tasks.live_view import shown
+from airflow_slurm_sweep.tasks.live_view import on_page
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 
 
@@ -66,7 +66,7 @@ async def await_job(
             async with (
                 asyncio.timeout(seconds) as limit,
                 watch_orphans(cluster.client, siblings, map_index),
-                shown(cluster.monitor, siblings, map_index, job.job_id),
+                on_page(cluster.monitor, siblings, map_index, job.job_id),
                 cluster.follower.following(job),
             ):
                 status = await cluster.monitor.wait(job)

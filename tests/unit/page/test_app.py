@@ -59,12 +59,12 @@ RUN = "run?dag_id=seen&run_id=r1"
 
 
 @pytest.mark.parametrize("path", ["", "sweeps", RUN])
-def test_nobody_gets_nothing(get: Get, path: str) -> None:
+def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> None:
     assert get(path, anonymous=True).status_code == 401
     assert get(path, anonymous=True, Authorization="Bearer forged").status_code == 403
 
 
-def test_who_may_not_read_dags_sees_none(get: Get) -> None:
+def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
     assert get(RUN, None).status_code == 403
     assert get("sweeps", None).json() == {"sweeps": [], "runs": []}
 
@@ -83,7 +83,7 @@ def test_an_unchanged_run_is_not_sent_again(get: Get) -> None:
     assert get(RUN, "viewer", **same).status_code == 200, "the buttons are others"
 
 
-def test_an_unknown_run_is_said_to_be(get: Get) -> None:
+def test_an_unknown_run_is_named_in_the_error(get: Get) -> None:
     answer = get("run?dag_id=seen&run_id=no")
     assert (answer.status_code, answer.json()["detail"]) == (
         404,
@@ -91,7 +91,7 @@ def test_an_unknown_run_is_said_to_be(get: Get) -> None:
     )
 
 
-def test_the_page_loads_nothing_from_elsewhere(get: Get) -> None:
+def test_the_page_loads_nothing_from_other_sites(get: Get) -> None:
     answer = get("")
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]

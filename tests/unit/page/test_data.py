@@ -30,7 +30,7 @@ def row(run: Run, index: int) -> dict[str, object]:
     return dict(found["combinations"][index])
 
 
-def test_a_planned_combination_waits(sweep: Sweep) -> None:
+def test_a_planned_combination_is_waiting(sweep: Sweep) -> None:
     run = sweep.run("r")
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
@@ -55,7 +55,7 @@ def test_a_planned_combination_waits(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("form", [dict, as_text], ids=["workers", "workerless"])
-def test_a_combinations_way(sweep: Sweep, form: Callable[[object], object]) -> None:
+def test_a_combination_from_submission_to_its_end(sweep: Sweep, form: Callable[[object], object]) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 1, "deferred"), ("combination.wait", 1, None)])
     assert row(run, 1)["stage"] == "submitting"
@@ -82,7 +82,7 @@ def test_a_combinations_way(sweep: Sweep, form: Callable[[object], object]) -> N
     assert [metric["name"] for metric in found["metrics"]] == ["reward"]
 
 
-def test_a_failed_one_says_why(sweep: Sweep) -> None:
+def test_a_failed_combination_has_state_reason_and_exit_code(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "failed")])
     failed = run.end(0, JobState.FAILED, "NonZeroExitCode")
@@ -109,7 +109,7 @@ def test_only_a_web_address_becomes_a_link(sweep: Sweep, said: str, shown: bool)
     assert row(run, 0)["metrics"] == {"loss": "nan"}, "JSON has no such number"
 
 
-def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:
+def test_a_combination_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "failed"), ("combination.wait", 0, "upstream_failed")])
     assert (row(run, 0)["stage"], row(run, 0)["task"], row(run, 0)["job_id"]) == ("failed", "combination.submit", "")
@@ -118,7 +118,7 @@ def test_one_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> 
     assert row(run, 0)["state"] == "not submitted"
 
 
-def test_what_an_earlier_attempt_left_is_not_shown(sweep: Sweep) -> None:
+def test_xcoms_of_an_earlier_attempt_are_not_shown(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "failed")])
     another = run.end(3, JobState.TIMEOUT)
@@ -143,7 +143,7 @@ def test_a_run_without_a_plan_has_no_rows_and_an_unknown_one_is_none(sweep: Swee
     assert data.run_version(run.session, sweep.dag_id, "other") is None
 
 
-def test_xcoms_that_are_kept_elsewhere_leave_the_states(sweep: Sweep) -> None:
+def test_states_are_shown_where_xcoms_are_kept_elsewhere(sweep: Sweep) -> None:
     from airflow.models.xcom import XComModel  # noqa: PLC0415
     from sqlalchemy import update  # noqa: PLC0415
 
@@ -158,7 +158,7 @@ def test_xcoms_that_are_kept_elsewhere_leave_the_states(sweep: Sweep) -> None:
     ] * 2
 
 
-def test_the_version_is_another_one_after_each_change_and_only_then(sweep: Sweep) -> None:
+def test_the_version_changes_with_the_run_only(sweep: Sweep) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "queued")])
     seen = [data.run_version(run.session, sweep.dag_id, "r")]
@@ -231,7 +231,7 @@ def in_slurm(sweep: Sweep) -> Run:
     return run
 
 
-def test_jobs_in_slurm_show_what_slurm_said_last(sweep: Sweep) -> None:
+def test_jobs_in_slurm_show_slurms_latest_state(sweep: Sweep) -> None:
     run, now = in_slurm(sweep), round(time.time())
     running = LiveJob(state="RUNNING", nodes="n[1-2]", started=now - 20, queued=7)
     reason = "ReqNodeNotAvail, UnavailableNodes:n1 (down)"
@@ -257,7 +257,7 @@ def test_jobs_in_slurm_show_what_slurm_said_last(sweep: Sweep) -> None:
     assert [row(run, 0)[field] for field in fields] == ["succeeded", "COMPLETED", "", "n[1-2]", None, None, 8]
 
 
-def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_live_view_is_not_shown_and_changes_the_version(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     run = in_slurm(sweep)
     live(run, time.time(), {0: LiveJob(state="RUNNING")})
     before = data.run_version(run.session, sweep.dag_id, "r")
@@ -279,13 +279,13 @@ def test_what_is_stale_is_not_shown_and_that_is_a_change(sweep: Sweep, monkeypat
         ["x"],
     ],
 )
-def test_another_value_in_its_place_is_nothing(sweep: Sweep, said: object) -> None:
+def test_a_live_view_that_is_not_ours_is_ignored(sweep: Sweep, said: object) -> None:
     run = in_slurm(sweep)
     run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", said)])
     assert row(run, 0)["state"] == "in Slurm"
 
 
-def test_the_best_and_the_ranks_are_by_the_objective_of_the_plan(sweep: Sweep) -> None:
+def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:
     run = in_slurm(sweep)
     for index, reward in enumerate([0.5, 0.75]):
         run.set("combination.wait", index, "success")

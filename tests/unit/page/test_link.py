@@ -39,7 +39,7 @@ def link(dag: Any, task_id: str, index: int) -> str:
 
 
 @pytest.mark.parametrize("task_id", ["combination.submit", "combination.wait"])
-def test_a_combination(dag: Any, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_combinations_task_leads_to_the_combination(dag: Any, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = "dag_id=lr&run_id=manual__2026-01-31T12%3A00%3A00%2B00%3A00"
     assert link(dag, task_id, 7) == f"/plugin/sweeps/slurm_sweep/?{run}&index=7"
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://host.example/air/")
@@ -47,11 +47,11 @@ def test_a_combination(dag: Any, task_id: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("task_id", ["plan", "report"])
-def test_a_run(dag: Any, task_id: str) -> None:
+def test_plan_and_report_lead_to_the_run(dag: Any, task_id: str) -> None:
     assert link(dag, task_id, -1).endswith("+00%3A00".replace("+", "%2B"))
 
 
-def test_what_is_no_sweep_has_no_page() -> None:
+def test_a_task_of_another_dag_has_no_link() -> None:
     with DAG("mine") as dag:
         SlurmJobSensor(task_id="wait", job=JOB)
     assert not link(DagSerialization.from_dict(DagSerialization.to_dict(dag)), "wait", -1)

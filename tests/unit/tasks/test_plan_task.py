@@ -46,9 +46,7 @@ def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str
         ("slurm: {jobname: mine}", "manual", {"jobname": "form"}, "form"),
     ],
 )
-def test_what_a_runs_jobs_are_called(
-    include: Path, section: str, run_type: str, params: dict[str, Any], name: str
-) -> None:
+def test_names_of_a_runs_jobs(include: Path, section: str, run_type: str, params: dict[str, Any], name: str) -> None:
     text = f"script_path: x/train.py\nseed: [1, 2]\n{section}"
     assert names(include, text, run_type=run_type, **params) == [f"{name}_sweep_1", f"{name}_sweep_2"]
 
@@ -63,7 +61,7 @@ def test_a_bad_template_fails_at_once(include: Path, template: str, said: str) -
         names(include, f'script_path: a.py\nslurm: {{jobname: "{template}"}}', run_type="manual")
 
 
-def test_missing_settings_fail_at_once_and_are_told_together(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_settings_fail_at_once_in_one_error(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOG", "ACCOUNT", "CON"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(

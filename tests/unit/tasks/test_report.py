@@ -86,7 +86,7 @@ def test_the_best_come_first_and_those_without_a_result_last(goal: Any, order: l
     assert best(rows[2:4], objective) is None
 
 
-def test_what_is_no_finite_number_has_no_rank() -> None:
+def test_a_metric_that_is_no_finite_number_has_no_rank() -> None:
     values: list[Any] = [float("nan"), 2, "nan", float("inf"), 1, None]
     objective = Objective(metric="loss", goal="minimize")
     assert ranks(((True, {"loss": value}) for value in values), objective) == [None, 2, None, None, 1, None]
@@ -146,7 +146,7 @@ def end(job_id: str, state: JobState = JobState.COMPLETED, **metrics: float) -> 
 REWARD = {"metric": "reward", "goal": "maximize"}
 
 
-def test_the_report_names_the_best_combination_also_if_others_failed(
+def test_the_report_names_the_best_combination_even_if_others_failed(
     report: ReportSweepOperator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ti = TaskInstance([end("1", reward=0.1), end("2", reward=0.93), end("3", JobState.FAILED, reward=2)], REWARD)
