@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from sandbox.layout import free_ports
 from sandbox.processes import SandboxError, send, tree, wait_until
 
 START = 120  # seconds
+ASK_AGAIN = 5  # seconds
 # What an Airflow for sweeps of thousands of combinations needs; README says why. All else is as Airflow ships it.
 LARGEST = 20_000  # combinations
 LARGE_SWEEPS: dict[str, object] = {
@@ -239,18 +241,22 @@ class Standalone(Api):
         return any(process.poll() is not None for process in self._processes)
 
     def wait_for_dag(self, dag_id: str) -> None:
-        """Return once Airflow has read the Dag's file; Airflow is asked to read the sweeps again, not in 30 s but now.
+        """Return once Airflow has read the Dag's file; it is asked to read the sweeps again now, not within 30 s.
 
         Raises:
             SandboxError: It did not in `START` seconds.
         """
+        asked = -math.inf
 
         def is_known() -> bool:
+            nonlocal asked
             dags = self.call("GET", "/api/v2/dags?limit=100")["dags"]
             if dag_id in [dag["dag_id"] for dag in dags]:
                 return True
-            for token in {dag["file_token"] for dag in dags if dag["relative_fileloc"] == SWEEPS_FILE}:
-                self._read_again(token)
+            if time.monotonic() - asked > ASK_AGAIN:
+                asked = time.monotonic()
+                for token in {dag["file_token"] for dag in dags if dag["relative_fileloc"] == SWEEPS_FILE}:
+                    self._read_again(token)
             time.sleep(0.5)
             return False
 

@@ -46,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places[item])
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest-xdist that does not honour the groups, as 3.8 with pytest 9.2: each worker would start all."""
+    lost = [item.nodeid for item in session.items if _group(item) and not item.nodeid.endswith(f"@{_group(item)}")]
+    if getattr(session.config.option, "loadgroup", False) and lost:
+        raise pytest.UsageError(f"pytest-xdist does not know the groups of {len(lost)} tests, such as {lost[0]}")
+
+
 def _group(item: pytest.Item) -> str | None:
     if mark := item.get_closest_marker("xdist_group"):
         return str(mark.args[0])
