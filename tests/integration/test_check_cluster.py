@@ -170,7 +170,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no account said": (
         {"account": None},
         {"settings": Grade.WARNING},
-        r"Missing the account: the trigger form, .* Sweeps that do not say it fail",
+        r"Set account: the trigger form, .* Sweeps that do not say it fail",
     ),
 }  # fmt: skip
 
