@@ -171,7 +171,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
     "no account said": (
         {"account": None},
         {"settings": Grade.WARNING},
-        r"Missing the account: the trigger form, .* Sweeps that do not set it fail",
+        r"Set account: the trigger form, .* Sweeps that do not set it fail",
     ),
 }  # fmt: skip
 
@@ -340,5 +340,5 @@ def test_the_dag(environment: dict[str, str], include: Path) -> None:
     assert exit_code == 0, log
     assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
     task = CheckClusterOperator(task_id="check", include=str(include))
-    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; failed: profile$"):
+    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; checks failed: profile$"):
         task.execute({"params": {"profile": "none"}})

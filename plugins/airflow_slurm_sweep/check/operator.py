@@ -43,20 +43,20 @@ class CheckClusterOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Log a line for each check."""
-        cluster = context["params"].get("profile") or DEFAULT_PROFILE
+        profile = context["params"].get("profile") or DEFAULT_PROFILE
         log = {Grade.WARNING: self.log.warning, Grade.FAILED: self.log.error}
 
         async def check() -> list[Finding]:
             found = []
-            async for finding in check_cluster(cluster, configuration.folders(Path(self.include)), os.environ):
+            async for finding in check_cluster(profile, configuration.folders(Path(self.include)), os.environ):
                 log.get(finding.grade, self.log.info)("%s", finding)
                 found.append(finding)
             return found
 
         found = asyncio.run(check())
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:
-            raise AirflowFailException(f"{cluster}: {summary(found)}; failed: {', '.join(failed)}")
-        self.log.info("%s: %s", cluster, summary(found))
+            raise AirflowFailException(f"{profile}: {summary(found)}; checks failed: {', '.join(failed)}")
+        self.log.info("%s: %s", profile, summary(found))
 
 
 def summary(found: list[Finding]) -> str:

@@ -38,7 +38,7 @@ from airflow_slurm_sweep.sweep.setting_types import (
     Overrides,
     Path,
     Time,
-)  # fmt: skip
+)
 
 NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
 
