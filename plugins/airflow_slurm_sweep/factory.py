@@ -29,7 +29,7 @@ from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
-from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
+from airflow_slurm_sweep.tasks.notify import CombinationNotification, SweepNotification
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
@@ -121,23 +121,23 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
     with dag:
         report = _run_all(PlanSweepOperator(task_id=PLAN, sweep_file=str(path), include=str(include)))
         report.outlets = [Asset(f"{ASSET_PREFIX}{dag.dag_id}")]
-    _tell(section, dag)
+    _add_notifications(section, dag)
     return dag
 
 
-def _tell(section: DagSection, dag: DAG) -> None:
+def _add_notifications(section: DagSection, dag: DAG) -> None:
     """Add the callbacks that the sweep file names.
 
     Raises:
-        ValueError: One cannot be.
+        ValueError: A notifier cannot be used.
     """
     for each in section.notify:
         if each.on == "combination_failed":
-            callback: Any = TellOfCombination(each.notifier, each.arguments, submitted_by=SUBMIT)
+            callback: Any = CombinationNotification(each.notifier, each.arguments)
             tasks = {SUBMIT: ["on_failure_callback"], WAIT: ["on_failure_callback"]}
         else:
-            callback = TellOfSweep(each.notifier, each.arguments)
-            tasks = {"report": ["on_failure_callback", *(["on_success_callback"] if each.on == "finished" else [])]}
+            callback = SweepNotification(each.notifier, each.arguments)
+            tasks = {REPORT: ["on_failure_callback", *(["on_success_callback"] if each.on == "finished" else [])]}
         for task_id, kinds in tasks.items():
             task = dag.get_task(task_id)
             for kind in kinds:

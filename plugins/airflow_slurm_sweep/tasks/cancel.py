@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 def states_of(task: Any, task_ids: Sequence[str] = (), map_index: int | None = None) -> dict[str, Any]:
-    """Ask Airflow for states in a task instance's Dag run, by ``TASK_ID`` or ``TASK_ID_MAPINDEX``; blocks.
+    """Return states of task instances in a Dag run, by ``TASK_ID`` or ``TASK_ID_MAPINDEX``; asks Airflow, and blocks.
 
     Args:
-        task: The task instance.
-        task_ids: Tasks, with all their instances; by default the instance alone.
-        map_index: Those instances of them only.
+        task: A task instance of the Dag run.
+        task_ids: The tasks; by default the task instance alone.
+        map_index: The map index of the wanted instances; None for all.
     """
     if not task_ids and task.map_index not in (None, -1):
         map_index = task.map_index
@@ -46,30 +46,32 @@ def states_of(task: Any, task_ids: Sequence[str] = (), map_index: int | None = N
 
 
 def count_over(task: Any, task_id: str) -> int:
-    """Ask Airflow how many instances of a task in a task instance's Dag run are finished; blocks."""
+    """Return how many instances of a task are finished in the Dag run of a task instance; asks Airflow, and blocks."""
     return RuntimeTaskInstance.get_ti_count(
         dag_id=task.dag_id, task_ids=[task_id], run_ids=[task.run_id], states=sorted(_OVER)
     )
 
 
 def is_over(states: Mapping[str, Any], task_id: str, map_index: int | None) -> bool:
-    """Tell from `states_of` whether a task instance is finished or deleted."""
+    """Return whether a task instance is finished or deleted, by the answer of `states_of`."""
     key = task_id if map_index in (None, -1) else f"{task_id}_{map_index}"
     return key not in states or states[key] in _OVER
 
 
-def by_hand(job: SubmittedJob) -> str:
-    """Say how a person cancels the job."""
+def scancel_advice(job: SubmittedJob) -> str:
+    """Return how a person cancels the job."""
     return f"on the cluster of connection {job.ssh_conn_id!r}: scancel {job.job_id}"
 
 
-async def insist(what: str, cancel: Callable[[], Awaitable[None]], instead: str, patience: float = _PATIENCE) -> None:
-    """Cancel, and try again while the cluster does not answer.
+async def retry_cancelling(
+    subject: str, cancel: Callable[[], Awaitable[None]], advice: str, patience: float = _PATIENCE
+) -> None:
+    """Cancel, and try again while the cluster does not answer; log the end.
 
     Args:
-        what: For the log.
-        cancel: Cancels.
-        instead: What a person can do, for the log if every try fails.
+        subject: What is cancelled, for the log.
+        cancel: Cancels it, or raises.
+        advice: How a person cancels it, for the log if every try fails.
         patience: Seconds.
     """
     loop = asyncio.get_running_loop()
@@ -79,23 +81,24 @@ async def insist(what: str, cancel: Callable[[], Awaitable[None]], instead: str,
             await cancel()
         except SlurmSweepError as error:
             if not isinstance(error, ClusterUnavailableError) or loop.time() + _PAUSE > end:
-                log.error("%s could not be cancelled (%s). Cancel it by hand, %s", what, error, instead)
+                log.error("%s could not be cancelled (%s). Cancel it by hand, %s", subject, error, advice)
                 return
-            log.warning("%s is not cancelled yet, trying again: %s", what, error)
+            log.warning("%s is not cancelled yet, trying again: %s", subject, error)
             await asyncio.sleep(_PAUSE)
         else:
-            log.info("%s is cancelled", what)
+            log.info("%s is cancelled", subject)
             return
 
 
 async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
-    """Cancel a job, as `insist` does."""
-    await insist(f"Job {job.job_id}", lambda: client.cancel(job.job_id), by_hand(job), patience)
+    """Cancel a job, as `retry_cancelling` does."""
+    advice = scancel_advice(job)
+    await retry_cancelling(f"Job {job.job_id}", lambda: client.cancel(job.job_id), advice, patience)
 
 
 async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
-    """Cancel what an attempt submits, as `insist` does."""
-    await insist(
+    """Cancel the job that an attempt submits, as `retry_cancelling` does."""
+    await retry_cancelling(
         f"The submission of {request.name}",
         lambda: client.withdraw(request, attempt),
         f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}",

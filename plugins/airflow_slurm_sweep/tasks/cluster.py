@@ -27,11 +27,11 @@ Result = TypeVar("Result")
 
 LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
 LULL_AT_MOST = 60.0
-LINGER = 20.0  # seconds for which a connection that nobody uses stays open: a run's next tasks are about to come
+LINGER = 20.0  # seconds for which an unused connection stays open: a run's next tasks are about to come
 
-# In one script: a submission takes some 20 ms there, and one that meets trouble holds up those behind it.
+# In one script: a submission takes some 20 ms there, and one in trouble delays the next ones.
 _SUBMISSIONS = 25
-_SUBMITTING = 2  # scripts at the same time: the other channels are squeue's and for cancelling
+_SUBMITTING = 2  # scripts at the same time: the other channels are for squeue and scancel
 _RECORDS = 500
 _RESULTS = 100  # two programs start for each there, and an answer may be two MiB
 # Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
@@ -41,16 +41,16 @@ _LONGEST = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClusterSession:
-    """One cluster.
+    """One cluster, for all tasks of an event loop.
 
     Attributes:
-        client: Asks it one thing.
+        client: Single questions.
         monitor: Waits for jobs.
-        follower: Shows their logs meanwhile.
-        submissions: Does what `SlurmClient.submit` does, in two steps: see `SlurmClient.submit_all`.
-        arrays: Does it for jobs that go as elements of arrays; waits for more of them to come.
-        records: Returns what the record of a run directory says.
-        results: Returns what a job left in its run directory.
+        follower: Shows the logs of jobs that run.
+        submissions: Batches of `SlurmClient.submit_all`.
+        arrays: Likewise for elements of arrays; waits for more of them to come.
+        records: Batches of `SlurmClient.recorded_jobs`.
+        results: Batches of `SlurmClient.results`.
         patience: Seconds for which `retry_until_answered` asks.
     """
 
@@ -64,7 +64,7 @@ class ClusterSession:
     patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
-        """Do what `SlurmClient.submit` does, together with others, as soon as the cluster takes the job."""
+        """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`."""
         batcher = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
@@ -88,10 +88,6 @@ class ClusterSession:
     async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Return the answer of ``ask``; see `patiently`."""
         return await patiently(ask, self.patience, wait_for_slot)
-
-    async def wait_for_log_slot(self) -> None:
-        """Wait until the caller may write some lines to its log; see `log_slots`."""
-        await wait_for_slot()
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
-"""Telling people how a sweep ended, through any notifier of Airflow's: mail, Slack, whatever a provider has.
+"""Notifications about sweeps, through any notifier of Airflow's: mail, Slack, whatever a provider has.
 
-They are callbacks. The task that reports runs them in a worker, once, at the end; those of single combinations run in a
-worker too, or in the dag-processor where those tasks need no worker.
+They are callbacks. Those of the report run in its worker, once, at the end of a run. Those of a combination run in
+Airflow's dag-processor.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, cast
 
 from airflow.sdk import BaseNotifier, Context
 
-from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY
+from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY, SUBMIT
 from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 
 
-class _Notify:
-    """A callback that runs a notifier, whose templates know ``report`` and its first line, ``summary``.
+class _Notification:
+    """A callback that runs a notifier; the notifier's templates know ``report`` and its first line, ``summary``.
 
-    What the notifier raises is in a log, and does no harm.
+    An error of the notifier goes to a log and does no harm.
 
     Args:
         notifier: Path of a class, such as ``airflow.providers.smtp.notifications.smtp.SmtpNotifier``.
-        arguments: What it is built with.
+        arguments: The arguments of the class.
 
     Raises:
-        ValueError: There is no such class, or it is no notifier, or does not take these arguments.
+        ValueError: There is no such class, it is no notifier, or it does not take these arguments.
     """
 
     def __init__(self, notifier: str, arguments: Mapping[str, Any]) -> None:
@@ -40,18 +40,18 @@ class _Notify:
             raise ValueError(f"notify: {notifier} does not take these arguments: {error}") from None
 
     def __call__(self, context: Context) -> None:
-        """Notify, if there is something to tell."""
+        """Notify, if there is something to report."""
         if report := self._report(context):
-            said = {"report": report, "summary": report.partition("\n")[0]}
-            self._class(**self._arguments)(cast("Context", {**context, **said}))
+            texts = {"report": report, "summary": report.partition("\n")[0]}
+            self._class(**self._arguments)(cast("Context", {**context, **texts}))
 
     @abstractmethod
     def _report(self, context: Context) -> str | None:
-        """Return what to tell."""
+        """Return the text, or None for no notification."""
 
 
-class TellOfSweep(_Notify):
-    """A callback of the task that reports; it tells nobody of a dry run."""
+class SweepNotification(_Notification):
+    """A callback of the report; a dry run notifies nobody."""
 
     def _report(self, context: Context) -> str | None:
         if context["params"].get("dry_run"):
@@ -61,29 +61,17 @@ class TellOfSweep(_Notify):
         return report or f"{_run(context)}: no report; see the log of the task {ti.task_id}"
 
 
-class TellOfCombination(_Notify):
-    """A callback of the tasks that submit and wait, where they failed.
-
-    Without workers it runs in Airflow's dag-processor, which knows nothing of the error.
-
-    Args:
-        notifier: As above.
-        arguments: As above.
-        submitted_by: The task that submits.
-    """
-
-    def __init__(self, notifier: str, arguments: Mapping[str, Any], submitted_by: str) -> None:
-        super().__init__(notifier, arguments)
-        self._submitted_by = submitted_by
+class CombinationNotification(_Notification):
+    """A callback of submit and wait, if they failed. The dag-processor, where it runs, does not know the error."""
 
     def _report(self, context: Context) -> str:
         ti: Any = context["ti"]
-        job = ti.xcom_pull(task_ids=self._submitted_by, map_indexes=ti.map_index)
+        job = ti.xcom_pull(task_ids=SUBMIT, map_indexes=ti.map_index)
         status = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=STATUS_KEY)
         if job and status:
             job = SubmittedJob.from_json(job)
-            said, _, _ = failure_text(job, JobStatus.from_json(status), "").partition("\n")
-            return f"{_run(context)}: {job.label}: {said}"
+            first_line, _, _ = failure_text(job, JobStatus.from_json(status), "").partition("\n")
+            return f"{_run(context)}: {job.label}: {first_line}"
         why = context.get("exception") or "see its log"
         return f"{_run(context)}: {ti.task_id} with the map index {ti.map_index} failed\n{why}"
 

@@ -22,7 +22,7 @@ from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
 from airflow_slurm_sweep.slurm.job import run_name, task_name
 from airflow_slurm_sweep.tasks.background import running
-from airflow_slurm_sweep.tasks.cancel import count_over, insist, is_over, states_of
+from airflow_slurm_sweep.tasks.cancel import count_over, is_over, retry_cancelling, states_of
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 
@@ -43,29 +43,31 @@ class Siblings(NamedTuple):
     folder: str
 
     async def count_over(self, task_id: str) -> int:
-        """Ask Airflow how many instances of one of the two tasks are finished."""
+        """Return how many instances of one of the two tasks are finished."""
         return await sync_to_async(count_over)(self, task_id)
 
-    async def over(self, among: Collection[int]) -> set[int]:
-        """Ask Airflow for those of the map indices whose pairs will do nothing any more, or are deleted.
+    async def over(self, indices: Collection[int]) -> set[int]:
+        """Return the map indices whose two tasks are finished or deleted.
 
-        The answer holds the states of all pairs: not in a triggerer, which may hang with large ones; see log_slots.py.
+        The answer of Airflow holds the states of all pairs; a triggerer may hang with large answers (log_slots.py).
         """
-        tasks = [self.submit, self.wait]
-        states = await sync_to_async(states_of)(self, tasks)
-        return {index for index in among if all(is_over(states, task, index) for task in tasks)}
+        states = await sync_to_async(states_of)(self, [self.submit, self.wait])
+        return {index for index in indices if self._is_over(states, index)}
 
     async def is_over(self, index: int) -> bool:
-        """Ask Airflow for one."""
-        tasks = [self.submit, self.wait]
+        """Return whether the two tasks of one map index are finished or deleted."""
         await wait_for_slot()
-        states = await sync_to_async(states_of)(self, tasks, index)
-        return all(is_over(states, task, index) for task in tasks)
+        return self._is_over(await sync_to_async(states_of)(self, [self.submit, self.wait], index), index)
 
-    def indices(self, jobs: Mapping[str, str]) -> dict[str, int]:
-        """Return the map indices of the jobs, given as `SlurmClient.live_jobs` does, that ``submit`` submitted."""
-        name = task_name(self.submit, 0)[:-1]
-        return {job_id: int(index) for job_id, task in jobs.items() if (index := task.removeprefix(name)).isdecimal()}
+    def _is_over(self, states: Mapping[str, Any], index: int) -> bool:
+        return all(is_over(states, task, index) for task in (self.submit, self.wait))
+
+    async def live_jobs(self, client: SlurmClient, known: dict[str, Owner] | None = None) -> dict[str, int]:
+        """Return the map indices of the pairs' live jobs, by job id; ``known`` as in `SlurmClient.live_jobs`."""
+        jobs = await client.live_jobs(run_name(self.dag_id, self.run_id), self.folder, known)
+        submitter = task_name(self.submit, 0)[:-1]
+        indices = ((job_id, task.removeprefix(submitter)) for job_id, task in jobs.items())
+        return {job_id: int(index) for job_id, index in indices if index.isdecimal()}
 
 
 def siblings_of(task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
@@ -75,66 +77,61 @@ def siblings_of(task: Any, submit: str | None, wait: str | None, run_dir: str) -
     return Siblings(task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
 
 
-async def cancel_abandoned(client: SlurmClient, pairs: Siblings) -> None:
+async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
     """Cancel the live jobs of pairs that are over; in a worker."""
-    live = await client.live_jobs(run_name(pairs.dag_id, pairs.run_id), pairs.folder)
-    jobs = pairs.indices(live)
-    if not jobs:
-        return
-    # In this order: asked before, a pair that is cleared meanwhile would lose its new job.
-    over = await pairs.over(among=jobs.values())
+    jobs = await siblings.live_jobs(client)
+    # Tasks are looked at after jobs: the other way round, a pair that is cleared in between would lose its new job.
+    over = await siblings.over(jobs.values()) if jobs else set()
     for job_id in [job_id for job_id, index in jobs.items() if index in over]:
         await _cancel(client, job_id)
 
 
 async def _cancel(client: SlurmClient, job_id: str) -> None:
     log.warning("Job %s runs, and no task waits for it any more", job_id)
-    await insist(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
+    await retry_cancelling(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
 
 
 class OrphanWatch:
     """Cancels the orphans of one mapped pair of tasks, in a triggerer."""
 
-    def __init__(self, client: SlurmClient, pairs: Siblings) -> None:
-        self.waiting: set[int] = set()  # map indices of those that wait in this event loop
-        self.ended: set[int] = set()  # and of those that saw their job end
-        self._client, self._pairs = client, pairs
-        self._told: tuple[int, int] | None = None  # of how many that are over the last look knew
+    def __init__(self, client: SlurmClient, siblings: Siblings) -> None:
+        self.waiting: set[int] = set()  # map indices of the tasks that wait in this event loop
+        self.ended: set[int] = set()  # map indices of the tasks here whose job has ended
+        self._client, self._siblings = client, siblings
+        self._counts: tuple[int, int] | None = None  # of finished tasks, when all candidates were checked
         self._known: dict[str, Owner] = {}
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Look for orphans until cancelled."""
         while True:
             began = time.monotonic()
             await self.look()
             await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
 
     async def look(self, *, last: bool = False) -> None:
-        """Cancel the jobs of siblings that are over; ``last``: nobody waits here any more."""
+        """Cancel the jobs of siblings that are over; ``last``: no task waits here any more."""
         try:
-            # Numbers first: they are all that is asked for while everybody here only waits and ends. Airflow learns of
-            # those who ended here a little later.
-            others = await self._pairs.count_over(self._pairs.wait) - (0 if last else len(self.ended))
-            told = (others, await self._pairs.count_over(self._pairs.submit)) if others > 0 else None
-            if told and told != self._told and not await self._cancel_abandoned():
-                told = None
-            self._told = told
+            # Two counts come first: while tasks here only wait and end, nothing else is asked for. Airflow counts the
+            # tasks that ended here a little later.
+            others = await self._siblings.count_over(self._siblings.wait) - (0 if last else len(self.ended))
+            counts = (others, await self._siblings.count_over(self._siblings.submit)) if others > 0 else None
+            if counts and counts != self._counts and not await self._cancel_some():
+                counts = None
+            self._counts = counts
         except ClusterUnavailableError:
-            pass  # the monitor tells of it
+            pass  # the monitor logs it
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
-    async def _cancel_abandoned(self) -> bool:
-        """Return whether that were all: with other triggerers, thousands of jobs may be theirs."""
-        live = await self._client.live_jobs(
-            run_name(self._pairs.dag_id, self._pairs.run_id), self._pairs.folder, self._known
-        )
-        jobs = [pair for pair in self._pairs.indices(live).items() if pair[1] not in self.waiting]
-        some = random.sample(jobs, min(len(jobs), _AT_ONCE))
+    async def _cancel_some(self) -> bool:
+        """Return whether every candidate was checked: other triggerers may have thousands of jobs."""
+        jobs = await self._siblings.live_jobs(self._client, self._known)
+        candidates = [(job_id, index) for job_id, index in jobs.items() if index not in self.waiting]
+        some = random.sample(candidates, min(len(candidates), _AT_ONCE))
         for job_id, index in some:
-            if await self._pairs.is_over(index):
+            if await self._siblings.is_over(index):
                 await _cancel(self._client, job_id)
-        return len(some) == len(jobs)
+        return len(some) == len(candidates)
 
 
 @asynccontextmanager

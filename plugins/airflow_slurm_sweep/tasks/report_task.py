@@ -16,7 +16,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.tasks.operators import airflow_errors
-from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_abandoned
+from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
 from airflow_slurm_sweep.tasks.ssh import SshShell
 
 PATIENCE = 300.0  # seconds to wait for a cluster that does not answer
@@ -68,7 +68,7 @@ class ReportSweepOperator(BaseOperator):
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
-            asyncio.run(self._cancel_abandoned(ti, requests[0]))
+            asyncio.run(self._cancel_orphans(ti, requests[0]))
         if objective:
             self._log_best(rows, objective)
         return self._end(context, rows, objective)
@@ -105,9 +105,9 @@ class ReportSweepOperator(BaseOperator):
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
             self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
 
-    async def _cancel_abandoned(self, ti: Any, first: JobRequest) -> None:
+    async def _cancel_orphans(self, ti: Any, first: JobRequest) -> None:
         folder = first.run_dir.rpartition("/")[0]
         pairs = Siblings(ti.dag_id, ti.run_id, self.submit_task_id, self.wait_task_id, folder)
         async with SshShell(first.ssh_conn_id) as shell:
             client = SlurmClient(shell, shell.metrics)
-            await patiently(lambda: cancel_abandoned(client, pairs), PATIENCE)
+            await patiently(lambda: cancel_orphans(client, pairs), PATIENCE)

@@ -23,7 +23,7 @@ from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.background import run_to_end
-from airflow_slurm_sweep.tasks.cancel import by_hand, cancel_job, is_over, states_of, withdraw
+from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
@@ -224,7 +224,7 @@ class WaitTrigger(_TaskTrigger):
         return await self._end(TaskFailedEvent, {STATUS_KEY: end.status.to_json(), **link})
 
     def _advice(self) -> str:
-        return f"\nThe job may still run; to cancel it, {by_hand(self._waiting)}" if self._waiting else ""
+        return f"\nThe job may still run; to cancel it, {scancel_advice(self._waiting)}" if self._waiting else ""
 
     async def _find_job(self) -> SubmittedJob:
         if self.source is None:

@@ -12,6 +12,7 @@ from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.tasks.cancel import cancel_job
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.live_view import on_page
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 
 
@@ -81,5 +82,5 @@ async def await_job(
 async def _end(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) -> JobEnd:
     log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status))
     left = await cluster.retry_until_answered(lambda: cluster.results(job))
-    await cluster.wait_for_log_slot()
+    await wait_for_slot()
     return JobEnd(job=job, status=results.add(job, status, left), log_tail=log_tail)

@@ -16,7 +16,7 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.tasks import cancel, orphans
-from airflow_slurm_sweep.tasks.cancel import insist, is_over
+from airflow_slurm_sweep.tasks.cancel import is_over, retry_cancelling
 from airflow_slurm_sweep.tasks.triggers import SubmitTrigger, WaitTrigger
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
@@ -92,7 +92,7 @@ def test_what_cannot_be_cancelled_is_told_with_the_command(
     async def try_in_vain() -> None:
         raise ClusterUnavailableError("no answer")
 
-    asyncio.run(insist("Job 7", try_in_vain, cancel.by_hand(JOB), patience=0.05))
+    asyncio.run(retry_cancelling("Job 7", try_in_vain, cancel.scancel_advice(JOB), patience=0.05))
     assert caplog.messages[-1] == (
         "Job 7 could not be cancelled (no answer). Cancel it by hand, on the cluster of connection 'c': scancel 7"
     )
@@ -100,7 +100,7 @@ def test_what_cannot_be_cancelled_is_told_with_the_command(
     async def be_refused() -> None:
         raise ClusterRefusedError("wrong key")
 
-    asyncio.run(insist("Job 7", be_refused, cancel.by_hand(JOB)))
+    asyncio.run(retry_cancelling("Job 7", be_refused, cancel.scancel_advice(JOB)))
     assert caplog.messages[-1].startswith("Job 7 could not be cancelled (wrong key).")
 
 
@@ -199,7 +199,7 @@ def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatc
 def test_the_job_of_a_deleted_pair_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "states_of", lambda *_: states())
     shell = Cluster(3, 4)
-    asyncio.run(orphans.cancel_abandoned(SlurmClient(shell), PAIRS))
+    asyncio.run(orphans.cancel_orphans(SlurmClient(shell), PAIRS))
     assert shell.live.keys() == {"3", "90", "91"}
 
 

@@ -14,7 +14,7 @@ from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.factory import sweep_dag
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.tasks.notify import TellOfCombination, TellOfSweep
+from airflow_slurm_sweep.tasks.notify import CombinationNotification, SweepNotification
 
 SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
 
@@ -87,7 +87,7 @@ def test_what_is_told_of_a_combination(job: Any, status: Any, exception: Excepti
         return xcoms[task_ids, key]
 
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="combination.submit", map_index=1, xcom_pull=pull)
-    notify = TellOfCombination(SMTP, {"to": "me"}, submitted_by="combination.submit")
+    notify = CombinationNotification(SMTP, {"to": "me"})
     assert notify._report({"ti": ti, "exception": exception}) == said  # type: ignore[typeddict-item]
 
 
@@ -102,7 +102,9 @@ def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         "airflow.providers.smtp.notifications.smtp.SmtpNotifier.notify",
         lambda self, _: told.append((self.subject, self.html_content)),
     )
-    notify = TellOfSweep(SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"})
+    notify = SweepNotification(
+        SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"}
+    )
     notify(context("3 of 4 succeeded\n\n| a<b |"))
     notify(context("4 of 4 succeeded"))
     notify(context(None))

@@ -135,7 +135,7 @@ class TaskInstance:
 def report(monkeypatch: pytest.MonkeyPatch) -> ReportSweepOperator:
     async def cancel(*_: object) -> None: ...
 
-    monkeypatch.setattr(ReportSweepOperator, "_cancel_abandoned", cancel)
+    monkeypatch.setattr(ReportSweepOperator, "_cancel_orphans", cancel)
     return ReportSweepOperator(task_id="report", plan_task_id="plan", submit_task_id="submit", wait_task_id="wait")
 
 
