@@ -184,7 +184,7 @@ def _run_all(plan: PlanSweepOperator) -> ReportSweepOperator:
         submit = SlurmSubmitOperator(task_id="submit", job=job)
         SlurmJobSensor(task_id="wait", job=submit.output)
 
-    report = ReportSweepOperator(task_id=REPORT, plan_task_id=PLAN, submit_task_id=SUBMIT, wait_task_id=WAIT)
+    report = ReportSweepOperator(task_id=REPORT)
     combination.expand(job=plan.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
     # The Dag's own params are enough: with a copy of the form in each task the Dag is three times as large, and Airflow

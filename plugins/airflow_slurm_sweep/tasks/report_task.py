@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.names import OBJECTIVE_KEY, REPORT_KEY, ROWS_KEY, STATUS_KEY
+from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY, STATUS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranked, report_rows, summary, table
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
@@ -31,11 +31,6 @@ class ReportSweepOperator(BaseOperator):
     It fails if a combination failed, so that the Dag run fails too. As a teardown it also runs after somebody marked
     the Dag run failed or successful: tasks may be skipped then whose jobs live.
 
-    Args:
-        plan_task_id: The task that returned the plan.
-        submit_task_id: The task that submitted the jobs.
-        wait_task_id: The task that waited for them.
-
     Its ``outlets`` are updated if all combinations succeeded, but not by a dry run. The event has the best one.
 
     Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` has a `report.Row` as JSON
@@ -44,20 +39,14 @@ class ReportSweepOperator(BaseOperator):
 
     ui_color = "#e1d5e7"
 
-    def __init__(self, *, plan_task_id: str, submit_task_id: str, wait_task_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plan_task_id = plan_task_id
-        self.submit_task_id = submit_task_id
-        self.wait_task_id = wait_task_id
-
     def execute(self, context: Context) -> dict[str, int]:
         """Print the table."""
         ti = context["ti"]
-        plan = ti.xcom_pull(task_ids=self.plan_task_id)
+        plan = ti.xcom_pull(task_ids=PLAN)
         if plan is None:
-            raise AirflowFailException(f"There is no plan: see the log of the task {self.plan_task_id!r}")
+            raise AirflowFailException(f"There is no plan: see the log of the task {PLAN!r}")
         requests = [JobRequest.from_json(job) for job in plan]
-        objective = ti.xcom_pull(task_ids=self.plan_task_id, key=OBJECTIVE_KEY)
+        objective = ti.xcom_pull(task_ids=PLAN, key=OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
         rows = ranked(report_rows(requests, *self._results(ti)), objective)
         self.log.info("\n%s", table(rows, objective))
@@ -76,8 +65,8 @@ class ReportSweepOperator(BaseOperator):
     def _results(self, ti: Any) -> tuple[list[SubmittedJob], list[JobStatus]]:
         """Return the submitted jobs and their ends."""
         # A list of tasks makes Airflow answer with the XComs of all map indices.
-        submitted = ti.xcom_pull(task_ids=[self.submit_task_id])
-        ended = ti.xcom_pull(task_ids=[self.wait_task_id]) + ti.xcom_pull(task_ids=[self.wait_task_id], key=STATUS_KEY)
+        submitted = ti.xcom_pull(task_ids=[SUBMIT])
+        ended = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
         return (
             [SubmittedJob.from_json(job) for job in submitted if job],
             [JobStatus.from_json(status) for status in ended if status],
@@ -107,7 +96,7 @@ class ReportSweepOperator(BaseOperator):
 
     async def _cancel_orphans(self, ti: Any, first: JobRequest) -> None:
         folder = first.run_dir.rpartition("/")[0]
-        pairs = Siblings(ti.dag_id, ti.run_id, self.submit_task_id, self.wait_task_id, folder)
+        pairs = Siblings(ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
         async with SshShell(first.ssh_conn_id) as shell:
             client = SlurmClient(shell, shell.metrics)
             await patiently(lambda: cancel_orphans(client, pairs), PATIENCE)

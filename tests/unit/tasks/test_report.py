@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_slurm_sweep.names import SUBMIT, WAIT
 from airflow_slurm_sweep.report import Row, best, ranked, ranks, report_rows, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
@@ -118,9 +119,9 @@ class TaskInstance:
         self._xcoms = {
             ("plan", "return_value"): [request(int(end.job_id)).to_json() for end in ends],
             ("plan", "objective"): objective,
-            ("submit", "return_value"): [job.to_json() for job in jobs],
-            ("wait", "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
-            ("wait", "status"): [end.to_json() for end in ends if not end.state.is_success],
+            (SUBMIT, "return_value"): [job.to_json() for job in jobs],
+            (WAIT, "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
+            (WAIT, "status"): [end.to_json() for end in ends if not end.state.is_success],
         }  # fmt: skip
         self.left: dict[str, Any] = {}
 
@@ -136,7 +137,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> ReportSweepOperator:
     async def cancel(*_: object) -> None: ...
 
     monkeypatch.setattr(ReportSweepOperator, "_cancel_orphans", cancel)
-    return ReportSweepOperator(task_id="report", plan_task_id="plan", submit_task_id="submit", wait_task_id="wait")
+    return ReportSweepOperator(task_id="report")
 
 
 def end(job_id: str, state: JobState = JobState.COMPLETED, **metrics: float) -> JobStatus:
