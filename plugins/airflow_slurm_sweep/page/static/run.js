@@ -31,7 +31,7 @@ export class RunView {
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.best,
-      h("div", { class: "row" }, this.search, this.found, this.order, h("span", { class: "push" }, this.clear)),
+      h("div", { class: "row" }, this.search, this.matchCount, this.order, h("span", { class: "push" }, this.clear)),
       this.plots.element,
       this.missing,
       this.content,
@@ -57,7 +57,7 @@ export class RunView {
       value: address.get("filter"),
       input: () => this.refine(),
     });
-    this.found = h("span", { class: "quiet", role: "status" });
+    this.matchCount = h("span", { class: "quiet", role: "status" });
     this.order = h("span", { class: "unseen", role: "status" });
     this.clear = h("button", { type: "button", hidden: true, click: () => this.actions.clearFailed(this.run) });
   }
@@ -97,7 +97,7 @@ export class RunView {
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
     this.clear.textContent = `Clear failed (${run.counts.failed ?? 0})`;
-    const cells = { number: (row) => this.number(row), links: (row) => this.links(row) };
+    const cells = { number: (row) => this.numberLink(row), links: (row) => this.links(row) };
     this.table.setColumns(columns(run, this.scales, cells));
     this.filter();
     this.showDetails();
@@ -140,11 +140,11 @@ export class RunView {
     this.best.dataset.text = text;
     if (!best) return this.best.replaceChildren(text);
     const star = h("span", { class: "star", "aria-hidden": "true" }, "★ ");
-    this.best.replaceChildren(star, `${text} (`, this.number(best, `#${best.number}`), ")");
+    this.best.replaceChildren(star, `${text} (`, this.numberLink(best, `#${best.number}`), ")");
   }
 
   /** Return the link to a combination: a click shows it here, and its address can be shared. */
-  number({ index, number }, text = String(number)) {
+  numberLink({ index, number }, text = String(number)) {
     const click = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return followOutside(event, "_blank");
       event.preventDefault();
@@ -198,7 +198,7 @@ export class RunView {
     const stamp = JSON.stringify([this.scales, marks.best, mayEdit]);
     this.table.update(combinations, { matches, sorted: this.sorted ?? ranked, marks, stamp });
     const [some, all] = [this.table.visible.length, combinations.length];
-    this.found.textContent = some === all ? "" : `${some} of ${all} combinations`;
+    this.matchCount.textContent = some === all ? "" : `${some} of ${all} combinations`;
     this.plots.show(this.run, matches);
   }
 
