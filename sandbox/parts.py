@@ -134,8 +134,10 @@ class AirflowParts(Api):
         """
         if self.postgres:
             self.postgres.start()
+        # The migration may pause within a transaction for longer than `idle_limit`, where the machine is busy.
+        environment = self._environment | {"PGOPTIONS": "-c idle_in_transaction_session_timeout=0"}
         migrated = subprocess.run(
-            ["airflow", "db", "migrate"], env=self._environment, capture_output=True, text=True, check=False
+            ["airflow", "db", "migrate"], env=environment, capture_output=True, text=True, check=False
         )
         if migrated.returncode:
             raise SandboxError(f"airflow db migrate: {migrated.stdout[-2000:]}{migrated.stderr[-2000:]}")

@@ -22,7 +22,7 @@ from sandbox.airflow import Api, airflow_environment
 from sandbox.processes import wait_until
 from tests.docs import PAGES, PROJECT, Block, blocks, complete, spans
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.all]
 
 PARTS = ("dags", "include", "plugins", "sandbox")
 SECONDS = 300  # for one block
@@ -117,7 +117,6 @@ def reader(prepared: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Reader
     return Reader(tmp_path, prepared, cluster)
 
 
-@pytest.mark.all  # each is many starts of Airflow's command line
 @pytest.mark.parametrize("page", [page for page in COMMANDS if page.name != WITH_ITS_OWN], ids=lambda page: page.stem)
 def test_the_commands_of_a_page(reader: Reader, page: Path) -> None:
     for _ in follow(reader, page):
@@ -126,7 +125,6 @@ def test_the_commands_of_a_page(reader: Reader, page: Path) -> None:
         reader.runs(span)
 
 
-@pytest.mark.slow("it starts a cluster and an Airflow as the page's reader does")
 def test_the_first_sweep(reader: Reader) -> None:
     """The page's commands, and between them what it does with the mouse."""
     (page,) = (page for page in PAGES if page.name == WITH_ITS_OWN)
