@@ -74,6 +74,9 @@ class Run:
             value = json.loads(value)
         return value
 
+    def name_in_grid(self, task: str, index: int) -> str:
+        return str(self._look(f"/taskInstances/combination.{task}/{index}")["rendered_map_index"])
+
     def links(self, task: str, index: int) -> dict[str, str | None]:
         """Return the buttons that Airflow shows."""
         path = f"/taskInstances/combination.{task}/links?map_index={index}"
@@ -153,6 +156,7 @@ def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path) 
     assert f"The log's last 50 lines:\n{last}" in run.log("wait", 1)
     rows = run.xcom("report", -1, "rows")
     assert [row["state"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
+    assert [run.name_in_grid("wait", index) for index in range(4)] == [f"seed={index}" for index in range(4)]
 
 
 def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
