@@ -200,8 +200,6 @@ class Attempt(_Value):
     """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
 
     Attributes:
-        generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
-            ``max_tries``.
         id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
             deleted and made again.
     """
@@ -210,7 +208,6 @@ class Attempt(_Value):
     run_id: str
     task_id: str
     map_index: int
-    generation: int
     try_number: int
     id: str
 

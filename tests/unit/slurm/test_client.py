@@ -16,7 +16,7 @@ from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, id="01-1")
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
 SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n"

@@ -67,7 +67,7 @@ FILE = LINE.map(lambda text: text.replace("/", "_")).filter(lambda name: name no
 FOLDER = st.builds(lambda *names: "/" + "/".join(names).replace("\\", "_"), FILE, FILE)
 ATTEMPTS = st.builds(
     lambda name, other, third, number: Attempt(
-        dag_id=name, run_id=other, task_id=third, map_index=number - 1, generation=number, try_number=number, id=name
+        dag_id=name, run_id=other, task_id=third, map_index=number - 1, try_number=number, id=name
     ),
     *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
@@ -133,13 +133,13 @@ STUB = r"""
 refuse() { note refuse "$@"; }
 begin() { :; }
 make_folders() { :; }
-open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$generation" "$try" "$ti" "$resume" "$parallel" "$gate"; }
+open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$try" "$ti" "$resume" "$parallel" "$gate"; }
 decide() { :; }
 submit() { call_sbatch; }
 """
 
 GOOD: dict[str, Any] = {"ssh_conn_id": "c", "name": "n", "command": "true", "run_dir": "/r"}
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="01-1")
 
 
 @pytest.fixture(scope="module", params=SHELLS)
@@ -263,9 +263,9 @@ def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
         if file not in ("/", "~/")
     ]
     assert [text for _, text in refused] == [text for text in missing if not exists(shell, text)]
-    run_dir, escaped, _, run, task, generation, number, instance, resume, parallel, gate = values
+    run_dir, escaped, _, run, task, number, instance, resume, parallel, gate = values
     assert (run_dir, escaped, run, task) == (job.run_dir, job.run_dir.replace("%", "%%"), attempt.run, attempt.task)
-    assert (generation, number, instance) == (str(attempt.generation), str(attempt.try_number), attempt.instance)
+    assert (number, instance) == (str(attempt.try_number), attempt.instance)
     assert (resume, parallel) == ("yes" if job.resume else "", str(job.max_parallel_jobs or ""))
     assert gate.startswith(f"{job.run_dir.rpartition('/')[0]}/.slurm_sweep/")
     check_sbatch(job, sbatch, rest)
@@ -281,7 +281,10 @@ def exists(shell: Shell, text: str) -> bool:
 def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
     script = withdraw(job, attempt).replace(SHELL_FUNCTIONS, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
     (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ :; }}")))[0]
-    assert (values[0], values[3:7]) == (job.run_dir, [attempt.run, attempt.task, *[str(attempt.try_number)] * 2])
+    assert (values[0], values[3:7]) == (
+        job.run_dir,
+        [attempt.run, attempt.task, str(attempt.try_number), attempt.instance],
+    )
 
 
 # Names of real files
@@ -376,7 +379,7 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     assert record[:4] == [
         f"run {attempt.run}",
         f"task {attempt.task}",
-        f"attempt {attempt.generation} {attempt.try_number} {attempt.instance}",
+        f"attempt {attempt.try_number} {attempt.instance}",
         "job 7",
     ]
     done = login.run(submit(job, other))
@@ -404,7 +407,7 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
     other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
     for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
         assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n"
-        line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.generation} {withdrawn.try_number} {withdrawn.instance}\n"
+        line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.try_number} {withdrawn.instance}\n"
         end = time.monotonic() + 10
         while line not in (Path(folder) / RECORD).read_text() or login.calls("scancel") != expected:
             assert time.monotonic() < end
@@ -565,9 +568,9 @@ def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
 @pytest.mark.parametrize("place", ["job", "jobs", "attempt", "run", "task", "withdrawn"])
 @pytest.mark.parametrize("text", ["x/x/;e touch x;#", "x/x/w x", "$(touch x)", "7 -u root", "--user=root", "7\nrun d"])
 def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str, text: str) -> None:
-    attempt = replace(ATTEMPT, generation=1, try_number=2)
+    attempt = replace(ATTEMPT, try_number=2)
     job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
-    lines = {"run": "d r", "task": "t 0", "attempt": "0 1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
+    lines = {"run": "d r", "task": "t 0", "attempt": "1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
     record = Path(job.run_dir) / RECORD
     record.parent.mkdir(parents=True)
     record.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))

@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 
 REQUEST = JobRequest(ssh_conn_id="c", name="a", command="true", run_dir="/r/a", script="#!/bin/sh\n")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="1")
 
 
 def job(job_id: str) -> SubmittedJob:
@@ -50,7 +50,6 @@ def in_turn(*answers: object) -> Callable[[], object]:
     ("answer", "counted"),
     [
         ("7 submitted", [("jobs_submitted", 1)]),
-        ("7 adopted", [("jobs_adopted", 1)]),
         ("7 again", []),
         (failed("Invalid account", 92), []),
     ],

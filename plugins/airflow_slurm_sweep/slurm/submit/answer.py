@@ -1,12 +1,10 @@
 """The answers to submissions: exit statuses of record.sh, and what they mean.
 
-A submission prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had the job already) or
-``adopted`` (an earlier try of the task submitted it, and the answer was lost).
+A submission prints the job's id, and ``submitted`` or ``again``: the attempt had that job already.
 """
 
 from __future__ import annotations
 
-import logging
 from enum import IntEnum
 
 from airflow_slurm_sweep.errors import (
@@ -22,8 +20,6 @@ from airflow_slurm_sweep.slurm.queue import is_job_id
 from airflow_slurm_sweep.slurm.refusals import is_passing
 from airflow_slurm_sweep.slurm.shell import Completed, any_output, error_text
 from airflow_slurm_sweep.slurm.telemetry import Metrics
-
-log = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
@@ -64,10 +60,8 @@ def job_of_output(job: JobRequest, output: str, metrics: Metrics) -> SubmittedJo
     job_id, _, origin = output.strip().partition(" ")
     if not is_job_id(job_id):
         raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
-    if origin == "adopted":
-        log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
-    if origin in ("submitted", "adopted"):
-        metrics.count(f"jobs_{origin}")
+    if origin == "submitted":
+        metrics.count("jobs_submitted")
     return submitted_job(job, job_id)
 
 

@@ -85,7 +85,6 @@ def functions() -> list[str]:
         "run_folders": " ".join(RUN_FOLDERS),
     }
     return [
-        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
         _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
@@ -104,7 +103,6 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "output_format": output_format(job.run_dir),
         "run": attempt.run,
         "task": attempt.task,
-        "generation": str(attempt.generation),
         "try": str(attempt.try_number),
         "ti": attempt.instance,
         "resume": "yes" if job.resume else "",

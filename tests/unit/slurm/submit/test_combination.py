@@ -19,9 +19,8 @@ from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
 from airflow_slurm_sweep.slurm.submit.script import submit
 
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, generation=0, try_number=1, id="01-1")
-RETRY = replace(ATTEMPT, try_number=2, id="02-1")
-CLEARED = replace(ATTEMPT, generation=1, try_number=2, id="02-2")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, try_number=1, id="01-1")
+CLEARED = replace(ATTEMPT, try_number=2, id="02-1")
 OTHER_RUN = replace(ATTEMPT, run_id="r2", id="03-1")
 
 
@@ -114,9 +113,9 @@ def test_both_files_are_there_when_sbatch_is_called(login: Login, run_dir: Path)
         assert (login.folder / Path(name).name).read_text() == (run_dir / name).read_text() != ""
 
 
-def test_a_retry_that_adopts_the_job_keeps_its_files(login: Login, run_dir: Path) -> None:
+def test_an_attempt_that_gets_its_job_again_keeps_the_files(login: Login, run_dir: Path) -> None:
     login.run(submit(job(run_dir), ATTEMPT))
-    assert "adopted" in login.run(submit(job(run_dir, index=5), RETRY)).stdout
+    assert "again" in login.run(submit(job(run_dir, index=5), ATTEMPT)).stdout
     assert index_of(run_dir) == 4
 
 

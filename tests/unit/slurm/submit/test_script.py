@@ -17,9 +17,7 @@ from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit
 
 GOLDEN = Path(__file__).parent / "golden"
-ATTEMPT = Attempt(
-    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1, id="01-1"
-)
+ATTEMPT = Attempt(dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, try_number=1, id="01-1")
 FULL = JobRequest(
     ssh_conn_id="c",
     name="grpo_sweep_4",
