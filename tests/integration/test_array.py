@@ -32,7 +32,7 @@ from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
-from airflow_slurm_sweep.slurm.submit.script import Submission, submit
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, SLEEP, Login
@@ -407,7 +407,7 @@ def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login:
     """Its own ``#SBATCH --array`` line is its author's; what it makes is found and cancelled all the same."""
     request = login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n')
     wrapper = login.wrap("sbatch", f'{FAMILY}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
-    asyncio.run(login.run(submit(request, FIRST)))
+    asyncio.run(login.run(submit_all([(request, FIRST)], "m")))
     wrapper.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
     assert login.submit(request) == array

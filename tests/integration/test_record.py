@@ -23,7 +23,7 @@ from airflow_slurm_sweep.names import RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
-from airflow_slurm_sweep.slurm.submit.script import submit
+from airflow_slurm_sweep.slurm.submit.script import submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 
@@ -480,7 +480,7 @@ def test_a_cut_connection_does_not_stop_a_submission(login: Login) -> None:
     with subprocess.Popen(
         [login.shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        for pipe, text in ((process.stdin, submit(request, FIRST)), (process.stdout, "")):
+        for pipe, text in ((process.stdin, submit_all([(request, FIRST)], "m")), (process.stdout, "")):
             assert pipe
             if text:
                 pipe.write(text.encode())

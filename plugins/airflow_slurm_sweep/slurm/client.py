@@ -17,15 +17,9 @@ from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
 from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.submit.answer import (
-    ExitStatus,
-    job_of_answer,
-    job_of_output,
-    read_answers,
-    submit_error,
-)
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
-from airflow_slurm_sweep.slurm.submit.script import Submission, submit, submit_all, withdraw
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
@@ -33,17 +27,10 @@ Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 
 
 class SlurmClient:
-    """Speaks to one cluster.
+    """Speaks to one cluster, and counts submissions and cancellations in ``metrics``.
 
     All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
     says no.
-
-    Args:
-        shell: Its login node.
-        metrics: Where submissions and cancellations are counted.
-
-    Attributes:
-        metrics: As above.
     """
 
     def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS) -> None:
@@ -59,27 +46,23 @@ class SlurmClient:
         Raises:
             NotYetError: The Dag run has ``max_parallel_jobs`` live jobs.
         """
-        completed = await self._shell.run(submit(job, attempt))
-        if completed.exit_status != 0:
-            raise submit_error(job, completed)
-        return job_of_output(job, output(completed), self.metrics)
+        (answer,) = await self.submit_all([(job, attempt)])
+        return answer()
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
         """Do what `submit` does for each submission, in one round trip.
 
         Returns:
-            A function for each submission that does the rest of `submit`: it logs, and returns or raises. So each
-            caller does that in its own context.
+            A function for each submission that returns or raises what `submit` does, in its caller's own context.
         """
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_all(submissions, mark))
         return self._answers(submissions, read_answers(output(completed), mark))
 
     async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do what `submit` does for each submission of a group of `arrays.script.grouped`, with one sbatch for all.
+        """Do what `submit_all` does, with one sbatch for a whole group of `arrays.script.grouped`.
 
-        Returns:
-            As `submit_all`; the function raises `AloneError` for a submission that cannot go with the others.
+        A returned function raises `AloneError` for a submission that cannot go with the others.
 
         Raises:
             CrowdedError: A limit on the number of jobs was met.
@@ -102,10 +85,10 @@ class SlurmClient:
         return await self._ask(queue.squeue(elements=elements), queue.read_squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
-        """Return the live jobs of a Dag run: `Attempt.task` by job id.
+        """Return the live jobs of a Dag run, `Attempt.run`: `Attempt.task` by job id.
 
         Args:
-            run: `Attempt.run`.
+            run: The Dag run.
             folder: The folder of its run directories.
             known: The owners of live jobs as earlier calls found them; this call updates it.
         """
@@ -147,16 +130,6 @@ class SlurmClient:
                     if source != self._accounting or status.state.is_final_once_gone
                 }
         return found
-
-    async def final_status(self, job: SubmittedJob) -> JobStatus | None:
-        """Return how one job ended; None while it has not ended, or no source knows."""
-        queued = (await self.queue(elements="_" in job.job_id)).get(job.job_id)
-        if queued is None:
-            found = (await self.look_up([job])).get(job.job_id)
-            return found if found and found.state.is_final_once_gone else None
-        if not queued.state.is_final:
-            return None
-        return (await self.with_exit_codes([(job, queued)]))[job.job_id]
 
     async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
         """Return final states that squeue gave, by job id, with the exit codes that it does not give.
@@ -213,8 +186,7 @@ class SlurmClient:
         return await self._ask(queue.scontrol(job.job_id for job in jobs), queue.read_scontrol)
 
     async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        run_dirs = [(job.job_id, job.run_dir) for job in jobs]
-        return await self._ask(queue.exit_files(run_dirs), queue.read_exit_files)
+        return await self._ask(queue.exit_files((job.job_id, job.run_dir) for job in jobs), queue.read_exit_files)
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
@@ -230,12 +202,7 @@ class SlurmClient:
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
     """Return how a job failed, with all that shows why without a login."""
-    facts = {
-        "exit code": status.exit_code,
-        "elapsed": status.elapsed,
-        "nodes": status.nodes,
-        "log": job.log_path,
-    }
+    facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"

@@ -1,7 +1,6 @@
 """The values that travel: what is asked for, what was submitted, how it stands.
 
-They check themselves, wherever they come from: what a shell, a file name, Slurm or the record cannot carry unharmed is
-a ValueError with subject, value and expectation.
+They check themselves: what a shell, a file name, Slurm or the record cannot carry unharmed is a ValueError.
 """
 
 from __future__ import annotations
@@ -41,13 +40,6 @@ def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
     return found
 
 
-def _has_default(value: object, of: Field[Any]) -> bool:
-    found = getattr(value, of.name)
-    if of.default_factory is not MISSING:
-        return bool(found == of.default_factory())
-    return bool(found == of.default or (of.default == () and found == []))  # JSON makes a list of a tuple
-
-
 class _Value:
     """Travels through XCom and trigger arguments as JSON."""
 
@@ -56,7 +48,12 @@ class _Value:
     def to_json(self) -> dict[str, Any]:
         """Return the value as plain data, without fields that have their default: a plan has thousands of values."""
         children: tuple[Field[Any], ...] = fields(self)  # type: ignore[arg-type]  # all children are dataclasses
-        return {each.name: getattr(self, each.name) for each in children if not _has_default(self, each)}
+        values = {}
+        for each in children:
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            if (value := getattr(self, each.name)) != default:
+                values[each.name] = value
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
@@ -66,36 +63,28 @@ class _Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest(_Value):
-    """All that one submission needs.
+    """All that one submission needs; all paths are on the cluster.
 
     Attributes:
         ssh_conn_id: The Airflow connection of the cluster's login node.
-        name: The job's name.
         command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
-        run_dir: The job's own directory on the cluster, absolute; made if it is not there.
+        run_dir: The job's own directory, absolute; made if it is not there.
         label: The combination, as people read it.
         index: The combination's number in its sweep, from 1; None for a job of no sweep.
         parameters: The combination's value of each parameter, with its type.
         overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
-        workdir: Where the job runs, on the cluster; None for the login directory.
-        inputs: Files that have to be there, absolute or relative to ``workdir``, or nothing is submitted.
-        script: The text of the batch script, or
-        batch_script: the path of one on the cluster, absolute or relative to ``workdir``.
-        nodes: Number of nodes.
-        gpus_per_node: GPUs on each node; 0 asks for none.
+        workdir: Where the job runs; None for the login directory.
+        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``.
+        script: The text of the batch script; or
+        batch_script: the path of one, absolute or relative to ``workdir``.
         time: The time limit, as ``sbatch --time`` takes it.
-        account: None for the user's default; so is ``partition``.
-        container: The image that the batch script shall run in; None for none.
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
-        secrets: Further ones whose values are not here, with a reference that `SlurmSubmitOperator` resolves:
-            ``variable:NAME`` or ``connection:ID``.
+        secrets: Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
         options: Further options of sbatch by their long names; True for one without value.
         resume: Submit although another Dag run used the run directory: go on from its checkpoints.
-        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
-            for any number.
-        array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
-            time; see arrays/. It does not go with ``max_parallel_jobs``.
+        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once.
+        array: Submit it as an element of an array with others that come at the same time; see arrays/.
         stream_log: Show the job's new log lines in the log of the task that waits for it.
         dry_run: Show what would be submitted, and submit nothing.
     """
@@ -129,11 +118,7 @@ class JobRequest(_Value):
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Check what came.
-
-        Raises:
-            ValueError: A value cannot go where it shall. Those of the environment are not shown: they may be secrets.
-        """
+        """Raise ValueError for a value that cannot go where it shall, without values that may be secrets."""
         expect(is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
         check_directory("run_dir", self.run_dir)
         for subject in ("workdir", "batch_script", "time", "account", "partition"):
@@ -199,9 +184,8 @@ def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
 class Attempt(_Value):
     """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
 
-    Attributes:
-        id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
-            deleted and made again.
+    ``id`` is Airflow's id of the task instance, a UUID of version 7: another one for each try, also where a Dag run was
+    deleted and made again.
     """
 
     dag_id: str
@@ -256,11 +240,7 @@ class SubmittedJob(_Value):
     stream_log: bool = False
 
     def __post_init__(self) -> None:
-        """Check what came.
-
-        Raises:
-            ValueError: It is no job's id, or no path.
-        """
+        """Raise ValueError for what is no job's id, or no path."""
         expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         check_directory("run_dir", self.run_dir)
         check_directory("log_path", self.log_path)
@@ -277,13 +257,12 @@ class JobStatus:
         queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
         nodes: The nodes it ran on, ``n[1-2]``.
         reason: Why it waits, or what ended it.
-        source: Who said so: squeue, sacct, scontrol, or the exit-status file.
-        metrics: What the job left in ``metrics.json``; empty while it has not ended.
-        wandb: Where Weights & Biases shows the run; empty if unknown.
+        source: Where the status comes from: squeue, sacct, scontrol, or the exit-status file.
+        metrics: What the job left in ``metrics.json``.
+        wandb: Where Weights & Biases shows the run.
     """
 
     job_id: str
-    state: JobState
     text: str
     exit_code: str = ""
     elapsed: str = ""
@@ -294,15 +273,19 @@ class JobStatus:
     metrics: Mapping[str, float] = field(default_factory=dict)
     wandb: str = ""
 
+    @property
+    def state(self) -> JobState:
+        """The state that ``text`` begins with."""
+        return JobState.parse(self.text)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
+        """Return the value as plain data, whole: users read it."""
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the value from what `to_json` returned, or from its text."""
-        values = _data(data)
-        return cls(**{**values, "state": JobState[values["state"]]})
+        return cls(**{name: value for name, value in _data(data).items() if name != "state"})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

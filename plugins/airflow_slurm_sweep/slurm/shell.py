@@ -58,11 +58,7 @@ def heredoc_text(text: str) -> str:
 
 
 def output(completed: Completed) -> str:
-    """Return what our script printed, without what the login shell printed before.
-
-    Raises:
-        ClusterUnavailableError: The login shell did not run our script.
-    """
+    """Return what our script printed, without what the login shell printed before; raise if it did not run."""
     _, marker, printed = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
         raise ClusterUnavailableError(f"the login shell did not run our script; it said: {any_output(completed)}")
@@ -70,14 +66,9 @@ def output(completed: Completed) -> str:
 
 
 def answer(completed: Completed) -> str:
-    """Return what our script printed, if it succeeded.
-
-    Raises:
-        ClusterUnavailableError: The script failed, or the login shell did not run it.
-    """
+    """Return what our script printed; raise if it failed or did not run."""
     if completed.exit_status != 0:
-        reason = error_text(completed) or f"exit status {completed.exit_status}, no reason"
-        raise ClusterUnavailableError(reason)
+        raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
     return output(completed)
 
 

@@ -31,7 +31,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run
 from airflow_slurm_sweep.slurm.shell import MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
-from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit, withdraw
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all, withdraw
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS
 from airflow_slurm_sweep.sweep.settings import JobSettings
 
@@ -136,6 +136,7 @@ make_folders() { :; }
 open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$try" "$ti" "$resume" "$parallel" "$gate"; }
 decide() { :; }
 submit() { call_sbatch; }
+each() { m_1; }
 """
 
 GOOD: dict[str, Any] = {"ssh_conn_id": "c", "name": "n", "command": "true", "run_dir": "/r"}
@@ -252,7 +253,7 @@ def arrived(path: str) -> str:
 @given(job=JOBS, attempt=ATTEMPTS)
 @example(job=JobRequest(**GOOD, script="END\nEé\nEND雪\n$batch_script\n"), attempt=ATTEMPT)
 def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
-    script = submit(job, attempt).replace(SHELL_FUNCTIONS, STUB)
+    script = submit_all([(job, attempt)], "m").replace(SHELL_FUNCTIONS, STUB)
     calls, rest = notes(after_marker(shell.run(script, FUNCTIONS)))
     cd, *refused, values, sbatch = calls
     assert cd == (["cd", "--", arrived(job.workdir)] if job.workdir else ["cd"])
@@ -373,8 +374,7 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
         job, run_dir=folders, workdir=str(root / workdir), inputs=[file], batch_script=batch_script, resume=False
     )
     for answer in ("submitted", "again"):
-        done = login.run(submit(job, attempt))
-        assert (done.stderr, done.stdout) == ("", f"{MARKER}\n7 {answer}\n")
+        assert login.submit(job, attempt) == (0, f"7 {answer}")
     record = (Path(folders) / RECORD).read_text().split("\n")
     assert record[:4] == [
         f"run {attempt.run}",
@@ -382,10 +382,10 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
         f"attempt {attempt.try_number} {attempt.instance}",
         "job 7",
     ]
-    done = login.run(submit(job, other))
-    assert done.returncode == ExitStatus.REFUSED
+    status, text = login.submit(job, other)
+    assert status == ExitStatus.REFUSED
     whose = "Dag run" if attempt.run != other.run else "task of this Dag run"
-    assert f"the run directory {folders} belongs to another {whose}" in done.stderr
+    assert f"the run directory {folders} belongs to another {whose}" in text
     assert login.calls("sbatch") == [sbatch.sbatch_argv(job)[1:]], "once"
     expected = sbatch.environment(job)
     assert {name: login.environment[name] for name in expected} == expected
@@ -403,7 +403,7 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
     login: Login = logins()
     folder = f"{login.folder}/cluster/{name}".replace("\\", "_")
     job = replace(job, run_dir=folder, workdir=None, inputs=(), batch_script=None)
-    assert login.run(submit(job, attempt)).stdout.endswith("\n7 submitted\n")
+    assert login.submit(job, attempt) == (0, "7 submitted")
     other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
     for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
         assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n"
@@ -412,8 +412,7 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
         while line not in (Path(folder) / RECORD).read_text() or login.calls("scancel") != expected:
             assert time.monotonic() < end
             time.sleep(0.01)
-    done = login.run(submit(job, attempt))
-    assert (done.returncode, done.stderr) == (ExitStatus.REFUSED, "this attempt was withdrawn: its task was killed\n")
+    assert login.submit(job, attempt) == (ExitStatus.REFUSED, "this attempt was withdrawn: its task was killed")
 
 
 # Arrays
@@ -577,7 +576,7 @@ def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str
     login.answer(
         "squeue", f"3 RUNNING {job.run_dir}/logs/slurm-3.out\n4_[1-2] PENDING {job.run_dir}/logs/slurm-%j.out\n"
     )
-    login.run(submit(job, attempt))
+    login.submit(job, attempt)
     assert all(call == ["--", "3"] for call in login.calls("scancel")), "one's own job in there, and no other words"
     assert not list((login.folder / "runs").rglob("x*"))
 
@@ -586,9 +585,9 @@ def test_a_run_directory_with_blanks_at_its_end_counts_as_a_parallel_job(login: 
     jobs = [
         JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/{name}", "max_parallel_jobs": 1}) for name in ("a ", "b")
     ]
-    login.run(submit(jobs[0], ATTEMPT))
+    login.submit(jobs[0], ATTEMPT)
     login.answer("squeue", f"7 RUNNING {jobs[0].run_dir}/logs/slurm-7.out\n")
-    assert login.run(submit(jobs[1], replace(ATTEMPT, map_index=1))).returncode == ExitStatus.FULL
+    assert login.submit(jobs[1], replace(ATTEMPT, map_index=1))[0] == ExitStatus.FULL
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -605,8 +604,8 @@ def test_an_environment_shows_in_no_command_line_and_no_file(login: Login) -> No
     """Also not for a moment: every command that the script runs was written down."""
     values = {**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1}
     job = JobRequest(**values, env={"KEY": "s3cret"})
-    done = login.run(submit(job, ATTEMPT))
+    _, text = login.submit(job, ATTEMPT)
     assert login.environment["KEY"] == "s3cret"
     assert {call[0] for call in login.calls()} >= {"timeout", "sbatch", "cat", "mv", "squeue"}
     files = [path.read_text() for path in (login.folder / "runs").rglob("*") if path.is_file()]
-    assert "s3cret" not in f"{login.calls()} {files} {done.stdout} {done.stderr}"
+    assert "s3cret" not in f"{login.calls()} {files} {text}"

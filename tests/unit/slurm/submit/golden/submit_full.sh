@@ -6,6 +6,7 @@ is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*
 (record.sh)
 
 state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
+m_1() {
 run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947 parameters_json='{
   "optim.lr": 1e-06,
   "note": "it'"'"'s"
@@ -50,5 +51,7 @@ make_folders
 open_record
 decide
 submit
+}
+each m 20
 exit
 }

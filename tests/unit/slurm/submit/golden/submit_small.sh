@@ -6,6 +6,9 @@ is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*
 (record.sh)
 
 state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
+batch_script_1='#!/bin/sh
+eval "$COMMAND"'
+m_1() {
 run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947 parameters_json='' combination_json=''
 call_sbatch() {
 export BASE_LOG_DIR=/r/one
@@ -15,10 +18,8 @@ export GPUS_PER_NODE=0
 export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export WANDB_DIR=/r/one
-batch_script='#!/bin/sh
-eval "$COMMAND"'
 timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out << END
-$batch_script
+$batch_script_1
 END
 }
 begin
@@ -30,5 +31,7 @@ make_folders
 open_record
 decide
 submit
+}
+each m 20
 exit
 }
