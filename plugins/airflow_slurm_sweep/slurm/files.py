@@ -34,7 +34,5 @@ def read_files(output: str, paths: Sequence[str]) -> dict[str, str | None]:
     lines = output.splitlines()
     if len(lines) != len(paths):
         raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
-    return {
-        path: None if line == "-" else b64decode(line).decode("utf-8", "replace")
-        for path, line in zip(paths, lines, strict=True)
-    }
+    texts = (None if line == "-" else b64decode(line).decode("utf-8", "replace") for line in lines)
+    return dict(zip(paths, texts, strict=True))

@@ -69,14 +69,11 @@ class JobRequest(_Value):
         ssh_conn_id: The Airflow connection of the cluster's login node.
         command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
         run_dir: The job's own directory, absolute; made if it is not there.
-        label: The combination, as people read it.
         index: The combination's number in its sweep, from 1; None for a job of no sweep.
-        parameters: The combination's value of each parameter, with its type.
         overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
         workdir: Where the job runs; None for the login directory.
-        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``.
-        script: The text of the batch script; or
-        batch_script: the path of one, absolute or relative to ``workdir``.
+        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
+        script: The text of the batch script, in place of ``batch_script``.
         time: The time limit, as ``sbatch --time`` takes it.
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
@@ -86,7 +83,6 @@ class JobRequest(_Value):
         max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once.
         array: Submit it as an element of an array with others that come at the same time; see arrays/.
         stream_log: Show the job's new log lines in the log of the task that waits for it.
-        dry_run: Show what would be submitted, and submit nothing.
     """
 
     ssh_conn_id: str
@@ -127,23 +123,22 @@ class JobRequest(_Value):
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
-        expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         expect(is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
-        limit = self.max_parallel_jobs
-        expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
-        expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
+        for subject, count in (("index", self.index), ("max_parallel_jobs", self.max_parallel_jobs)):
+            expect(count is None or is_count(count, 1), subject, count, "a whole number from 1, or None")
+        expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
+        for name, option in self.options.items():
+            check_option(name, option)
+            ours = our_option(name)
+            expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
         self._check_environment()
-        self._check_options()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data.
-
-        ``parameters`` are JSON as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int.
-        """
+        """Return the value as plain data."""
         # slots=True makes another class of this one: super() without arguments would look for the first.
         values = super(JobRequest, self).to_json()
-        if self.parameters:
+        if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
             values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
         return values
 
@@ -168,12 +163,6 @@ class JobRequest(_Value):
             fits = is_line(reference) and _SECRET.fullmatch(reference)
             expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
 
-    def _check_options(self) -> None:
-        for name, value in self.options.items():
-            check_option(name, value)
-            ours = our_option(name)
-            expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
-
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
@@ -197,17 +186,17 @@ class Attempt(_Value):
 
     @property
     def run(self) -> str:
-        """The Dag run, as one line of the record; see `run_name`."""
+        """The Dag run, as the record names it."""
         return run_name(self.dag_id, self.run_id)
 
     @property
     def task(self) -> str:
-        """The task, as one line of the record; see `task_name`."""
+        """The task, as the record names it."""
         return task_name(self.task_id, self.map_index)
 
     @property
     def instance(self) -> str:
-        """The id, as one word of the record."""
+        """The id, as the record names it."""
         return _word(self.id)
 
 

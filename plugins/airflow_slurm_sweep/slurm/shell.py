@@ -35,16 +35,14 @@ class Shell(Protocol):
     async def run(self, script: str) -> Completed:
         """Run ``script``.
 
-        Raises:
-            ClusterUnavailableError: No answer; whether the script ran, in part or whole, is not known.
-            ClusterRefusedError: The login node refuses us.
+        It raises `ClusterUnavailableError` where the script may have run, in part or whole, and `ClusterRefusedError`
+        where the login node refuses us.
         """
 
 
 def script(*lines: str) -> str:
     """Return a script that runs ``lines`` as a whole or not at all, and marks where its output begins."""
-    body = "\n".join(lines)
-    return f"{{\nprintf '%s\\n' {MARKER}\n{body}\nexit\n}}\n"
+    return "\n".join(["{", f"printf '%s\\n' {MARKER}", *lines, "exit", "}", ""])
 
 
 def shell_path(path: str) -> str:

@@ -11,13 +11,14 @@ from typing import TypeVar
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.batching import Batcher
-from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.slurm.submit.record import Record
+from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
@@ -57,8 +58,8 @@ class ClusterSession:
     client: SlurmClient
     monitor: Monitor
     follower: LogFollower
-    submissions: Batcher[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
-    arrays: Batcher[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
+    submissions: Batcher[Submission, SubmissionAnswer]
+    arrays: Batcher[Submission, SubmissionAnswer]
     records: Batcher[str, Record | None]
     results: Batcher[SubmittedJob, Results]
     patience: float

@@ -20,7 +20,6 @@ from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch
 from airflow_slurm_sweep.slurm.submit.script import Submission, enter, functions, variables
 
 MAX_ELEMENTS = 1000  # of one array; array.sh asks the cluster for its own limit, MaxArraySize
-
 # An index as Slurm prints it, not the end of a longer number.
 _INDEX = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})$", re.ASCII)
 ARRAY_FUNCTIONS = "\n".join(

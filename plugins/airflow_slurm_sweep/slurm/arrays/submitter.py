@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.arrays.script import MAX_ELEMENTS, grouped
-from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.submit.script import Submission
 
@@ -25,7 +25,7 @@ class ArraySubmitter:
         self._client = client
         self._at_most = MAX_ELEMENTS
 
-    async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `SlurmClient.submit_all` does, with an sbatch for each group of `grouped`."""
         groups = grouped(submissions, self._at_most)
         if self._at_most == 1:
@@ -33,7 +33,7 @@ class ArraySubmitter:
         arrays = [group for group in groups if len(group) > 1]
         singles = [group[0] for group in groups if len(group) == 1]
         scripts = [singles[start : start + _SINGLES] for start in range(0, len(singles), _SINGLES)]
-        answers: dict[int, Callable[[], SubmittedJob]] = {}
+        answers: dict[int, SubmissionAnswer] = {}
         for submit, parts in ((self._submit_array, arrays), (self._client.submit_all, scripts)):
             for positions in parts:
                 part = [submissions[position] for position in positions]
@@ -43,7 +43,7 @@ class ArraySubmitter:
                     answers |= dict.fromkeys(positions, partial(_fail, type(error), str(error)))
         return [answers[position] for position in range(len(submissions))]
 
-    async def _submit_array(self, group: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+    async def _submit_array(self, group: Sequence[Submission]) -> list[SubmissionAnswer]:
         try:
             answers = await self._client.submit_array(group)
         except CrowdedError:

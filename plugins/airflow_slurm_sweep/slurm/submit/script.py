@@ -74,19 +74,13 @@ def enter(job: JobRequest) -> list[str]:
 
 def functions() -> list[str]:
     """Return the shell functions and what they need, once for all submissions of a script."""
-    names = {
-        "state_name": STATE_DIR,
-        "record_name": RECORD,
-        "parameters_name": PARAMETERS,
-        "combination_name": COMBINATION,
-        "run_folders": " ".join(RUN_FOLDERS),
-    }
+    files = {"state_name": STATE_DIR, "record_name": RECORD, "parameters_name": PARAMETERS}
     return [
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
         _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
         SHELL_FUNCTIONS,
-        _assignments(names),
+        _assignments({**files, "combination_name": COMBINATION, "run_folders": " ".join(RUN_FOLDERS)}),
     ]
 
 
