@@ -170,7 +170,7 @@ def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt(_Value):
+class Attempt:
     """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
 
     ``id`` is Airflow's id of the task instance, a UUID of version 7: another one for each try, also where a Dag run was

@@ -59,7 +59,8 @@ def output(completed: Completed) -> str:
     """Return what our script printed, without what the login shell printed before; raise if it did not run."""
     _, marker, printed = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
-        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {any_output(completed)}")
+        reason = error_text(completed) or printable(completed.stdout).strip() or "nothing"
+        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {reason[-2000:]}")
     return printed
 
 
@@ -73,11 +74,6 @@ def answer(completed: Completed) -> str:
 def error_text(completed: Completed) -> str:
     """Return what a command printed on standard error, made printable."""
     return printable(completed.stderr).strip()
-
-
-def any_output(completed: Completed) -> str:
-    """Return the end of what a command printed, standard error first, or ``nothing``."""
-    return (error_text(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
 
 
 def printable(text: str) -> str:

@@ -65,16 +65,11 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
     groups: dict[object, dict[int, int]] = {}
     alone = []
     for position, (job, attempt) in enumerate(submissions):
-        element = place(job)
-        if element is None:
-            alone.append([position])
-            continue
-        same = (
-            *(job.ssh_conn_id, attempt.run, element.folder, job.workdir, tuple(job.inputs), job.script),
-            *(job.batch_script, *_argv(job, element)),
-        )
-        members = groups.setdefault(same, {})
-        if members.setdefault(element.number, position) != position:  # two attempts for one directory
+        if element := place(job):
+            origin = (job.ssh_conn_id, attempt.run, element.folder, job.workdir, tuple(job.inputs))
+            members = groups.setdefault((*origin, job.script, job.batch_script, *_argv(job, element)), {})
+        # Two attempts for one directory are no array.
+        if not element or members.setdefault(element.number, position) != position:
             alone.append([position])
     arrays = []
     for members in groups.values():
