@@ -32,10 +32,10 @@ from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
-from airflow_slurm_sweep.slurm.submit.script import Submission, submit
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, RETRY, SLEEP, Login
+from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, SLEEP, Login
 
 pytestmark = pytest.mark.sandbox
 
@@ -259,16 +259,6 @@ def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(
     assert login.alive() == sorted(again)
 
 
-def test_a_retry_takes_over(login: ArrayLogin) -> None:
-    requests = login.sweep(command='exit "$(( ${BASE_LOG_DIR##*_} == 2 ))"')
-    ids = login.ids(requests)
-    assert wait_until(lambda: sorted(login.queue().values()) == ["COMPLETED"] * 3 + ["FAILED"], 30)
-    second = login.together(requests, RETRY)
-    assert [job.job_id for job in second if isinstance(job, SubmittedJob)][::2] == ids[::2]
-    assert isinstance(second[1], SubmittedJob)
-    assert second[1].job_id not in ids, "one that failed is submitted again"
-
-
 def test_pending_and_running_elements_are_cancelled_one_by_one(login: ArrayLogin) -> None:
     held = login.ids(login.sweep(3, options={"hold": True}))
     client = SlurmClient(login)
@@ -308,14 +298,11 @@ def cut_off(login: ArrayLogin, requests: Sequence[JobRequest], *, submits: bool)
 
 
 @pytest.mark.both_shells
-@pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
 @pytest.mark.parametrize("options", [{}, {"hold": True}], ids=["running", "pending"])
-def test_jobs_whose_ids_were_never_written_down_are_found(
-    login: ArrayLogin, attempt: Attempt, options: dict[str, bool]
-) -> None:
+def test_jobs_whose_ids_were_never_written_down_are_found(login: ArrayLogin, options: dict[str, bool]) -> None:
     requests = login.sweep(options=options)
     ids = cut_off(login, requests, submits=True)
-    assert login.ids(requests, attempt) == ids
+    assert login.ids(requests) == ids
     assert login.alive() == ids
 
 
@@ -365,7 +352,10 @@ def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, writt
     assert login.alive() == [f"{array}_{number}" for number in range(1, 5)]
 
 
-@pytest.mark.parametrize("moment", [0.02, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+@pytest.mark.parametrize(
+    "moment",
+    [0.06, 0.2, 0.4, *(pytest.param(moment, marks=pytest.mark.all) for moment in (0.02, 0.1, 0.15, 0.25, 0.3, 0.5))],
+)
 def test_killed_at_any_moment(login: ArrayLogin, moment: float) -> None:
     requests = login.sweep()
     login.wrap("sbatch", 'sleep 0.05; real "$@"; sleep 0.05')
@@ -417,7 +407,7 @@ def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login:
     """Its own ``#SBATCH --array`` line is its author's; what it makes is found and cancelled all the same."""
     request = login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n')
     wrapper = login.wrap("sbatch", f'{FAMILY}; real "$@" > "$BIN/said"; kill -9 $script $subshell $PPID')
-    asyncio.run(login.run(submit(request, FIRST)))
+    asyncio.run(login.run(submit_all([(request, FIRST)], "m")))
     wrapper.unlink()
     array = (login.folder / "bin" / "said").read_text().strip()
     assert login.submit(request) == array

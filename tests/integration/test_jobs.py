@@ -71,7 +71,7 @@ def request_maker(box: Sandbox, folder: Path) -> Request:
 
 
 def attempt(number: int = 1) -> Attempt:
-    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=number, id=str(number))
+    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=number, id=str(number))
 
 
 def with_client(work: Callable[[SlurmClient], Coroutine[Any, Any, Result]]) -> Result:

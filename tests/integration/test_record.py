@@ -23,15 +23,14 @@ from airflow_slurm_sweep.names import RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
-from airflow_slurm_sweep.slurm.submit.script import submit
+from airflow_slurm_sweep.slurm.submit.script import submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
-FIRST = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="01-1")
-RETRY = replace(FIRST, try_number=2, id="02-1")
-CLEARED = replace(FIRST, generation=1, try_number=2, id="02-2")
+FIRST = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="01-1")
+CLEARED = replace(FIRST, try_number=2, id="02-1")
 OTHER_RUN = replace(FIRST, run_id="r2", id="01-2")
 SLEEP = "sleep 600"
 # `sh` is dash on Debian and bash elsewhere. The others run in dash alone: test_hostile.py runs all functions in both.
@@ -135,7 +134,7 @@ def test_nothing_was_submitted_yet(login: Login) -> None:
     assert login.record() == {
         "run": "d r",
         "task": "t 0",
-        "attempt": "0 1 01-1",
+        "attempt": "1 01-1",
         "job": job,
         "jobs": "",
         "withdrawn": "",
@@ -146,22 +145,6 @@ def test_the_same_try_gets_its_job_again_also_when_asked_at_once(login: Login) -
     with ThreadPoolExecutor() as pool:
         jobs = set(pool.map(lambda _: login.submit(login.request()), range(6)))
     assert jobs == {login.submit(login.request())} == set(login.jobs())
-
-
-@pytest.mark.parametrize(
-    ("command", "state", "is_taken_over"),
-    [(SLEEP, "RUNNING", True), ("true", "COMPLETED", True), ("exit 3", "FAILED", False)],
-)
-def test_a_retry_takes_over_the_job_that_was_never_reported_unless_it_failed(
-    login: Login, command: str, state: str, is_taken_over: bool
-) -> None:
-    request = login.request(command)
-    first = login.submit(request)
-    login.wait_for(first, state)
-    second = login.submit(request, RETRY)
-    assert (second == first) is is_taken_over
-    assert login.submit(request, RETRY) == second
-    assert login.record()["attempt"] == "0 2 02-1"
 
 
 def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_comes(login: Login) -> None:
@@ -176,11 +159,15 @@ def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_com
     assert login.record()["jobs"] == first
 
 
-def test_after_a_clear_an_ended_job_is_followed_by_a_new_one(login: Login) -> None:
-    request = login.request("true")
+@pytest.mark.parametrize(("command", "state"), [("true", "COMPLETED"), ("exit 3", "FAILED")])
+def test_after_a_clear_an_ended_job_is_followed_by_a_new_one(login: Login, command: str, state: str) -> None:
+    request = login.request(command)
     first = login.submit(request)
-    login.wait_for(first, "COMPLETED")
-    assert login.submit(request, CLEARED) != first
+    login.wait_for(first, state)
+    second = login.submit(request, CLEARED)
+    assert second != first
+    assert login.submit(request, CLEARED) == second
+    assert login.record()["attempt"] == "2 02-1"
 
 
 def test_a_worker_that_was_given_up_and_lives_does_not_take_the_job_back(login: Login) -> None:
@@ -236,10 +223,9 @@ def cut_off_once(login: Login) -> str:
 
 
 @pytest.mark.both_shells
-@pytest.mark.parametrize("attempt", [FIRST, RETRY], ids=["again", "retry"])
-def test_a_job_whose_id_was_never_written_down_is_found(login: Login, attempt: Attempt) -> None:
+def test_a_job_whose_id_was_never_written_down_is_found(login: Login) -> None:
     job = cut_off_once(login)
-    assert login.submit(login.request(), attempt) == job
+    assert login.submit(login.request()) == job
     assert list(login.jobs()) == [job]
 
 
@@ -331,7 +317,7 @@ def test_without_sbatch_nothing_is_waited_for(login: Login) -> None:
 def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     job = cut_off_once(login)
     wrapper = login.wrap("squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1')
-    for attempt in (FIRST, RETRY, CLEARED):
+    for attempt in (FIRST, CLEARED):
         with pytest.raises(ClusterUnavailableError, match="Unable to contact slurm controller"):
             login.submit(login.request(), attempt)
     wrapper.unlink()
@@ -392,12 +378,12 @@ def test_an_attempt_withdrawn_before_its_submission_is_never_submitted(login: Lo
     with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
         login.submit(request)
     assert login.jobs() == {}
-    job = login.submit(request, RETRY)
+    job = login.submit(request, CLEARED)
     assert login.live() == [job]
 
 
 @pytest.mark.parametrize("pause", [0, 3], ids=["after sbatch", "during sbatch"])
-def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Login, pause: float) -> None:
+def test_a_withdrawn_attempts_job_is_cancelled_and_a_later_try_submits(login: Login, pause: float) -> None:
     login.wrap("sbatch", f'sleep {pause}; real "$@"')
     request = login.request()
     with ThreadPoolExecutor() as pool:
@@ -408,7 +394,7 @@ def test_a_withdrawn_attempts_job_is_cancelled_and_a_retry_starts_anew(login: Lo
         login.withdraw(request)
         first = submission.result()
     login.wait_for(first, "CANCELLED")
-    second = login.submit_when_possible(request, RETRY)
+    second = login.submit_when_possible(request, CLEARED)
     assert login.live() == [second]
 
 
@@ -494,7 +480,7 @@ def test_a_cut_connection_does_not_stop_a_submission(login: Login) -> None:
     with subprocess.Popen(
         [login.shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        for pipe, text in ((process.stdin, submit(request, FIRST)), (process.stdout, "")):
+        for pipe, text in ((process.stdin, submit_all([(request, FIRST)], "m")), (process.stdout, "")):
             assert pipe
             if text:
                 pipe.write(text.encode())

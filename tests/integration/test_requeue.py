@@ -7,7 +7,6 @@ import json
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,7 +149,7 @@ def test_their_node_is_lost(box: Sandbox, make: Callable[..., JobRequest]) -> No
         lose(box, "n1")
         try:
             again, ended = await asyncio.gather(*waiting)
-            new = await client.submit(requests[1], replace(attempt(2), generation=1))
+            new = await client.submit(requests[1], attempt(2))
             assert new.job_id not in [job.job_id for job in jobs]
             box.slurm("scancel", new.job_id)
             return again, ended, await end(client, new)

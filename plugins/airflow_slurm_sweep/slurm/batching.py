@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 GATHER = 0.05  # seconds; too short to be noticed, and Airflow starts its triggers one by one
 
 
-class Together(Generic[Question, Answer]):
+class Batcher(Generic[Question, Answer]):
     """Collects questions and asks them in the order in which they came; lives in one event loop.
 
     Args:
@@ -44,23 +44,11 @@ class Together(Generic[Question, Answer]):
         self._callers: set[asyncio.Task[None] | None] = set()
         self._last = float("-inf")
 
-    async def lull(self, seconds: float, at_most: float) -> None:
-        """Return once all questions are asked and none came for ``seconds``; after ``at_most`` seconds in any case."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + at_most
-        while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
-            await asyncio.sleep(min(seconds, end - now))
-
-    async def _wait_for_more(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._longest
-        while (left := min(end, self._last + self._quiet) - loop.time()) > 0:
-            await asyncio.sleep(left)
-
     async def __call__(self, question: Question) -> Answer:
         """Return the answer to a question."""
-        self._last = asyncio.get_running_loop().time()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._last = loop.time()
+        answer: asyncio.Future[Answer] = loop.create_future()
         self._queue.append((question, answer))
         if len(self._callers) < self._in_parallel:
             self._callers.add(asyncio.create_task(self._call()))
@@ -70,34 +58,44 @@ class Together(Generic[Question, Answer]):
             # A new error: one that several tasks raise would collect all their tracebacks.
             raise type(error)(*error.args) from None
 
+    async def lull(self, seconds: float, at_most: float) -> None:
+        """Return once all questions are asked and none came for ``seconds``; after ``at_most`` seconds in any case."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + at_most
+        while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
+            await asyncio.sleep(min(seconds, end - now))
+
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)
-            await self._wait_for_more()
-            while batch := self._next():
-                await self._ask_for(batch)
-                if self._queue:
-                    await self._wait_for_more()
+            while self._queue:
+                await self._wait_for_more()
+                await self._ask_next()
         finally:
             self._callers.discard(asyncio.current_task())  # at once, so that the next question starts another call
 
-    def _next(self) -> list[tuple[Question, asyncio.Future[Answer]]]:
-        """Return the next questions, without those whose caller was cancelled meanwhile."""
+    async def _wait_for_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._longest
+        while (left := min(end, self._last + self._quiet) - loop.time()) > 0:
+            await asyncio.sleep(left)
+
+    async def _ask_next(self) -> None:
+        """Ask the next questions, without those whose caller was cancelled meanwhile."""
         batch: list[tuple[Question, asyncio.Future[Answer]]] = []
         while self._queue and len(batch) < self._at_once:
-            question, answer = self._queue.popleft()
-            if not answer.done():
-                batch.append((question, answer))
-        return batch
-
-    async def _ask_for(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+            question, future = self._queue.popleft()
+            if not future.done():
+                batch.append((question, future))
+        if not batch:
+            return
         try:
-            answers = await self._ask([question for question, _ in batch])
+            answered = list(zip(batch, await self._ask([question for question, _ in batch]), strict=True))
         except Exception as error:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        else:
+            for (_, future), answer in answered:
+                if not future.done():
+                    future.set_result(answer)

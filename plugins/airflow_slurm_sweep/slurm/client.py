@@ -17,33 +17,21 @@ from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
 from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.submit.answer import (
-    ExitStatus,
-    job_of_answer,
-    job_of_output,
-    read_answers,
-    submit_error,
-)
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
-from airflow_slurm_sweep.slurm.submit.script import Submission, submit, submit_all, withdraw
+from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
+SubmissionAnswer: TypeAlias = Callable[[], SubmittedJob]
 
 
 class SlurmClient:
-    """Speaks to one cluster.
+    """Speaks to one cluster, and counts submissions and cancellations in ``metrics``.
 
     All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
     says no.
-
-    Args:
-        shell: Its login node.
-        metrics: Where submissions and cancellations are counted.
-
-    Attributes:
-        metrics: As above.
     """
 
     def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS) -> None:
@@ -53,36 +41,23 @@ class SlurmClient:
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Submit a job; for an attempt that has one already, return that one.
 
-        Each call goes one step: one that has first to cancel an earlier job raises `ClusterUnavailableError` until that
-        job is gone.
-
-        Raises:
-            NotYetError: The Dag run has ``max_parallel_jobs`` live jobs.
+        A call that first has to cancel an earlier job raises `ClusterUnavailableError` until that job is gone, one that
+        finds ``max_parallel_jobs`` live jobs `NotYetError`.
         """
-        completed = await self._shell.run(submit(job, attempt))
-        if completed.exit_status != 0:
-            raise submit_error(job, completed)
-        return job_of_output(job, output(completed), self.metrics)
+        (answer,) = await self.submit_all([(job, attempt)])
+        return answer()
 
-    async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do what `submit` does for each submission, in one round trip.
-
-        Returns:
-            A function for each submission that does the rest of `submit`: it logs, and returns or raises. So each
-            caller does that in its own context.
-        """
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
+        """Submit in one round trip; return a function for each that returns or raises what `submit` does."""
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_all(submissions, mark))
         return self._answers(submissions, read_answers(output(completed), mark))
 
-    async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
-        """Do what `submit` does for each submission of a group of `arrays.script.grouped`, with one sbatch for all.
+    async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
+        """Do what `submit_all` does, with one sbatch for a whole group of `arrays.script.grouped`.
 
-        Returns:
-            As `submit_all`; the function raises `AloneError` for a submission that cannot go with the others.
-
-        Raises:
-            CrowdedError: A limit on the number of jobs was met.
+        A returned function raises `AloneError` for a submission that cannot go with the others. The method itself
+        raises `CrowdedError` where a limit on the number of jobs was met.
         """
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_array(submissions, mark))
@@ -102,12 +77,9 @@ class SlurmClient:
         return await self._ask(queue.squeue(elements=elements), queue.read_squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
-        """Return the live jobs of a Dag run: `Attempt.task` by job id.
+        """Return the live jobs of a Dag run, `Attempt.run`, whose run directories are in ``folder``.
 
-        Args:
-            run: `Attempt.run`.
-            folder: The folder of its run directories.
-            known: The owners of live jobs as earlier calls found them; this call updates it.
+        They are `Attempt.task` by job id. ``known`` holds the owners that earlier calls found; this call updates it.
         """
         known = {} if known is None else known
         outputs = await self._ask(queue.outputs(folder), queue.read_outputs)
@@ -133,36 +105,19 @@ class SlurmClient:
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
 
-        The accounting database, the controller, and the exit files of job.sh are asked in turn, each for all jobs that
-        are still open. If the controller calls a job active, it lives, whatever an older file says. The database is
-        believed only about ends: it may have missed one.
+        The accounting database, the controller, and the exit files of job.sh are asked in turn. If the controller calls
+        a job active, it lives, whatever an older file says.
         """
-        found: dict[str, JobStatus] = {}
-        for source in (self._accounting, self._controller, self._exit_files):
+        accounted = await self._accounting(jobs)
+        # The database is believed only about ends: it may have missed one.
+        found = {job_id: status for job_id, status in accounted.items() if status.state.is_final_once_gone}
+        for source in (self._controller, self._exit_files):
             if wanted := [job for job in jobs if job.job_id not in found]:
-                answers = await source(wanted)
-                found |= {
-                    job_id: status
-                    for job_id, status in answers.items()
-                    if source != self._accounting or status.state.is_final_once_gone
-                }
+                found |= await source(wanted)
         return found
 
-    async def final_status(self, job: SubmittedJob) -> JobStatus | None:
-        """Return how one job ended; None while it has not ended, or no source knows."""
-        queued = (await self.queue(elements="_" in job.job_id)).get(job.job_id)
-        if queued is None:
-            found = (await self.look_up([job])).get(job.job_id)
-            return found if found and found.state.is_final_once_gone else None
-        if not queued.state.is_final:
-            return None
-        return (await self.with_exit_codes([(job, queued)]))[job.job_id]
-
     async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
-        """Return final states that squeue gave, by job id, with the exit codes that it does not give.
-
-        The controller, then the accounting database is asked for those of all failed jobs together.
-        """
+        """Return final states that squeue gave, by job id, with exit codes: of the controller, or else of sacct."""
         found = {job.job_id: replace(status, exit_code="0:0") for job, status in ended if status.state.is_success}
         failed = {job.job_id: (job, status) for job, status in ended if not status.state.is_success}
         for source in (self._controller, self._accounting):
@@ -174,10 +129,10 @@ class SlurmClient:
     async def cancel(self, job_id: str) -> None:
         """Cancel one job; one that has ended already is fine."""
         completed = await self._shell.run(queue.cancel(job_id))
-        if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
-            raise ClusterUnavailableError(f"scancel {job_id}: {error_text(completed)}")
         if completed.exit_status == 0:
             self.metrics.count("jobs_cancelled")
+        elif "Invalid job id" not in completed.stderr:
+            raise ClusterUnavailableError(f"scancel {job_id}: {error_text(completed)}")
 
     async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
@@ -213,16 +168,13 @@ class SlurmClient:
         return await self._ask(queue.scontrol(job.job_id for job in jobs), queue.read_scontrol)
 
     async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        run_dirs = [(job.job_id, job.run_dir) for job in jobs]
-        return await self._ask(queue.exit_files(run_dirs), queue.read_exit_files)
+        return await self._ask(queue.exit_files((job.job_id, job.run_dir) for job in jobs), queue.read_exit_files)
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
-    ) -> list[Callable[[], SubmittedJob]]:
-        return [
-            partial(job_of_answer, job, answers.get(number), self.metrics)
-            for number, (job, _) in enumerate(submissions, start=1)
-        ]
+    ) -> list[SubmissionAnswer]:
+        jobs = enumerate((job for job, _ in submissions), start=1)
+        return [partial(job_of_answer, job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
         return read(answer(await self._shell.run(question)))
@@ -230,12 +182,7 @@ class SlurmClient:
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
     """Return how a job failed, with all that shows why without a login."""
-    facts = {
-        "exit code": status.exit_code,
-        "elapsed": status.elapsed,
-        "nodes": status.nodes,
-        "log": job.log_path,
-    }
+    facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"

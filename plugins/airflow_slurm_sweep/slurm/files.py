@@ -13,11 +13,9 @@ _MAX_BYTES = 1 << 20  # of one file
 
 
 def files(directory: str | None, paths: Sequence[str]) -> str:
-    """Return the script that prints a line of base64 for each file, or ``-`` for one that cannot be read.
+    """Return the script that prints a line of base64 for the first MiB of each file, or ``-`` if it cannot be read.
 
-    Args:
-        directory: What relative paths start from; None for the login directory.
-        paths: The files. Only the first MiB of each is read.
+    Relative paths start from ``directory``, or else from the login directory.
     """
     return script(
         *([f"cd -- {quote(shell_path(directory))} || exit"] if directory else []),
@@ -32,15 +30,9 @@ def files(directory: str | None, paths: Sequence[str]) -> str:
 
 
 def read_files(output: str, paths: Sequence[str]) -> dict[str, str | None]:
-    """Read the answer to `files`: the text by path, None for a file that cannot be read.
-
-    Raises:
-        ClusterUnavailableError: The answer has another number of files.
-    """
+    """Read the answer to `files`: the text by path, None for a file that cannot be read."""
     lines = output.splitlines()
     if len(lines) != len(paths):
         raise ClusterUnavailableError(f"expected {len(paths)} files, got {len(lines)}")
-    return {
-        path: None if line == "-" else b64decode(line).decode("utf-8", "replace")
-        for path, line in zip(paths, lines, strict=True)
-    }
+    texts = (None if line == "-" else b64decode(line).decode("utf-8", "replace") for line in lines)
+    return dict(zip(paths, texts, strict=True))

@@ -1,7 +1,6 @@
 """The values that travel: what is asked for, what was submitted, how it stands.
 
-They check themselves, wherever they come from: what a shell, a file name, Slurm or the record cannot carry unharmed is
-a ValueError with subject, value and expectation.
+They check themselves: what a shell, a file name, Slurm or the record cannot carry unharmed is a ValueError.
 """
 
 from __future__ import annotations
@@ -41,13 +40,6 @@ def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
     return found
 
 
-def _has_default(value: object, of: Field[Any]) -> bool:
-    found = getattr(value, of.name)
-    if of.default_factory is not MISSING:
-        return bool(found == of.default_factory())
-    return bool(found == of.default or (of.default == () and found == []))  # JSON makes a list of a tuple
-
-
 class _Value:
     """Travels through XCom and trigger arguments as JSON."""
 
@@ -56,7 +48,12 @@ class _Value:
     def to_json(self) -> dict[str, Any]:
         """Return the value as plain data, without fields that have their default: a plan has thousands of values."""
         children: tuple[Field[Any], ...] = fields(self)  # type: ignore[arg-type]  # all children are dataclasses
-        return {each.name: getattr(self, each.name) for each in children if not _has_default(self, each)}
+        values = {}
+        for each in children:
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            if (value := getattr(self, each.name)) != default:
+                values[each.name] = value
+        return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
@@ -66,38 +63,26 @@ class _Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest(_Value):
-    """All that one submission needs.
+    """All that one submission needs; all paths are on the cluster.
 
     Attributes:
         ssh_conn_id: The Airflow connection of the cluster's login node.
-        name: The job's name.
         command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
-        run_dir: The job's own directory on the cluster, absolute; made if it is not there.
-        label: The combination, as people read it.
+        run_dir: The job's own directory, absolute; made if it is not there.
         index: The combination's number in its sweep, from 1; None for a job of no sweep.
-        parameters: The combination's value of each parameter, with its type.
         overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
-        workdir: Where the job runs, on the cluster; None for the login directory.
-        inputs: Files that have to be there, absolute or relative to ``workdir``, or nothing is submitted.
-        script: The text of the batch script, or
-        batch_script: the path of one on the cluster, absolute or relative to ``workdir``.
-        nodes: Number of nodes.
-        gpus_per_node: GPUs on each node; 0 asks for none.
+        workdir: Where the job runs; None for the login directory.
+        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
+        script: The text of the batch script, in place of ``batch_script``.
         time: The time limit, as ``sbatch --time`` takes it.
-        account: None for the user's default; so is ``partition``.
-        container: The image that the batch script shall run in; None for none.
         mounts: The container's mounts, ``source:target``, separated by commas.
         env: Further environment variables.
-        secrets: Further ones whose values are not here, with a reference that `SlurmSubmitOperator` resolves:
-            ``variable:NAME`` or ``connection:ID``.
+        secrets: Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
         options: Further options of sbatch by their long names; True for one without value.
         resume: Submit although another Dag run used the run directory: go on from its checkpoints.
-        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once; None
-            for any number.
-        array: Submit it together with others of its Dag run, as an element of an array, where those come at the same
-            time; see arrays/. It does not go with ``max_parallel_jobs``.
+        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once.
+        array: Submit it as an element of an array with others that come at the same time; see arrays/.
         stream_log: Show the job's new log lines in the log of the task that waits for it.
-        dry_run: Show what would be submitted, and submit nothing.
     """
 
     ssh_conn_id: str
@@ -129,11 +114,7 @@ class JobRequest(_Value):
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Check what came.
-
-        Raises:
-            ValueError: A value cannot go where it shall. Those of the environment are not shown: they may be secrets.
-        """
+        """Raise ValueError for a value that cannot go where it shall, without values that may be secrets."""
         expect(is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
         check_directory("run_dir", self.run_dir)
         for subject in ("workdir", "batch_script", "time", "account", "partition"):
@@ -142,23 +123,22 @@ class JobRequest(_Value):
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
-        expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         expect(is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
-        limit = self.max_parallel_jobs
-        expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
-        expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
+        for subject, count in (("index", self.index), ("max_parallel_jobs", self.max_parallel_jobs)):
+            expect(count is None or is_count(count, 1), subject, count, "a whole number from 1, or None")
+        expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
+        for name, option in self.options.items():
+            check_option(name, option)
+            ours = our_option(name)
+            expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
         self._check_environment()
-        self._check_options()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data.
-
-        ``parameters`` are JSON as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int.
-        """
+        """Return the value as plain data."""
         # slots=True makes another class of this one: super() without arguments would look for the first.
         values = super(JobRequest, self).to_json()
-        if self.parameters:
+        if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
             values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
         return values
 
@@ -183,12 +163,6 @@ class JobRequest(_Value):
             fits = is_line(reference) and _SECRET.fullmatch(reference)
             expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
 
-    def _check_options(self) -> None:
-        for name, value in self.options.items():
-            check_option(name, value)
-            ours = our_option(name)
-            expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
-
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
@@ -196,37 +170,33 @@ def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt(_Value):
+class Attempt:
     """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
 
-    Attributes:
-        generation: Another number after each clear of the task by a user, the same in its retries: Airflow's
-            ``max_tries``.
-        id: Airflow's id of the task instance, a UUID of version 7: another for each try, also where a Dag run was
-            deleted and made again.
+    ``id`` is Airflow's id of the task instance, a UUID of version 7: another one for each try, also where a Dag run was
+    deleted and made again.
     """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
-    generation: int
     try_number: int
     id: str
 
     @property
     def run(self) -> str:
-        """The Dag run, as one line of the record; see `run_name`."""
+        """The Dag run, as the record names it."""
         return run_name(self.dag_id, self.run_id)
 
     @property
     def task(self) -> str:
-        """The task, as one line of the record; see `task_name`."""
+        """The task, as the record names it."""
         return task_name(self.task_id, self.map_index)
 
     @property
     def instance(self) -> str:
-        """The id, as one word of the record."""
+        """The id, as the record names it."""
         return _word(self.id)
 
 
@@ -259,11 +229,7 @@ class SubmittedJob(_Value):
     stream_log: bool = False
 
     def __post_init__(self) -> None:
-        """Check what came.
-
-        Raises:
-            ValueError: It is no job's id, or no path.
-        """
+        """Raise ValueError for what is no job's id, or no path."""
         expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         check_directory("run_dir", self.run_dir)
         check_directory("log_path", self.log_path)
@@ -280,13 +246,12 @@ class JobStatus:
         queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
         nodes: The nodes it ran on, ``n[1-2]``.
         reason: Why it waits, or what ended it.
-        source: Who said so: squeue, sacct, scontrol, or the exit-status file.
-        metrics: What the job left in ``metrics.json``; empty while it has not ended.
-        wandb: Where Weights & Biases shows the run; empty if unknown.
+        source: Where the status comes from: squeue, sacct, scontrol, or the exit-status file.
+        metrics: What the job left in ``metrics.json``.
+        wandb: Where Weights & Biases shows the run.
     """
 
     job_id: str
-    state: JobState
     text: str
     exit_code: str = ""
     elapsed: str = ""
@@ -297,15 +262,19 @@ class JobStatus:
     metrics: Mapping[str, float] = field(default_factory=dict)
     wandb: str = ""
 
+    @property
+    def state(self) -> JobState:
+        """The state that ``text`` begins with."""
+        return JobState.parse(self.text)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
+        """Return the value as plain data, whole: users read it."""
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the value from what `to_json` returned, or from its text."""
-        values = _data(data)
-        return cls(**{**values, "state": JobState[values["state"]]})
+        return cls(**{name: value for name, value in _data(data).items() if name != "state"})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

@@ -44,26 +44,18 @@ def read_tail(completed: Completed) -> str:
 
 
 class NewOutput(NamedTuple):
-    """What is new in logs.
+    """What is new in logs, by their numbers."""
 
-    Attributes:
-        found: Offset in bytes and content of the new piece, by the log's number.
-        crowded_out: The numbers of logs with news for which there was no room.
-    """
-
-    found: Mapping[int, tuple[int, bytes]]
-    crowded_out: frozenset[int]
+    found: Mapping[int, tuple[int, bytes]]  # offset in bytes and content of the new piece
+    crowded_out: frozenset[int]  # logs with news for which there was no room
 
 
 def new_output(logs: Iterable[tuple[str, int]]) -> str:
-    """Return the script that reads what is new in logs.
+    """Return the script that reads what is new in logs, given as path and the number of bytes that are known already.
 
     The answer has, for each log with news, a line ``= NUMBER START``, the number from 0, and lines of base64: the last
     `NEW_BYTES` bytes at most. START is less than the known offset if the log is shorter. After `NEW_BYTES_IN_ALL` bytes
     there is a line ``! NUMBER`` for each further log with news.
-
-    Args:
-        logs: Path of each log, and the number of bytes that are known already.
     """
     return script(
         f"left={NEW_BYTES_IN_ALL}",
@@ -103,9 +95,9 @@ def lines_of(path: str, offset: int, start: int, data: bytes, *, ended: bool) ->
         data: The piece, at most `NEW_BYTES` bytes.
         ended: Nothing follows.
     """
-    shown = []
+    notices = []
     if start < offset:
-        shown.append("… the log was cut meanwhile; from its beginning:")
+        notices.append("… the log was cut meanwhile; from its beginning:")
         offset = 0
     whole = data if ended else data[: max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1]
     if not whole and len(data) >= NEW_BYTES:  # an endless line
@@ -113,19 +105,14 @@ def lines_of(path: str, offset: int, start: int, data: bytes, *, ended: bool) ->
     end = start + len(whole)
     if start > offset:  # the piece begins inside a line
         whole = whole[whole.find(b"\n") + 1 :]
-    pieces = whole.removesuffix(b"\n").split(b"\n") if whole else []
-    pieces = pieces[-NEW_LINES:]
+    pieces = whole.removesuffix(b"\n").split(b"\n")[-NEW_LINES:] if whole else []
     taken = sum(len(piece) + 1 for piece in pieces)
     if (left_out := end - offset - taken) > 0:
-        shown.append(f"… {_size(left_out)} left out; all of it, on the cluster: {path}")
-    return shown + [PREFIX + _line(piece) for piece in pieces], end
+        size = f"{left_out} bytes" if left_out < 1024 else f"{left_out // 1024} KiB"
+        notices.append(f"… {size} left out; all of it, on the cluster: {path}")
+    return notices + [PREFIX + _line(piece) for piece in pieces], end
 
 
 def _line(piece: bytes) -> str:
-    overwritten = [part for part in piece.split(b"\r") if part]
-    text = printable((overwritten or [b""])[-1].decode("utf-8", "replace"))
+    text = printable(piece.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace"))
     return text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]}…"
-
-
-def _size(number: int) -> str:
-    return f"{number} bytes" if number < 1024 else f"{number // 1024} KiB"

@@ -7,14 +7,14 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.patience import PATIENCE
+from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
 from airflow_slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class _Waiter:
     job: SubmittedJob
     final: asyncio.Future[JobStatus]
-    context: Context  # of the one who waits: Airflow sorts log lines into the tasks' logs by it
+    context: Context  # of the task that waits: Airflow sorts log lines into the tasks' logs by it
     seen: JobStatus | None = None
     seen_since: float = 0.0
     missing_since: float | None = None
@@ -45,7 +45,7 @@ class Monitor:
         grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
             that was preempted is expected to be queued again.
         patience: Seconds of silence after which those who wait get its error.
-        turn: Awaited before each line about a job: a tick may bring thousands.
+        wait_for_slot: Awaited before each line about a job: a tick may bring thousands.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class Monitor:
         interval: float = INTERVAL,
         grace: float = GRACE,
         patience: float = PATIENCE,
-        turn: Callable[[], Awaitable[None]] | None = None,
+        wait_for_slot: WaitForSlot = no_wait,
     ) -> None:
         self._client = client
+        self._metrics = client.metrics
         self._interval = interval
         self._grace = grace
-        self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
-        self._task: asyncio.Task[None] | None = None
         self._patience = patience
+        self._wait_for_slot = wait_for_slot
+        self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
+        self._ended: dict[_Waiter, JobStatus] = {}
+        self._task: asyncio.Task[None] | None = None
         self._trouble = ""
         self._answered = 0.0
-        self._turn = turn
-        self._news: dict[_Waiter, JobStatus] = {}  # the last one of each: what is untold when the next comes is stale
-        self._telling: asyncio.Task[None] | None = None
-        self._ended: dict[_Waiter, JobStatus] = {}
-        self._metrics = client.metrics
-        self._shown: Counter[JobState] = Counter()
-        self._seen: Mapping[str, JobStatus] = {}
+        self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
+        self._logging: asyncio.Task[None] | None = None
+        self._reported: dict[JobState, None] = {}
+        self._queue: Mapping[str, JobStatus] = {}
         self._ticked = asyncio.Event()
         self._calm_ticks = 0  # since the last change
         self._job_came = asyncio.Event()
@@ -79,7 +79,7 @@ class Monitor:
     async def tick(self) -> Mapping[str, JobStatus]:
         """Return what the next squeue says of all of the user's jobs, by job id; for ever while nobody waits."""
         await self._ticked.wait()
-        return self._seen
+        return self._queue
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
@@ -94,10 +94,10 @@ class Monitor:
             return await waiter.final
         finally:
             del self._waiters[waiter]
-            self._news.pop(waiter, None)
+            self._changes.pop(waiter, None)
             if not self._waiters:
                 self._task.cancel()
-                self._show({})  # nobody asks any more
+                self._report_counts({})  # nobody asks any more
 
     async def _watch(self) -> None:
         # After a restart all triggerers begin at once: they shall not ask at the same moments from then on.
@@ -107,27 +107,26 @@ class Monitor:
             began, before = time.monotonic(), took
             try:
                 await self._tick()
-                self._note("")
+                self._log_trouble("")
                 self._answered = time.monotonic()
             except ClusterUnavailableError as error:
-                self._note(str(error))
+                self._log_trouble(str(error))
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
                     return
-            except Exception as error:  # nobody else sees it: those who wait shall
+            except Exception as error:  # no caller awaits this task: those who wait for jobs get the error
                 self._give_up(error)
                 return
             took = time.monotonic() - began
             self._metrics.time("tick", took)
-            await self._finish()
+            await self._wake_waiters()
             # One slow answer may be that of a connection that was just made.
             await self._pause(_LOAD * min(took, before))
 
     async def _pause(self, least: float) -> None:
         """Pause between two questions: shortly after a change, for the interval when all is calm."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = asyncio.get_running_loop().time()
         while True:
             planned = _PAUSES[self._calm_ticks] if self._calm_ticks < len(_PAUSES) else self._interval
             self._job_came.clear()
@@ -138,14 +137,14 @@ class Monitor:
                 break
         self._calm_ticks += 1
 
+    def _open(self) -> list[_Waiter]:
+        return [waiter for waiter in self._waiters if not waiter.final.done()]
+
     def _give_up(self, error: Exception) -> None:
         for waiter in self._open():
             waiter.final.set_exception(error)
 
-    def _open(self) -> list[_Waiter]:
-        return [waiter for waiter in self._waiters if not waiter.final.done()]
-
-    def _note(self, trouble: str) -> None:
+    def _log_trouble(self, trouble: str) -> None:
         """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
         if trouble and not self._trouble:
             log.warning("No answer from the cluster, asking on: %s", trouble)
@@ -156,72 +155,70 @@ class Monitor:
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
         began = time.monotonic()
-        queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
+        self._queue = await self._client.queue(elements=any("_" in waiter.job.job_id for waiter in asked))
         now = time.monotonic()
-        self._seen, ticked, self._ticked = queue, self._ticked, asyncio.Event()
+        ticked, self._ticked = self._ticked, asyncio.Event()
         ticked.set()
         self._metrics.time("squeue", now - began)
-        self._show(queue)
-        gone, ended = [], []
-        for waiter in asked:
-            status = queue.get(waiter.job.job_id)
-            if status is None:
-                gone.append(waiter)
-                continue
-            waiter.missing_since = None
-            if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
-                self._news[waiter] = status
-                self._calm_ticks = 0
-                waiter.seen_since = now
-            waiter.seen = status
-            lasts = now - waiter.seen_since >= self._grace
-            if status.state.is_final or (lasts and status.state.is_final_if_it_lasts):
-                self._news.pop(waiter, None)  # how it ended, who waits tells
-                ended.append((waiter.job, status))
+        self._report_counts(self._queue)
+        found = {waiter: self._queue[job_id] for waiter in asked if (job_id := waiter.job.job_id) in self._queue}
+        ended = [(waiter.job, status) for waiter, status in found.items() if self._note(waiter, status, now)]
         if ended:
             self._calm_ticks = 0
-            told = await self._client.with_exit_codes(ended)
-            self._ended |= {waiter: told[waiter.job.job_id] for waiter in asked if waiter.job.job_id in told}
-        if gone:
-            await self._settle(gone)
-        if self._news and (self._telling is None or self._telling.done()):
-            self._telling = asyncio.create_task(self._tell())
+            ends = await self._client.with_exit_codes(ended)
+            self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
+        if gone := [waiter for waiter in asked if waiter not in found]:
+            await self._look_up(gone)
+        if self._changes and (self._logging is None or self._logging.done()):
+            self._logging = asyncio.create_task(self._log_changes())
 
-    def _show(self, queue: Mapping[str, JobStatus]) -> None:
-        """Give the numbers of live jobs by state, also of the states that no job is in any more."""
-        shown = Counter(status.state for status in queue.values() if not status.state.is_final)
-        for state in self._shown | shown:
-            self._metrics.gauge(f"jobs.{state.value.lower()}", shown[state])
-        self._shown |= shown
+    def _note(self, waiter: _Waiter, status: JobStatus, now: float) -> bool:
+        """Note what squeue shows of a job; return whether the job has ended."""
+        waiter.missing_since = None
+        if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
+            self._changes[waiter] = status
+            self._calm_ticks = 0
+            waiter.seen_since = now
+        waiter.seen = status
+        lasts = now - waiter.seen_since >= self._grace
+        has_ended = status.state.is_final or (lasts and status.state.is_final_if_it_lasts)
+        if has_ended:
+            self._changes.pop(waiter, None)  # the waiting task logs the end
+        return has_ended
 
-    async def _tell(self) -> None:
-        """Log the jobs' changes, each in the context of the one who waits."""
-        while self._news:
-            if self._turn is not None:
-                await self._turn()
-            if self._news:
-                waiter = next(iter(self._news))
-                status = self._news.pop(waiter)
+    def _report_counts(self, queue: Mapping[str, JobStatus]) -> None:
+        """Report the numbers of live jobs by state, also of the states that no job is in any more."""
+        counts = Counter(status.state for status in queue.values() if not status.state.is_final)
+        self._reported |= dict.fromkeys(counts)
+        for state in self._reported:
+            self._metrics.gauge(f"jobs.{state.value.lower()}", counts[state])
+
+    async def _log_changes(self) -> None:
+        """Log the jobs' changes, each in the context of the task that waits."""
+        while self._changes:
+            await self._wait_for_slot()
+            if self._changes:
+                waiter = next(iter(self._changes))
+                status = self._changes.pop(waiter)
                 waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
 
-    async def _settle(self, gone: Sequence[_Waiter]) -> None:
-        found: Mapping[str, JobStatus] = await self._client.look_up([waiter.job for waiter in gone])
+    async def _look_up(self, gone: Sequence[_Waiter]) -> None:
+        found = await self._client.look_up([waiter.job for waiter in gone])
         now = time.monotonic()
         for waiter in gone:
             status = found.get(waiter.job.job_id)
             if status is None and waiter.seen is not None and waiter.seen.state.is_final_once_gone:
                 status = waiter.seen
-            if status is not None and not status.state.is_final_once_gone:
-                waiter.missing_since = None  # the controller knows it
-                continue
             if status is None:
                 waiter.missing_since = waiter.missing_since or now
-                if now - waiter.missing_since < self._grace:
-                    continue
-                status = lost(waiter.job)
-            self._ended[waiter] = status
+                if now - waiter.missing_since >= self._grace:
+                    self._ended[waiter] = _lost(waiter.job)
+            elif status.state.is_final_once_gone:
+                self._ended[waiter] = status
+            else:
+                waiter.missing_since = None  # the controller knows it
 
-    async def _finish(self) -> None:
+    async def _wake_waiters(self) -> None:
         """Wake those whose jobs have ended."""
         for state, number in Counter(status.state for status in self._ended.values()).items():
             self._metrics.count(f"jobs_ended.{state.value.lower()}", number)
@@ -235,7 +232,7 @@ class Monitor:
                 await asyncio.sleep(0)
 
 
-def lost(job: SubmittedJob) -> JobStatus:
+def _lost(job: SubmittedJob) -> JobStatus:
     """Return the end of a job that nobody knows any more: a failure, since success is never assumed."""
     reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
-    return JobStatus(job_id=job.job_id, state=JobState.LOST, text="LOST", reason=reason, source="")
+    return JobStatus(job_id=job.job_id, text="LOST", reason=reason, source="")

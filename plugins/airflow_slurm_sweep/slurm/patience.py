@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, NotYetError
 
@@ -15,18 +15,23 @@ _FIRST_PAUSE = 3.0
 _LONGEST_PAUSE = 30.0
 
 Result = TypeVar("Result")
+WaitForSlot: TypeAlias = Callable[[], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
+async def no_wait() -> None:
+    """Return at once: the `WaitForSlot` of a log that takes any number of lines."""
+
+
 async def patiently(
-    ask: Callable[[], Awaitable[Result]], patience: float, turn: Callable[[], Awaitable[None]] | None = None
+    ask: Callable[[], Awaitable[Result]], patience: float, wait_for_slot: WaitForSlot = no_wait
 ) -> Result:
     """Return what ``ask`` returns, calling it again until it answers; each new reason to wait is logged once.
 
     Args:
         ask: Raises `ClusterUnavailableError` while the answer is "not now".
         patience: Seconds after which its error is raised; but `NotYetError` is waited out for good.
-        turn: Awaited before each line of the log: a thousand may wait for the same cluster.
+        wait_for_slot: Awaited before each line of the log: a thousand may wait for the same cluster.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
@@ -41,9 +46,8 @@ async def patiently(
                 raise ClusterUnavailableError(f"waited {patience:.0f} s for the cluster; {error}") from None
             if str(error) != reason:
                 reason = str(error)
-                if turn is not None:
-                    await turn()
+                await wait_for_slot()
                 log.info("Waiting: %s", reason)
-        # Not all who wait at the same moment.
+        # Not all callers at the same moment.
         await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
         pause = min(_LONGEST_PAUSE, pause * 1.5)

@@ -1,13 +1,13 @@
 """Jobs as Slurm sees them: squeue, sacct, scontrol and the exit files, each as the script that asks and its reader.
 
-Readers skip lines of another form: sites print notices. A line ends with a newline only; the other characters that
-`str.splitlines` splits at may stand in names and paths.
+Readers skip lines of another form: sites print notices. They split at newlines only, not as `str.splitlines` does:
+names and paths may hold the other line ends.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
@@ -35,11 +35,7 @@ def is_job_id(text: str) -> bool:
 
 
 def squeue(*, elements: bool = False) -> str:
-    """Return the script that lists all of the user's jobs, one answer for all tasks that wait.
-
-    Args:
-        elements: List each array element; pending elements share a line otherwise.
-    """
+    """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
     array = " --array" if elements else ""
     fields = f"--format={quote(SQUEUE_FORMAT)}"
     return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
@@ -47,30 +43,21 @@ def squeue(*, elements: bool = False) -> str:
 
 def read_squeue(output: str) -> dict[str, JobStatus]:
     """Read the answer to `squeue`, by job id."""
-    return {
-        job_id: JobStatus(
-            job_id=job_id,
-            state=state,
-            text=text,
-            elapsed=elapsed,
-            queued=None if state.is_queued else _seconds_between(*times.partition(" ")[::2]),
-            nodes=nodes,
-            reason=reason,
-            source="squeue",
+    found = {}
+    for job_id, text, ran, nodes, reason in _rows(output, "|", 5):
+        elapsed, submitted, started = [*ran.split(" "), "", ""][:3]
+        queued = _queued(text, submitted, started)
+        found[job_id] = JobStatus(
+            job_id=job_id, text=text, elapsed=elapsed, queued=queued, nodes=nodes, reason=reason, source="squeue"
         )
-        for job_id, text, ran, nodes, reason in _rows(output, "|", 5)
-        for state, (elapsed, _, times) in [(JobState.parse(text), ran.partition(" "))]
-    }
+    return found
 
 
 # Where jobs write
 
 
 def outputs(folder: str) -> str:
-    """Return the script that lists job id, state and output path of all of the user's jobs.
-
-    squeue cuts off paths that are longer than those of run directories in ``folder``.
-    """
+    """Return the script that lists all of the user's jobs with their output paths, cut off if not in ``folder``."""
     widest = output_format(f"{folder}/{_NAME_MAX * '_'}")
     return script(f"squeue --array --me --all --states=all --noheader {quote(widest)} < /dev/null")
 
@@ -93,10 +80,8 @@ def escaped(path: str) -> str:
 
 
 def run_dir_of(job_id: str, output: str) -> str | None:
-    """Return the run directory of a job by the output path in `outputs`; None if the path is no log of ours.
-
-    Slurm 22.05 shows the file name pattern that sbatch got, newer versions show the path itself.
-    """
+    """Return the run directory of a job by the output path in `outputs`; None if the path is no log of ours."""
+    # Slurm 22.05 shows the file name pattern that sbatch got, newer versions show the path itself.
     _, _, index = job_id.partition("_")
     if index and output.endswith(end := log_path("%a", "%A_%a")):
         return output.removesuffix(end).replace("%%", "%") + index
@@ -118,31 +103,27 @@ def sacct(job_ids: Iterable[str]) -> str:
 
 def read_sacct(output: str) -> dict[str, JobStatus]:
     """Read the answer to `sacct`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
-    rows = ((row[0].removesuffix("+0"), *row[1:]) for row in _rows(output, "|", 5))
-    return {
-        job_id: JobStatus(
+    found = {}
+    for first_id, text, exit_code, elapsed, rest in _rows(output, "|", 5):
+        job_id = first_id.removesuffix("+0")
+        nodes, submitted, started = [*rest.split("|"), "", ""][:3]
+        found[job_id] = JobStatus(
             job_id=job_id,
-            state=JobState.parse(state),
-            text=state,
+            text=text,
             exit_code=exit_code,
             elapsed=elapsed,
-            queued=_seconds_between(*times.partition("|")[::2]),
+            queued=_queued(text, submitted, started),
             nodes=nodes,
             source="sacct",
         )
-        for job_id, state, exit_code, elapsed, rest in rows
-        for nodes, _, times in [rest.partition("|")]
-    }
+    return found
 
 
 # scontrol
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
-    """Return the script that asks the controller; jobs that it has forgotten are left out of the answer.
-
-    Its error about such a job goes nowhere; any other error ends the script with status 1.
-    """
+    """Return the script that asks the controller; forgotten jobs are left out, any other error ends the script."""
     return script(
         f"for job in {join(job_ids)}; do",
         f'  answer=$({_EPOCH} scontrol show job "$job" 2>&1 < /dev/null)',
@@ -167,15 +148,12 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
         element = _ELEMENT.match(record)
         job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
         if "JobState" in fields:
-            state = JobState.parse(fields["JobState"])
-            times = fields.get("SubmitTime", ""), fields.get("StartTime", "")
             found[job_id] = JobStatus(
                 job_id=job_id,
-                state=state,
                 text=fields["JobState"],
                 exit_code=fields.get("ExitCode", ""),
                 elapsed=fields.get("RunTime", ""),
-                queued=None if state.is_queued else _seconds_between(*times),
+                queued=_queued(fields["JobState"], fields.get("SubmitTime", ""), fields.get("StartTime", "")),
                 nodes=fields.get("NodeList", "").replace("(null)", ""),
                 reason=fields.get("Reason", ""),
                 source="scontrol",
@@ -186,13 +164,10 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
 # Exit files
 
 
-def exit_files(run_dirs: Sequence[tuple[str, str]]) -> str:
-    """Return the script that reads the files that job.sh leaves.
+def exit_files(run_dirs: Iterable[tuple[str, str]]) -> str:
+    """Return the script that reads what job.sh left of jobs, given as job id and run directory.
 
     The answer has a line for each file that exists: job id, exit status, signal or ``-``.
-
-    Args:
-        run_dirs: ``(job id, run directory)`` of each job.
     """
     return script(
         *(
@@ -209,16 +184,10 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
     found = {}
     for job_id, exit_status, signal in _rows(output, " ", 3):
         if exit_status.isdecimal():
-            ended_well = exit_status == "0" and signal == "-"
-            state = JobState.COMPLETED if ended_well else JobState.FAILED
+            text = "COMPLETED" if (exit_status, signal) == ("0", "-") else "FAILED"
             reason = "" if signal == "-" else f"ended by SIG{signal}: time limit, cancellation or preemption"
             found[job_id] = JobStatus(
-                job_id=job_id,
-                state=state,
-                text=state.value,
-                exit_code=f"{exit_status}:0",
-                reason=reason,
-                source="exit-status file",
+                job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source="exit-status file"
             )
     return found
 
@@ -231,11 +200,11 @@ def cancel(job_id: str) -> str:
     return script(f"scancel -- {quote(job_id)} < /dev/null")
 
 
-def _seconds_between(submitted: str, started: str) -> int | None:
-    """Return the seconds between two of Slurm's times; None where one is N/A, Unknown or None."""
-    if not (submitted.isdecimal() and started.isdecimal()) or int(started) < int(submitted):
+def _queued(state: str, submitted: str, started: str) -> int | None:
+    """Return the seconds from submission to start; None where a time is N/A, Unknown, None or an estimate."""
+    if JobState.parse(state).is_queued or not (submitted.isdecimal() and started.isdecimal()):
         return None
-    return int(started) - int(submitted)
+    return int(started) - int(submitted) if int(started) >= int(submitted) else None
 
 
 def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:

@@ -1,14 +1,11 @@
 """Errors of Slurm's commands, classified once: passing or final; and whether the controller may have acted.
 
-Sources: slurm_errno.c and sbatch.c of Slurm 22.05 to 25.05, and tests/integration/test_refusals.py, which has a real
-slurmctld say them.
+Sources: slurm_errno.c and sbatch.c of Slurm 22.05 to 25.05, and tests/integration/test_refusals.py with a real
+slurmctld. The words are plain substrings, so that a POSIX shell's ``case`` finds the same ones.
 
-sbatch retries by itself, after 1, 2, ... 15 s, 120 s in all, when the controller has no room (MaxJobCount) or answers
-"try again"; it prints "sleeping and retrying" once, and "Resource temporarily unavailable" at the end. If a signal ends
-it meanwhile, there is no job: each try is refused before the next sleep begins. It reports a controller that is down
-(connect failure) after 9 s, a silent one after slurm.conf's MessageTimeout, 10 s.
-
-The words are plain substrings, so that a POSIX shell's ``case`` finds the same ones.
+sbatch retries by itself for 120 s when the controller has no room (MaxJobCount) or answers "try again"; it prints
+"sleeping and retrying" once, and "Resource temporarily unavailable" at the end. If a signal ends it meanwhile, there is
+no job. It reports a controller that is down (connect failure) after 9 s, a silent one after MessageTimeout, 10 s.
 """
 
 from __future__ import annotations
@@ -88,16 +85,16 @@ _LIMITS: tuple[str, ...] = (
 PASSING: tuple[str, ...] = (*_REFUSED_FOR_NOW, *UNCLEAR)
 
 
-def is_passing(said: str) -> bool:
+def is_passing(error: str) -> bool:
     """Whether the site mends the cause of this error by itself; it does not mend unknown errors."""
-    return any(words in said for words in PASSING)
+    return any(words in error for words in PASSING)
 
 
-def is_too_many(said: str) -> bool:
+def is_too_many(error: str) -> bool:
     """Whether an array was refused because it is too large for the site, or for the room that is left now."""
-    return any(words in said for words in _LIMITS)
+    return any(words in error for words in _LIMITS)
 
 
-def is_unclear(said: str) -> bool:
+def is_unclear(error: str) -> bool:
     """Whether the controller may have done what was asked, although the command failed."""
-    return any(words in said for words in UNCLEAR)
+    return any(words in error for words in UNCLEAR)

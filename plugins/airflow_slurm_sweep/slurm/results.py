@@ -11,6 +11,7 @@ import re
 import sys
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from shlex import quote
 
@@ -31,32 +32,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What a job left.
-
-    Attributes:
-        metrics: Finite numbers by name.
-        fault: What was wrong with the rest of metrics.json; empty if nothing.
-        wandb: Where Weights & Biases shows the run, if the job's log says so.
-    """
+    """What a job left; ``fault`` says what was wrong with the rest of metrics.json."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     fault: str = ""
-    wandb: str = ""
+    wandb: str = ""  # where Weights & Biases shows the run
 
 
 NO_FILE = Results()
-NOT_READABLE = Results(fault="expected a regular file that we may read, got another; it is not read")
+_NOT_READABLE = Results(fault="expected a regular file that we may read, got another; it is not read")
 
 
 def results(jobs: Iterable[tuple[str, str]]) -> str:
-    """Return the script that reads what jobs left.
+    """Return the script that reads what jobs left, given as run directory and log.
 
     The answer has, for each metrics.json, a line ``= NUMBER``, the job's number from 0, and lines of base64; or a line
     ``= NUMBER -`` for one that is not read: a link, a pipe. Where wandb prints the run's address at the beginning of
     the log, the answer has a line ``@ NUMBER URL``.
-
-    Args:
-        jobs: ``(run directory, log)`` of each job.
     """
     return script(
         "results() {",
@@ -78,18 +70,15 @@ def results(jobs: Iterable[tuple[str, str]]) -> str:
 
 def read_results(output: str) -> dict[int, Results]:
     """Read the answer to `results`, by the job's number."""
-    urls = {int(number): url for number, url in _WANDB_LINE.findall(output)}
-    found = {number: Results(wandb=url) for number, url in urls.items()}
-    output = _WANDB_LINE.sub("", output)
-    for answer in re.split(r"^= ", output, flags=re.MULTILINE)[1:]:
+    found = {int(number): Results(wandb=url) for number, url in _WANDB_LINE.findall(output)}
+    for answer in re.split(r"^= ", _WANDB_LINE.sub("", output), flags=re.MULTILINE)[1:]:
         head, _, body = answer.partition("\n")
         number, _, refused = head.partition(" ")
         if number.isdecimal():
-            try:
-                left = NOT_READABLE if refused else read_metrics(b64decode(body))
-            except ValueError:  # base64 that was cut off
-                left = NOT_READABLE
-            found[int(number)] = replace(left, wandb=urls.get(int(number), ""))
+            left = _NOT_READABLE
+            with suppress(ValueError):  # base64 that was cut off
+                left = _NOT_READABLE if refused else read_metrics(b64decode(body))
+            found[int(number)] = replace(left, wandb=found.get(int(number), NO_FILE).wandb)
     return found
 
 

@@ -35,16 +35,14 @@ class Shell(Protocol):
     async def run(self, script: str) -> Completed:
         """Run ``script``.
 
-        Raises:
-            ClusterUnavailableError: No answer; whether the script ran, in part or whole, is not known.
-            ClusterRefusedError: The login node refuses us.
+        It raises `ClusterUnavailableError` where the script may have run, in part or whole, and `ClusterRefusedError`
+        where the login node refuses us.
         """
 
 
 def script(*lines: str) -> str:
     """Return a script that runs ``lines`` as a whole or not at all, and marks where its output begins."""
-    body = "\n".join(lines)
-    return f"{{\nprintf '%s\\n' {MARKER}\n{body}\nexit\n}}\n"
+    return "\n".join(["{", f"printf '%s\\n' {MARKER}", *lines, "exit", "}", ""])
 
 
 def shell_path(path: str) -> str:
@@ -58,37 +56,24 @@ def heredoc_text(text: str) -> str:
 
 
 def output(completed: Completed) -> str:
-    """Return what our script printed, without what the login shell printed before.
-
-    Raises:
-        ClusterUnavailableError: The login shell did not run our script.
-    """
+    """Return what our script printed, without what the login shell printed before; raise if it did not run."""
     _, marker, printed = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
-        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {any_output(completed)}")
+        reason = error_text(completed) or printable(completed.stdout).strip() or "nothing"
+        raise ClusterUnavailableError(f"the login shell did not run our script; it said: {reason[-2000:]}")
     return printed
 
 
 def answer(completed: Completed) -> str:
-    """Return what our script printed, if it succeeded.
-
-    Raises:
-        ClusterUnavailableError: The script failed, or the login shell did not run it.
-    """
+    """Return what our script printed; raise if it failed or did not run."""
     if completed.exit_status != 0:
-        reason = error_text(completed) or f"exit status {completed.exit_status}, no reason"
-        raise ClusterUnavailableError(reason)
+        raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
     return output(completed)
 
 
 def error_text(completed: Completed) -> str:
     """Return what a command printed on standard error, made printable."""
     return printable(completed.stderr).strip()
-
-
-def any_output(completed: Completed) -> str:
-    """Return the end of what a command printed, standard error first, or ``nothing``."""
-    return (error_text(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
 
 
 def printable(text: str) -> str:

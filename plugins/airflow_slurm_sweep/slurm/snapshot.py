@@ -28,30 +28,19 @@ _ELAPSED = re.compile(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJob:
-    """One job that squeue shows.
-
-    Attributes:
-        state: In Slurm's own words, ``PENDING``.
-        reason: Why it waits, ``Priority``; empty if Slurm gives none.
-        nodes: The nodes it runs on.
-        started: Its start in seconds since 1970, by the clock of the triggerer; None while it is queued.
-        queued: As in `JobStatus`.
-    """
+    """One job that squeue shows; see `JobStatus`."""
 
     state: str
     reason: str = ""
     nodes: str = ""
-    started: int | None = None
+    started: int | None = None  # in seconds since 1970, by the clock of the triggerer; None while it is queued
     queued: int | None = None
 
 
 def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> LiveJob:
-    """Return a job that squeue shows.
+    """Return a job that squeue showed ``at`` that time in seconds since 1970.
 
-    Args:
-        status: squeue's answer.
-        at: The answer's time in seconds since 1970.
-        before: The same job in the answer before: a start that differs by less than `_JITTER` stays as it was.
+    Where the job's start differs by less than `_JITTER` from that in the answer ``before``, the latter stays.
     """
     reason = "" if status.reason == "None" else status.reason
     if status.state.is_queued:
@@ -74,54 +63,43 @@ def seconds(elapsed: str) -> int | None:
 
 
 def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
-    """Return the value, at most `LARGEST` bytes of JSON; if needed without details, then without the last jobs.
+    """Return job ids and jobs by map index as one value, at most `LARGEST` bytes of JSON.
 
-    Args:
-        jobs: Job id and job by map index.
-        at: The time of squeue's answer in seconds since 1970.
+    If needed it goes without details, then without the last jobs.
     """
-    kept = sorted(jobs.items())
-    found = _groups(kept, _DETAILS)
-    for number in range(1, len(_DETAILS) + 1):
-        if _size(found) > LARGEST:
-            found = _groups(kept, _DETAILS[number:])
-    while _size(found) > LARGEST:
-        kept = kept[: len(kept) // 2]
-        found = _groups(kept, ())
-    return {"at": round(at), **found}
+    kept, details = sorted(jobs.items()), list(_DETAILS)
+    while len(json.dumps(groups := _groups(kept, details))) > LARGEST:
+        if details:
+            details = details[1:]
+        else:
+            kept = kept[: len(kept) // 2]
+    return {"at": round(at), **groups}
 
 
 def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[str]) -> dict[str, dict[str, str]]:
     groups = {
         "ids": _grouped((_shifted(job_id, -index), index) for index, (job_id, _) in jobs),
         "states": _grouped((job.state, index) for index, (_, job) in jobs),
-        **{name: _grouped(_detail(jobs, name)) for name in details},
     }
+    for name in details:
+        values = ((getattr(job, name), index) for index, (_, job) in jobs)
+        groups[name] = _grouped((str(value), index) for value, index in values if value not in ("", None))
     return {name: group for name, group in groups.items() if group}
 
 
-def _detail(jobs: Iterable[tuple[int, tuple[str, LiveJob]]], name: str) -> Iterator[tuple[str, int]]:
-    values = ((getattr(job, name), index) for index, (_, job) in jobs)
-    return ((str(value), index) for value, index in values if value not in ("", None))
-
-
-def read(value: object) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
+def read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
     """Return the time and the jobs of a `view`; None for any other value."""
     try:
-        return _read(value)
+        details = {name: dict(_spread(value.get(name, {}))) for name in _DETAILS}
+        ids = {index: _shifted(base, index) for index, base in _spread(value.get("ids", {}))}
+        jobs = {}
+        for index, state in _spread(value.get("states", {})):
+            found: dict[str, Any] = {name: texts[index] for name, texts in details.items() if index in texts}
+            found |= {name: int(found[name]) for name in ("started", "queued") if name in found}
+            jobs[index] = ids[index], LiveJob(state=state, **found)
+        return float(value["at"]), jobs
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-
-
-def _read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]]:
-    details = {name: dict(_spread(value.get(name, {}))) for name in _DETAILS}
-    ids = {index: _shifted(base, index) for index, base in _spread(value.get("ids", {}))}
-    jobs = {}
-    for index, state in _spread(value.get("states", {})):
-        found: dict[str, Any] = {name: texts[index] for name, texts in details.items() if index in texts}
-        found |= {name: int(found[name]) for name in ("started", "queued") if name in found}
-        jobs[index] = ids[index], LiveJob(state=state, **found)
-    return float(value["at"]), jobs
 
 
 def _shifted(job_id: str, by: int) -> str:
@@ -130,22 +108,18 @@ def _shifted(job_id: str, by: int) -> str:
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, str]:
-    """Return, by key, the indices that have it as ranges; the indices come in rising order."""
-    groups: dict[str, list[int]] = {}
+    """Return, by key, the indices that have it as ranges, ``0-127,130``; the indices come in rising order."""
+    groups: dict[str, list[list[int]]] = {}
     for key, index in pairs:
-        groups.setdefault(key, []).append(index)
-    return {key: _ranges(indices) for key, indices in groups.items()}
-
-
-def _ranges(indices: Iterable[int]) -> str:
-    """Return rising numbers as text: ``0-127,130``."""
-    found: list[list[int]] = []
-    for index in indices:
-        if found and found[-1][1] == index - 1:
-            found[-1][1] = index
+        ranges = groups.setdefault(key, [])
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1][1] = index
         else:
-            found.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([index, index])
+    return {
+        key: ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+        for key, ranges in groups.items()
+    }
 
 
 def _spread(groups: Mapping[str, str]) -> Iterator[tuple[int, str]]:
@@ -156,7 +130,3 @@ def _spread(groups: Mapping[str, str]) -> Iterator[tuple[int, str]]:
                 raise ValueError(ranges)
             for index in range(int(first), int(last or first) + 1):
                 yield index, key
-
-
-def _size(value: object) -> int:
-    return len(json.dumps(value))

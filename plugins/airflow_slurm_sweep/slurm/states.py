@@ -28,9 +28,7 @@ class JobState(Enum):
     def __new__(cls, name: str, kind: Kind, code: str = "") -> JobState:
         """Make the member's value its name alone; ``code`` is Slurm's short form of it."""
         member = object.__new__(cls)
-        member._value_ = name
-        member.kind = kind
-        member.code = code
+        member._value_, member.kind, member.code = name, kind, code
         return member
 
     BOOT_FAIL = "BOOT_FAIL", Kind.FAILED, "BF"

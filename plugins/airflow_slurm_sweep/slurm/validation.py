@@ -27,11 +27,7 @@ def our_option(name: str) -> str | None:
 
 
 def check_option(name: str, value: str | int | bool) -> None:
-    """Check that an option of sbatch has a long name, and a value that a line can carry.
-
-    Raises:
-        ValueError: It has not.
-    """
+    """Raise ValueError unless an option of sbatch has a long name, and a value that a line can carry."""
     if not _OPTION.fullmatch(name):
         raise ValueError(f"expected the long name of an sbatch option, without dashes, got {name!r}")
     if value != "" and not is_line(str(value)):  # else one could forge a line of scontrol's
@@ -39,11 +35,7 @@ def check_option(name: str, value: str | int | bool) -> None:
 
 
 def check_variable(name: str) -> None:
-    """Check the name of an environment variable for a job.
-
-    Raises:
-        ValueError: It is no name, or is reserved.
-    """
+    """Raise ValueError for what is no name of an environment variable, or a reserved one."""
     if not _VARIABLE.fullmatch(name):
         raise ValueError(f"expected the name of an environment variable, got {name!r}")
     if name in OUR_VARIABLES:
@@ -55,8 +47,8 @@ def check_variable(name: str) -> None:
 def expect(is_met: object, subject: str, value: object, expectation: str) -> None:
     """Raise ValueError with subject, value and expectation, unless ``is_met``."""
     if not is_met:
-        shown = repr(value)
-        raise ValueError(f"{subject}: expected {expectation}, got {shown if len(shown) < 200 else shown[:200] + '…'}")
+        got = repr(value)
+        raise ValueError(f"{subject}: expected {expectation}, got {got if len(got) < 200 else got[:200] + '…'}")
 
 
 def is_line(value: object) -> bool:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_slurm_sweep.errors import AloneError
-from airflow_slurm_sweep.slurm.arrays.submitter import Arrays
-from airflow_slurm_sweep.slurm.batching import Together
-from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
+from airflow_slurm_sweep.slurm.batching import Batcher
+from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
-from airflow_slurm_sweep.slurm.log_follower import Follower
+from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.slurm.submit.record import Record
+from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
@@ -56,11 +57,11 @@ class ClusterSession:
 
     client: SlurmClient
     monitor: Monitor
-    follower: Follower
-    submissions: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
-    arrays: Together[tuple[JobRequest, Attempt], Callable[[], SubmittedJob]]
-    records: Together[str, Record | None]
-    results: Together[SubmittedJob, Results]
+    follower: LogFollower
+    submissions: Batcher[Submission, SubmissionAnswer]
+    arrays: Batcher[Submission, SubmissionAnswer]
+    records: Batcher[str, Record | None]
+    results: Batcher[SubmittedJob, Results]
     patience: float
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
@@ -98,13 +99,13 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[ClusterSession]:
         interval, patience = await asyncio.to_thread(lambda: (configuration.interval(), configuration.patience()))
         yield ClusterSession(
             client=client,
-            monitor=Monitor(client, interval=interval, patience=patience, turn=wait_for_slot),
-            follower=Follower(client, interval=interval, turn=wait_for_slot),
-            submissions=Together(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
-            arrays=Together(Arrays(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
+            monitor=Monitor(client, interval=interval, patience=patience, wait_for_slot=wait_for_slot),
+            follower=LogFollower(client, interval=interval, wait_for_slot=wait_for_slot),
+            submissions=Batcher(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
+            arrays=Batcher(ArraySubmitter(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
             patience=patience,
-            records=Together(client.recorded_jobs, at_once=_RECORDS),
-            results=Together(client.results, at_once=_RESULTS),
+            records=Batcher(client.recorded_jobs, at_once=_RECORDS),
+            results=Batcher(client.results, at_once=_RESULTS),
         )
 
 

@@ -19,7 +19,6 @@ def attempt_of(task: Any) -> Attempt:
         run_id=task.run_id,
         task_id=task.task_id,
         map_index=-1 if task.map_index is None else task.map_index,
-        generation=task.try_number,
         try_number=task.try_number,
         id=str(task.id),
     )

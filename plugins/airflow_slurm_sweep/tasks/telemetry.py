@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from airflow.sdk.observability import stats
 
+from airflow_slurm_sweep.slurm.telemetry import Metrics
+
 _PREFIX = "slurm_sweep"
 
 
-class AirflowMetrics:
+class AirflowMetrics(Metrics):
     """The figures of one connection's cluster; see `Metrics`. All that a call costs is some microseconds.
 
     Args:
@@ -33,7 +35,7 @@ class AirflowMetrics:
         stats.gauge(self._name(name), value)
 
     def time(self, name: str, seconds: float) -> None:
-        """Tell how long something took; Airflow's unit is milliseconds."""
+        """Report how long something took; Airflow's unit is milliseconds."""
         stats.timing(self._name(name), seconds * 1000)
 
     def _name(self, name: str) -> str:

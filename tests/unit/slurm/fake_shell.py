@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 
@@ -30,11 +33,27 @@ class FakeShell:
             answer = answer()
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, Submission):
+            return answer.completed(script)
         if isinstance(answer, Completed):
             return answer
         if answer is None:
             return failed(f"sh: 1: {word}: not found", 127)
         return Completed(exit_status=0, stdout=f"banner\n{MARKER}\n{answer}", stderr="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """The answer to one submission: the script prints it behind a mark of its own, and succeeds."""
+
+    exit_status: int = 0
+    text: str
+
+    def completed(self, script: str) -> Completed:
+        """Return the end of the script."""
+        (mark,) = re.findall(r"^each (m[0-9a-f]+) ", script, re.MULTILINE)
+        text = f"banner\n{MARKER}\n{mark} 1 {self.exit_status}\n{self.text}\n"
+        return Completed(exit_status=0, stdout=text, stderr="")
 
 
 def failed(stderr: str, exit_status: int = 1) -> Completed:

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.submit.answer import read_answers
+from airflow_slurm_sweep.slurm.submit.script import submit_all
+
 SHELLS = {
     "dash": ["/usr/bin/dash", "-s"],
     "bash": ["/usr/bin/bash", "--posix", "-s"],
@@ -103,6 +107,13 @@ class Login:
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode("utf-8", "replace")
         )
+
+    def submit(self, job: JobRequest, attempt: Attempt) -> tuple[int, str]:
+        """Submit one job; return the submission's exit status and all that it printed."""
+        mark = f"m{uuid4().hex}"
+        done = self.run(submit_all([(job, attempt)], mark))
+        assert (done.returncode, done.stderr) == (0, "")
+        return read_answers(done.stdout, mark)[1]
 
     def calls(self, command: str | None = None) -> list[list[str]]:
         """Return the command lines of all that ran, or of one command, the first word left out."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
-from airflow_slurm_sweep.slurm.batching import Together
+from airflow_slurm_sweep.slurm.batching import Batcher
 
 
 class Cluster:
@@ -33,8 +33,8 @@ class Cluster:
 
 def ask(cluster: Cluster, count: int, *, in_parallel: int = 1) -> list[int | BaseException]:
     async def all_of_them() -> list[int | BaseException]:
-        together = Together(cluster.double, at_once=4, in_parallel=in_parallel)
-        return list(await asyncio.gather(*map(together, range(count)), return_exceptions=True))
+        batcher = Batcher(cluster.double, at_once=4, in_parallel=in_parallel)
+        return list(await asyncio.gather(*map(batcher, range(count)), return_exceptions=True))
 
     return asyncio.run(asyncio.wait_for(all_of_them(), 5))
 
@@ -68,10 +68,10 @@ def test_a_call_waits_until_no_new_question_comes(longest: float, expected: list
     cluster = Cluster(seconds=0.0)
 
     async def one_by_one() -> None:
-        together = Together(cluster.double, at_once=100, quiet=0.15 if longest > 1 else 0.02, longest=longest)
+        batcher = Batcher(cluster.double, at_once=100, quiet=0.15 if longest > 1 else 0.02, longest=longest)
         asked = []
         for number in range(5):
-            asked.append(asyncio.create_task(together(number)))
+            asked.append(asyncio.create_task(batcher(number)))
             await asyncio.sleep(0.1 if longest > 1 else 0.2)
         await asyncio.gather(*asked)
 
@@ -83,11 +83,11 @@ def test_a_cancelled_caller_is_left_out() -> None:
     cluster = Cluster()
 
     async def leave() -> int:
-        together = Together(cluster.double, at_once=4)
-        gone = asyncio.create_task(together(1))
+        batcher = Batcher(cluster.double, at_once=4)
+        gone = asyncio.create_task(batcher(1))
         await asyncio.sleep(0)
         gone.cancel()
-        answer = await together(2)
+        answer = await batcher(2)
         with pytest.raises(asyncio.CancelledError):
             await gone
         return answer
@@ -100,8 +100,8 @@ def test_a_question_that_comes_as_the_last_call_ends_is_answered() -> None:
     cluster = Cluster(seconds=0.0)
 
     async def one_after_the_other() -> list[int]:
-        together = Together(cluster.double, at_once=1)
-        return [await together(number) for number in range(5)]
+        batcher = Batcher(cluster.double, at_once=1)
+        return [await batcher(number) for number in range(5)]
 
     assert asyncio.run(asyncio.wait_for(one_after_the_other(), 5)) == [0, 2, 4, 6, 8]
 
@@ -109,14 +109,14 @@ def test_a_question_that_comes_as_the_last_call_ends_is_answered() -> None:
 def test_lull_waits_until_no_new_question_comes() -> None:
     async def lull() -> float:
         loop = asyncio.get_running_loop()
-        together = Together(Cluster(seconds=0.0).double, at_once=1)
-        await together.lull(1, 5)  # nobody ever asked
-        await together(1)
+        batcher = Batcher(Cluster(seconds=0.0).double, at_once=1)
+        await batcher.lull(1, 5)  # nobody ever asked
+        await batcher(1)
         began = loop.time()
-        later = asyncio.create_task(together.lull(0.2, 5))
-        short = asyncio.create_task(together.lull(5, 0.1))
+        later = asyncio.create_task(batcher.lull(0.2, 5))
+        short = asyncio.create_task(batcher.lull(5, 0.1))
         await asyncio.sleep(0.1)
-        await together(2)
+        await batcher(2)
         await short
         await later
         return loop.time() - began

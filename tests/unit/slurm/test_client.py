@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fake_shell import FakeShell, failed, silent
+from fake_shell import FakeShell, Submission, failed, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.shell import Completed
-from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, generation=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, id="01-1")
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
 SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n"
@@ -28,12 +28,13 @@ def submit(shell: FakeShell) -> SubmittedJob:
     return asyncio.run(SlurmClient(shell).submit(REQUEST, ATTEMPT))
 
 
-def final_status(shell: FakeShell) -> JobStatus | None:
-    return asyncio.run(SlurmClient(shell).final_status(JOB))
+def end(shell: FakeShell) -> JobStatus:
+    monitor = Monitor(SlurmClient(shell), interval=0.01, grace=0.0, patience=0.0)
+    return asyncio.run(asyncio.wait_for(monitor.wait(JOB), 5))
 
 
 def test_submit_returns_the_job() -> None:
-    assert submit(FakeShell(sbatch="7\n")) == SubmittedJob(
+    assert submit(FakeShell(sbatch=Submission(text="7 submitted"))) == SubmittedJob(
         ssh_conn_id="c",
         job_id="7",
         job_name="one",
@@ -46,11 +47,11 @@ def test_submit_returns_the_job() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (failed("no such file: a.py", ExitStatus.REFUSED), ClusterRefusedError, "one was not submitted: no such file: a.py"),
-        (failed("sbatch: error: Invalid account", ExitStatus.SBATCH_REFUSED), ClusterRefusedError, "Invalid account"),
-        (failed("sbatch: error: Unable to contact slurm controller", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "contact"),
-        (failed("sbatch: error: QOSMaxSubmitJobPerUserLimit", ExitStatus.SBATCH_REFUSED), ClusterUnavailableError, "QOSMax"),
-        (failed("another submission holds the lock", ExitStatus.BUSY), ClusterUnavailableError, "lock"),
+        (Submission(exit_status=ExitStatus.REFUSED, text="no such file: a.py"), ClusterRefusedError, "one was not submitted: no such file: a.py"),
+        (Submission(exit_status=ExitStatus.SBATCH_REFUSED, text="sbatch: error: Invalid account"), ClusterRefusedError, "Invalid account"),
+        (Submission(exit_status=ExitStatus.SBATCH_REFUSED, text="sbatch: error: Unable to contact slurm controller"), ClusterUnavailableError, "contact"),
+        (Submission(exit_status=ExitStatus.SBATCH_REFUSED, text="sbatch: error: QOSMaxSubmitJobPerUserLimit"), ClusterUnavailableError, "QOSMax"),
+        (Submission(exit_status=ExitStatus.BUSY, text="another submission holds the lock"), ClusterUnavailableError, "lock"),
         (silent(), ClusterUnavailableError, "connection lost"),
         (Completed(exit_status=0, stdout="Welcome!", stderr="This account is closed."), ClusterUnavailableError, "account is closed"),
     ],
@@ -65,8 +66,6 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
 @pytest.mark.parametrize(
     ("answers", "state", "source"),
     [
-        ({"squeue": "7|RUNNING|0:01|n1|None"}, None, None),
-        ({"squeue": "7|NODE_FAIL|0:01|n1|None"}, None, None),
         ({"squeue": "7|COMPLETED|0:01|n1|None"}, "COMPLETED", "squeue"),
         ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
         ({"squeue": "7|FAILED|0:01|n1|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
@@ -75,14 +74,12 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
         ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
-        ({"squeue": "", "scontrol": FORGOTTEN, "head": ""}, None, None),
+        ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": ""}, "LOST", ""),
     ],
 )  # fmt: skip
-def test_sources_of_a_jobs_end_in_their_order(
-    answers: dict[str, object], state: str | None, source: str | None
-) -> None:
-    status = final_status(FakeShell(**answers))
-    assert (status and status.state.value, status and status.source) == (state, source)
+def test_sources_of_a_jobs_end_in_their_order(answers: dict[str, object], state: str, source: str) -> None:
+    status = end(FakeShell(**answers))
+    assert (status.state.value, status.source) == (state, source)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +93,7 @@ def test_sources_of_a_jobs_end_in_their_order(
 )
 def test_no_answer_is_not_no_such_job(answers: dict[str, object]) -> None:
     with pytest.raises(ClusterUnavailableError):
-        final_status(FakeShell(**answers))
+        end(FakeShell(**answers))
 
 
 def test_cancelling_a_job_that_has_ended_is_fine() -> None:
@@ -106,12 +103,12 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
 
 
 def test_output_that_is_no_job_id_is_an_error() -> None:
-    with pytest.raises(ClusterUnavailableError, match=r"^expected a job's id, got 'Welcome!\\n7'$"):
-        submit(FakeShell(sbatch="Welcome!\n7 submitted\n"))
+    with pytest.raises(ClusterUnavailableError, match=r"^expected a job's id, got 'Welcome!'$"):
+        submit(FakeShell(sbatch=Submission(text="7 submitted\nWelcome!")))
 
 
 def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
-    status = JobStatus(job_id="7", state=JobState.FAILED, text="FAILED", source="sacct")
+    status = JobStatus(job_id="7", text="FAILED", source="sacct")
     hostile = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\x08\x00 10%\r 20%\r\nlast \x1bc\x1b\ttab grüße 雪\n"
     said = asyncio.run(SlurmClient(FakeShell(tail=hostile)).failure_log(JOB, status))
     assert said == "red31m 10%\n 20%\nlast tab grüße 雪"
@@ -119,7 +116,7 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
     said = asyncio.run(SlurmClient(FakeShell(tail=progress)).failure_log(JOB, status))
     assert said.split("\n") == [str(number) for number in range(950, 1000)]
     with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
-        submit(FakeShell(sbatch=failed("\x1b[2Jno\x07", ExitStatus.REFUSED)))
+        submit(FakeShell(sbatch=Submission(exit_status=ExitStatus.REFUSED, text="\x1b[2Jno\x07")))
 
 
 def test_a_run_is_matched_by_its_whole_name() -> None:
@@ -156,7 +153,6 @@ def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: s
 def test_a_failure_text_has_all_facts() -> None:
     status = JobStatus(
         job_id="7",
-        state=JobState.FAILED,
         text="FAILED",
         exit_code="3:0",
         elapsed="00:00:09",

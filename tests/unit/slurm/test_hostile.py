@@ -31,7 +31,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run
 from airflow_slurm_sweep.slurm.shell import MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
-from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit, withdraw
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all, withdraw
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS
 from airflow_slurm_sweep.sweep.settings import JobSettings
 
@@ -67,7 +67,7 @@ FILE = LINE.map(lambda text: text.replace("/", "_")).filter(lambda name: name no
 FOLDER = st.builds(lambda *names: "/" + "/".join(names).replace("\\", "_"), FILE, FILE)
 ATTEMPTS = st.builds(
     lambda name, other, third, number: Attempt(
-        dag_id=name, run_id=other, task_id=third, map_index=number - 1, generation=number, try_number=number, id=name
+        dag_id=name, run_id=other, task_id=third, map_index=number - 1, try_number=number, id=name
     ),
     *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
@@ -133,13 +133,14 @@ STUB = r"""
 refuse() { note refuse "$@"; }
 begin() { :; }
 make_folders() { :; }
-open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$generation" "$try" "$ti" "$resume" "$parallel" "$gate"; }
+open_record() { note "$run_dir" "$escaped_dir" "$output_format" "$run" "$task" "$try" "$ti" "$resume" "$parallel" "$gate"; }
 decide() { :; }
 submit() { call_sbatch; }
+each() { m_1; }
 """
 
 GOOD: dict[str, Any] = {"ssh_conn_id": "c", "name": "n", "command": "true", "run_dir": "/r"}
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="01-1")
 
 
 @pytest.fixture(scope="module", params=SHELLS)
@@ -252,7 +253,7 @@ def arrived(path: str) -> str:
 @given(job=JOBS, attempt=ATTEMPTS)
 @example(job=JobRequest(**GOOD, script="END\nEé\nEND雪\n$batch_script\n"), attempt=ATTEMPT)
 def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
-    script = submit(job, attempt).replace(SHELL_FUNCTIONS, STUB)
+    script = submit_all([(job, attempt)], "m").replace(SHELL_FUNCTIONS, STUB)
     calls, rest = notes(after_marker(shell.run(script, FUNCTIONS)))
     cd, *refused, values, sbatch = calls
     assert cd == (["cd", "--", arrived(job.workdir)] if job.workdir else ["cd"])
@@ -263,9 +264,9 @@ def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
         if file not in ("/", "~/")
     ]
     assert [text for _, text in refused] == [text for text in missing if not exists(shell, text)]
-    run_dir, escaped, _, run, task, generation, number, instance, resume, parallel, gate = values
+    run_dir, escaped, _, run, task, number, instance, resume, parallel, gate = values
     assert (run_dir, escaped, run, task) == (job.run_dir, job.run_dir.replace("%", "%%"), attempt.run, attempt.task)
-    assert (generation, number, instance) == (str(attempt.generation), str(attempt.try_number), attempt.instance)
+    assert (number, instance) == (str(attempt.try_number), attempt.instance)
     assert (resume, parallel) == ("yes" if job.resume else "", str(job.max_parallel_jobs or ""))
     assert gate.startswith(f"{job.run_dir.rpartition('/')[0]}/.slurm_sweep/")
     check_sbatch(job, sbatch, rest)
@@ -281,7 +282,10 @@ def exists(shell: Shell, text: str) -> bool:
 def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
     script = withdraw(job, attempt).replace(SHELL_FUNCTIONS, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
     (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ :; }}")))[0]
-    assert (values[0], values[3:7]) == (job.run_dir, [attempt.run, attempt.task, *[str(attempt.try_number)] * 2])
+    assert (values[0], values[3:7]) == (
+        job.run_dir,
+        [attempt.run, attempt.task, str(attempt.try_number), attempt.instance],
+    )
 
 
 # Names of real files
@@ -370,19 +374,18 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
         job, run_dir=folders, workdir=str(root / workdir), inputs=[file], batch_script=batch_script, resume=False
     )
     for answer in ("submitted", "again"):
-        done = login.run(submit(job, attempt))
-        assert (done.stderr, done.stdout) == ("", f"{MARKER}\n7 {answer}\n")
+        assert login.submit(job, attempt) == (0, f"7 {answer}")
     record = (Path(folders) / RECORD).read_text().split("\n")
     assert record[:4] == [
         f"run {attempt.run}",
         f"task {attempt.task}",
-        f"attempt {attempt.generation} {attempt.try_number} {attempt.instance}",
+        f"attempt {attempt.try_number} {attempt.instance}",
         "job 7",
     ]
-    done = login.run(submit(job, other))
-    assert done.returncode == ExitStatus.REFUSED
+    status, text = login.submit(job, other)
+    assert status == ExitStatus.REFUSED
     whose = "Dag run" if attempt.run != other.run else "task of this Dag run"
-    assert f"the run directory {folders} belongs to another {whose}" in done.stderr
+    assert f"the run directory {folders} belongs to another {whose}" in text
     assert login.calls("sbatch") == [sbatch.sbatch_argv(job)[1:]], "once"
     expected = sbatch.environment(job)
     assert {name: login.environment[name] for name in expected} == expected
@@ -400,17 +403,16 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
     login: Login = logins()
     folder = f"{login.folder}/cluster/{name}".replace("\\", "_")
     job = replace(job, run_dir=folder, workdir=None, inputs=(), batch_script=None)
-    assert login.run(submit(job, attempt)).stdout.endswith("\n7 submitted\n")
+    assert login.submit(job, attempt) == (0, "7 submitted")
     other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
     for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
         assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n"
-        line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.generation} {withdrawn.try_number} {withdrawn.instance}\n"
+        line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.try_number} {withdrawn.instance}\n"
         end = time.monotonic() + 10
         while line not in (Path(folder) / RECORD).read_text() or login.calls("scancel") != expected:
             assert time.monotonic() < end
             time.sleep(0.01)
-    done = login.run(submit(job, attempt))
-    assert (done.returncode, done.stderr) == (ExitStatus.REFUSED, "this attempt was withdrawn: its task was killed\n")
+    assert login.submit(job, attempt) == (ExitStatus.REFUSED, "this attempt was withdrawn: its task was killed")
 
 
 # Arrays
@@ -565,16 +567,16 @@ def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
 @pytest.mark.parametrize("place", ["job", "jobs", "attempt", "run", "task", "withdrawn"])
 @pytest.mark.parametrize("text", ["x/x/;e touch x;#", "x/x/w x", "$(touch x)", "7 -u root", "--user=root", "7\nrun d"])
 def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str, text: str) -> None:
-    attempt = replace(ATTEMPT, generation=1, try_number=2)
+    attempt = replace(ATTEMPT, try_number=2)
     job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
-    lines = {"run": "d r", "task": "t 0", "attempt": "0 1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
+    lines = {"run": "d r", "task": "t 0", "attempt": "1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
     record = Path(job.run_dir) / RECORD
     record.parent.mkdir(parents=True)
     record.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
     login.answer(
         "squeue", f"3 RUNNING {job.run_dir}/logs/slurm-3.out\n4_[1-2] PENDING {job.run_dir}/logs/slurm-%j.out\n"
     )
-    login.run(submit(job, attempt))
+    login.submit(job, attempt)
     assert all(call == ["--", "3"] for call in login.calls("scancel")), "one's own job in there, and no other words"
     assert not list((login.folder / "runs").rglob("x*"))
 
@@ -583,9 +585,9 @@ def test_a_run_directory_with_blanks_at_its_end_counts_as_a_parallel_job(login: 
     jobs = [
         JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/{name}", "max_parallel_jobs": 1}) for name in ("a ", "b")
     ]
-    login.run(submit(jobs[0], ATTEMPT))
+    login.submit(jobs[0], ATTEMPT)
     login.answer("squeue", f"7 RUNNING {jobs[0].run_dir}/logs/slurm-7.out\n")
-    assert login.run(submit(jobs[1], replace(ATTEMPT, map_index=1))).returncode == ExitStatus.FULL
+    assert login.submit(jobs[1], replace(ATTEMPT, map_index=1))[0] == ExitStatus.FULL
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -602,8 +604,8 @@ def test_an_environment_shows_in_no_command_line_and_no_file(login: Login) -> No
     """Also not for a moment: every command that the script runs was written down."""
     values = {**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1}
     job = JobRequest(**values, env={"KEY": "s3cret"})
-    done = login.run(submit(job, ATTEMPT))
+    _, text = login.submit(job, ATTEMPT)
     assert login.environment["KEY"] == "s3cret"
     assert {call[0] for call in login.calls()} >= {"timeout", "sbatch", "cat", "mv", "squeue"}
     files = [path.read_text() for path in (login.folder / "runs").rglob("*") if path.is_file()]
-    assert "s3cret" not in f"{login.calls()} {files} {done.stdout} {done.stderr}"
+    assert "s3cret" not in f"{login.calls()} {files} {text}"

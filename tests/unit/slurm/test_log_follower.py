@@ -15,7 +15,7 @@ from test_results import LoginShell
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, NewOutput
-from airflow_slurm_sweep.slurm.log_follower import Follower
+from airflow_slurm_sweep.slurm.log_follower import LogFollower
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -31,7 +31,7 @@ def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: p
         path.write_text(f"{'x' * 99}\n" * 1000 + f"job {number}\n")
     caplog.set_level(logging.INFO)
     client = SlurmClient(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
-    follower = Follower(client, interval=0.1)
+    follower = LogFollower(client, interval=0.1)
 
     def told(text: str) -> set[int]:
         return {number for number in range(many) if f"| {text} {number}" in caplog.messages}
@@ -74,7 +74,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
     async def follow() -> None:
         client = Slow(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
-        async with Follower(client, interval=0.1).following(job(log)):
+        async with LogFollower(client, interval=0.1).following(job(log)):
             await client.asked.wait()
             log.write_text("first\nlast")
             asyncio.get_running_loop().call_later(0.1, client.ended.set)
@@ -84,7 +84,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
 
 def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
-    follower = Follower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
+    follower = LogFollower(SlurmClient(FakeShell(tail=silent)), interval=0.1)
 
     async def run() -> None:
         async with asyncio.timeout(10), follower.following(job(Path("/l"))):
@@ -98,7 +98,7 @@ def test_a_job_without_stream_log_is_not_asked_for() -> None:
     shell = FakeShell()
 
     async def run() -> None:
-        async with Follower(SlurmClient(shell), interval=0.1).following(job(Path("/l"), stream_log=False)):
+        async with LogFollower(SlurmClient(shell), interval=0.1).following(job(Path("/l"), stream_log=False)):
             await asyncio.sleep(0.5)
 
     asyncio.run(run())

@@ -50,7 +50,6 @@ def test_sacct() -> None:
     statuses = queue.read_sacct("21|CANCELLED by 1001|0:15|00:00:07|n1\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]\n")
     assert statuses["21"] == JobStatus(
         job_id="21",
-        state=JobState.CANCELLED,
         text="CANCELLED by 1001",
         exit_code="0:15",
         elapsed="00:00:07",

@@ -16,10 +16,9 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.results import MAX_BYTES, NO_FILE, Results, add, read_metrics
 from airflow_slurm_sweep.slurm.shell import Completed
-from airflow_slurm_sweep.slurm.states import JobState
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
-STATUS = JobStatus(job_id="7", state=JobState.COMPLETED, text="COMPLETED", source="sacct")
+STATUS = JobStatus(job_id="7", text="COMPLETED", source="sacct")
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fake_shell import FakeShell, failed, silent
+from fake_shell import FakeShell, Submission, failed, silent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.telemetry import Metrics
 
 REQUEST = JobRequest(ssh_conn_id="c", name="a", command="true", run_dir="/r/a", script="#!/bin/sh\n")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, generation=0, try_number=1, id="1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="1")
 
 
 def job(job_id: str) -> SubmittedJob:
@@ -23,7 +24,7 @@ def job(job_id: str) -> SubmittedJob:
 
 
 @dataclass
-class Figures:
+class Figures(Metrics):
     """Keeps all that it is told."""
 
     counted: list[tuple[str, int]] = field(default_factory=list)
@@ -49,10 +50,9 @@ def in_turn(*answers: object) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("answer", "counted"),
     [
-        ("7 submitted", [("jobs_submitted", 1)]),
-        ("7 adopted", [("jobs_adopted", 1)]),
-        ("7 again", []),
-        (failed("Invalid account", 92), []),
+        (Submission(text="7 submitted"), [("jobs_submitted", 1)]),
+        (Submission(text="7 again"), []),
+        (Submission(exit_status=92, text="Invalid account"), []),
     ],
 )
 def test_submissions(answer: object, counted: list[tuple[str, int]]) -> None:

@@ -11,10 +11,10 @@ from fake_shell import FakeShell
 
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm import patience
-from airflow_slurm_sweep.slurm.batching import Together
+from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.log_follower import Follower
+from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.slurm.submit.script import Submission
@@ -47,11 +47,11 @@ def test_who_cannot_be_in_an_array_goes_alone(
         session = ClusterSession(
             client=client,
             monitor=Monitor(client),
-            follower=Follower(client),
-            arrays=Together(arrays, at_once=10),
-            submissions=Together(alone, at_once=10),
-            records=Together(client.recorded_jobs, at_once=10),
-            results=Together(client.results, at_once=10),
+            follower=LogFollower(client),
+            arrays=Batcher(arrays, at_once=10),
+            submissions=Batcher(alone, at_once=10),
+            records=Batcher(client.recorded_jobs, at_once=10),
+            results=Batcher(client.results, at_once=10),
             patience=60.0,
         )
         return await session.submit(job(1, array=array), ATTEMPT)

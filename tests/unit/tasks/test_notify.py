@@ -13,7 +13,6 @@ from airflow.sdk import DAG
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.factory import sweep_dag
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.tasks.notify import CombinationNotification, SweepNotification
 
 SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
@@ -67,7 +66,7 @@ def test_each_failed_combination_if_the_sweep_wants_it(include: Path) -> None:
 
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a_2", run_dir="/r", log_path="/r/7.out", label="lr=1")
-STATUS = JobStatus(job_id="7", state=JobState.FAILED, text="FAILED", exit_code="1:0", source="sacct")
+STATUS = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
 
 
 @pytest.mark.parametrize(

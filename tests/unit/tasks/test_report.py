@@ -41,7 +41,6 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
     requests = [request(index) for index in (2, 5, 7)]  # as `only` leaves them
     end = JobStatus(
         job_id="12",
-        state=JobState.CANCELLED,
         text="CANCELLED by 0",
         elapsed="00:00:03",
         source="sacct",
@@ -141,7 +140,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> ReportSweepOperator:
 
 
 def end(job_id: str, state: JobState = JobState.COMPLETED, **metrics: float) -> JobStatus:
-    return JobStatus(job_id=job_id, state=state, text=state.value, source="sacct", metrics=metrics)
+    return JobStatus(job_id=job_id, text=state.value, source="sacct", metrics=metrics)
 
 
 REWARD = {"metric": "reward", "goal": "maximize"}

@@ -1,8 +1,7 @@
 """Which submissions go together as elements of one array, and the script that submits them.
 
-An element's index is the number at the end of its run directory's name, so that ``--output`` reaches each element's
-directory through Slurm's ``%a``. sbatch gets what is the same for all elements; what differs, each job reads from a
-file in its run directory that only its owner may read.
+An element's index is the number at the end of its run directory's name: ``--output`` reaches each element's directory
+through Slurm's ``%a``. What differs between elements, each job reads from a file in its run directory.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch
 from airflow_slurm_sweep.slurm.submit.script import Submission, enter, functions, variables
 
 MAX_ELEMENTS = 1000  # of one array; array.sh asks the cluster for its own limit, MaxArraySize
-
 # An index as Slurm prints it, not the end of a longer number.
 _INDEX = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})$", re.ASCII)
 ARRAY_FUNCTIONS = "\n".join(
@@ -67,28 +65,21 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
     groups: dict[object, dict[int, int]] = {}
     alone = []
     for position, (job, attempt) in enumerate(submissions):
-        its_place = place(job)
-        if its_place is None:
+        if element := place(job):
+            origin = (job.ssh_conn_id, attempt.run, element.folder, job.workdir, tuple(job.inputs))
+            members = groups.setdefault((*origin, job.script, job.batch_script, *_argv(job, element)), {})
+        # Two attempts for one directory are no array.
+        if not element or members.setdefault(element.number, position) != position:
             alone.append([position])
-            continue
-        same = (
-            *(job.ssh_conn_id, attempt.run, its_place.folder, job.workdir, tuple(job.inputs), job.script),
-            *(job.batch_script, *_argv(job, its_place)),
-        )
-        members = groups.setdefault(same, {})
-        if members.setdefault(its_place.number, position) != position:  # two attempts for one directory
-            alone.append([position])
-    together = []
+    arrays = []
     for members in groups.values():
         positions = [members[number] for number in sorted(members)]
-        together += [positions[start : start + at_most] for start in range(0, len(positions), at_most)]
-    return [*together, *alone]
+        arrays += [positions[start : start + at_most] for start in range(0, len(positions), at_most)]
+    return [*arrays, *alone]
 
 
 def submit_array(submissions: Sequence[Submission], mark: str) -> str:
-    """Return the script that does what `submit` does for each submission of a group, with one sbatch; see array.sh.
-
-    It prints what the script of `submit_all` prints.
+    """Return the script that does what that of `submit_all` does for a group, with one sbatch; see array.sh.
 
     Raises:
         ValueError: A job has no place in an array.
@@ -100,7 +91,7 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         ARRAY_FUNCTIONS,
         f"prelude={quote(_PRELUDE.format(folder=quote(_place(job).folder), file=ENVIRONMENT))}",
         f"environment_name={ENVIRONMENT} output_format={output_format(longest)}",
-        *_enter(job),
+        *("enter() {", *enter(job), _read_script(job), "}"),
         "call_sbatch() {",
         f'{TIMEOUT} {join(_argv(job, _place(job)))} --array="$1" << END',
         "$array_script",
@@ -119,18 +110,17 @@ def _place(job: JobRequest) -> Place:
     return found
 
 
-def _argv(job: JobRequest, its_place: Place) -> list[str]:
+def _argv(job: JobRequest, element: Place) -> list[str]:
     """Return the sbatch command of the array that a job belongs to, without indices and script."""
-    output = log_path(f"{escaped(its_place.folder)}%a", "%A_%a")
-    return ["sbatch", "--parsable", *sbatch_flags(job, name=its_place.name.rstrip("_.-"), output=output)]
+    output = log_path(f"{escaped(element.folder)}%a", "%A_%a")
+    return ["sbatch", "--parsable", *sbatch_flags(job, name=element.name.rstrip("_.-"), output=output)]
 
 
-def _enter(job: JobRequest) -> list[str]:
-    read = f"batch_script={heredoc_text(job.script)}"
-    if job.batch_script:
-        path = quote(shell_path(job.batch_script))
-        read = f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
-    return ["enter() {", *enter(job), read, "}"]
+def _read_script(job: JobRequest) -> str:
+    if not job.batch_script:
+        return f"batch_script={heredoc_text(job.script)}"
+    path = quote(shell_path(job.batch_script))
+    return f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
 
 
 def _element(job: JobRequest, attempt: Attempt) -> list[str]:

@@ -1,12 +1,10 @@
-"""The answers to submissions: exit statuses of record.sh, and what they mean.
+"""The answers to submissions: a line ``MARK NUMBER STATUS`` each, the number from 1, and then all that it printed.
 
-A submission prints the job's id and how it came by it: ``submitted``, ``again`` (this attempt had the job already) or
-``adopted`` (an earlier try of the task submitted it, and the answer was lost).
+The last line of a success is the job's id, and ``submitted`` or ``again``: the attempt had that job already.
 """
 
 from __future__ import annotations
 
-import logging
 from enum import IntEnum
 
 from airflow_slurm_sweep.errors import (
@@ -20,10 +18,8 @@ from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import is_job_id
 from airflow_slurm_sweep.slurm.refusals import is_passing
-from airflow_slurm_sweep.slurm.shell import Completed, any_output, error_text
+from airflow_slurm_sweep.slurm.shell import printable
 from airflow_slurm_sweep.slurm.telemetry import Metrics
-
-log = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
@@ -50,24 +46,17 @@ def read_answers(output: str, mark: str) -> dict[int, tuple[int, str]]:
 
 
 def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metrics) -> SubmittedJob:
-    """Return the job of one of many submissions by its answer; None is the answer to one that was not begun."""
+    """Return the job of a submission by its answer; None is the answer to one that was not begun."""
     if answer is None:
         raise ClusterUnavailableError(f"{job.name} was not submitted yet: the submissions before it took too long")
     exit_status, text = answer
     if exit_status != 0:
-        raise submit_error(job, Completed(exit_status=exit_status, stdout="", stderr=text))
-    return job_of_output(job, text.rpartition("\n")[2], metrics)
-
-
-def job_of_output(job: JobRequest, output: str, metrics: Metrics) -> SubmittedJob:
-    """Return the job of a submission that succeeded, by what it printed."""
-    job_id, _, origin = output.strip().partition(" ")
+        raise _error(job, exit_status, printable(text).strip() or "nothing")
+    job_id, _, origin = text.rpartition("\n")[2].partition(" ")
     if not is_job_id(job_id):
         raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
-    if origin == "adopted":
-        log.info("An earlier try submitted job %s, and its answer was lost: it is this task's job", job_id)
-    if origin in ("submitted", "adopted"):
-        metrics.count(f"jobs_{origin}")
+    if origin == "submitted":
+        metrics.count("jobs_submitted")
     return submitted_job(job, job_id)
 
 
@@ -85,23 +74,18 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
     )
 
 
-def submit_error(job: JobRequest, completed: Completed) -> SlurmSweepError:
-    """Return the error of a submission that failed, by its exit status."""
-    reason = error_text(completed)
-    error: SlurmSweepError = ClusterUnavailableError(f"{job.name} was not submitted: {reason}")
-    match completed.exit_status:
-        case ExitStatus.REFUSED:
-            error = ClusterRefusedError(*error.args)
-        case ExitStatus.SBATCH_REFUSED if not is_passing(reason):
-            error = ClusterRefusedError(*error.args)
+def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
+    refusal = f"{job.name} was not submitted: {reason[-2000:]}"
+    match exit_status:
         case ExitStatus.FULL:
-            error = NotYetError(reason)
-        case ExitStatus.BUSY | ExitStatus.NOT_IN_ARRAY:
-            error = AloneError(*error.args)
+            return NotYetError(reason)
         case ExitStatus.UNCLEAR:
-            error = ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
-        case ExitStatus.SBATCH_REFUSED | ExitStatus.ENDING:
-            pass
+            return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
+        case ExitStatus.BUSY | ExitStatus.NOT_IN_ARRAY:
+            return AloneError(refusal)
+        case ExitStatus.REFUSED:
+            return ClusterRefusedError(refusal)
+        case ExitStatus.SBATCH_REFUSED if not is_passing(reason):
+            return ClusterRefusedError(refusal)
         case _:
-            error = ClusterUnavailableError(f"{job.name} was not submitted: {any_output(completed)}")
-    return error
+            return ClusterUnavailableError(refusal)

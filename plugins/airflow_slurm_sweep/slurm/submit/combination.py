@@ -1,12 +1,6 @@
 """The two files that tell what a run directory's combination is, written by record.sh before sbatch is called.
 
-``parameters.json`` is the plain mapping, in the order of the sweep file, for the training script and for people::
-
-    {
-      "optim.lr": 1e-06,
-      "model": "small"
-    }
-
+``parameters.json`` is the plain mapping in the order of the sweep file, for the training script and for people.
 ``.slurm_sweep/combination.json`` is ours: *resume* finds by it what is the same, search what was proposed.
 """
 

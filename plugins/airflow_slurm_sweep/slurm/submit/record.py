@@ -22,9 +22,9 @@ def records(run_dirs: Mapping[str, str]) -> str:
     """Return the script that reads the records of run directories, by any key.
 
     The answer has a line for each record: key, `Attempt.run`, `Attempt.task` and job id: six words, the last one empty
-    for an intent. The shell starts no program for a record, so it reads thousands of them in a second.
+    for an intent.
     """
-    return script(
+    return script(  # which starts no program for a record, so it reads thousands of them in a second
         """record() {
   [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r run && IFS= read -r task && read -r _ && IFS= read -r job; } < "$2" &&
     printf '%s %s %s %s\\n' "$1" "${run#run }" "${task#task }" "${job#job }"

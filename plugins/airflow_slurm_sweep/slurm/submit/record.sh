@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
-# cluster.sh and submit.sh into each script, behind the functions has_failed, has_ended, may_return and is_unclear.
+# cluster.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
 # Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
 #
 #   run DAG_ID RUN_ID           the Dag run that it belongs to
 #   task TASK_ID MAP_INDEX
-#   attempt GENERATION TRY ID   a clear begins a generation, a retry does not; the id is the task instance's
+#   attempt TRY ID              of the task instance, which Airflow gives another id for each try
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
 #   jobs ID ...                 all earlier jobs
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
@@ -20,7 +20,7 @@
 state_name='' record_name='' parameters_name='' combination_name='' run_folders=''
 # One submission's own: paths, the words of the record, and what is asked for.
 run_dir='' escaped_dir='' output_format='' gate=''
-run='' task='' generation='' try='' ti=''
+run='' task='' try='' ti=''
 resume='' parallel='' parameters_json='' combination_json=''
 
 refuse() { # REASON
@@ -55,7 +55,7 @@ begin() {
   [ -n "$pid" ] || read -r pid _ < /proc/self/stat # in a subshell, $$ is the id of its parent
   who="$host $boot $namespace $pid"
   mine=$state/.$host.$pid
-  attempt="$generation $try $ti"
+  attempt="$try $ti"
   state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
 }
 

@@ -1,4 +1,4 @@
-"""The sbatch command of a job, and the environment that its batch script finds. Pure: values in, text out."""
+"""The sbatch command of a job, and the environment that its batch script finds."""
 
 from __future__ import annotations
 
@@ -51,23 +51,15 @@ def environment(job: JobRequest) -> dict[str, str]:
     }
 
 
-def call_sbatch(job: JobRequest, *, prefix: str = "", script_variable: str | None = None) -> list[str]:
-    """Return the lines that set the job's environment and call sbatch.
-
-    Args:
-        job: The job.
-        prefix: What stands before the command.
-        script_variable: The shell variable that holds the batch script, where one is set already.
-    """
+def call_sbatch(job: JobRequest, *, script_variable: str, prefix: str = "") -> list[str]:
+    """Return the lines that set the job's environment and call sbatch, with the batch script from that variable."""
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
     command = prefix + join(sbatch_argv(job))
     if job.batch_script:
         return [*exports, f"{command} < /dev/null"]
     # The here-document holds a variable, not the script: dash 0.5.12 loses a byte where a line begins like the
     # delimiter ("Eé").
-    if script_variable:
-        return [*exports, f"{command} << END", f"${script_variable}", "END"]
-    return [*exports, f"batch_script={heredoc_text(job.script)}", f"{command} << END", "$batch_script", "END"]
+    return [*exports, f"{command} << END", f"${script_variable}", "END"]
 
 
 def preview(job: JobRequest) -> str:
@@ -75,4 +67,6 @@ def preview(job: JobRequest) -> str:
     enter = [f"cd -- {quote(shell_path(job.workdir))} || exit"] if job.workdir else []
     enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
     folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
-    return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *call_sbatch(job), ")"])
+    text = [] if job.batch_script else [f"batch_script={heredoc_text(job.script)}"]
+    call = call_sbatch(job, script_variable="batch_script")
+    return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *text, *call, ")"])

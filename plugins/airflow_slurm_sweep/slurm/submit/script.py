@@ -1,8 +1,4 @@
-"""The scripts that submit and withdraw jobs, as text for the login node's POSIX shell. Pure: values in, text out.
-
-The shell functions are in record.sh, cluster.sh and submit.sh; a script hands them each submission's values as shell
-variables, quoted by `shlex.quote`.
-"""
+"""The scripts that submit and withdraw jobs: each submission's values, quoted, for the functions of the .sh files."""
 
 from __future__ import annotations
 
@@ -30,27 +26,28 @@ SHELL_FUNCTIONS = "\n".join(
 )
 
 
-def submit(job: JobRequest, attempt: Attempt) -> str:
-    """Return the script that makes the run directory and submits the job; answer.py reads what it prints."""
-    return script(*functions(), *_submission(job, attempt))
-
-
 def submit_all(submissions: Sequence[Submission], mark: str) -> str:
-    """Return the script that does what `submit` does for each submission in turn, each in its own subshell.
+    """Return the script that makes each run directory and submits its job, one after the other; see answer.py.
 
-    For each submission that it begins, it prints a line ``MARK NUMBER STATUS``, the number from 1 and the exit status
-    of `submit`, and then all that `submit` printed. It begins none after `BULK_SECONDS`: a cluster in trouble answers
-    slowly.
+    It begins no submission after `BULK_SECONDS`: a cluster in trouble answers slowly.
 
     Args:
         submissions: What to submit.
         mark: A random word that no output contains; it also begins the names of shell functions.
     """
     texts = list(dict.fromkeys(job.script for job, _ in submissions if not job.batch_script))
-    variables = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
-    lines = [f"{variable}={heredoc_text(text)}" for text, variable in variables.items()]
+    names = {text: f"batch_script_{number}" for number, text in enumerate(texts, start=1)}
+    lines = [f"{name}={heredoc_text(text)}" for text, name in names.items()]
     for number, (job, attempt) in enumerate(submissions, start=1):
-        lines += [f"{mark}_{number}() {{", *_submission(job, attempt, variables), "}"]
+        lines += [
+            f"{mark}_{number}() {{",
+            variables(job, attempt),
+            "call_sbatch() {",
+            *call_sbatch(job, script_variable=names.get(job.script, ""), prefix=f"{TIMEOUT} "),
+            "}",
+            *("begin", *enter(job), "make_folders", "open_record", "decide", "submit"),
+            "}",
+        ]
     return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
 
 
@@ -59,7 +56,7 @@ def withdraw(job: JobRequest, attempt: Attempt) -> str:
 
     The script goes on in the background, so that sending it is enough.
     """
-    work = [*_attempt(job, attempt), "make_folders", "open_record", "withdraw"]
+    work = [variables(job, attempt), "begin", "make_folders", "open_record", "withdraw"]
     return script(*functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
 
 
@@ -77,34 +74,25 @@ def enter(job: JobRequest) -> list[str]:
 
 def functions() -> list[str]:
     """Return the shell functions and what they need, once for all submissions of a script."""
-    names = {
-        "state_name": STATE_DIR,
-        "record_name": RECORD,
-        "parameters_name": PARAMETERS,
-        "combination_name": COMBINATION,
-        "run_folders": " ".join(RUN_FOLDERS),
-    }
+    files = {"state_name": STATE_DIR, "record_name": RECORD, "parameters_name": PARAMETERS}
     return [
-        _predicate("has_failed", (state.value for state in JobState if state.kind is Kind.FAILED)),
         _predicate("has_ended", (state.value for state in JobState if state.is_final)),
         _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
         SHELL_FUNCTIONS,
-        _assignments(names),
+        _assignments({**files, "combination_name": COMBINATION, "run_folders": " ".join(RUN_FOLDERS)}),
     ]
 
 
 def variables(job: JobRequest, attempt: Attempt) -> str:
     """Return the line that sets the variables of one submission; record.sh describes them."""
-    folder = job.run_dir.rpartition("/")[0]
-    gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+    gate = f"{job.run_dir.rpartition('/')[0]}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
     values = {
         "run_dir": job.run_dir,
         "escaped_dir": escaped(job.run_dir),
         "output_format": output_format(job.run_dir),
         "run": attempt.run,
         "task": attempt.task,
-        "generation": str(attempt.generation),
         "try": str(attempt.try_number),
         "ti": attempt.instance,
         "resume": "yes" if job.resume else "",
@@ -114,28 +102,6 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "combination_json": combination_json(job, attempt),
     }
     return _assignments(values)
-
-
-def _submission(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
-    return [*_attempt(job, attempt, scripts), *enter(job), "make_folders", "open_record", "decide", "submit"]
-
-
-def _attempt(job: JobRequest, attempt: Attempt, scripts: Mapping[str, str] | None = None) -> list[str]:
-    """Return the lines that set up the shell functions for one attempt.
-
-    Args:
-        job: What it submits.
-        attempt: Which attempt.
-        scripts: The shell variables that hold batch scripts, by text.
-    """
-    script_variable = scripts.get(job.script) if scripts else None
-    return [
-        variables(job, attempt),
-        "call_sbatch() {",
-        *call_sbatch(job, prefix=f"{TIMEOUT} ", script_variable=script_variable),
-        "}",
-        "begin",
-    ]
 
 
 def _assignments(values: Mapping[str, str]) -> str:

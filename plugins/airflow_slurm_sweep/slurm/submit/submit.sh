@@ -19,8 +19,7 @@ open_record() {
 # The decision: what returns from here goes on to submit
 
 decide() {
-  rest=${its_attempt#* }
-  its_generation=${its_attempt%% *} its_try=${rest%% *} its_ti=${rest#* }
+  its_try=${its_attempt%% *} its_ti=${its_attempt#* }
   [ "$its_withdrawn" != "$run $task $attempt" ] || refuse "this attempt was withdrawn: its task was killed"
   if [ -z "$its_job$its_jobs" ]; then
     return # nothing was ever submitted here
@@ -32,8 +31,6 @@ decide() {
     answer again
   elif [ "$its_try" -gt "$try" ] && is_newer "$its_ti" "$ti"; then
     refuse "a later try of this task has taken over"
-  elif is_retry; then
-    decide_retry
   else
     decide_clear
   fi
@@ -50,25 +47,7 @@ decide_resume() { # the record is another task's, or another Dag run's
     refuse "$run_dir belongs to another Dag run ($its_run), whose job $its_job is $is; wait, or: scancel $its_job"
 }
 
-is_retry() { # of the record's attempt, which was not withdrawn
-  [ "$its_generation" = "$generation" ] && [ "$its_try" -lt "$try" ] &&
-    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]
-}
-
-decide_retry() { # an earlier try submitted a job, and was never told its id: the job is this try's, unless it failed
-  ask
-  shown "$its_job"
-  if [ -z "$is" ] && [ -f "$state/$its_job.exit" ]; then
-    read -r is < "$state/$its_job.exit"
-    [ "$is" = "0 -" ] || is=FAILED
-  fi
-  ! has_failed "$is" || return 0
-  take_over
-  must_write_record
-  answer adopted
-}
-
-decide_clear() { # a user cleared the task: its job must be gone before another one comes
+decide_clear() { # a user cleared the task, which has no retries: its job must be gone before another one comes
   ask
   is_live "$its_job" || return 0
   if [ "$is" != COMPLETING ] && cancel "$its_job"; then

@@ -9,7 +9,7 @@ import pytest
 from array_jobs import ATTEMPT, job
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.slurm.arrays.submitter import Arrays
+from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
@@ -40,7 +40,7 @@ class Cluster(SlurmClient):
         return [lambda job=job: submitted_job(job, "7") for job, _ in submissions]  # type: ignore[misc]
 
 
-def ask(arrays: Arrays, *numbers: int | str, base: str = "s_") -> list[str]:
+def ask(arrays: ArraySubmitter, *numbers: int | str, base: str = "s_") -> list[str]:
     """Return each one's job, by name, or error."""
 
     async def work() -> list[Callable[[], SubmittedJob]]:
@@ -57,24 +57,24 @@ def ask(arrays: Arrays, *numbers: int | str, base: str = "s_") -> list[str]:
 
 def test_groups_in_arrays_and_the_rest_one_by_one_each_gets_its_answer() -> None:
     cluster = Cluster()
-    assert ask(Arrays(cluster), 3, "x", 1, 2, "y") == ["s_3", "s_x", "s_1", "s_2", "s_y"]
+    assert ask(ArraySubmitter(cluster), 3, "x", 1, 2, "y") == ["s_3", "s_x", "s_1", "s_2", "s_y"]
     assert cluster.asked == [("array", ["s_1", "s_2", "s_3"]), ("each", ["s_x", "s_y"])]
 
 
 def test_a_single_submission_makes_no_array() -> None:
     cluster = Cluster()
-    ask(Arrays(cluster), 3)
+    ask(ArraySubmitter(cluster), 3)
     assert cluster.asked == [("each", ["s_3"])]
 
 
 def test_an_error_is_that_of_its_group() -> None:
     cluster = Cluster(1000, ClusterUnavailableError("connection lost"))
-    assert ask(Arrays(cluster), 1, 2, "x") == ["connection lost", "connection lost", "s_x"]
+    assert ask(ArraySubmitter(cluster), 1, 2, "x") == ["connection lost", "connection lost", "s_x"]
 
 
 def test_a_site_with_a_limit_gets_smaller_arrays_and_larger_ones_later() -> None:
     cluster = Cluster(3)
-    arrays = Arrays(cluster)
+    arrays = ArraySubmitter(cluster)
     numbers = range(1, 9)
     assert ask(arrays, *numbers) == ["AssocMaxSubmitJobLimit"] * 8
     assert ask(arrays, *numbers) == ["AssocMaxSubmitJobLimit"] * 8
@@ -87,7 +87,7 @@ def test_a_site_with_a_limit_gets_smaller_arrays_and_larger_ones_later() -> None
 
 def test_submissions_go_one_by_one_where_no_array_fits_and_arrays_are_tried_again() -> None:
     cluster = Cluster(0)
-    arrays = Arrays(cluster)
+    arrays = ArraySubmitter(cluster)
     for _ in range(3):
         ask(arrays, 1, 2)
     assert [how for how, _ in cluster.asked] == ["crowded", "each", "crowded"]
@@ -96,5 +96,5 @@ def test_submissions_go_one_by_one_where_no_array_fits_and_arrays_are_tried_agai
 @pytest.mark.parametrize("count", [26, 60])
 def test_not_too_many_one_by_one_in_a_script(count: int) -> None:
     cluster = Cluster()
-    ask(Arrays(cluster), *[f"{number}x" for number in range(count)])
+    ask(ArraySubmitter(cluster), *[f"{number}x" for number in range(count)])
     assert max(len(names) for _, names in cluster.asked) == 25

@@ -17,11 +17,9 @@ from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
-from airflow_slurm_sweep.slurm.submit.script import submit
 
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, generation=0, try_number=1, id="01-1")
-RETRY = replace(ATTEMPT, try_number=2, id="02-1")
-CLEARED = replace(ATTEMPT, generation=1, try_number=2, id="02-2")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, try_number=1, id="01-1")
+CLEARED = replace(ATTEMPT, try_number=2, id="02-1")
 OTHER_RUN = replace(ATTEMPT, run_id="r2", id="03-1")
 
 
@@ -100,7 +98,7 @@ def test_a_job_of_no_sweep_has_neither_text() -> None:
 def test_a_job_of_no_sweep_leaves_a_file_of_the_users_alone(login: Login, run_dir: Path) -> None:
     run_dir.mkdir(parents=True)
     (run_dir / PARAMETERS).write_text("mine")
-    assert login.run(submit(job(run_dir, index=None), ATTEMPT)).returncode == 0
+    assert login.submit(job(run_dir, index=None), ATTEMPT)[0] == 0
     assert (run_dir / PARAMETERS).read_text() == "mine"
     assert not (run_dir / COMBINATION).exists()
 
@@ -109,30 +107,31 @@ def test_both_files_are_there_when_sbatch_is_called(login: Login, run_dir: Path)
     sbatch = login.folder / "bin" / "sbatch"
     copy = f"cp {run_dir}/{PARAMETERS} {run_dir}/{COMBINATION} {login.folder}\n"
     sbatch.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{copy}echo 7\n")
-    assert login.run(submit(job(run_dir), ATTEMPT)).returncode == 0
+    assert login.submit(job(run_dir), ATTEMPT)[0] == 0
     for name in (PARAMETERS, COMBINATION):
         assert (login.folder / Path(name).name).read_text() == (run_dir / name).read_text() != ""
 
 
-def test_a_retry_that_adopts_the_job_keeps_its_files(login: Login, run_dir: Path) -> None:
-    login.run(submit(job(run_dir), ATTEMPT))
-    assert "adopted" in login.run(submit(job(run_dir, index=5), RETRY)).stdout
+def test_an_attempt_that_gets_its_job_again_keeps_the_files(login: Login, run_dir: Path) -> None:
+    login.submit(job(run_dir), ATTEMPT)
+    assert "again" in login.submit(job(run_dir, index=5), ATTEMPT)[1]
     assert index_of(run_dir) == 4
 
 
 def test_a_resume_writes_the_values_of_its_own_run(login: Login, run_dir: Path) -> None:
-    login.run(submit(job(run_dir), ATTEMPT))
-    assert "submitted" in login.run(submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN)).stdout
+    login.submit(job(run_dir), ATTEMPT)
+    assert "submitted" in login.submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN)[1]
     assert index_of(run_dir) == 5
     assert not list((run_dir / ".slurm_sweep").glob("*.kept"))
 
 
 def test_a_resume_that_sbatch_refuses_leaves_the_values_of_the_earlier_run(login: Login, run_dir: Path) -> None:
-    login.run(submit(job(run_dir), ATTEMPT))
+    login.submit(job(run_dir), ATTEMPT)
     record = (run_dir / RECORD).read_text()
     (login.folder / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid account' >&2\nexit 1\n")
-    done = login.run(submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN))
-    assert done.returncode == ExitStatus.SBATCH_REFUSED
+    assert (
+        login.submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN)[0] == ExitStatus.SBATCH_REFUSED
+    )
     assert (run_dir / RECORD).read_text() == record
     assert index_of(run_dir) == 4
     assert not list((run_dir / ".slurm_sweep").glob("*.kept"))
@@ -140,7 +139,7 @@ def test_a_resume_that_sbatch_refuses_leaves_the_values_of_the_earlier_run(login
 
 def test_a_first_submission_that_sbatch_refuses_leaves_neither_file(login: Login, run_dir: Path) -> None:
     (login.folder / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid account' >&2\nexit 1\n")
-    assert login.run(submit(job(run_dir), ATTEMPT)).returncode == ExitStatus.SBATCH_REFUSED
+    assert login.submit(job(run_dir), ATTEMPT)[0] == ExitStatus.SBATCH_REFUSED
     assert not (run_dir / PARAMETERS).exists()
     assert not (run_dir / COMBINATION).exists()
 
@@ -157,7 +156,7 @@ def test_a_link_is_replaced_and_never_followed(login: Login, run_dir: Path, name
     for attempt in (ATTEMPT, CLEARED):
         (run_dir / name).unlink(missing_ok=True)
         (run_dir / name).symlink_to(victim)
-        assert login.run(submit(job(run_dir), attempt)).stdout.endswith("7 submitted\n")
+        assert login.submit(job(run_dir), attempt) == (0, "7 submitted")
         assert index_of(run_dir) == 4
         assert not (run_dir / name).is_symlink()
         assert list(victim.iterdir()) == [] if is_folder else victim.read_text() == "mine"
@@ -166,7 +165,7 @@ def test_a_link_is_replaced_and_never_followed(login: Login, run_dir: Path, name
 def test_modes_follow_the_umask(login: Login, run_dir: Path) -> None:
     earlier = os.umask(0o027)
     try:
-        login.run(submit(job(run_dir), ATTEMPT))
+        login.submit(job(run_dir), ATTEMPT)
     finally:
         os.umask(earlier)
     assert [oct((run_dir / name).stat().st_mode & 0o777) for name in (PARAMETERS, COMBINATION)] == ["0o640"] * 2
@@ -177,12 +176,12 @@ def test_a_file_that_cannot_be_written_submits_nothing_and_leaves_the_earlier_ru
     login: Login, run_dir: Path, name: str
 ) -> None:
     """As on a full disk; here `mv` fails."""
-    login.run(submit(job(run_dir), ATTEMPT))
+    login.submit(job(run_dir), ATTEMPT)
     kept = [path for path in (PARAMETERS, COMBINATION, RECORD) if path != name]
     texts = [(run_dir / path).read_text() for path in kept]
     move = login.folder / "bin" / "mv"
     move.write_text(f'#!/bin/sh\ncase "$3$4" in *.new*{name}) exit 1 ;; esac\nexec /usr/bin/mv "$@"\n')
-    done = login.run(submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN))
-    assert (done.returncode, len(login.calls("sbatch"))) == (ExitStatus.REFUSED, 1)
+    status, _ = login.submit(job(run_dir, index=5, parameters={"b": 1}, resume=True), OTHER_RUN)
+    assert (status, len(login.calls("sbatch"))) == (ExitStatus.REFUSED, 1)
     assert [(run_dir / path).read_text() for path in kept] == texts
     assert index_of(run_dir) == 4

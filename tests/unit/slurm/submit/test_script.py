@@ -14,12 +14,10 @@ from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 from airflow_slurm_sweep.slurm.shell import MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
-from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit
+from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all
 
 GOLDEN = Path(__file__).parent / "golden"
-ATTEMPT = Attempt(
-    dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, generation=0, try_number=1, id="01-1"
-)
+ATTEMPT = Attempt(dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, try_number=1, id="01-1")
 FULL = JobRequest(
     ssh_conn_id="c",
     name="grpo_sweep_4",
@@ -96,7 +94,7 @@ def test_environment() -> None:
 
 @pytest.mark.parametrize(("name", "job"), [("full", FULL), ("small", SMALL)])
 def test_the_submit_script(name: str, job: JobRequest) -> None:
-    script = submit(job, ATTEMPT).replace(f'"{__version__}"', '"VERSION"')
+    script = submit_all([(job, ATTEMPT)], "m").replace(f'"{__version__}"', '"VERSION"')
     assert script.count(SHELL_FUNCTIONS) == 1
     assert script.replace(SHELL_FUNCTIONS, "(record.sh)\n") == (GOLDEN / f"submit_{name}.sh").read_text()
 

@@ -1,13 +1,15 @@
 {
 printf '%s\n' @slurm_sweep@
-has_failed() { case $1 in BOOT_FAIL | CANCELLED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
 is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
 state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
-run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' generation=0 try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947 parameters_json='' combination_json=''
+batch_script_1='#!/bin/sh
+eval "$COMMAND"'
+m_1() {
+run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947 parameters_json='' combination_json=''
 call_sbatch() {
 export BASE_LOG_DIR=/r/one
 export COMMAND=true
@@ -16,10 +18,8 @@ export GPUS_PER_NODE=0
 export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export WANDB_DIR=/r/one
-batch_script='#!/bin/sh
-eval "$COMMAND"'
 timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out << END
-$batch_script
+$batch_script_1
 END
 }
 begin
@@ -31,5 +31,7 @@ make_folders
 open_record
 decide
 submit
+}
+each m 20
 exit
 }
