@@ -125,9 +125,10 @@ class JobRequest(_Value):
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         expect(is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
-        for subject, count in (("index", self.index), ("max_parallel_jobs", self.max_parallel_jobs)):
-            expect(count is None or is_count(count, 1), subject, count, "a whole number from 1, or None")
-        expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
+        expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
+        limit = self.max_parallel_jobs
+        expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
+        expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)
             ours = our_option(name)
