@@ -175,7 +175,7 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> Non
     """Trigger with values of the form, and deferral for real: scheduler, worker, triggerer. Two of the jobs fail."""
     (sweeps / "real.yaml").write_text(
         "script_path: examples/train_grpo.py\n"
-        "grpo.num_episodes: [10, 20, 30, many]\n"
+        "grpo.num_episodes: [10, 20, 60, many]\n"
         "seed: [1, 2]\n"
         "grpo.step_seconds: 0.5\n"
         "slurm: {jobname: real, gpus_per_node: 0}\n"
@@ -201,7 +201,7 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> Non
     waits = {task["map_index"]: task for task in tasks if task["task_id"] == "combination.wait"}
     assert [waits[index]["state"] for index in range(8)] == ["success"] * 6 + ["failed"] * 2
     assert deferred, "the longer jobs were waited for by the triggerer"
-    assert waits[5]["rendered_map_index"] == "num_episodes=30 seed=2"
+    assert waits[5]["rendered_map_index"] == "num_episodes=60 seed=2"
     assert next(task["state"] for task in tasks if task["task_id"] == "report") == "failed"
     names = cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split()
     assert sorted(name for name in names if name.startswith("real_")) == [f"real_sweep_{n}" for n in range(1, 9)]
