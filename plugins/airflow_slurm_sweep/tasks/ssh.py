@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -76,10 +77,12 @@ class SshShell:
             import asyncssh
 
             try:
-                # The script goes in by standard input: it has no length limit there and no process list shows it.
-                done = await connection.run(
-                    "sh -s", input=script, timeout=COMMAND_TIMEOUT, encoding="utf-8", errors="replace"
-                )
+                process = await connection.create_process("sh -s", encoding="utf-8", errors="replace")
+                with suppress(BrokenPipeError):  # the login shell has ended; its output says why
+                    # The script goes in by standard input: it has no length limit there and no process list shows it.
+                    process.stdin.write(script)
+                    process.stdin.write_eof()
+                done = await process.wait(timeout=COMMAND_TIMEOUT)
             except (TimeoutError, OSError, asyncssh.Error) as error:
                 if not isinstance(error, (asyncssh.ChannelOpenError, asyncio.TimeoutError)):
                     self._drop(connection)
