@@ -138,7 +138,7 @@ def test_an_installed_wheel_is_all_that_airflow_needs(user: User) -> None:
     }
     user.run("python", "-m", "airflow", "db", "migrate")
     log = user.run("python", "-m", "airflow", "dags", "test", "tune")
-    assert "# What a job runs where the cluster names no batch script of its own" in log
+    assert "# The batch script of jobs where neither sweep nor profile names one" in log
     assert "Dry run: nothing was submitted" in log
 
 

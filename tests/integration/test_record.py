@@ -328,6 +328,23 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
 # The lock
 
 
+def test_the_lock_of_a_zombie_is_broken_at_once(login: Login) -> None:
+    """Where init reaps no orphans, as in many containers, a killed submission stays as a zombie."""
+    request = login.request()
+    with subprocess.Popen(["true"]) as process:
+        stat = Path(f"/proc/{process.pid}/stat")
+        assert wait_until(lambda: ") Z " in stat.read_text(), 10)
+        kernel = Path("/proc/sys/kernel")
+        holder = [(kernel / name).read_text().strip() for name in ("hostname", "random/boot_id")]
+        holder += [str(Path("/proc/self/ns/pid").readlink()), str(process.pid)]
+        state = Path(request.run_dir) / STATE_DIR
+        state.mkdir(parents=True)
+        (state / "lock").write_text(f"{' '.join(holder)}\n")
+        began = time.monotonic()
+        login.submit(request)
+        assert time.monotonic() - began < 20
+
+
 @pytest.mark.both_shells
 def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     cut_off_once(login)

@@ -68,7 +68,7 @@ def test_a_call_waits_until_no_new_question_comes(longest: float, expected: list
     cluster = Cluster(seconds=0.0)
 
     async def one_by_one() -> None:
-        batcher = Batcher(cluster.double, at_once=100, quiet=0.15 if longest > 1 else 0.02, longest=longest)
+        batcher = Batcher(cluster.double, at_once=100, quiet=1.0 if longest > 1 else 0.02, longest=longest)
         asked = []
         for number in range(5):
             asked.append(asyncio.create_task(batcher(number)))

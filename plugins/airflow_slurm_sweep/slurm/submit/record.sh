@@ -139,7 +139,11 @@ release() {
 }
 
 is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives no more
-  [ "${1% *}" = "${who% *}" ] && ! kill -0 "${1##* }" 2> /dev/null
+  [ "${1% *}" = "${who% *}" ] || return 1
+  kill -0 "${1##* }" 2> /dev/null || return 0
+  # Where init reaps no orphans, a dead process stays as a zombie.
+  { read -r process < "/proc/${1##* }/stat"; } 2> /dev/null || return 1
+  case ${process##*) } in Z*) ;; *) return 1 ;; esac
 }
 
 take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
