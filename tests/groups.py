@@ -25,7 +25,8 @@ GROUPS = {  # by fixture
     "fragile": "refusals",
     "wheel": "package",
 }
-FIRST = list(dict.fromkeys(GROUPS.values()))
+LONGEST = ["airflow", "faults", "browser", "dags test", "accounting", "requeue"]  # in this order
+FIRST = list(dict.fromkeys([*LONGEST, *GROUPS.values()]))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups, and pytest for the marks

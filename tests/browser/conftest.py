@@ -49,36 +49,67 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+class Visitors:
+    """People who are logged in; each has a browser profile, which loads Airflow's programs once for all tests."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._known: dict[tuple[str, bool], BrowserContext] = {}
+
+    def page(self, user: str, *, dark: bool, anew: bool) -> Page:
+        """Return a new page in a person's browser, in one without a past if ``anew``."""
+        context = None if anew else self._known.get((user, dark))
+        if context is None:
+            context = self._browser.new_context(
+                color_scheme="dark" if dark else "light", viewport={"width": 1280, "height": 720}
+            )
+            self._log_in(context, user)
+            if not anew:
+                self._known[user, dark] = context
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        return page
+
+    def _log_in(self, context: BrowserContext, user: str) -> None:
+        page = context.new_page()
+        page.goto(f"{self._url}/auth/login?next={quote(f'{self._url}/', safe='')}")
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", user)
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(re.escape(f"{self._url}/") + "$"))
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def visitors(airflow: Airflow, browser: Browser) -> Visitors:
+    return Visitors(browser, airflow.url)
+
+
 Visit = Callable[..., Page]
 
 
 @pytest.fixture
-def visit(airflow: Airflow, browser: Browser) -> Iterator[Visit]:
-    """Log in as a user, and open a page of Airflow's; nothing that the browser complains of is passed over."""
-    contexts: list[BrowserContext] = []
+def visit(airflow: Airflow, visitors: Visitors) -> Iterator[Visit]:
+    """Open a page of Airflow's as a user; nothing that the browser complains of is passed over."""
+    pages: list[Page] = []
     complaints: list[str] = []
     outside: list[str] = []
 
-    def visit(path: str, user: str = "admin", *, dark: bool = False) -> Page:
-        context = browser.new_context(color_scheme="dark" if dark else "light", viewport={"width": 1280, "height": 720})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
+    def visit(path: str, user: str = "admin", *, dark: bool = False, anew: bool = False) -> Page:
+        page = visitors.page(user, dark=dark, anew=anew)
+        pages.append(page)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on(
             "request", lambda request: outside.append(request.url) if host(request.url) != host(airflow.url) else None
         )
-        page.goto(f"{airflow.url}/auth/login?next={quote(airflow.url + path, safe='')}")
-        page.fill("input[name=username]", user)
-        page.fill("input[name=password]", user)
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile(re.escape(airflow.url + path)))
+        page.goto(airflow.url + path)
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert [text for text in complaints if "slurm_sweep" in text or "Content Security" in text] == []
     assert [url for url in outside if url.startswith("http")] == [], "something was asked of another host"
 

@@ -72,7 +72,7 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8), ("model_comparison", 6)])
+@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8)])
 def test_an_example_as_a_dry_run(environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
     log = example(environment, sweeps, name, dry_run=True)
     assert f"{jobs} jobs, at most" in log
@@ -193,7 +193,7 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> Non
     tasks: list[dict[str, Any]] = []
     deferred = set()
     while airflow.call("GET", f"{path}/dagRuns/{run}")["state"] not in ("success", "failed"):
-        assert time.monotonic() < deadline + 120, airflow.log.read_text()[-5000:]
+        assert time.monotonic() < deadline + 240, airflow.log.read_text()[-5000:]
         tasks = airflow.call("GET", f"{path}/dagRuns/{run}/taskInstances")["task_instances"]
         deferred |= {task["map_index"] for task in tasks if task["state"] == "deferred"}
         time.sleep(1)
@@ -225,7 +225,7 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         runs = airflow.call("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
         return [run for run in runs if run["state"] in ("success", "failed")]
 
-    assert wait_until(lambda: len(ended()) >= 2, 120), airflow.log.read_text()[-5000:]
+    assert wait_until(lambda: len(ended()) >= 2, 240), airflow.log.read_text()[-5000:]
     assert {run["state"] for run in ended()} == {"success"}
     folder = Path(str(cluster.profile["log"])) / "nemo-rl"
     for run in ended():

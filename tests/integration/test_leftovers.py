@@ -95,6 +95,13 @@ def test_a_run_that_is_ended_leaves_no_process(
     assert processes_of(folder, seconds) == set(), said
 
 
+def test_a_dead_orphan_is_buried() -> None:
+    """Who asks whether it lives, as record.sh does of a lock's holder, would be told that it does."""
+    started = subprocess.run(["sh", "-c", "sleep 0.1 > /dev/null & echo $!"], stdout=subprocess.PIPE, check=True)
+    orphan = Path("/proc") / started.stdout.decode().strip()
+    assert wait_until(lambda: not orphan.exists(), 10)
+
+
 def test_no_other_machine_reaches_airflow_and_its_cluster(
     airflow: Airflow, cluster: Sandbox, postgres: Postgres
 ) -> None:
