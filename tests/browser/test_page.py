@@ -226,6 +226,7 @@ def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> No
         for row, state in zip(run["combinations"], states, strict=True):
             row.update(nothing | state)
 
+    expect(rows(page)).to_have_count(6)  # Playwright sets the clock of each frame: all of them have to be there
     answer(page, in_slurm)
     page.clock.set_system_time(now + 7200)  # the reader's clock is wrong
     page.reload()

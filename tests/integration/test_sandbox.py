@@ -293,7 +293,7 @@ def test_down_clears_jobs_and_sessions_of_killed_daemons(folder: Path) -> None:
     script = f"setsid sleep {seconds} & env -i sleep {seconds} & srun --overlap sleep {seconds} & wait"
     sbatch(box, script, "--nodes=2", "--export=NONE", "--output=/dev/null")
     with ssh_session(box, f"sleep {seconds}") as session:
-        assert wait_until(lambda: len(pids_with_argument(seconds)) >= 5, seconds=10)
+        assert wait_until(lambda: len(pids_with_argument(seconds)) >= 5, seconds=60)
         everything = belonging_to(folder)
         for pid in box.status().values():
             os.kill(pid or 0, signal.SIGKILL)
