@@ -26,6 +26,7 @@ from bench.stage import (
     LONG_SECONDS,
     MAX_SIZE,
     RELEASED_SECONDS,
+    Stage,
     cluster,
     script,
     stage,
@@ -37,10 +38,17 @@ BASELINE = 100  # jobs
 LOCAL_SIZES = (100, 1000)
 SWEEP = "bench"
 PLAIN = "plain"
+EMPTY = "empty"
+# Airflow looks for the words airflow and dag.
 _PLAIN_FILE = f"""\
 from bench.plain_dag import plain_dag
 
-dag = plain_dag("{PLAIN}", "slurm_sandbox", {INTERVAL})  # Airflow looks for the words airflow and dag
+dag = plain_dag("{PLAIN}", "slurm_sandbox", {INTERVAL})  # airflow
+"""
+_EMPTY_FILE = f"""\
+from bench.empty_dag import empty_dag
+
+dag = empty_dag("{EMPTY}")  # airflow
 """
 
 
@@ -91,6 +99,9 @@ def measure(options: argparse.Namespace, results: Results) -> None:
             results.loops += _loops(options.keep)
         with attempt(f"plain Airflow, {BASELINE} jobs"):
             results.plain.append(_plain(BASELINE, options.keep))
+        for size in options.combinations:
+            with attempt(f"{size} combinations of empty triggers"):
+                results.empty.append(_empty(size, options.keep))
     for size in options.combinations:
         with attempt(f"a sweep of {size} combinations"):
             results.sweeps.append(_sweep(size, options.keep))
@@ -109,19 +120,29 @@ def _loops(keep: bool) -> list[loops.Loop]:
 
 
 def _plain(size: int, keep: bool) -> runs.Run:
+    with _stage_of(_PLAIN_FILE, keep) as place:
+        workdir = place.box.profile["workdir"]
+        arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
+        return _baseline(place, PLAIN, "plain Airflow", {"size": size, "arguments": arguments})
+
+
+def _empty(size: int, keep: bool) -> runs.Run:
+    with _stage_of(_EMPTY_FILE, keep) as place:
+        return _baseline(place, EMPTY, "empty triggers", {"size": size})
+
+
+@contextmanager
+def _stage_of(dag_file: str, keep: bool) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="bench-") as dags:
-        (Path(dags) / "plain.py").write_text(_PLAIN_FILE)
+        (Path(dags) / "baseline.py").write_text(dag_file)
         with stage(keep=keep, sweeps={}, dags=Path(dags)) as place:
-            workdir = place.box.profile["workdir"]
-            arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
-            runs.warm_up(place, PLAIN, {"size": 1, "arguments": arguments})
-            subject = runs.Subject(
-                what="plain Airflow",
-                dag_id=PLAIN,
-                wait_task="combination.wait",
-                conf={"size": size, "arguments": arguments},
-            )
-            return runs.measure(place, subject, size)
+            yield place
+
+
+def _baseline(place: Stage, dag_id: str, what: str, conf: dict[str, object]) -> runs.Run:
+    runs.warm_up(place, dag_id, {**conf, "size": 1})
+    subject = runs.Subject(what=what, dag_id=dag_id, wait_task="combination.wait", conf=conf)
+    return runs.measure(place, subject, int(str(conf["size"])))
 
 
 def _sweep(size: int, keep: bool) -> runs.Run:
@@ -175,7 +196,11 @@ def parser() -> argparse.ArgumentParser:
         "--json", type=_new_file, metavar="FILE", help="write all raw figures and facts about the machine"
     )
     root.add_argument("--plot", type=_new_file, metavar="FILE", help="draw the cost of a combination by size, as PNG")
-    root.add_argument("--without-baselines", action="store_true", help="no plain Airflow, no shell loops")
+    root.add_argument(
+        "--without-baselines",
+        action="store_true",
+        help="only our sweeps: no loops, no plain Airflow, no empty triggers",
+    )
     root.add_argument("--keep", action="store_true", help="keep the folders with all logs, and say where they are")
     return root
 

@@ -32,6 +32,7 @@ class Results:
         sweeps: Runs of our Dags.
         released: Runs of our Dags whose jobs were released once a task waited for each.
         plain: Runs of the plain Dag.
+        empty: Runs of the Dag whose triggers do nothing.
         loops: Shell loops.
         flights: Jobs in flight.
         failures: What could not be measured, and why.
@@ -41,6 +42,7 @@ class Results:
     sweeps: list[Run] = field(default_factory=list)
     released: list[Run] = field(default_factory=list)
     plain: list[Run] = field(default_factory=list)
+    empty: list[Run] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -80,7 +82,7 @@ def tables(results: Results) -> str:
     """All results for the reader, in Markdown."""
     facts = ", ".join(f"{name} {value}" for name, value in results.machine.items())
     parts = [f"Measured on: {facts}."]
-    if runs := [*results.plain, *results.sweeps, *results.released]:
+    if runs := [*results.plain, *results.empty, *results.sweeps, *results.released]:
         parts.append(
             table([f"{run.what}, {run.size}" for run in runs], [(name, list(map(of, runs))) for name, of in RUN])
         )
@@ -140,6 +142,7 @@ RUN: list[tuple[str, Callable[[Run], str]]] = [
     ("seconds until all were submitted", lambda run: _number(run.submitted)),
     ("seconds until all had finished", lambda run: _number(run.finished)),
     ("seconds until the Dag run had ended", lambda run: _number(run.ended)),
+    ("end of the last job to end of the Dag run, s", lambda run: _number(run.closing)),
     ("seconds for a combination", lambda run: f"{run.seconds_each:.3f}"),
     ("end of a job to end of its task, median, s", lambda run: _number(run.lag_median)),
     ("likewise, 95th percentile, s", lambda run: _number(run.lag_p95)),

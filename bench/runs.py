@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -35,8 +36,8 @@ class Run:
         state: How the Dag run ended.
         jobs: Number of jobs that ended.
         failed_tasks: Task instances in state failed or upstream_failed, each at its last try.
-        submitted: Seconds from the trigger to the last job's SubmitTime.
-        finished: Seconds from the trigger to the last job's EndTime.
+        submitted: Seconds from the trigger to the last job's SubmitTime; nan if there are no jobs.
+        finished: Seconds from the trigger to the last job's EndTime; likewise.
         ended: Seconds from the trigger to the end of the Dag run.
         lag_median: Seconds from a job's EndTime, whole ones, to the end of its task; of all combinations.
         lag_p95: Likewise: 95 % of the combinations had at most this.
@@ -54,6 +55,11 @@ class Run:
     lag_median: float
     lag_p95: float
     observed: Observed
+
+    @property
+    def closing(self) -> float:
+        """Seconds from the last job's EndTime, whole ones, to the end of the Dag run."""
+        return self.ended - self.finished
 
     @property
     def seconds_each(self) -> float:
@@ -124,8 +130,8 @@ def measure(stage: Stage, subject: Subject, size: int) -> Run:
         state=run["state"],
         jobs=len(jobs),
         failed_tasks=sum(task["state"] in _FAILED for task in tasks),
-        submitted=max((job.submitted for job in jobs), default=began) - began,
-        finished=max((job.ended for job in jobs), default=began) - began,
+        submitted=max((job.submitted for job in jobs), default=math.nan) - began,
+        finished=max((job.ended for job in jobs), default=math.nan) - began,
         ended=_seconds(run["end_date"]) - began,
         lag_median=percentile(lags, 50),
         lag_p95=percentile(lags, 95),
