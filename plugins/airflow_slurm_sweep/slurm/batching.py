@@ -58,13 +58,6 @@ class Batcher(Generic[Question, Answer]):
             # A new error: one that several tasks raise would collect all their tracebacks.
             raise type(error)(*error.args) from None
 
-    async def lull(self, seconds: float, at_most: float) -> None:
-        """Return once all questions are asked and none came for ``seconds``; after ``at_most`` seconds in any case."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + at_most
-        while (now := loop.time()) < end and (self._queue or now < self._last + seconds):
-            await asyncio.sleep(min(seconds, end - now))
-
     async def _call(self) -> None:
         try:
             await asyncio.sleep(GATHER)

@@ -26,8 +26,6 @@ from airflow_slurm_sweep.tasks.ssh import SshShell
 
 Result = TypeVar("Result")
 
-LULL = 3.0  # seconds; a triggerer takes up a hundred tasks each second or two
-LULL_AT_MOST = 60.0
 LINGER = 20.0  # seconds for which an unused connection stays open: a run's next tasks are about to come
 
 # In one script: a submission takes some 20 ms there, and one in trouble delays the next ones.
@@ -35,8 +33,9 @@ _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are for squeue and scancel
 _RECORDS = 500
 _RESULTS = 100  # two programs start for each there, and an answer may be two MiB
-# Airflow starts a thousand triggers in some twenty seconds: an array waits for those still to come.
+# Airflow starts a hundred triggers each second or two: an array waits for those still to come.
 _IN_ARRAYS = 5000
+_QUIET = 3.0
 _LONGEST = 60.0
 
 
@@ -78,14 +77,6 @@ class ClusterSession:
 
         return await self.retry_until_answered(ask)
 
-    async def wait_for_lull(self) -> None:
-        """Wait until no other submission is about to come, for `LULL_AT_MOST` seconds at most.
-
-        Each end of a task keeps Airflow busy for longer than a submission takes; submissions come first.
-        """
-        await self.submissions.lull(LULL, LULL_AT_MOST)
-        await self.arrays.lull(LULL, LULL_AT_MOST)
-
     async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Return the answer of ``ask``; see `patiently`."""
         return await patiently(ask, self.patience, wait_for_slot)
@@ -102,7 +93,7 @@ async def _open(ssh_conn_id: str) -> AsyncIterator[ClusterSession]:
             monitor=Monitor(client, interval=interval, patience=patience, wait_for_slot=wait_for_slot),
             follower=LogFollower(client, interval=interval, wait_for_slot=wait_for_slot),
             submissions=Batcher(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
-            arrays=Batcher(ArraySubmitter(client).submit_all, at_once=_IN_ARRAYS, quiet=LULL, longest=_LONGEST),
+            arrays=Batcher(ArraySubmitter(client).submit_all, at_once=_IN_ARRAYS, quiet=_QUIET, longest=_LONGEST),
             patience=patience,
             records=Batcher(client.recorded_jobs, at_once=_RECORDS),
             results=Batcher(client.results, at_once=_RESULTS),

@@ -179,10 +179,7 @@ class SubmitTrigger(_TaskTrigger):
         self._submitting = request
         siblings = siblings_of(self._task, self._task.task_id, self.partner, request.run_dir)
         ready, attempt = await resolve(request), attempt_of(self._task)
-        async with cluster_session(request.ssh_conn_id) as cluster:
-            job = await submit_job(ready, attempt, siblings=siblings, seconds=self._seconds_left())
-            if siblings:
-                await cluster.wait_for_lull()
+        job = await submit_job(ready, attempt, siblings=siblings, seconds=self._seconds_left())
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return await self._end(TaskSuccessEvent, {RETURN_KEY: job.to_json()})

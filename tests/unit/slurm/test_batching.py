@@ -104,22 +104,3 @@ def test_a_question_that_comes_as_the_last_call_ends_is_answered() -> None:
         return [await batcher(number) for number in range(5)]
 
     assert asyncio.run(asyncio.wait_for(one_after_the_other(), 5)) == [0, 2, 4, 6, 8]
-
-
-def test_lull_waits_until_no_new_question_comes() -> None:
-    async def lull() -> float:
-        loop = asyncio.get_running_loop()
-        batcher = Batcher(Cluster(seconds=0.0).double, at_once=1)
-        await batcher.lull(1, 5)  # nobody ever asked
-        await batcher(1)
-        began = loop.time()
-        later = asyncio.create_task(batcher.lull(0.2, 5))
-        short = asyncio.create_task(batcher.lull(5, 0.1))
-        await asyncio.sleep(0.1)
-        await batcher(2)
-        await short
-        await later
-        return loop.time() - began
-
-    seconds = asyncio.run(asyncio.wait_for(lull(), 3))
-    assert 0.25 < seconds < 1
