@@ -8,17 +8,17 @@ python -m airflow_slurm_sweep check-cluster default
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.schema import field_schemas, profile_schema, settings_table, sweep_schema
@@ -174,20 +174,9 @@ def _check_cluster(options: argparse.Namespace) -> int:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         from airflow_slurm_sweep.check import operator  # noqa: PLC0415  # the other commands work without Airflow
-        from airflow_slurm_sweep.tasks import configuration  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
-
-    async def run() -> list[Finding]:
-        found = []
-        async for finding in operator.check_cluster(
-            options.profile, configuration.folders(options.include), os.environ
-        ):
-            print(finding, flush=True)
-            found.append(finding)
-        return found
-
-    found = asyncio.run(run())
+    found = operator.check_cluster(options.profile, options.include, partial(print, flush=True))
     print(operator.summary(found))
     return int(any(finding.grade is Grade.FAILED for finding in found))
 

@@ -26,9 +26,9 @@ def no_shell(completed: Completed, login: str) -> str:
 
 def shell(noise: str) -> str:
     """Return what the login shell printed besides our script's output."""
-    if not noise.strip():
+    if not noise:
         return "runs our script, and prints nothing of its own"
-    return f"runs our script; what its start-up files print is ignored: {noise.strip().splitlines()[0][:80]!r}"
+    return f"runs our script; what its start-up files print is ignored: {noise.splitlines()[0][:80]!r}"
 
 
 def judge_commands(answers: Answers) -> Verdict:
@@ -54,8 +54,8 @@ def judge_controller(answers: Answers) -> Verdict:
         return Grade.OK, said.replace("\n", ", ")
     shown = said.partition("*")[0].strip() or "scontrol ping said nothing in 20 s"
     return Grade.FAILED, (
-        f"slurmctld does not answer: {shown}. Nothing is lost: submissions and "
-        "waits go on when it is back. If it stays so, tell the site's administrators"
+        f"slurmctld does not answer: {shown}. Nothing is lost: submissions and waits go on when it is back. If it "
+        "stays so, tell the site's administrators"
     )
 
 
@@ -71,16 +71,17 @@ def judge_accounting(answers: Answers) -> Verdict:
         )
     config = answers.text("config").split("\n")
     age = next((line.partition("=")[2].strip() for line in config if line.startswith("MinJobAge")), "MinJobAge")
+    known = f"there is none ({said}). How a job ended is known for {age} after its end from squeue"
     job = answers.subject.job
     if job and job.batch_script:
         return Grade.WARNING, (
-            f"there is none ({said}). How a job ended is known for {age} after its end, from squeue; one whose end "
-            f"nobody saw in that time counts as LOST, a failure, since {job.batch_script} leaves no exit status. Have "
-            "it write one as include/job.sh does, or ask the site for accounting or a longer MinJobAge"
+            f"{known}; one whose end nobody saw in that time counts as LOST, a failure, since {job.batch_script} "
+            "leaves no exit status. Have it write one as include/job.sh does, or ask the site for accounting or a "
+            "longer MinJobAge"
         )
     return Grade.WARNING, (
-        f"there is none ({said}). How a job ended is known for {age} after its end from squeue, and then from the exit "
-        "status that include/job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then read FAILED. Sweeps run all the same"
+        f"{known}, and then from the exit status that include/job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then "
+        "read FAILED. Sweeps run all the same"
     )
 
 
@@ -90,11 +91,12 @@ def judge_clock(answers: Answers) -> Verdict:
     if not first.isdecimal() or not last.isdecimal():
         return Grade.WARNING, f"the login node's date says {first!r}, expected seconds since 1970"
     # Both times lie between the two of Airflow's; `date` cuts the fraction off.
-    ahead, behind = int(last) - answers.received, answers.sent - (int(first) + 1)
+    sent, received = answers.airflow_times
+    ahead, behind = int(last) - received, sent - (int(first) + 1)
     skew = max(ahead, behind)
     if skew <= _SKEW:
         return Grade.OK, "Airflow's and the login node's agree to within seconds"
-    here, there = (datetime.fromtimestamp(seconds, UTC) for seconds in (answers.sent, int(first)))
+    here, there = (datetime.fromtimestamp(seconds, UTC) for seconds in (sent, int(first)))
     return Grade.WARNING, (
         f"the login node's is {skew:.0f} s {'ahead of' if ahead > 0 else 'behind'} Airflow's: {there:%F %T} UTC there, "
         f"{here:%F %T} UTC here. Sweeps do not depend on it, but times in logs do not match, and Slurm refuses work "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from airflow_slurm_sweep.check import job_needs, login_node
-from airflow_slurm_sweep.check.findings import Answers, Finding, Grade, SkippedError, Verdict
+from airflow_slurm_sweep.check.findings import Add, Answers, Grade, SkippedError, Verdict
 from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed, printable
 
-_CHECKS: Mapping[str, Callable[[Answers], Verdict]] = {
+_VERDICTS: Mapping[str, Callable[[Answers], Verdict]] = {
     "commands": login_node.judge_commands,
     "controller": login_node.judge_controller,
     "accounting": login_node.judge_accounting,
@@ -21,37 +21,30 @@ _CHECKS: Mapping[str, Callable[[Answers], Verdict]] = {
     "clock": login_node.judge_clock,
 }
 WAY_IN = ("profile", "settings", "connection", "host", "host key", "login")
-CHECKS = (*WAY_IN, "shell", *_CHECKS)  # in their order
+CHECKS = (*WAY_IN, "shell", *_VERDICTS)  # in their order
 
 
-def findings(subject: Subject, completed: Completed, mark: str, sent: float, received: float) -> Iterator[Finding]:
-    """Judge the answer to `questions.script`, check by check.
+def judge(subject: Subject, completed: Completed, mark: str, airflow_times: tuple[float, float], add: Add) -> None:
+    """Add a finding for the login shell and, if it ran `questions.script`, one for each check behind it.
 
     Args:
         subject: What was checked.
         completed: The answer.
         mark: The mark that `questions.script` got.
-        sent: See `Answers`.
-        received: See `Answers`.
+        airflow_times: See `Answers`.
+        add: Takes the findings.
     """
     noise, marker, output = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
-        yield Finding(check="shell", grade=Grade.FAILED, text=login_node.no_shell(completed, subject.login))
-        yield from skipped("the login shell did not run our script", after="shell")
+        add("shell", Grade.FAILED, login_node.no_shell(completed, subject.login))
         return
-    yield Finding(check="shell", grade=Grade.OK, text=login_node.shell(printable(noise)))
-    answers = Answers(subject=subject, said=dict(_answers(output, mark)), sent=sent, received=received)
-    for check, judge in _CHECKS.items():
+    add("shell", Grade.OK, login_node.shell(printable(noise).strip()))
+    answers = Answers(subject=subject, said=dict(_answers(output, mark)), airflow_times=airflow_times)
+    for check, verdict in _VERDICTS.items():
         try:
-            grade, text = judge(answers)
+            add(check, *verdict(answers))
         except SkippedError as reason:
-            grade, text = Grade.SKIPPED, str(reason)
-        yield Finding(check=check, grade=grade, text=text)
-
-
-def skipped(reason: str, *, after: str) -> list[Finding]:
-    """Return a finding for each check behind ``after``: it cannot be made, for that reason."""
-    return [Finding(check=check, grade=Grade.SKIPPED, text=reason) for check in CHECKS[CHECKS.index(after) + 1 :]]
+            add(check, Grade.SKIPPED, str(reason))
 
 
 def _answers(output: str, mark: str) -> Iterator[tuple[str, tuple[int, str]]]:
