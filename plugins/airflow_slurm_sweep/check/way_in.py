@@ -144,7 +144,8 @@ def _add_no_login(connection: Connection, public_key: str, error: SlurmSweepErro
         key = connection.extra_dejson.get("key_file") or "the connection's key"
         text = (
             f"{reason.reason}. Is that the right account? Does its ~/.ssh/authorized_keys there hold the public half "
-            f"of {key}, and may nobody else write that file and its folders? This has to work: {ssh_command(connection)}"
+            f"of {key}, and may nobody else write that file and its folders? This has to work: "
+            f"{ssh_command(connection)}"
         )
     else:
         add("host key", Grade.SKIPPED, "the login ended before")
