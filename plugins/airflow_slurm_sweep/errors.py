@@ -28,7 +28,7 @@ class SlurmSweepError(Exception):
 class Fault:
     """One thing that is wrong in a file: ``optim.lr: expected a list of values, got a mapping``."""
 
-    key: str
+    key: str = ""
     problem: str
 
     def __str__(self) -> str:

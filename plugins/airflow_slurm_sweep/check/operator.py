@@ -79,7 +79,9 @@ def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) 
 
 def _check(profile: str, folders: Folders, add: Add) -> None:
     try:
-        layers = _layers(profile, folders)
+        # Sweeps do without the profile called default.
+        section = read_settings(SlurmSection, {"profile": profile} if profile != DEFAULT_PROFILE else {})
+        layers = read_layers(section, folders, os.environ)
     except SlurmSweepError as error:
         add("profile", Grade.FAILED, str(error))
         return
@@ -94,13 +96,6 @@ def _check(profile: str, folders: Folders, add: Add) -> None:
     if connection := find_connection(ssh_conn_id, add):
         subject = Subject(profile=layers.profile_name, login=ssh_command(connection), log=log, job=job)
         asyncio.run(check_way_in(ssh_conn_id, connection, subject, add))
-
-
-def _layers(profile: str, folders: Folders) -> Layers:
-    section = read_settings(SlurmSection, {"profile": profile})
-    if profile == DEFAULT_PROFILE and not folders.profile(profile).exists():
-        section = SlurmSection()  # sweeps do without it
-    return read_layers(section, folders, os.environ)
 
 
 def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | None]:

@@ -41,10 +41,6 @@ class Folders:
         root = self.include.absolute().parent
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
 
-    def profile(self, name: str | None) -> Path:
-        """Return the file of a profile, or of the one called default."""
-        return self.clusters / f"{name or DEFAULT_PROFILE}.yaml"
-
 
 def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Layers:
     """Read the layers below a sweep: its cluster profile (or the one called default, if there is one) and the rest.
@@ -53,7 +49,7 @@ def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[st
         SettingsError: There is no profile of that name.
         SweepFileError: The profile has errors.
     """
-    path = folders.profile(section.profile)
+    path = folders.clusters / f"{section.profile or DEFAULT_PROFILE}.yaml"
     shown = folders.shown(path)
     if path.exists():
         profile = load_profile(path, source=shown)
