@@ -42,17 +42,11 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a login node said.
-
-    Attributes:
-        subject: What was asked about.
-        said: Exit status and output, by the question's name; questions that do not arise are not there.
-        airflow_times: When Airflow sent the script, and when it had the answers, in seconds since 1970.
-    """
+    """What a login node said."""
 
     subject: Subject
-    said: Mapping[str, tuple[int, str]]
-    airflow_times: tuple[float, float]
+    said: Mapping[str, tuple[int, str]]  # exit status and output, by the question; one that does not arise is not there
+    airflow_times: tuple[float, float]  # when Airflow sent the script and had the answers, in seconds since 1970
 
     def works(self, question: str) -> bool:
         """Whether the command ended well."""

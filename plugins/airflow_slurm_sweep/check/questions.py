@@ -47,27 +47,18 @@ log() { # DIRECTORY: which of it and the folders above is there, its file system
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is checked.
+    """What is checked."""
 
-    Attributes:
-        profile: The profile's file, as messages name it.
-        login: The command with which a person logs in there.
-        log: The log directory; None where no setting names it.
-        job: A job as the profile alone describes it; None where settings are missing.
-    """
-
-    profile: str
-    login: str
-    log: str | None
-    job: JobRequest | None
+    profile: str  # the profile's file, as messages name it
+    login: str  # the command with which a person logs in there
+    log: str | None  # the log directory; None where no setting names it
+    job: JobRequest | None  # as the profile alone describes it; None where settings are missing
 
 
 def script(subject: Subject, mark: str) -> str:
     """Return the script that asks: it prints ``MARK NAME STATUS`` for each question, and then the answer.
 
-    Args:
-        subject: What is checked.
-        mark: A word that nothing printed can hold, a random one.
+    ``mark`` is a word that nothing printed can hold, a random one.
     """
     questions = [
         "clock date +%s",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -13,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yamlcore import CCoreLoader
 
-from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError, unknown_key
+from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 
 
 class Section(BaseModel):
@@ -84,7 +85,8 @@ def kind(value: object) -> str:
 
 
 def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> Model | None:
-    """Check ``values`` against ``model``; add each error to ``faults``, with its path below ``key``."""
+    """Check ``values``, where None is an empty section; add each error to ``faults``, with its path below ``key``."""
+    values = {} if values is None else values
     if not isinstance(values, dict):
         faults.append(Fault(key=key, problem=f"expected keys with values, got {kind(values)}"))
         return None
@@ -131,7 +133,9 @@ def _problem(model: type[Section], detail: dict[str, Any]) -> str:
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        return unknown_key(key, section.model_fields)
+        near = get_close_matches(key, section.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(section.model_fields))}"
     if detail["type"] == "missing":
         return f"missing; expected the keys {', '.join(section.model_fields)}"
     if detail["type"] == "value_error":

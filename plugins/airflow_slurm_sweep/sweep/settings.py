@@ -32,21 +32,13 @@ NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a setting has besides a pydantic field.
+    """What a setting has besides a pydantic field."""
 
-    Attributes:
-        variable: The environment variable that it is taken from where no file has it.
-        below: What is appended to that variable's value.
-        required: Whether a job needs it from somewhere.
-        config_key: The key of the script's config, and the parameter, that says the same.
-        option: The option of sbatch that it replaces.
-    """
-
-    variable: str = ""
-    below: str = ""
-    required: bool = False
-    config_key: str = ""
-    option: str = ""
+    variable: str = ""  # the environment variable that it is taken from where no file has it
+    below: str = ""  # what is appended to that variable's value
+    required: bool = False  # whether a job needs it from somewhere
+    config_key: str = ""  # the key of the script's config, and the parameter, that says the same
+    option: str = ""  # the option of sbatch that it replaces
 
 
 def setting(field: FieldInfo) -> Setting:
