@@ -63,7 +63,6 @@ def script(subject: Subject, mark: str) -> str:
     questions = [
         "clock date +%s",
         "user id -un",
-        "host uname -n",
         f"slurm missing {join(SLURM)}",
         f"tools missing {join(TOOLS)}",
         "path printenv PATH",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -16,8 +17,6 @@ _PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", 
 
 
 def _check_timezone(name: str) -> str:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415  # few sweeps name one
-
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # bad text, a folder's name, no such zone

@@ -97,7 +97,10 @@ def parse_sweep(
         _refuse_disagreement(values, slurm, faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
     if slurm and script_path:
-        _check_base_name(slurm.jobname, script_path, faults)
+        try:
+            base_name(slurm.jobname, script_path)
+        except ValueError as error:
+            faults.append(Fault(key="slurm.jobname", problem=str(error)))
     if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
         problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
         faults.append(Fault(key="dag.start_date", problem=problem))
@@ -168,10 +171,3 @@ def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: Slurm
             shown = ", ".join(map(str, values))
             problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
             faults.append(Fault(key=name, problem=problem))
-
-
-def _check_base_name(jobname: str | None, script_path: str, faults: list[Fault]) -> None:
-    try:
-        base_name(jobname, script_path)
-    except ValueError as error:
-        faults.append(Fault(key="slurm.jobname", problem=str(error)))
