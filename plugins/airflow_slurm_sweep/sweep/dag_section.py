@@ -46,21 +46,22 @@ def _one_or_more(values: Any) -> Any:
 class Objective(Section):
     """What the report ranks by: ``{metric: reward, goal: maximize}``."""
 
-    metric: Annotated[str, Field(min_length=1)]
-    """A name in the metrics.json that jobs leave in their run directories."""
-    goal: Literal["maximize", "minimize"]
-    """Which of its values are the better ones."""
+    metric: str = Field(
+        min_length=1, description="A name in the metrics.json that jobs leave in their run directories."
+    )
+    goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
 class Notification(Section):
     """A notifier to call: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
 
-    on: Literal["combination_failed", "failed", "finished"]
-    """finished: all combinations ended; failed: all ended, some failed; combination_failed: one failed."""
-    notifier: Annotated[str, AfterValidator(_check_class)]
-    """Path of the notifier's class."""
-    arguments: dict[str, Any] = Field(default={})
-    """Arguments of the notifier; in templates, report and summary say how the sweep ended."""
+    on: Literal["combination_failed", "failed", "finished"] = Field(
+        description="finished: all combinations ended; failed: all ended, some failed; combination_failed: one failed."
+    )
+    notifier: Annotated[str, AfterValidator(_check_class)] = Field(description="Path of the notifier's class.")
+    arguments: dict[str, Any] = Field(
+        default={}, description="Arguments of the notifier; in templates, report and summary say how the sweep ended."
+    )
 
 
 class DagSection(Section):
@@ -68,25 +69,24 @@ class DagSection(Section):
 
     former_keys: ClassVar[Mapping[str, str]] = {"workers": "submit and wait run in the triggerer at every size"}
 
-    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
-    """Cron expression, or a preset such as @daily; null: runs are triggered by hand."""
-    start_date: datetime | None = None
-    """Date of the first run; required with a schedule."""
-    timezone: Annotated[str, AfterValidator(_check_timezone)] = "UTC"
-    """Timezone of schedule and start_date, such as Europe/Berlin."""
-    catchup: Flag = False
-    """Whether runs that were missed since start_date are made up for."""
-    tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
-    """Tags of the Dag."""
-    owner: Annotated[str, Field(min_length=1)] = "airflow"
-    """Owner of the Dag."""
-    description: str | None = None
-    """Text in the list of Dags."""
-    retries: CountOrZero = 3
-    """Retries of plan and report, if their worker died. A failed job is not run again."""
-    max_active_runs: Count = 1
-    """Number of runs of the sweep at the same time."""
-    objective: Objective | None = None
-    """What the report ranks by: {metric: NAME, goal: maximize or minimize}."""
-    notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = ()
-    """Notifiers to call at the end of a run, or of one of its combinations."""
+    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = Field(
+        default=None, description="Cron expression, or a preset such as @daily; null: runs are triggered by hand."
+    )
+    start_date: datetime | None = Field(default=None, description="Date of the first run; required with a schedule.")
+    timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
+        default="UTC", description="Timezone of schedule and start_date, such as Europe/Berlin."
+    )
+    catchup: Flag = Field(default=False, description="Whether runs that were missed since start_date are made up for.")
+    tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(default=(), description="Tags of the Dag.")
+    owner: str = Field(default="airflow", min_length=1, description="Owner of the Dag.")
+    description: str | None = Field(default=None, description="Text in the list of Dags.")
+    retries: CountOrZero = Field(
+        default=3, description="Retries of plan and report, if their worker died. A failed job is not run again."
+    )
+    max_active_runs: Count = Field(default=1, description="Number of runs of the sweep at the same time.")
+    objective: Objective | None = Field(
+        default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
+    )
+    notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="Notifiers to call at the end of a run, or of one of its combinations."
+    )

@@ -24,7 +24,6 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         coerce_numbers_to_str=True,
-        use_attribute_docstrings=True,
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
     )
 

@@ -65,10 +65,8 @@ def _check_option_value(value: Any) -> Any:
 class Secret(Section):
     """The value of an environment variable that Airflow keeps: ``{variable: NAME}`` or ``{connection: ID}``."""
 
-    variable: str | None = None
-    """The Airflow Variable that holds the value."""
-    connection: str | None = None
-    """The Airflow connection whose password is the value."""
+    variable: str | None = Field(default=None, description="The Airflow Variable that holds the value.")
+    connection: str | None = Field(default=None, description="The Airflow connection whose password is the value.")
 
     @model_validator(mode="after")
     def _check_one(self) -> Secret:

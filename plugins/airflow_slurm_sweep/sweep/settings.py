@@ -6,8 +6,8 @@
     ClusterProfile a file of include/clusters
     RunOptions     trigger form, command line
 
-Type, title, description (the text below it) and default are pydantic's; `Setting` has the rest. Form, command line,
-JSON Schemas, docs/settings.md (all: schema.py) and the layers of values (layers.py) are made from it.
+Type, title, description and default are pydantic's; `Setting` has the rest. Form, command line, JSON Schemas,
+docs/settings.md (all: schema.py) and the layers of values (layers.py) are made from it.
 
 A default is the value where no layer has one, so ask `given` what a file says. Absent and empty differ: an absent key
 is looked for in the next layer, ``container:`` with nothing behind it (null) says "none".
@@ -49,39 +49,56 @@ def setting(field: FieldInfo) -> Setting:
 class Resources(Section):
     """What a job asks Slurm for."""
 
-    nodes: Annotated[types.Count, Setting(config_key=NODES, option="nodes")] = 1
-    """Nodes of each job. Where neither sweep nor form says it: cluster.num_nodes in the script's config."""
-    gpus_per_node: Annotated[types.CountOrZero, Setting(config_key=GPUS), Field(title="GPUs per node")] = 8
-    """GPUs on each node; 0 asks for none. Likewise: cluster.gpus_per_node."""
-    time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = "4:0:0"
-    """Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."""
-    account: Annotated[types.Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = None
-    """Slurm account that pays for the jobs; null: the user's default account."""
-    partition: Annotated[types.Path | None, Setting(variable="PARTITION", option="partition")] = "batch"
-    """Partition of the jobs; null: the cluster's default partition."""
-    container: Annotated[types.Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = None
-    """Container image, by its path on the cluster; null: no container."""
-    mounts: types.Path | None = "/lustre:/lustre"
-    """Mounts of the container, source:target, comma-separated; null: none."""
+    nodes: Annotated[types.Count, Setting(config_key=NODES, option="nodes")] = Field(
+        default=1,
+        description=f"Nodes of each job. Where neither sweep nor form says it: {NODES} in the script's config.",
+    )
+    gpus_per_node: Annotated[types.CountOrZero, Setting(config_key=GPUS), Field(title="GPUs per node")] = Field(
+        default=8, description=f"GPUs on each node; 0 asks for none. Likewise: {GPUS}."
+    )
+    time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = Field(
+        default="4:0:0", description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."
+    )
+    account: Annotated[types.Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
+        default=None, description="Slurm account that pays for the jobs; null: the user's default account."
+    )
+    partition: Annotated[types.Path | None, Setting(variable="PARTITION", option="partition")] = Field(
+        default="batch", description="Partition of the jobs; null: the cluster's default partition."
+    )
+    container: Annotated[types.Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = Field(
+        default=None, description="Container image, by its path on the cluster; null: no container."
+    )
+    mounts: types.Path | None = Field(
+        default="/lustre:/lustre", description="Mounts of the container, source:target, comma-separated; null: none."
+    )
 
 
 class JobSettings(Resources):
     """How jobs run."""
 
-    workdir: Annotated[types.Path | None, Setting(option="chdir"), Field(title="Working directory")] = None
-    """Directory in which jobs start; script and config are relative to it."""
-    batch_script: types.Path | None = None
-    """Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh."""
-    env: Annotated[types.Env, Setting(option="export")] = Field(default={}, title="Environment")
-    """Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}."""
-    sbatch: types.Options = Field(default={}, title="sbatch options")
-    """Options of sbatch by their long names; true for one without a value."""
-    submit: Annotated[Literal["each", "array"], Setting(option="array")] = "each"
-    """each: an sbatch for each job. array: an sbatch --array for many, where a site limits requests."""
-    max_parallel_jobs: types.Count | None = None
-    """Number of jobs of a run that may be queued or running at the same time; null: all."""
-    stream_log: types.Flag = False
-    """Whether the log of `wait` shows the job's new lines while it runs."""
+    workdir: Annotated[types.Path | None, Setting(option="chdir"), Field(title="Working directory")] = Field(
+        default=None, description="Directory in which jobs start; script and config are relative to it."
+    )
+    batch_script: types.Path | None = Field(
+        default=None, description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh."
+    )
+    env: Annotated[types.Env, Setting(option="export"), Field(title="Environment")] = Field(
+        default={},
+        description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",
+    )
+    sbatch: Annotated[types.Options, Field(title="sbatch options")] = Field(
+        default={}, description="Options of sbatch by their long names; true for one without a value."
+    )
+    submit: Annotated[Literal["each", "array"], Setting(option="array")] = Field(
+        default="each",
+        description="each: an sbatch for each job. array: an sbatch --array for many, where a site limits requests.",
+    )
+    max_parallel_jobs: types.Count | None = Field(
+        default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
+    )
+    stream_log: types.Flag = Field(
+        default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
+    )
 
     @field_validator("sbatch")
     @classmethod
@@ -106,9 +123,8 @@ class JobSettings(Resources):
 
 
 class _JobName(Section):
-    jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name")] = Field(
+    jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name"), Field(title="Job name")] = Field(
         default=None,
-        title="Job name",
         description="Beginning of job names and run directories; a sweep file may have a Jinja template here. "
         "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
@@ -119,30 +135,36 @@ class SlurmSection(JobSettings, _JobName):
 
     former_keys: ClassVar[Mapping[str, str]] = {"cluster": "it is called 'profile'"}
 
-    profile: Annotated[types.Name | None, Setting(option="clusters")] = None
-    """Cluster profile: a file of include/clusters. Without it: default.yaml, if that exists."""
+    profile: Annotated[types.Name | None, Setting(option="clusters")] = Field(
+        default=None,
+        description="Cluster profile: a file of include/clusters. Without it: default.yaml, if that exists.",
+    )
 
 
 class ClusterProfile(JobSettings):
     """Where a cluster is, and what jobs on it ask for unless the sweep says otherwise."""
 
-    ssh_conn_id: Annotated[str, Field(min_length=1)] = "slurm"
-    """Airflow connection (type ssh) of the login node."""
-    log: Annotated[types.Directory, Setting(variable="LOG", required=True)] = ""
-    """Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."""
+    ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(
+        default="slurm", description="Airflow connection (type ssh) of the login node."
+    )
+    log: Annotated[types.Directory, Setting(variable="LOG", required=True)] = Field(
+        default="", description="Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."
+    )
 
 
 class RunOptions(Resources, _JobName):
     """What the person who starts a run may say. An empty field of the form says nothing."""
 
-    dry_run: types.Flag = False
-    """Show what would be submitted, and submit nothing."""
-    resume: types.Flag = False
-    """Go on in an earlier run's directories, from its checkpoints; else they are refused."""
-    only: Annotated[types.Only | None, Field(title="Only these combinations")] = None
-    """Indices of combinations, such as 1-4,9."""
-    overrides: types.Overrides = ()
-    """key=value in Hydra's grammar, one a line. They win over the sweep's parameters."""
+    dry_run: types.Flag = Field(default=False, description="Show what would be submitted, and submit nothing.")
+    resume: types.Flag = Field(
+        default=False, description="Go on in an earlier run's directories, from its checkpoints; else they are refused."
+    )
+    only: Annotated[types.Only | None, Field(title="Only these combinations")] = Field(
+        default=None, description="Indices of combinations, such as 1-4,9."
+    )
+    overrides: types.Overrides = Field(
+        default=(), description="key=value in Hydra's grammar, one a line. They win over the sweep's parameters."
+    )
 
     @model_validator(mode="before")
     @classmethod
