@@ -26,7 +26,7 @@ from airflow_slurm_sweep.sweep.dag_section import Objective
 
 RUNS = 50  # in the list
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
-_RUNS = select(
+_SELECT_RUNS = select(
     DagRun.dag_id,
     DagRun.run_id,
     DagRun.state,
@@ -48,7 +48,9 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
     )
     dags = [dag for dag in found if dag.dag_id in readable]
     wanted = [dag.dag_id for dag in dags if dag_id in (None, dag.dag_id)]
-    runs = session.execute(_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)).all()
+    runs = session.execute(
+        _SELECT_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)
+    ).all()
     stages = _stages(session, runs)
     return {
         "sweeps": [dag._asdict() for dag in dags],
@@ -58,7 +60,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
 
 def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
     """Return a text that changes with each change of the run; None if there is no such run. It is cheap."""
-    run = session.execute(_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    run = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if run is None:
         return None
     tasks = session.execute(
@@ -77,7 +79,7 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
 
 def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     """Return a Dag run with all its combinations; None if there is no such run."""
-    found = session.execute(_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    found = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if found is None:
         return None
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id)
