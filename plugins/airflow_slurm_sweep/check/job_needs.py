@@ -12,7 +12,7 @@ _ROOM = 1 << 30  # bytes
 # File systems, as `stat -f` names them, that other machines can see only if the login node is their server.
 _LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", "zfs"})
 
-# What sbatch says, in part, and what to do about it.
+# What sbatch says, in part, and what to do about it; the first one counts.
 _CURES = {
     "nvalid account": "Set `account` in {profile} to one of {user}'s here: {accounts}",
     "nvalid partition": "Set `partition` in {profile} to an existing one: {partitions}",
@@ -24,6 +24,7 @@ _CURES = {
     "ime limit": "Set `time` in {profile}",
     "nvalid --time": "Set `time` in {profile}",
     "nrecognized option": "Correct the section `sbatch` of {profile}",
+    "": "Correct what it names in {profile}",
 }
 
 
@@ -135,7 +136,7 @@ def judge_sbatch(answers: Answers) -> Verdict:
         return Grade.OK, f"a job of {asked} would be taken: {said}"
     if is_passing(said):
         return Grade.WARNING, f"takes no job of {asked} now: {said}. Submissions wait until it does"
-    cure = next((text for words, text in _CURES.items() if words in said), "Correct what it names in {profile}").format(
+    cure = next(text for words, text in _CURES.items() if words in said).format(
         profile=answers.subject.profile,
         user=answers.text("user"),
         accounts=answers.words("accounts"),
