@@ -38,7 +38,7 @@ def judge_log(answers: Answers) -> Verdict:
     absent = f"{log} is not there, and " if place != log else ""
     if not answers.works("log"):
         return Grade.FAILED, (
-            f"{absent}{user} cannot write into {place}: {' '.join(errors)}. Every run directory is made in there. "
+            f"{absent}{user} cannot write into {place}: {' '.join(errors).strip()}. Every run directory is made in there. "
             f"Set `log` in {profile} to a directory that {user} may write, on a file system that all nodes share"
         )
     blocks, size, kind = stat.split(" ", 2) if stat.count(" ") >= 2 else ("", "", "unknown")
