@@ -34,11 +34,12 @@ def judge_log(answers: Answers) -> Verdict:
     if log is None:
         raise SkippedError("no setting names it")
     user, profile = answers.text("user"), answers.subject.profile
-    place, stat, *errors = f"{answers.text('log')}\n".split("\n")
+    place, _, rest = answers.text("log").partition("\n")
+    stat, _, error = rest.partition("\n")
     absent = f"{log} is not there, and " if place != log else ""
     if not answers.works("log"):
         return Grade.FAILED, (
-            f"{absent}{user} cannot write into {place}: {' '.join(errors).strip()}. Every run directory is made in there. "
+            f"{absent}{user} cannot write into {place}: {' '.join(error.split())}. Every run directory is made there. "
             f"Set `log` in {profile} to a directory that {user} may write, on a file system that all nodes share"
         )
     blocks, size, kind = stat.split(" ", 2) if stat.count(" ") >= 2 else ("", "", "unknown")
