@@ -8,19 +8,19 @@ python -m airflow_slurm_sweep check-cluster default
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run, read_options
+from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.schema import field_schemas, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
@@ -29,10 +29,8 @@ from airflow_slurm_sweep.sweep.overrides import json_value
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
+_SHOW_DEFAULT = "default: %(default)s"
 _OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
 
 
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return 1 if it finds errors."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        return int(options.run(options) or 0)
     except SlurmSweepError as error:
         print(error, file=sys.stderr)
         return 1
@@ -57,103 +55,79 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="list all errors of sweep files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    check.add_argument(
-        "--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help="default: %(default)s"
-    )
+    check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
     check.set_defaults(run=_check)
 
-    _add_preview(commands)
-    _add_check_cluster(commands)
+    description = (
+        "Show what a sweep would submit: a dry run. Cluster profiles are read from the folder clusters beside the "
+        "sweep file's; environment variables such as LOG and ACCOUNT count as in a run."
+    )
+    _add_preview(commands.add_parser("preview", help="show what a sweep would submit", description=description))
+
+    description = (
+        "Check a cluster profile, from the login to sbatch on the cluster, and name what is wrong. The command needs "
+        "Airflow and its connections: run it where Airflow's settings are. The Dag check_cluster does the same in a "
+        "worker."
+    )
+    text = "check a cluster profile: login, Slurm, directories"
+    cluster = commands.add_parser("check-cluster", help=text, description=description)
+    cluster.add_argument("profile", nargs="?", default=DEFAULT_PROFILE, metavar="NAME", help=_SHOW_DEFAULT)
+    text = f"holds clusters and job.sh; {_SHOW_DEFAULT}"
+    cluster.add_argument("--include", type=Path, default=Path("include"), metavar="FOLDER", help=text)
+    cluster.set_defaults(run=_check_cluster)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
     schema.add_argument("kind", choices=_SCHEMAS)
-    schema.set_defaults(run=_schema)
+    schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
 
     settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
-    settings.set_defaults(run=_settings)
+    settings.set_defaults(run=lambda _: print(settings_table()))
     return parser
 
 
-def _add_preview(commands: Commands) -> None:
-    show = commands.add_parser(
-        "preview",
-        help="show what a sweep would submit",
-        description="Show what a sweep would submit: a dry run. Cluster profiles are read from the folder clusters "
-        "beside the sweep file's; environment variables such as LOG and ACCOUNT count as in a run.",
-    )
-    show.add_argument("file", type=Path, metavar="FILE")
-    show.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
     for name, field in field_schemas(RunOptions).items():
         if field["type"] in _OPTION_TYPES:
             as_type, metavar = _OPTION_TYPES[field["type"]]
             flag = f"--{name.replace('_', '-')}"
-            show.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])
-    show.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    show.set_defaults(run=_preview)
+            parser.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.set_defaults(run=_preview)
 
 
-def _add_check_cluster(commands: Commands) -> None:
-    cluster = commands.add_parser(
-        "check-cluster",
-        help="check a cluster profile: login, Slurm, directories",
-        description="Check a cluster profile, from the login to sbatch on the cluster, and name what is wrong. "
-        "The command needs Airflow and its connections: run it where Airflow's settings are. The Dag check_cluster "
-        "does the same in a worker.",
-    )
-    cluster.add_argument("profile", nargs="?", default=DEFAULT_PROFILE, metavar="NAME", help="default: %(default)s")
-    cluster.add_argument(
-        "--include",
-        type=Path,
-        default=Path("include"),
-        metavar="FOLDER",
-        help="holds clusters and job.sh; default: %(default)s",
-    )
-    cluster.set_defaults(run=_check_cluster)
-
-
-def _check(options: argparse.Namespace) -> int:
-    faulty = 0
+def _check(options: argparse.Namespace) -> bool:
+    is_faulty = False
     for path in options.files:
         try:
             spec = load_sweep(path, source=str(path), max_combinations=options.max_combinations)
-        except SlurmSweepError as error:
-            faulty += 1
-            print(error, file=sys.stderr)
-        else:
             print(f"{path}: {spec.size} combinations of {spec.script_path}")
-    return 1 if faulty else 0
+        except SlurmSweepError as error:
+            is_faulty = True
+            print(error, file=sys.stderr)
+    return is_faulty
 
 
-def _preview(options: argparse.Namespace) -> int:
+def _preview(options: argparse.Namespace) -> None:
     include = options.file.absolute().parents[1]
     folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
     spec = load_sweep(options.file, source=str(options.file))
-    said = _run_options(options)
-    planned = plan_run(spec, read_layers(spec.slurm, folders, os.environ), said)
-    if unread := counts_to_read(spec, said):
+    entered = read_options(vars(options))
+    planned = plan_run(spec, read_layers(spec.slurm, folders, os.environ), entered)
+    if unread := counts_to_read(spec, entered):
         note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
         planned = replace(planned, notes=[*planned.notes, note])
     if options.json:
-        print(json.dumps(_as_json(planned), indent=2))
-        return 0
+        gpu_hours = planned.gpu_hours if math.isfinite(planned.gpu_hours) else None  # JSON knows no infinity
+        jobs = [_job_as_json(job) for job in planned.jobs]
+        print(json.dumps({"notes": list(planned.notes), "gpu_hours": gpu_hours, "jobs": jobs}, indent=2))
+        return
     for note in planned.notes:
         print(f"# {note}")
     for job in planned.jobs:
         print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
     print(f"\n# {planned.summary}")
-    return 0
-
-
-def _run_options(options: argparse.Namespace) -> RunOptions:
-    return read_options({name: getattr(options, name, None) for name in RunOptions.model_fields})
-
-
-def _as_json(planned: RunPlan) -> dict[str, Any]:
-    return {
-        "notes": list(planned.notes),
-        "gpu_hours": planned.gpu_hours if math.isfinite(planned.gpu_hours) else None,  # JSON knows no infinity
-        "jobs": [_job_as_json(job) for job in planned.jobs],
-    }
 
 
 def _job_as_json(job: JobRequest) -> dict[str, Any]:
@@ -169,37 +143,16 @@ def _job_as_json(job: JobRequest) -> dict[str, Any]:
     }
 
 
-def _check_cluster(options: argparse.Namespace) -> int:
+def _check_cluster(options: argparse.Namespace) -> bool:
     # As Airflow's own commands say it, so that connections are looked for in its database, too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         from airflow_slurm_sweep.check import operator  # noqa: PLC0415  # the other commands work without Airflow
-        from airflow_slurm_sweep.tasks import configuration  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
-
-    async def run() -> list[Finding]:
-        found = []
-        async for finding in operator.check_cluster(
-            options.profile, configuration.folders(options.include), os.environ
-        ):
-            print(finding, flush=True)
-            found.append(finding)
-        return found
-
-    found = asyncio.run(run())
+    found = operator.check_cluster(options.profile, options.include, partial(print, flush=True))
     print(operator.summary(found))
-    return int(any(finding.grade is Grade.FAILED for finding in found))
-
-
-def _schema(options: argparse.Namespace) -> int:
-    print(json.dumps(_SCHEMAS[options.kind](), indent=2))
-    return 0
-
-
-def _settings(_: argparse.Namespace) -> int:
-    print(settings_table())
-    return 0
+    return any(finding.grade is Grade.FAILED for finding in found)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ Messages name the subject, the value and what was expected, so that the reader k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 
 class SlurmSweepError(Exception):
@@ -28,7 +27,7 @@ class SlurmSweepError(Exception):
 class Fault:
     """One thing that is wrong in a file: ``optim.lr: expected a list of values, got a mapping``."""
 
-    key: str
+    key: str = ""
     problem: str
 
     def __str__(self) -> str:
@@ -36,17 +35,10 @@ class Fault:
 
 
 class SweepFileError(SlurmSweepError):
-    """A sweep file or a cluster profile cannot be used; the message lists every fault found.
-
-    Args:
-        source: The file, as the user knows it, for example ``include/sweeps/grpo.yaml``.
-        faults: All faults, at least one.
-    """
+    """A sweep file or a cluster profile, ``source`` for the user, cannot be used; the message lists all faults."""
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
-        self.source = source
-        self.faults = tuple(faults)
-        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
 
 
 class SettingsError(SlurmSweepError):
@@ -75,11 +67,3 @@ class AloneError(ClusterUnavailableError):
 
 class CrowdedError(ClusterUnavailableError):
     """A limit of the site's on the number of jobs was met."""
-
-
-def unknown_key(key: str, valid: Iterable[str]) -> str:
-    """Say that ``key`` is unknown, with the nearest valid one and the list of all."""
-    names = sorted(valid)
-    near = get_close_matches(key, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown key {key!r}{hint} Valid keys: {', '.join(names)}"

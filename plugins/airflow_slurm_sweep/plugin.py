@@ -27,7 +27,7 @@ def _links() -> list[Any]:
     return [PageLink()]
 
 
-class _Asked:
+class _Lazy:
     """An attribute whose value is made, and its modules imported, where somebody asks for it: in the API server."""
 
     def __init__(self, make: Callable[[], list[Any]]) -> None:
@@ -41,8 +41,8 @@ class SlurmSweepPlugin(AirflowPlugin):
     """Makes the package known in Admin > Plugins, and adds the page "Sweeps"."""
 
     name = "airflow_slurm_sweep"
-    fastapi_apps = _Asked(_apps)
-    operator_extra_links = _Asked(_links)
+    fastapi_apps = _Lazy(_apps)
+    operator_extra_links = _Lazy(_links)
     external_views = [  # noqa: RUF012  # as AirflowPlugin declares it
         # Relative to Airflow's own address, which may have a path.
         {"name": "Sweeps", "href": f"{PREFIX}/", "url_route": "sweeps", "destination": "nav", "nav_top_level": True},

@@ -6,8 +6,11 @@ need more than that, such as too many combinations, are found on loading.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import Section
@@ -76,19 +79,14 @@ def settings_table() -> str:
         default = f"`${source.variable}{source.below}`, else " if source.variable else ""
         default += "required" if source.required else _shown(field.default)
         jobs.append(f"| `{name}` | {places} | {default} | {field.description} |")
-    dag = _rows(DagSection)
-    run = _rows(RunOptions, without=SlurmSection)
+    of_runs = {name: field for name, field in RunOptions.model_fields.items() if name not in SlurmSection.model_fields}
     head = ["", "| key | default | |", "|---|---|---|"]
-    parts = [_INTRODUCTION, *jobs, "", "## `dag:`", *head, *dag, "", "## Runs: the trigger form", *head, *run]
-    return "\n".join(parts)
+    dag = ["", "## `dag:`", *head, *_rows(DagSection.model_fields)]
+    return "\n".join([_INTRODUCTION, *jobs, *dag, "", "## Runs: the trigger form", *head, *_rows(of_runs)])
 
 
-def _rows(section: type[Section], without: type[Section] = Section) -> list[str]:
-    return [
-        f"| `{name}` | {_shown(field.default)} | {field.description} |"
-        for name, field in section.model_fields.items()
-        if name not in without.model_fields
-    ]
+def _rows(fields: Mapping[str, FieldInfo]) -> list[str]:
+    return [f"| `{name}` | {_shown(field.default)} | {field.description} |" for name, field in fields.items()]
 
 
 def _shown(default: object) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,7 +17,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_slurm_sweep.check.findings import Finding, Grade
 from airflow_slurm_sweep.check.operator import CheckClusterOperator, check_cluster
 from airflow_slurm_sweep.check.verdicts import CHECKS
-from airflow_slurm_sweep.tasks import configuration
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT
 from sandbox.processes import wait_until
@@ -47,10 +44,9 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
         profile = {name: value for name, value in values.items() if name not in changes or value is not None}
         (include / "clusters" / "default.yaml").write_text(json.dumps(profile))
 
-        async def collect() -> list[Finding]:
-            return [finding async for finding in check_cluster("default", configuration.folders(include), os.environ)]
-
-        found = asyncio.run(collect())
+        shown: list[Finding] = []
+        found = check_cluster("default", include, shown.append)
+        assert shown == found
         assert [finding.check for finding in found] == IN_ORDER, "one line a check, whatever fails"
         assert all("\n" not in str(finding) for finding in found)
         return {finding.check: finding for finding in found}

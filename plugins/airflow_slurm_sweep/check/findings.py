@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.slurm.job import JobRequest
@@ -31,21 +32,21 @@ class Finding:
         return f"{self.grade.value:8} {self.check:11} {' '.join(self.text.split())}"
 
 
+Add: TypeAlias = Callable[[str, Grade, str], None]  # takes a finding: check, grade, text
+Verdict: TypeAlias = tuple[Grade, str]
+
+
+class SkippedError(Exception):
+    """This check cannot be made; the message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a login node said.
-
-    Attributes:
-        subject: What was asked about.
-        said: Exit status and output, by the question's name; questions that do not arise are not there.
-        sent: Airflow's time when it sent the script, in seconds since 1970.
-        received: Airflow's time when it had the answers.
-    """
+    """What a login node said."""
 
     subject: Subject
-    said: Mapping[str, tuple[int, str]]
-    sent: float
-    received: float
+    said: Mapping[str, tuple[int, str]]  # exit status and output, by the question; one that does not arise is not there
+    airflow_times: tuple[float, float]  # when Airflow sent the script and had the answers, in seconds since 1970
 
     def works(self, question: str) -> bool:
         """Whether the command ended well."""
@@ -60,22 +61,9 @@ class Answers:
         names = sorted(set(self.text(question).split())) if self.works(question) else []
         return ", ".join(names) or "none that we can see"
 
-
-class SkippedError(Exception):
-    """This check cannot be made; the message says why."""
-
-
-Verdict = tuple[Grade, str]
-
-
-def job_of(answers: Answers) -> JobRequest:
-    """Return the job that is checked; without one, the check is skipped."""
-    if answers.subject.job is None:
-        raise SkippedError("settings are missing")
-    return answers.subject.job
-
-
-def need_controller(answers: Answers) -> None:
-    """Skip the check where the controller does not answer."""
-    if " is UP" not in answers.text("controller"):
-        raise SkippedError("the controller does not answer")
+    @property
+    def job(self) -> JobRequest:
+        """The job that is checked; without one, the check is skipped."""
+        if self.subject.job is None:
+            raise SkippedError("settings are missing")
+        return self.subject.job

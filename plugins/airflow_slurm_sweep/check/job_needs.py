@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from shlex import join
 
-from airflow_slurm_sweep.check.findings import Answers, Grade, SkippedError, Verdict, job_of, need_controller
+from airflow_slurm_sweep.check.findings import Answers, Grade, SkippedError, Verdict
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.refusals import is_passing
 
@@ -13,8 +12,8 @@ _ROOM = 1 << 30  # bytes
 # File systems, as `stat -f` names them, that other machines can see only if the login node is their server.
 _LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", "zfs"})
 
-# What sbatch says, in part, and what to do about it.
-_CURES: Mapping[str, str] = {
+# What sbatch says, in part, and what to do about it; the first one counts.
+_CURES = {
     "nvalid account": "Set `account` in {profile} to one of {user}'s here: {accounts}",
     "nvalid partition": "Set `partition` in {profile} to an existing one: {partitions}",
     "nvalid qos": "Correct `sbatch: {{qos: ...}}` in {profile}",
@@ -25,6 +24,7 @@ _CURES: Mapping[str, str] = {
     "ime limit": "Set `time` in {profile}",
     "nvalid --time": "Set `time` in {profile}",
     "nrecognized option": "Correct the section `sbatch` of {profile}",
+    "": "Correct what it names in {profile}",
 }
 
 
@@ -34,39 +34,38 @@ def judge_log(answers: Answers) -> Verdict:
     if log is None:
         raise SkippedError("no setting names it")
     user, profile = answers.text("user"), answers.subject.profile
-    lines = answers.text("log").split("\n")
-    place, blocks = lines[0], lines[1].split(" ", 2) if len(lines) > 1 else []
+    place, _, rest = answers.text("log").partition("\n")
+    stat, _, error = rest.partition("\n")
     absent = f"{log} is not there, and " if place != log else ""
     if not answers.works("log"):
         return Grade.FAILED, (
-            f"{absent}{user} cannot write into {place}: {' '.join(lines[2:])}. Every run directory is made in there. "
+            f"{absent}{user} cannot write into {place}: {' '.join(error.split())}. Every run directory is made there. "
             f"Set `log` in {profile} to a directory that {user} may write, on a file system that all nodes share"
         )
-    room = int(blocks[0]) * int(blocks[1]) if len(blocks) == 3 and blocks[0].isdecimal() else _ROOM
-    kind = blocks[2] if len(blocks) == 3 else "unknown"
+    blocks, size, kind = stat.split(" ", 2) if stat.count(" ") >= 2 else ("", "", "unknown")
+    room = int(blocks) * int(size) if blocks.isdecimal() else _ROOM
     free = f"{room / (1 << 30):.1f} GiB free, file system {kind}"
     if room < _ROOM:
         return Grade.WARNING, f"{log}: {free}. Make room: jobs write their logs and checkpoints there"
     if kind in _LOCAL:
         return Grade.WARNING, (
             f"{log} can be written ({free}), but that looks like a disk of the login node's own. If other nodes do not "
-            f"see it, jobs fail before their first line, without a log. This has to work there: {_srun(answers)} ls -d "
-            f"{place}"
+            f"see it, jobs fail before their first line, without a log. This has to work there: {_ls(answers, place)}"
         )
     made = "; the first run makes it" if absent else ""
     return Grade.OK, f"{log} can be written{made} ({free})"
 
 
-def _srun(answers: Answers) -> str:
-    """Return the beginning of a command that runs on a compute node."""
+def _ls(answers: Answers, directory: str) -> str:
+    """Return a command that shows whether a compute node sees a directory."""
     job = answers.subject.job
     options = {"account": job.account, "partition": job.partition} if job else {}
-    return join(["srun", *(f"--{key}={value}" for key, value in options.items() if value is not None)])
+    return join(["srun", *(f"--{key}={value}" for key, value in options.items() if value), "ls", "-d", directory])
 
 
 def judge_workdir(answers: Answers) -> Verdict:
     """Judge whether the working directory is there."""
-    job = job_of(answers)
+    job = answers.job
     if job.workdir is None:
         return Grade.WARNING, (
             f"none is set: jobs run in the login directory, and scripts are looked for there. Set `workdir` in "
@@ -82,7 +81,7 @@ def judge_workdir(answers: Answers) -> Verdict:
 
 def judge_script(answers: Answers) -> Verdict:
     """Judge whether the batch script can be read."""
-    job = job_of(answers)
+    job = answers.job
     if job.batch_script is None:
         return Grade.OK, "include/job.sh, which is sent along"
     if not answers.works("workdir"):
@@ -94,7 +93,7 @@ def judge_script(answers: Answers) -> Verdict:
 
 def judge_container(answers: Answers) -> Verdict:
     """Judge whether the container and its mounts are there, and whether srun can start it."""
-    job = job_of(answers)
+    job = answers.job
     if job.container is None:
         return Grade.OK, "none"
     profile = answers.subject.profile
@@ -125,8 +124,9 @@ def _not_readable(answers: Answers, question: str, path: str, setting: str, wher
 
 def judge_sbatch(answers: Answers) -> Verdict:
     """Judge whether sbatch would take the job."""
-    job = job_of(answers)
-    need_controller(answers)
+    job = answers.job
+    if " is UP" not in answers.text("controller"):
+        raise SkippedError("the controller does not answer")
     if not answers.works("workdir"):
         raise SkippedError("the working directory is not there")
     if job.batch_script and answers.text("script") != "readable":
@@ -137,15 +137,13 @@ def judge_sbatch(answers: Answers) -> Verdict:
         return Grade.OK, f"a job of {asked} would be taken: {said}"
     if is_passing(said):
         return Grade.WARNING, f"takes no job of {asked} now: {said}. Submissions wait until it does"
-    names = {
-        "profile": answers.subject.profile,
-        "user": answers.text("user"),
-        "asked": asked,
-        "accounts": answers.words("accounts"),
-        "partitions": answers.words("partitions"),
-    }
-    cure = next((text for words, text in _CURES.items() if words in said), "Correct what it names in {profile}")
-    return Grade.FAILED, f"a job of {asked} is refused: {said}. {cure.format(**names)}"
+    cure = next(text for words, text in _CURES.items() if words in said).format(
+        profile=answers.subject.profile,
+        user=answers.text("user"),
+        accounts=answers.words("accounts"),
+        partitions=answers.words("partitions"),
+    )
+    return Grade.FAILED, f"a job of {asked} is refused: {said}. {cure}"
 
 
 def _asked(job: JobRequest) -> str:

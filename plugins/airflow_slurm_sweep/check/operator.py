@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.check.findings import Finding, Grade
+from airflow_slurm_sweep.check.findings import Add, Finding, Grade
 from airflow_slurm_sweep.check.questions import Subject
-from airflow_slurm_sweep.check.verdicts import skipped
+from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.check.way_in import check_way_in, find_connection, ssh_command
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, read_layers
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.tasks import configuration
 
 
@@ -45,15 +45,7 @@ class CheckClusterOperator(BaseOperator):
         """Log a line for each check."""
         profile = context["params"].get("profile") or DEFAULT_PROFILE
         log = {Grade.WARNING: self.log.warning, Grade.FAILED: self.log.error}
-
-        async def check() -> list[Finding]:
-            found = []
-            async for finding in check_cluster(profile, configuration.folders(Path(self.include)), os.environ):
-                log.get(finding.grade, self.log.info)("%s", finding)
-                found.append(finding)
-            return found
-
-        found = asyncio.run(check())
+        found = check_cluster(profile, Path(self.include), lambda one: log.get(one.grade, self.log.info)("%s", one))
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:
             raise AirflowFailException(f"{profile}: {summary(found)}; checks failed: {', '.join(failed)}")
         self.log.info("%s: %s", profile, summary(found))
@@ -66,73 +58,63 @@ def summary(found: list[Finding]) -> str:
     return f"{len(found)} checks: {', '.join(parts)}"
 
 
-async def check_cluster(profile: str, folders: Folders, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Check a profile, and yield each finding as soon as it is known.
+def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) -> list[Finding]:
+    """Check a profile, and show each finding as soon as it is known.
 
-    Args:
-        profile: The profile's name.
-        folders: Where profiles are.
-        environment: Environment variables, as for `read_layers`.
+    Returns:
+        A finding for each of `CHECKS`. The first failure on the way in skips all checks behind it.
     """
+    found: list[Finding] = []
+
+    def add(check: str, grade: Grade, text: str) -> None:
+        found.append(Finding(check=check, grade=grade, text=text))
+        show(found[-1])
+
+    _check(profile, configuration.folders(include), add)
+    last = found[-1].check
+    for check in CHECKS[len(found) :]:
+        add(check, Grade.SKIPPED, f"the check {last!r} failed")
+    return found
+
+
+def _check(profile: str, folders: Folders, add: Add) -> None:
     try:
-        layers = _layers(profile, folders, environment)
+        # Sweeps do without the profile called default.
+        section = read_settings(SlurmSection, {"profile": profile} if profile != DEFAULT_PROFILE else {})
+        layers = read_layers(section, folders, os.environ)
     except SlurmSweepError as error:
-        yield Finding(check="profile", grade=Grade.FAILED, text=str(error))
-        for finding in skipped("there is no profile", after="profile"):
-            yield finding
+        add("profile", Grade.FAILED, str(error))
         return
-    yield _profile(layers, folders)
-    finding, log, job = _settings(layers)
-    yield finding
-    ssh_conn_id = layers.profile.ssh_conn_id
-    finding, connection = await asyncio.to_thread(find_connection, ssh_conn_id)
-    yield finding
-    if connection is None:
-        for finding in skipped("there is no connection", after="connection"):
-            yield finding
-        return
-    subject = Subject(profile=layers.profile_name, login=ssh_command(connection), log=log, job=job)
-    async for finding in check_way_in(ssh_conn_id, connection, subject):
-        yield finding
-
-
-def _layers(profile: str, folders: Folders, environment: Mapping[str, str]) -> Layers:
-    section = read_settings(SlurmSection, {"profile": profile})
-    if profile == DEFAULT_PROFILE and not folders.profile(profile).exists():
-        section = SlurmSection()  # sweeps do without it
-    return read_layers(section, folders, environment)
-
-
-def _profile(layers: Layers, folders: Folders) -> Finding:
     if layers.profile.model_fields_set:
-        return Finding(check="profile", grade=Grade.OK, text=layers.profile_name)
-    example = folders.shown(folders.clusters / "example.yaml")
-    text = f"{layers.profile_name} is missing or empty: the built-in defaults hold. Copy {example} to it, and edit it"
-    return Finding(check="profile", grade=Grade.WARNING, text=text)
+        add("profile", Grade.OK, layers.profile_name)
+    else:
+        cure = f"Copy {folders.shown(folders.clusters / 'example.yaml')} to it, and edit it"
+        text = f"{layers.profile_name} is missing or empty: the built-in defaults hold. {cure}"
+        add("profile", Grade.WARNING, text)
+    log, job = _check_settings(layers, add)
+    ssh_conn_id = layers.profile.ssh_conn_id
+    if connection := find_connection(ssh_conn_id, add):
+        subject = Subject(profile=layers.profile_name, login=ssh_command(connection), log=log, job=job)
+        asyncio.run(check_way_in(ssh_conn_id, connection, subject, add))
 
 
-def _settings(layers: Layers) -> tuple[Finding, str | None, JobRequest | None]:
-    """Return the finding, the log directory and a job, as far as the settings name them."""
+def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | None]:
+    """Return the log directory, and a job as the profile alone describes it, as far as the settings name them."""
     problem = ""
     for section in (SlurmSection(), SlurmSection(account=None, container=None)):
         try:
             settings = layers.resolve(section, RunOptions(), {})
-            job = _job(layers, settings)
+            arguments = layers.job_arguments(settings)
+            run_dir = f"{settings.log}/nemo-rl/check_cluster"
+            job = JobRequest(name="check_cluster", command="true", run_dir=run_dir, **arguments)
         except (SettingsError, ValueError) as error:
             problem = problem or str(error)
             continue
-        grade, text = Grade.OK, "complete"
         if problem:
-            grade, text = Grade.WARNING, f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
-        return Finding(check="settings", grade=grade, text=text), settings.log, job
-    return Finding(check="settings", grade=Grade.FAILED, text=problem), layers.profile.log or None, None
-
-
-def _job(layers: Layers, settings: ClusterProfile) -> JobRequest:
-    """Return a job as the profile alone describes it."""
-    return JobRequest(
-        name="check_cluster",
-        command="true",
-        run_dir=f"{settings.log}/nemo-rl/check_cluster",
-        **layers.job_arguments(settings),
-    )
+            text = f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
+            add("settings", Grade.WARNING, text)
+        else:
+            add("settings", Grade.OK, "complete")
+        return settings.log, job
+    add("settings", Grade.FAILED, problem)
+    return layers.profile.log or None, None

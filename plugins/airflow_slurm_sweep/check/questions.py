@@ -47,32 +47,22 @@ log() { # DIRECTORY: which of it and the folders above is there, its file system
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is checked.
+    """What is checked."""
 
-    Attributes:
-        profile: The profile's file, as messages name it.
-        login: The command with which a person logs in there.
-        log: The log directory; None where no setting names it.
-        job: A job as the profile alone describes it; None where settings are missing.
-    """
-
-    profile: str
-    login: str
-    log: str | None
-    job: JobRequest | None
+    profile: str  # the profile's file, as messages name it
+    login: str  # the command with which a person logs in there
+    log: str | None  # the log directory; None where no setting names it
+    job: JobRequest | None  # as the profile alone describes it; None where settings are missing
 
 
 def script(subject: Subject, mark: str) -> str:
     """Return the script that asks: it prints ``MARK NAME STATUS`` for each question, and then the answer.
 
-    Args:
-        subject: What is checked.
-        mark: A word that nothing printed can hold, a random one.
+    ``mark`` is a word that nothing printed can hold, a random one.
     """
     questions = [
         "clock date +%s",
         "user id -un",
-        "host uname -n",
         f"slurm missing {join(SLURM)}",
         f"tools missing {join(TOOLS)}",
         "path printenv PATH",
@@ -83,17 +73,16 @@ def script(subject: Subject, mark: str) -> str:
     of_controller = [
         f"config {_TIMEOUT} scontrol show config",
         f"partitions {_TIMEOUT} sinfo --all --noheader --format=%R",
+        *(["sbatch inside test_only"] if subject.job else []),
     ]
     if subject.log:
         questions.append(f"log log {quote(subject.log)}")
-    functions = [_FUNCTIONS]
     if subject.job:
-        functions += _job_functions(subject.job)
         questions += _job_questions(subject.job)
-        of_controller.append("sbatch inside test_only")
     return shell.script(
         f"mark={mark}",
-        *functions,
+        _FUNCTIONS,
+        *(_job_functions(subject.job) if subject.job else []),
         *(f"ask {question}" for question in questions),
         f"ask controller {_TIMEOUT} scontrol ping",
         "case $said in *' is UP'*)",  # each command would wait long for one that is not
@@ -105,24 +94,24 @@ def script(subject: Subject, mark: str) -> str:
 
 def _job_functions(job: JobRequest) -> list[str]:
     """Return `inside`, which runs a command where the job would begin, and `test_only`, which has sbatch look at it."""
-    sbatch = f"{TIMEOUT} {join(['sbatch', '--test-only', *sbatch_argv(job)[2:]])}"
-    test_only = [f"test_only() {{ {sbatch} < /dev/null; }}"]
-    if not job.batch_script:
-        lines = [f"{sbatch} << END", "$batch_script", "END"]
-        test_only = [f"batch_script={heredoc_text(job.script)}", "test_only() {", *lines, "}"]
     workdir = f" -- {quote(shell_path(job.workdir))}" if job.workdir else ""
-    return [f'inside() {{ cd{workdir} && "$@"; }}', *test_only]
+    inside = f'inside() {{ cd{workdir} && "$@"; }}'
+    sbatch = f"{TIMEOUT} {join(['sbatch', '--test-only', *sbatch_argv(job)[2:]])}"
+    if job.batch_script:
+        return [inside, f"test_only() {{ {sbatch} < /dev/null; }}"]
+    script = f"batch_script={heredoc_text(job.script)}"
+    return [inside, script, "test_only() {", f"{sbatch} << END", "$batch_script", "END", "}"]
 
 
 def _job_questions(job: JobRequest) -> list[str]:
     questions = ["workdir inside true"]
     if job.batch_script:
         questions.append(f"script inside file {quote(shell_path(job.batch_script))}")
-    if job.container and job.container.startswith("/"):
-        questions.append(f"container file {quote(job.container)}")
-    if job.container and not job.batch_script:
-        questions.append("pyxis srun --help")
-    sources = [mount.partition(":")[0] for mount in (job.mounts or "").split(",")]
     if job.container:
+        sources = [mount.partition(":")[0] for mount in (job.mounts or "").split(",")]
         questions.append(f"mounts absent {join(source for source in sources if source.startswith('/'))}")
+        if job.container.startswith("/"):
+            questions.append(f"container file {quote(job.container)}")
+        if not job.batch_script:
+            questions.append("pyxis srun --help")
     return questions

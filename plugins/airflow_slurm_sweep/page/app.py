@@ -61,19 +61,13 @@ def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> 
 
 
 def run(
-    session: SessionDep,
-    user: GetUserDep,
-    dag_id: str,
-    run_id: str,
-    if_none_match: Annotated[str | None, Header()] = None,
+    session: SessionDep, user: GetUserDep, dag_id: str, run_id: str, if_none_match: Annotated[str, Header()] = ""
 ) -> Response:
     """Return a Dag run with all its combinations, or 304 if nothing has changed since the answer with that ETag."""
     version = data.run_version(session, dag_id, run_id)
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     may_edit = get_auth_manager().is_authorized_dag(
-        method="PUT",
-        access_entity=DagAccessEntity.TASK_INSTANCE,
-        details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
-        user=user,
+        method="PUT", access_entity=DagAccessEntity.TASK_INSTANCE, details=details, user=user
     )
     etag = f'W/"{version}{"+" if may_edit else "-"}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}

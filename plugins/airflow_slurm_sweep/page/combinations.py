@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, SUBMIT, WAIT
-from airflow_slurm_sweep.page.stages import Stage, stage_of
+from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
@@ -15,11 +16,12 @@ from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.naming import short_names
-from airflow_slurm_sweep.sweep.overrides import json_value, quote
+from airflow_slurm_sweep.sweep.overrides import bare_key, json_value, quote
 
 XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
 LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id
 Combination: TypeAlias = dict[str, Any]  # as JSON
+_Values: TypeAlias = Mapping[str, Any]  # an XCom
 
 
 class Task(NamedTuple):
@@ -33,19 +35,24 @@ _NOT_MADE = Task(None, None)  # Airflow has not made the task instance yet
 
 
 class Run(NamedTuple):
-    """What a Dag run left.
+    """What a Dag run left."""
 
-    Attributes:
-        plan: The XCom of plan, whatever it is.
-        tasks: By task id and map index.
-        xcoms: Of submit and wait.
-        live: What triggerers said of jobs in Slurm.
-    """
+    plan: object  # the XCom of plan, whatever it is
+    tasks: Mapping[tuple[str, int], Task]  # by task id and map index
+    xcoms: XComs  # of submit and wait
+    live: LiveJobs  # what triggerers said of jobs in Slurm
 
-    plan: object
-    tasks: Mapping[tuple[str, int], Task]
-    xcoms: XComs
-    live: LiveJobs
+
+def view(run: Run, start: float | None, objective: Objective | None) -> dict[str, Any]:
+    """Return all that the page shows of a run's combinations; ``start`` is the run's, in seconds since 1970."""
+    found = combinations(run)
+    return {
+        **counts(Counter(each["stage"] for each in found)),
+        "expected_end": expected_end(start, found),
+        **rank(found, objective),
+        "parameters": parameters(run.plan, found),
+        "combinations": found,
+    }
 
 
 def combinations(run: Run) -> list[Combination]:
@@ -65,7 +72,7 @@ def _combination(run: Run, map_index: int) -> Combination:
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
-    exit_code = ended.get("exit_code", "")
+    exit_code, wandb = ended.get("exit_code", ""), ended.get("wandb")
     return {
         "index": map_index,
         # Where XComs are kept elsewhere, the plan is not known here, nor what `only` left out.
@@ -83,13 +90,12 @@ def _combination(run: Run, map_index: int) -> Combination:
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
         "metrics": json_value(dict(mapping(ended.get("metrics")))),
-        "wandb": _web_address(ended.get("wandb")),
+        # The page makes a link of it. The job's log named it, so it may be anything.
+        "wandb": wandb if str(wandb).startswith(("https://", "http://")) else "",
     }
 
 
-def _submitted_and_ended(
-    xcoms: XComs, submit: Task, wait: Task, map_index: int
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int) -> tuple[_Values, _Values]:
     """Return the submitted job and its end.
 
     After a clear the XComs of the earlier attempt may still be there: only those that belong to the states count.
@@ -100,7 +106,7 @@ def _submitted_and_ended(
     return submitted, ended if ended.get("job_id") == submitted.get("job_id") else {}
 
 
-def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: Mapping[str, Any]) -> dict[str, str]:
+def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: _Values) -> dict[str, str]:
     """Return state and reason: Slurm's where they are known, else Airflow's."""
     if live is not None:
         return {"state": live.state, "reason": live.reason}
@@ -114,7 +120,7 @@ def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: 
     return {"state": stage, "reason": str(task.state) if is_news else ""}
 
 
-def _times(stage: Stage, submit: Task, live: LiveJob | None, ended: Mapping[str, Any]) -> dict[str, Any]:
+def _times(stage: Stage, submit: Task, live: LiveJob | None, ended: _Values) -> dict[str, Any]:
     """Return the job's times, in seconds: those that are over, and since when those last that are not."""
     submitted = submit.ended if submit.state == "success" else None
     # Without Slurm's word the submission is the only time that is known.
@@ -142,13 +148,9 @@ def parameters(plan: object, found: Sequence[Combination]) -> list[dict[str, Any
     for place, each in enumerate(found):
         each["parameters"] = [texts[key][place] for key in swept]
     return [
-        {"key": key.lstrip("+"), "name": name, "is_number": all(_is_number(job.get(key, 0)) for job in jobs)}
+        {"key": bare_key(key), "name": name, "is_number": all(type(job.get(key, 0)) in (int, float) for job in jobs)}
         for key, name in zip(swept, short_names(swept), strict=True)
     ]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def value_text(value: Any) -> str:
@@ -168,27 +170,22 @@ def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str,
         winner = found[places.index(1)]
         text = result_text(winner["metrics"], winner["label"], objective)
         best = {"index": winner["index"], "number": winner["number"], "text": text}
-    names = metric_names((each["metrics"] for each in found), objective)
+    metric, goal = (objective.metric, objective.goal) if objective else (None, None)
     return {
         "objective": objective.model_dump() if objective else None,
         "best": best,
-        "metrics": [_metric(name, objective) for name in names],
+        # Larger values of a metric that is no objective are taken for the better ones.
+        "metrics": [
+            {"name": name, "is_objective": name == metric, "smaller_is_better": name == metric and goal == "minimize"}
+            for name in metric_names((each["metrics"] for each in found), objective)
+        ],
     }
-
-
-def _metric(name: str, objective: Objective | None) -> dict[str, Any]:
-    is_objective = objective is not None and objective.metric == name
-    # Larger values of a metric that is no objective are taken for the better ones.
-    smaller_is_better = objective is not None and is_objective and objective.goal == "minimize"
-    return {"name": name, "is_objective": is_objective, "smaller_is_better": smaller_is_better}
 
 
 def expected_end(start: float | None, found: Sequence[Combination]) -> float | None:
     """Return when the last combination will have ended if the rest takes as long as those before; None if unknown.
 
-    Args:
-        start: Of the Dag run, in seconds since 1970; so is what is returned.
-        found: The combinations.
+    Times, ``start`` of the run too, are seconds since 1970.
     """
     done = [each["ended"] for each in found if Stage(each["stage"]).is_ended]
     last = max((ended for ended in done if ended is not None), default=0.0)
@@ -197,7 +194,7 @@ def expected_end(start: float | None, found: Sequence[Combination]) -> float | N
     return last + (len(found) - len(done)) * (last - start) / len(done)
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> _Values:
     """Return an XCom that is a mapping, or text that is one as JSON, as triggers leave it; else an empty one."""
     if isinstance(value, str):
         try:
@@ -205,8 +202,3 @@ def mapping(value: Any) -> Mapping[str, Any]:
         except ValueError:
             return {}
     return value if isinstance(value, Mapping) else {}
-
-
-def _web_address(value: Any) -> str:
-    """Return an address that can become a link; the job's log named it, so that it may be anything."""
-    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""

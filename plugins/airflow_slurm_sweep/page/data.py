@@ -14,56 +14,43 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from pydantic import ValidationError
-from sqlalchemy import Row, case, func, select
+from sqlalchemy import Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
-from airflow_slurm_sweep.names import (
-    CHECK,
-    LIVE_KEY_PREFIX,
-    OBJECTIVE_KEY,
-    PLAN,
-    REPORT,
-    RETURN_KEY,
-    STATUS_KEY,
-    SUBMIT,
-    TAG,
-    WAIT,
-)
-from airflow_slurm_sweep.page.combinations import (
-    Run,
-    Task,
-    XComs,
-    combinations,
-    expected_end,
-    mapping,
-    parameters,
-    rank,
-)
+from airflow_slurm_sweep import names
+from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
 from airflow_slurm_sweep.sweep.dag_section import Objective
 
 RUNS = 50  # in the list
+_IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
+_SELECT_RUNS = select(
+    DagRun.dag_id,
+    DagRun.run_id,
+    DagRun.state,
+    DagRun.run_after,
+    DagRun.start_date,
+    DagRun.end_date,
+    DagRun.clear_number,
+    DagRun.triggering_user_name,
+)
 
 
 def sweeps(session: Session, readable: Collection[str], dag_id: str | None = None) -> dict[str, Any]:
-    """Return the Dags that are sweeps, and their latest `RUNS` runs together.
-
-    Args:
-        session: Of Airflow's database.
-        readable: The Dags that may be read.
-        dag_id: Only the runs of this one.
-    """
+    """Return the Dags of ``readable`` that are sweeps, and the latest `RUNS` runs of them together, or of one."""
     found = session.execute(
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == TAG, DagModel.dag_id != CHECK, DagModel.is_stale.is_(False))
+        .where(DagTag.name == names.TAG, DagModel.dag_id != names.CHECK, DagModel.is_stale.is_(False))
         .order_by(DagModel.dag_id)
     )
     dags = [dag for dag in found if dag.dag_id in readable]
     wanted = [dag.dag_id for dag in dags if dag_id in (None, dag.dag_id)]
-    runs = session.execute(_runs().where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)).all()
+    runs = session.execute(
+        _SELECT_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)
+    ).all()
     stages = _stages(session, runs)
     return {
         "sweeps": [dag._asdict() for dag in dags],
@@ -73,7 +60,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
 
 def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
     """Return a text that changes with each change of the run; None if there is no such run. It is cheap."""
-    run = session.execute(_runs().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    run = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if run is None:
         return None
     tasks = session.execute(
@@ -83,46 +70,34 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
         .order_by(TaskInstance.task_id, TaskInstance.state)
     ).all()
     # A live view that has become stale is a change too.
-    is_recent = XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE)
-    is_live = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True) & is_recent
-    xcoms = session.execute(
-        select(func.count(), func.max(XComModel.timestamp), func.sum(case((is_live, 1), else_=0))).where(
-            _of(XComModel, dag_id, run_id)
-        )
-    ).one()
+    is_current = _IS_LIVE & (XComModel.timestamp > datetime.now(UTC) - timedelta(seconds=STALE))
+    current = func.sum(case((is_current, 1), else_=0))
+    columns = select(func.count(), func.max(XComModel.timestamp), current)
+    xcoms = session.execute(columns.where(_of(XComModel, dag_id, run_id))).one()
     return hashlib.sha256(repr((run, tasks, xcoms)).encode()).hexdigest()[:32]
 
 
 def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     """Return a Dag run with all its combinations; None if there is no such run."""
-    found = session.execute(_runs().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    found = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if found is None:
         return None
-    tasks = _tasks(session, dag_id, run_id)
-    xcoms = _xcoms(session, dag_id, run_id)
-    plan = xcoms.get((PLAN, RETURN_KEY, -1))
+    tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id)
     live_at, live = _live(xcoms, time.time())
-    rows = combinations(Run(plan, tasks, xcoms, live))
-    plan_task = tasks.get((PLAN, -1))
+    plan = tasks.get((names.PLAN, -1))
+    try:
+        objective = Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
+    except ValidationError:
+        objective = None
+    joined = Run(xcoms.get((names.PLAN, names.RETURN_KEY, -1)), tasks, xcoms, live)
     return {
         **_run(found),
-        "tasks": {"plan": PLAN, "submit": SUBMIT, "wait": WAIT, "report": REPORT},
-        "plan": plan_task.state if plan_task else None,
+        "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
+        "plan": plan.state if plan else None,
         "live_at": live_at,
         "stages": list(Stage),
-        **counts(Counter(row["stage"] for row in rows)),
-        "expected_end": expected_end(_time(found.start_date), rows),
-        **rank(rows, _objective(xcoms.get((PLAN, OBJECTIVE_KEY, -1)))),
-        "parameters": parameters(plan, rows),
-        "combinations": rows,
+        **view(joined, _time(found.start_date), objective),
     }
-
-
-def _objective(xcom: Any) -> Objective | None:
-    try:
-        return Objective.model_validate(mapping(xcom))
-    except ValidationError:
-        return None
 
 
 def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
@@ -133,25 +108,12 @@ def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str],
     views = [
         read
         for (task, key, _), value in xcoms.items()
-        if task == WAIT and key.startswith(LIVE_KEY_PREFIX)
+        if task == names.WAIT and key.startswith(names.LIVE_KEY_PREFIX)
         if (read := snapshot.read(mapping(value))) and now - read[0] < STALE
     ]
     views.sort(key=lambda view: view[0])
     found = {(index, job_id): job for _, jobs in views for index, (job_id, job) in jobs.items()}
     return (views[-1][0] if views else None), found
-
-
-def _runs() -> Any:
-    return select(
-        DagRun.dag_id,
-        DagRun.run_id,
-        DagRun.state,
-        DagRun.run_after,
-        DagRun.start_date,
-        DagRun.end_date,
-        DagRun.clear_number,
-        DagRun.triggering_user_name,
-    )
 
 
 def _run(run: Row[Any]) -> dict[str, Any]:
@@ -168,51 +130,41 @@ def _run(run: Row[Any]) -> dict[str, Any]:
 
 
 def _of(model: Any, dag_id: str, run_id: str) -> Any:
-    return (model.dag_id == dag_id) & (model.run_id == run_id) & model.task_id.in_((PLAN, SUBMIT, WAIT))
+    is_ours = model.task_id.in_((names.PLAN, names.SUBMIT, names.WAIT))
+    return (model.dag_id == dag_id) & (model.run_id == run_id) & is_ours
 
 
 def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], Task]:
-    found = session.execute(
-        select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.end_date).where(
-            _of(TaskInstance, dag_id, run_id)
-        )
-    )
-    return {(task.task_id, task.map_index): Task(task.state, _time(task.end_date)) for task in found}
+    columns = select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.end_date)
+    found = session.execute(columns.where(_of(TaskInstance, dag_id, run_id)))
+    return {(task_id, map_index): Task(state, _time(ended)) for task_id, map_index, state, ended in found}
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    is_named = XComModel.key.in_((RETURN_KEY, STATUS_KEY, OBJECTIVE_KEY))
-    is_live = XComModel.key.startswith(LIVE_KEY_PREFIX, autoescape=True)
-    found = session.execute(
-        select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value).where(
-            _of(XComModel, dag_id, run_id), is_named | is_live
-        )
-    )
-    return {(xcom.task_id, xcom.key, xcom.map_index): xcom.value for xcom in found}
+    is_read = XComModel.key.in_((names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY)) | _IS_LIVE
+    columns = select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value)
+    found = session.execute(columns.where(_of(XComModel, dag_id, run_id), is_read))
+    return {(task_id, key, map_index): value for task_id, key, map_index, value in found}
 
 
 def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, str], Counter[Stage]]:
     """Return how many combinations of each run are in which stage, without what Slurm says of their jobs."""
-    ids = [(run.dag_id, run.run_id) for run in runs]
     # Submit and wait of one combination are two rows of one table.
     submit, wait = TaskInstance.__table__.alias("submit"), TaskInstance.__table__.alias("wait")
+    is_same = and_(*(wait.c[name] == submit.c[name] for name in ("dag_id", "run_id", "map_index")))
+    columns = (submit.c.dag_id, submit.c.run_id, submit.c.state, wait.c.state)
+    ids = [(run.dag_id, run.run_id) for run in runs]
     found = session.execute(
-        select(submit.c.dag_id, submit.c.run_id, submit.c.state, wait.c.state, func.count())
+        select(*columns, func.count())
         .select_from(submit)
-        .outerjoin(
-            wait,
-            (wait.c.dag_id == submit.c.dag_id)
-            & (wait.c.run_id == submit.c.run_id)
-            & (wait.c.map_index == submit.c.map_index)
-            & (wait.c.task_id == WAIT),
-        )
+        .outerjoin(wait, is_same & (wait.c.task_id == names.WAIT))
         .where(
-            submit.c.task_id == SUBMIT,
+            submit.c.task_id == names.SUBMIT,
             submit.c.map_index >= 0,
             submit.c.dag_id.in_({dag_id for dag_id, _ in ids}),
             submit.c.run_id.in_({run_id for _, run_id in ids}),
         )
-        .group_by(submit.c.dag_id, submit.c.run_id, submit.c.state, wait.c.state)
+        .group_by(*columns)
     )
     stages: dict[tuple[str, str], Counter[Stage]] = defaultdict(Counter)
     for dag_id, run_id, submit_state, wait_state, count in found:

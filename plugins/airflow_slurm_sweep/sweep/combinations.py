@@ -24,16 +24,16 @@ def expand(parameters: Mapping[str, Sequence[Value]]) -> Iterator[Combination]:
 
 
 def select(only: str, total: int) -> set[int]:
-    """Return the indices that a text such as ``1-4,9`` names.
+    """Return the indices that a text of the type `Only`, such as ``1-4,9``, names.
 
     Raises:
         ValueError: It names one that is not among 1 to ``total``.
     """
     chosen: set[int] = set()
     for part in only.split(","):
-        first, dash, last = (int(word) if word.strip().isdecimal() else word for word in part.partition("-"))
-        end = last if dash else first
-        if not isinstance(first, int) or not isinstance(end, int) or not 1 <= first <= end <= total:
+        first, _, last = part.partition("-")
+        begin, end = int(first), int(last or first)
+        if not 1 <= begin <= end <= total:
             raise ValueError(f"only: expected indices from 1 to {total} such as 1-4,9, got {part.strip()!r}")
-        chosen |= set(range(first, end + 1))
+        chosen.update(range(begin, end + 1))
     return chosen

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.setting_types import Count, CountOrZero, Flag
 
-# Airflow's presets
-_PRESETS = {
-    "@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly",
-}  # fmt: skip
+# Airflow's
+_PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
 def _check_timezone(name: str) -> str:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415  # few sweeps name one
-
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # bad text, a folder's name, no such zone

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -13,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yamlcore import CCoreLoader
 
-from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError, unknown_key
+from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 
 
 class Section(BaseModel):
@@ -42,9 +43,9 @@ def read_text(path: Path, source: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SweepFileError(source, [Fault(key="", problem=f"cannot be read: {error.strerror}")]) from None
+        raise SweepFileError(source, [Fault(problem=f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
-        raise SweepFileError(source, [Fault(key="", problem=f"expected UTF-8 text: {error}")]) from None
+        raise SweepFileError(source, [Fault(problem=f"expected UTF-8 text: {error}")]) from None
 
 
 def read_mapping(text: str, source: str) -> dict[str, Any]:
@@ -55,23 +56,23 @@ def read_mapping(text: str, source: str) -> dict[str, Any]:
     """
     try:
         document = yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SweepFileError(source, [Fault(key=line, problem=_syntax_problem(error, text))]) from None
-    except yaml.YAMLError as error:  # characters that YAML does not allow
-        raise SweepFileError(source, [Fault(key="", problem=f"not YAML: {error}")]) from None
+    except yaml.YAMLError as error:
+        raise SweepFileError(source, [_syntax_fault(error, text)]) from None
     if not isinstance(document, dict):
-        raise SweepFileError(source, [Fault(key="", problem=f"expected keys with values, got {kind(document)}")])
+        raise SweepFileError(source, [Fault(problem=f"expected keys with values, got {kind(document)}")])
     if odd := [key for key in document if not isinstance(key, str)]:
         raise SweepFileError(source, [Fault(key=str(key), problem="expected text as a key") for key in odd])
     return document
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> str:
-    if error.problem == "found duplicate key" and error.problem_mark:
-        key = text.splitlines()[error.problem_mark.line].strip().partition(":")[0]
-        return f"duplicate key {key!r}"
-    return f"not YAML: {error.problem}"
+def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return Fault(problem=f"not YAML: {error}")  # characters that YAML does not allow
+    number = error.problem_mark.line
+    if error.problem == "found duplicate key":
+        key = text.splitlines()[number].strip().partition(":")[0]
+        return Fault(key=f"line {number + 1}", problem=f"duplicate key {key!r}")
+    return Fault(key=f"line {number + 1}", problem=f"not YAML: {error.problem}")
 
 
 def kind(value: object) -> str:
@@ -83,7 +84,8 @@ def kind(value: object) -> str:
 
 
 def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> Model | None:
-    """Check ``values`` against ``model``; add each error to ``faults``, with its path below ``key``."""
+    """Check ``values``, where None is an empty section; add each error to ``faults``, with its path below ``key``."""
+    values = {} if values is None else values
     if not isinstance(values, dict):
         faults.append(Fault(key=key, problem=f"expected keys with values, got {kind(values)}"))
         return None
@@ -130,13 +132,15 @@ def _problem(model: type[Section], detail: dict[str, Any]) -> str:
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        return unknown_key(key, section.model_fields)
+        near = get_close_matches(key, section.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(section.model_fields))}"
     if detail["type"] == "missing":
         return f"missing; expected the keys {', '.join(section.model_fields)}"
-    if detail["type"] == "model_type":
-        return f"expected keys with values, got {kind(detail['input'])}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
+    value = detail["input"]
+    if detail["type"] == "model_type":
+        return f"expected keys with values, got {kind(value)}"
     message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")
-    message = message.replace("a valid ", "a ")
-    return f"{message}, got {'nothing' if detail['input'] is None else repr(detail['input'])}"
+    return f"{message.replace('a valid ', 'a ')}, got {'nothing' if value is None else repr(value)}"

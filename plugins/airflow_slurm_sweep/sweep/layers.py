@@ -24,26 +24,16 @@ DEFAULT_PROFILE = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """Where sweeps and clusters are described.
+    """Where sweeps and clusters are described."""
 
-    Attributes:
-        include: The project's folder ``include``. A ``job.sh`` in it replaces our batch script.
-        sweeps: The sweep files.
-        clusters: The cluster profiles.
-    """
-
-    include: Path
-    sweeps: Path
-    clusters: Path
+    include: Path  # the project's folder ``include``; a ``job.sh`` in it replaces our batch script
+    sweeps: Path  # of the sweep files
+    clusters: Path  # of the cluster profiles
 
     def shown(self, path: Path) -> str:
         """Return the path as messages name it: relative to the project's folder if it is in there."""
         root = self.include.absolute().parent
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
-
-    def profile(self, name: str | None) -> Path:
-        """Return the file of a profile, or of the one called default."""
-        return self.clusters / f"{name or DEFAULT_PROFILE}.yaml"
 
 
 def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Layers:
@@ -53,7 +43,7 @@ def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[st
         SettingsError: There is no profile of that name.
         SweepFileError: The profile has errors.
     """
-    path = folders.profile(section.profile)
+    path = folders.clusters / f"{section.profile or DEFAULT_PROFILE}.yaml"
     shown = folders.shown(path)
     if path.exists():
         profile = load_profile(path, source=shown)
@@ -69,27 +59,17 @@ def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """The layers of settings below a sweep's own.
+    """The layers of settings below a sweep's own."""
 
-    Attributes:
-        profile: The cluster profile; an empty one where there is no file.
-        profile_name: The file that holds it or could hold it, as messages name it.
-        environment: Environment variables of the process that plans.
-        job_script: The text of the batch script for clusters that name none of their own.
-    """
-
-    profile: ClusterProfile
-    profile_name: str
-    environment: Mapping[str, str]
-    job_script: str
+    profile: ClusterProfile  # an empty one where there is no file
+    profile_name: str  # the file that holds it or could hold it, as messages name it
+    environment: Mapping[str, str]  # of the process that plans
+    job_script: str  # the text of the batch script, for clusters that name none of their own
 
     def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
 
-        Args:
-            section: The sweep's settings.
-            options: The run's.
-            from_config: The values of ``nodes`` and ``gpus_per_node`` in the script's config.
+        ``from_config`` has the values of ``nodes`` and ``gpus_per_node`` in the script's config.
 
         Raises:
             SettingsError: Required ones are missing (the message names all of them and every place for each), or they

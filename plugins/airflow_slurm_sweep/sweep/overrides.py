@@ -1,7 +1,7 @@
 """Values as Hydra overrides: ``override("optim.lr", 1e-6)`` is ``optim.lr=1e-06``.
 
-Hydra's own parser gives back the value that was put in, with its type; tests/unit/sweep/test_overrides.py lets it
-do so. Grammar: hydra.cc/docs/advanced/override_grammar/basic. What that grammar cannot express is refused here.
+Hydra's own parser gives back the value with its type: tests/unit/sweep/test_overrides.py asks it. Grammar:
+hydra.cc/docs/advanced/override_grammar/basic. What that grammar cannot express is refused here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_key(text: str) -> bool:
 
 
 def bare_key(key: str) -> str:
-    """Return the key without ``+`` or ``++``: the thing in the config that it speaks of."""
+    """Return the key without ``+`` or ``++``, as the config has it."""
     return key.lstrip("+")
 
 

@@ -21,29 +21,30 @@ from airflow_slurm_sweep.errors import SettingsError
 Texts = Mapping[str, "str | None"]
 
 
-def wanted_files(path: str, texts: Texts) -> set[str]:
+def wanted_files(path: str, texts: Texts, children: tuple[str, ...] = ()) -> set[str]:
     """Return the files that ``path`` builds on, itself included, that are not among ``texts`` yet.
 
     Args:
         path: The config file.
         texts: The files read so far, by path; None for one that cannot be read.
+        children: The files that build on it, the first one first.
 
     Raises:
         SettingsError: A file cannot be read, is no config, or builds on itself.
     """
-    return _wanted(path, texts, ())
+    if path in children:
+        raise SettingsError(f"{' > '.join((*children, path))}: the configs inherit from each other in a circle")
+    if path not in texts:
+        return {path}
+    parents = _parents(path, _parsed(path, texts))
+    return set().union(*(wanted_files(parent, texts, (*children, path)) for parent in parents))
 
 
 def count(path: str, texts: Texts, key: str) -> int | None:
-    """Return the whole number that the config has for ``key``; None if it has none.
-
-    Args:
-        path: The config file.
-        texts: All files that it builds on, see `wanted_files`.
-        key: A dotted key, ``cluster.num_nodes``.
+    """Return the whole number that a config has for a dotted key; None if it has none.
 
     Raises:
-        SettingsError: It has something else.
+        SettingsError: It has something else, or one of its files, which are all in ``texts``, is no config.
     """
     try:
         value = OmegaConf.select(_merged(path, texts), key)
@@ -54,15 +55,6 @@ def count(path: str, texts: Texts, key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{path}: {key}: expected a whole number, got {value!r}")
     return value
-
-
-def _wanted(path: str, texts: Texts, children: tuple[str, ...]) -> set[str]:
-    if path in children:
-        raise SettingsError(f"{' > '.join((*children, path))}: the configs inherit from each other in a circle")
-    if path not in texts:
-        return {path}
-    parents = _parents(path, _parsed(path, texts))
-    return set().union(*(_wanted(parent, texts, (*children, path)) for parent in parents))
 
 
 def _parsed(path: str, texts: Texts) -> DictConfig:
@@ -89,13 +81,12 @@ def _parents(path: str, config: DictConfig) -> list[str]:
 
 def _merged(path: str, texts: Texts) -> DictConfig:
     config = _parsed(path, texts)
-    parents = _parents(path, config)
     if "defaults" not in config:
         return config  # its `_override_` marks are for those who build on it
-    config.pop("defaults")
     base = OmegaConf.create({})
-    for parent in parents:
+    for parent in _parents(path, config):
         base = _merge(base, _merged(parent, texts))
+    config.pop("defaults")
     return _merge(base, config)
 
 

@@ -56,10 +56,6 @@ def _check_directory(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _check_name_or_template(name: str) -> str:
-    return name if is_template(name) else check_name(name)
-
-
 def _check_option_value(value: Any) -> Any:
     if not isinstance(value, (str, int, float)):
         raise ValueError(f"expected text, a number, or true or false, got {kind(value)}")
@@ -113,7 +109,9 @@ Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[str, AfterValidator(check_name), _text(NAME_PATTERN)]
-NameOrTemplate = Annotated[str, AfterValidator(_check_name_or_template), _text(NAME_PATTERN + r"|\{[{%]")]
+NameOrTemplate = Annotated[
+    str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")
+]
 Path = Annotated[str, AfterValidator(_check_path)]
 Directory = Annotated[str, AfterValidator(_check_directory)]
 Time = Annotated[str, AfterValidator(_check_time), _text(TIME_PATTERN)]

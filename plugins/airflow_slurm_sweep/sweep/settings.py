@@ -23,43 +23,22 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.slurm.validation import check_option, our_option
+from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
-from airflow_slurm_sweep.sweep.setting_types import (
-    Count,
-    CountOrZero,
-    Directory,
-    Env,
-    Flag,
-    Name,
-    NameOrTemplate,
-    Only,
-    Options,
-    Overrides,
-    Path,
-    Time,
-)
 
 NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a setting has besides a pydantic field.
+    """What a setting has besides a pydantic field."""
 
-    Attributes:
-        variable: The environment variable that it is taken from where no file has it.
-        below: What is appended to that variable's value.
-        required: Whether a job needs it from somewhere.
-        config_key: The key of the script's config, and the parameter, that says the same.
-        option: The option of sbatch that it replaces.
-    """
-
-    variable: str = ""
-    below: str = ""
-    required: bool = False
-    config_key: str = ""
-    option: str = ""
+    variable: str = ""  # the environment variable that it is taken from where no file has it
+    below: str = ""  # what is appended to that variable's value
+    required: bool = False  # whether a job needs it from somewhere
+    config_key: str = ""  # the key of the script's config, and the parameter, that says the same
+    option: str = ""  # the option of sbatch that it replaces
 
 
 def setting(field: FieldInfo) -> Setting:
@@ -70,26 +49,26 @@ def setting(field: FieldInfo) -> Setting:
 class Resources(Section):
     """What a job asks Slurm for."""
 
-    nodes: Annotated[Count, Setting(config_key=NODES, option="nodes")] = Field(
+    nodes: Annotated[types.Count, Setting(config_key=NODES, option="nodes")] = Field(
         default=1,
         description=f"Nodes of each job. Where neither sweep nor form says it: {NODES} in the script's config.",
     )
-    gpus_per_node: Annotated[CountOrZero, Setting(config_key=GPUS)] = Field(
-        default=8, title="GPUs per node", description=f"GPUs on each node; 0 asks for none. Likewise: {GPUS}."
+    gpus_per_node: Annotated[types.CountOrZero, Setting(config_key=GPUS), Field(title="GPUs per node")] = Field(
+        default=8, description=f"GPUs on each node; 0 asks for none. Likewise: {GPUS}."
     )
-    time: Annotated[Time | None, Setting(option="time")] = Field(
-        default="4:0:0", title="Time limit", description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."
+    time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = Field(
+        default="4:0:0", description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."
     )
-    account: Annotated[Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
+    account: Annotated[types.Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
         default=None, description="Slurm account that pays for the jobs; null: the user's default account."
     )
-    partition: Annotated[Path | None, Setting(variable="PARTITION", option="partition")] = Field(
+    partition: Annotated[types.Path | None, Setting(variable="PARTITION", option="partition")] = Field(
         default="batch", description="Partition of the jobs; null: the cluster's default partition."
     )
-    container: Annotated[Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = Field(
+    container: Annotated[types.Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = Field(
         default=None, description="Container image, by its path on the cluster; null: no container."
     )
-    mounts: Path | None = Field(
+    mounts: types.Path | None = Field(
         default="/lustre:/lustre", description="Mounts of the container, source:target, comma-separated; null: none."
     )
 
@@ -97,33 +76,27 @@ class Resources(Section):
 class JobSettings(Resources):
     """How jobs run."""
 
-    workdir: Annotated[Path | None, Setting(option="chdir")] = Field(
-        default=None,
-        title="Working directory",
-        description="Directory in which jobs start; script and config are relative to it.",
+    workdir: Annotated[types.Path | None, Setting(option="chdir"), Field(title="Working directory")] = Field(
+        default=None, description="Directory in which jobs start; script and config are relative to it."
     )
-    batch_script: Path | None = Field(
-        default=None,
-        description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh.",
+    batch_script: types.Path | None = Field(
+        default=None, description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh."
     )
-    env: Annotated[Env, Setting(option="export")] = Field(
+    env: Annotated[types.Env, Setting(option="export"), Field(title="Environment")] = Field(
         default={},
-        title="Environment",
         description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",
     )
-    sbatch: Options = Field(
-        default={},
-        title="sbatch options",
-        description="Options of sbatch by their long names; true for one without a value.",
+    sbatch: Annotated[types.Options, Field(title="sbatch options")] = Field(
+        default={}, description="Options of sbatch by their long names; true for one without a value."
     )
     submit: Annotated[Literal["each", "array"], Setting(option="array")] = Field(
         default="each",
         description="each: an sbatch for each job. array: an sbatch --array for many, where a site limits requests.",
     )
-    max_parallel_jobs: Count | None = Field(
+    max_parallel_jobs: types.Count | None = Field(
         default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
     )
-    stream_log: Flag = Field(
+    stream_log: types.Flag = Field(
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
     )
 
@@ -150,9 +123,8 @@ class JobSettings(Resources):
 
 
 class _JobName(Section):
-    jobname: Annotated[NameOrTemplate | None, Setting(option="job-name")] = Field(
+    jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name"), Field(title="Job name")] = Field(
         default=None,
-        title="Job name",
         description="Beginning of job names and run directories; a sweep file may have a Jinja template here. "
         "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
@@ -163,7 +135,7 @@ class SlurmSection(JobSettings, _JobName):
 
     former_keys: ClassVar[Mapping[str, str]] = {"cluster": "it is called 'profile'"}
 
-    profile: Annotated[Name | None, Setting(option="clusters")] = Field(
+    profile: Annotated[types.Name | None, Setting(option="clusters")] = Field(
         default=None,
         description="Cluster profile: a file of include/clusters. Without it: default.yaml, if that exists.",
     )
@@ -175,7 +147,7 @@ class ClusterProfile(JobSettings):
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(
         default="slurm", description="Airflow connection (type ssh) of the login node."
     )
-    log: Annotated[Directory, Setting(variable="LOG", required=True)] = Field(
+    log: Annotated[types.Directory, Setting(variable="LOG", required=True)] = Field(
         default="", description="Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."
     )
 
@@ -183,14 +155,14 @@ class ClusterProfile(JobSettings):
 class RunOptions(Resources, _JobName):
     """What the person who starts a run may say. An empty field of the form says nothing."""
 
-    dry_run: Flag = Field(default=False, description="Show what would be submitted, and submit nothing.")
-    resume: Flag = Field(
+    dry_run: types.Flag = Field(default=False, description="Show what would be submitted, and submit nothing.")
+    resume: types.Flag = Field(
         default=False, description="Go on in an earlier run's directories, from its checkpoints; else they are refused."
     )
-    only: Only | None = Field(
-        default=None, title="Only these combinations", description="Indices of combinations, such as 1-4,9."
+    only: Annotated[types.Only | None, Field(title="Only these combinations")] = Field(
+        default=None, description="Indices of combinations, such as 1-4,9."
     )
-    overrides: Overrides = Field(
+    overrides: types.Overrides = Field(
         default=(), description="key=value in Hydra's grammar, one a line. They win over the sweep's parameters."
     )
 
@@ -202,9 +174,8 @@ class RunOptions(Resources, _JobName):
     _refuse_templates = field_validator("jobname")(check_name)
 
 
-COUNTS = {
-    key: name for name, field in Resources.model_fields.items() if (key := setting(field).config_key)
-}  # Slurm is asked for the same number that the script is told
+# Slurm is asked for the same number that the script is told.
+COUNTS = {key: name for name, field in Resources.model_fields.items() if (key := setting(field).config_key)}
 
 
 def given(section: Section) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.naming import base_name
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
-from airflow_slurm_sweep.sweep.settings import COUNTS, ClusterProfile, SlurmSection
+from airflow_slurm_sweep.sweep.settings import COUNTS, ClusterProfile, SlurmSection, given
 
 MAX_COMBINATIONS = 1000
 _OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
@@ -29,20 +29,12 @@ _OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSpec:
-    """A sweep file, read and checked.
+    """A sweep file, read and checked."""
 
-    Attributes:
-        source: The file, as messages name it.
-        script_path: The training script, on the cluster, relative to the working directory.
-        config_path: Its base config, likewise; None for none.
-        parameters: Each parameter (``+`` and ``++`` included) with its values, in the file's order.
-        slurm: The section of that name; so is ``dag``.
-    """
-
-    source: str
-    script_path: str
-    config_path: str | None
-    parameters: Mapping[str, tuple[Value, ...]]
+    source: str  # the file, as messages name it
+    script_path: str  # the training script, on the cluster, relative to the working directory
+    config_path: str | None  # its base config, likewise
+    parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
     slurm: SlurmSection
     dag: DagSection
 
@@ -96,19 +88,26 @@ def parse_sweep(
     faults: list[Fault] = []
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
-    if script_path is None and document.get("script_path") is None:
+    if script is None and document.get("script_path") is None:
         faults.append(_missing_script(document))
     values = {key: _values(key, value, faults) for key, value in document.items() if key not in _OWN_KEYS}
     _refuse_doubles(values, faults)
-    slurm = validate(SlurmSection, _section(document, "slurm"), "slurm", faults)
+    slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     if slurm:
         _refuse_disagreement(values, slurm, faults)
-    dag = validate(DagSection, _section(document, "dag"), "dag", faults)
-    _check_together(script_path, slurm, dag, faults)
+    dag = validate(DagSection, document.get("dag"), "dag", faults)
+    if slurm and script_path:
+        try:
+            base_name(slurm.jobname, script_path)
+        except ValueError as error:
+            faults.append(Fault(key="slurm.jobname", problem=str(error)))
+    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
+        problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
+        faults.append(Fault(key="dag.start_date", problem=problem))
     size = prod(len(items) for items in values.values())
     if size > max_combinations:
         problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
-        faults.append(Fault(key="", problem=problem))
+        faults.append(Fault(problem=problem))
     if faults or script_path is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
     return SweepSpec(
@@ -116,16 +115,9 @@ def parse_sweep(
     )
 
 
-def _section(document: dict[str, Any], key: str) -> Any:
-    value = document.get(key)
-    return {} if value is None else value
-
-
 def _path(document: dict[str, Any], key: str, started_with: str | None, faults: list[Fault]) -> str | None:
     """Return the path that the document, or else the person who started the run, gives for ``key``."""
-    value = document.get(key)
-    if value is None:
-        value = started_with
+    value = started_with if document.get(key) is None else document[key]
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or value.startswith("-"):
@@ -174,24 +166,8 @@ def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: Slurm
     """Find two different numbers of nodes, or of GPUs."""
     for name, values in parameters.items():
         setting = COUNTS.get(bare_key(name), "")
-        if setting not in slurm.model_fields_set:
-            continue
-        number = getattr(slurm, setting)
-        if any(value != number for value in values):
+        number = given(slurm).get(setting)
+        if number is not None and any(value != number for value in values):
             shown = ", ".join(map(str, values))
             problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
             faults.append(Fault(key=name, problem=problem))
-
-
-def _check_together(
-    script_path: str | None, slurm: SlurmSection | None, dag: DagSection | None, faults: list[Fault]
-) -> None:
-    """Find what no key alone can tell."""
-    if slurm and script_path:
-        try:
-            base_name(slurm.jobname, script_path)
-        except ValueError as error:
-            faults.append(Fault(key="slurm.jobname", problem=str(error)))
-    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
-        problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
-        faults.append(Fault(key="dag.start_date", problem=problem))

@@ -11,7 +11,7 @@ from login_shell import SHELLS
 
 from airflow_slurm_sweep.check import questions
 from airflow_slurm_sweep.check.findings import Finding, Grade
-from airflow_slurm_sweep.check.verdicts import CHECKS, WAY_IN, findings
+from airflow_slurm_sweep.check.verdicts import CHECKS, WAY_IN, judge
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 
@@ -25,9 +25,14 @@ def subject(log: str = "/l", **changes: object) -> questions.Subject:
 
 
 def judged(of: questions.Subject, completed: Completed, sent: float, received: float) -> dict[str, Finding]:
-    found = list(findings(of, completed, "mark", sent, received))
-    assert [finding.check for finding in found] == list(CHECKS[len(WAY_IN) :])
-    return {finding.check: finding for finding in found}
+    found: dict[str, Finding] = {}
+
+    def add(check: str, grade: Grade, text: str) -> None:
+        found[check] = Finding(check=check, grade=grade, text=text)
+
+    judge(of, completed, "mark", (sent, received), add)
+    assert list(found) == list(CHECKS[len(WAY_IN) :])
+    return found
 
 
 @pytest.mark.parametrize("shell", SHELLS.values(), ids=SHELLS.keys())

@@ -212,19 +212,9 @@ def test_a_cluster_profile(tmp_path: Path) -> None:
     assert "jobname: unknown key" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("rest", "said"),
-    [
-        ("", None),
-    ],
-)
-def test_workers_are_refused_with_arrays(rest: str, said: str | None) -> None:
-    text = f"script_path: a.py\nlr: [1, 2]\nslurm: {{submit: array}}\n{rest}\n"
-    if said is None:
-        assert parse_sweep(text, source="s.yaml").slurm.submit == "array"
-        return
-    with pytest.raises(SweepFileError, match=said):
-        parse_sweep(text, source="s.yaml")
+def test_jobs_may_be_submitted_as_an_array() -> None:
+    text = "script_path: a.py\nlr: [1, 2]\nslurm: {submit: array}\n"
+    assert parse_sweep(text, source="s.yaml").slurm.submit == "array"
 
 
 def test_a_limit_of_parallel_jobs_is_refused_with_arrays() -> None:
