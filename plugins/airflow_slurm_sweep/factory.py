@@ -10,7 +10,6 @@ group keeps it small however many combinations there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,14 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
-from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, WAIT
 from airflow_slurm_sweep.sweep.dag_section import DagSection
-from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
-from airflow_slurm_sweep.tasks.notify import CombinationNotification, SweepNotification
+from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
@@ -46,12 +44,7 @@ def sweep_dags(include: Path) -> dict[str, DAG]:
     Where Airflow runs a task it wants one Dag only: then only that file is read.
     Files that do not load are left out here; `check_sweeps` tells of them.
     """
-    dags = {}
-    for path in _sweep_files(configuration.folders(include), only=get_parsing_context().dag_id):
-        try:
-            dags[path.stem] = sweep_dag(path, include)
-        except SweepFileError:
-            continue
+    dags, _ = _load(include, only=get_parsing_context().dag_id)
     return dags
 
 
@@ -59,25 +52,25 @@ def check_sweeps(include: Path) -> None:
     """Load all sweep files.
 
     Raises:
-        SlurmSweepError: Files do not load; the message lists all faults of all of them. Or a setting of airflow.cfg is
-            obsolete, or this package is installed twice.
+        SlurmSweepError: Files do not load, a setting of airflow.cfg is obsolete, or this package is installed twice;
+            the message lists all faults.
     """
-    messages = [twice] if (twice := second_copy()) else []
-    try:
-        configuration.check_settings()
-    except SettingsError as error:
-        messages.append(str(error))
-    for path in _sweep_files(configuration.folders(include)):
-        try:
-            sweep_dag(path, include)
-        except SweepFileError as error:
-            messages.append(str(error))
-    if messages:
+    _, faults = _load(include)
+    twice = second_copy()
+    if messages := [*([twice] if twice else []), *configuration.obsolete(), *faults]:
         raise SlurmSweepError("\n".join(messages))
 
 
-def _sweep_files(folders: Folders, *, only: str | None = None) -> Iterator[Path]:
-    yield from sorted(path for path in folders.sweeps.glob("*.yaml") if only in (None, path.stem))
+def _load(include: Path, *, only: str | None = None) -> tuple[dict[str, DAG], list[str]]:
+    """Return the Dags of the sweep files by id, and the faults of the files that do not load."""
+    dags, faults = {}, []
+    for path in sorted(configuration.folders(include).sweeps.glob("*.yaml")):
+        if only in (None, path.stem):
+            try:
+                dags[path.stem] = sweep_dag(path, include)
+            except SweepFileError as error:
+                faults.append(str(error))
+    return dags, faults
 
 
 def sweep_dag(path: Path, include: Path) -> DAG:
@@ -108,7 +101,7 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
     dag = DAG(
         dag_id=path.stem,
         schedule=section.schedule,
-        start_date=_in_timezone(section.start_date, section.timezone),
+        start_date=section.start_date and pendulum.instance(section.start_date, tz=section.timezone),
         catchup=section.catchup,
         tags=[TAG, *section.tags],
         description=section.description or f"{spec.size} combinations of {spec.script_path}",
@@ -126,22 +119,16 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
 
 
 def _add_notifications(section: DagSection, dag: DAG) -> None:
-    """Add the callbacks that the sweep file names.
-
-    Raises:
-        ValueError: A notifier cannot be used.
-    """
+    """Add the callbacks that the sweep file names; a ValueError if one cannot be used."""
     for each in section.notify:
-        if each.on == "combination_failed":
-            callback: Any = CombinationNotification(each.notifier, each.arguments)
-            tasks = {SUBMIT: ["on_failure_callback"], WAIT: ["on_failure_callback"]}
-        else:
-            callback = SweepNotification(each.notifier, each.arguments)
-            tasks = {REPORT: ["on_failure_callback", *(["on_success_callback"] if each.on == "finished" else [])]}
-        for task_id, kinds in tasks.items():
-            task = dag.get_task(task_id)
-            for kind in kinds:
-                setattr(task, kind, [*getattr(task, kind), callback])
+        is_of_combination = each.on == "combination_failed"
+        report = failure_report if is_of_combination else sweep_report
+        callback = Notification(each.notifier, each.arguments, report)
+        for task_id in (SUBMIT, WAIT) if is_of_combination else (REPORT,):
+            task: Any = dag.get_task(task_id)
+            task.on_failure_callback = [*task.on_failure_callback, callback]
+            if each.on == "finished":
+                task.on_success_callback = [*task.on_success_callback, callback]
 
 
 def launch_dag(include: Path) -> DAG:
@@ -194,20 +181,13 @@ def _run_all(plan: PlanSweepOperator) -> ReportSweepOperator:
     return report
 
 
-def _in_timezone(date: Any, timezone: str) -> Any:
-    return None if date is None else pendulum.instance(date, tz=timezone)
-
-
 def _documentation(spec: SweepSpec) -> str:
-    rows = [
-        f"| `{key}` | {len(values)} | {_cell(', '.join(map(quote, values)))} |"
-        for key, values in spec.parameters.items()
-    ]
-    table = ["| parameter | values | |", "|---|---|---|", *rows]
+    parameters = spec.parameters.items()
+    rows = [f"| `{key}` | {len(values)} | {_cell(', '.join(map(quote, values)))} |" for key, values in parameters]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
     head = f"`{spec.source}`: {spec.size} combinations of `{spec.script_path}`{config}."
     goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
-    return "\n".join([head + goal, "", *table])
+    return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
 
 
 def _cell(text: str) -> str:

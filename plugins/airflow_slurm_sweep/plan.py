@@ -25,11 +25,9 @@ from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What a run will submit.
+    """What a run will submit: a job for each combination that runs, in the sweep's order.
 
-    Attributes:
-        jobs: A job for each combination that runs, in the sweep's order.
-        notes: What the person who started the run should know.
+    ``notes`` are for the person who started the run.
     """
 
     jobs: Sequence[JobRequest]
@@ -75,11 +73,8 @@ def plan_run(
 ) -> RunPlan:
     """Return what a run submits.
 
-    Args:
-        spec: The sweep.
-        layers: The settings below the sweep's own.
-        options: What the person who started the run entered.
-        from_config: The script config's values of `counts_to_read`, as far as the config sets them.
+    ``layers`` are the settings below the sweep's own, ``from_config`` what the script's config says of
+    `counts_to_read`.
 
     Raises:
         SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
@@ -89,15 +84,15 @@ def plan_run(
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
     sweep = replace(spec, parameters=kept)
     settings = layers.resolve(spec.slurm, options, from_config or {})
-    base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
-    if is_template(base):
-        raise SettingsError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
     try:
+        base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
+        if is_template(base):
+            raise ValueError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
+        run = _Run(sweep=sweep, settings=settings, options=options, base=base, common=layers.job_arguments(settings))
+        jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    run = _Run(sweep=sweep, layers=layers, settings=settings, options=options, base=base)
-    jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     return RunPlan(jobs=jobs, notes=_notes(spec, sweep, jobs))
 
 
@@ -128,65 +123,51 @@ def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """The settings that all jobs of a run share."""
+    """What all jobs of a run share; ``common`` are the arguments of `JobRequest` that settings decide."""
 
     sweep: SweepSpec
-    layers: Layers
     settings: ClusterProfile
     options: RunOptions
     base: str
+    common: Mapping[str, Any]
 
 
 def _job(run: _Run, combination: Combination) -> JobRequest:
-    name = job_name(run.base, combination.index, run.sweep.size)
+    sweep, options, parameters = run.sweep, run.options, combination.parameters
+    name = job_name(run.base, combination.index, sweep.size)
     run_dir = f"{run.settings.log}/nemo-rl/{name}"
-    own: dict[str, object] = {bare_key(key): value for key, value in combination.parameters.items()}
-    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.options.overrides}
+    own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in options.overrides}
     nodes = _count(own, NODES, run.settings.nodes)
-    automatic = _automatic(run_dir, name, nodes)
-    overrides = [
-        *(override(key, value) for key, value in automatic.items() if key not in own),
-        *(override(key, value) for key, value in combination.parameters.items()),
-        *run.options.overrides,
-    ]
-    config = ["--config", run.sweep.config_path] if run.sweep.config_path else []
-    return _request(
-        run.layers.job_arguments(run.settings),
+    automatic: dict[str, Value] = {
+        "logger.log_dir": f"{run_dir}/logs",
+        "logger.wandb_enabled": True,
+        "logger.wandb.name": name,
+        "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
+        NODES: nodes,
+    }
+    values = {key: value for key, value in automatic.items() if key not in own} | dict(parameters)
+    overrides = [*(override(key, value) for key, value in values.items()), *options.overrides]
+    config = ["--config", sweep.config_path] if sweep.config_path else []
+    files = [sweep.script_path, *config[1:]]
+    swept = {key: value for key, value in parameters.items() if len(sweep.parameters[key]) > 1}
+    arguments = dict(
+        run.common,
         name=name,
-        label=label(_distinguishing(run.sweep, combination)) or " ".join(run.options.overrides),
+        label=label(swept or parameters) or " ".join(options.overrides),
         index=combination.index,
-        parameters=combination.parameters,
-        overrides=run.options.overrides,
-        command=join(["uv", "run", run.sweep.script_path, *config, *overrides]),
+        parameters=parameters,
+        overrides=options.overrides,
+        command=join(["uv", "run", sweep.script_path, *config, *overrides]),
         run_dir=run_dir,
-        inputs=_inputs(run),
+        # An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
+        inputs=[path for path in files if not (run.settings.container and PurePosixPath(path).is_absolute())],
         nodes=nodes,
         gpus_per_node=_count(own, GPUS, run.settings.gpus_per_node),
-        resume=run.options.resume,
-        dry_run=run.options.dry_run,
+        resume=options.resume,
+        dry_run=options.dry_run,
     )
-
-
-def _request(settings: Mapping[str, Any], **own: Any) -> JobRequest:
-    try:
-        return JobRequest(**{**settings, **own})
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-
-
-def _inputs(run: _Run) -> list[str]:
-    """Return the files that must exist before anything is submitted.
-
-    An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
-    """
-    paths = [run.sweep.script_path, *([run.sweep.config_path] if run.sweep.config_path else [])]
-    return [path for path in paths if not (run.settings.container and PurePosixPath(path).is_absolute())]
-
-
-def _distinguishing(sweep: SweepSpec, combination: Combination) -> dict[str, Value]:
-    """Return the parameters that have more than one value in the sweep; all parameters where none has."""
-    swept = {key: value for key, value in combination.parameters.items() if len(sweep.parameters[key]) > 1}
-    return swept or dict(combination.parameters)
+    return JobRequest(**arguments)
 
 
 def _number(text: str) -> int | str:
@@ -199,14 +180,3 @@ def _count(own: Mapping[str, object], key: str, setting: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{key}: expected a whole number, got {value!r}")
     return value
-
-
-def _automatic(run_dir: str, name: str, nodes: int) -> dict[str, Value]:
-    """Return the values that every job gets unless the sweep or an override sets them."""
-    return {
-        "logger.log_dir": f"{run_dir}/logs",
-        "logger.wandb_enabled": True,
-        "logger.wandb.name": name,
-        "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
-        NODES: nodes,
-    }

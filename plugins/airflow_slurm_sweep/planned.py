@@ -1,6 +1,6 @@
 """The jobs of a Dag run as the task ``plan`` left them in XCom: a list, a `JobRequest` as JSON for each map index.
 
-All who look a job up by its map index do so here. The module is light: Airflow loads it in each of its processes.
+The module is light: Airflow loads it in each of its processes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ def planned_job(plan: object, map_index: int) -> Mapping[str, Any] | None:
     """Return the job of a map index of the task group; None where the plan has none, or is no plan.
 
     Args:
-        plan: What ``plan`` returned, or, where the run was approved in part, what the approval returned.
-        map_index: Airflow's, from 0. It is no combination's number: ``only`` and approval leave combinations out.
+        plan: What ``plan`` returned.
+        map_index: Airflow's, from 0. It is no combination's number: ``only`` leaves combinations out.
     """
     if not isinstance(plan, list) or not 0 <= map_index < len(plan):
         return None

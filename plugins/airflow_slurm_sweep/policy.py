@@ -11,7 +11,7 @@ Airflow loads it in each of its processes: it imports nothing but what they have
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow.policies import hookimpl
 
@@ -29,13 +29,8 @@ _LONGEST = 250  # characters; the database takes no more
 log = logging.getLogger(__name__)
 
 
-class _Run(NamedTuple):
-    dag_id: str
-    run_id: str
-    clear_number: int  # after a clear, the plan may be another
-
-
-_labels: dict[_Run, list[str]] = {}
+# By Dag id, run id and number of clears: after a clear, the plan may be another.
+_labels: dict[tuple[str, str, int], list[str]] = {}
 
 
 @hookimpl
@@ -54,10 +49,9 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
 
 
 def _labels_of(dag_run: DagRun) -> list[str]:
-    run = _Run(dag_run.dag_id, dag_run.run_id, dag_run.clear_number or 0)
+    run = (dag_run.dag_id, dag_run.run_id, dag_run.clear_number or 0)
     if run not in _labels:
-        plan = _read_plan(dag_run)
-        if plan is None:
+        if (plan := _read_plan(dag_run)) is None:
             return []
         while len(_labels) >= _RUNS:
             del _labels[next(iter(_labels))]
@@ -74,13 +68,7 @@ def _read_plan(dag_run: DagRun) -> list[object] | None:
     session = object_session(dag_run)
     if session is None:
         return None
-    wanted = select(XComModel.value).where(
-        XComModel.dag_id == dag_run.dag_id,
-        XComModel.run_id == dag_run.run_id,
-        XComModel.task_id == PLAN,
-        XComModel.key == RETURN_KEY,
-        XComModel.map_index == -1,
-    )
+    of_plan = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": PLAN, "map_index": -1, "key": RETURN_KEY}
     with session.no_autoflush:
-        plan = session.scalar(wanted)
+        plan = session.scalar(select(XComModel.value).filter_by(**of_plan))
     return plan if isinstance(plan, list) else None

@@ -6,7 +6,7 @@ The page "Sweeps" ranks with the same functions, while the sweep still runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -56,73 +56,53 @@ class Row:
 def report_rows(
     requests: Sequence[JobRequest], submitted: Sequence[SubmittedJob], ended: Sequence[JobStatus]
 ) -> list[Row]:
-    """Return a row for each request. A request without a job, and a job without an end, have one too.
-
-    Args:
-        requests: The plan.
-        submitted: The jobs, each with the index of its request, in any order.
-        ended: The ends, each with its job's id, in any order.
-    """
+    """Return a row for each request, in their order; those without a job, and jobs without an end, have one too."""
     jobs = {job.index: job for job in submitted}
     ends = {status.job_id: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request.index)
-        rows.append(_row(request, job, ends.get(job.job_id) if job else None))
+        end = ends.get(job.job_id) if job else None
+        state = "not waited for" if job else "dry run" if request.dry_run else "not submitted"
+        row = Row(
+            index=request.index, combination=request.label, parameters=request.parameters, job=request.name, state=state
+        )
+        if job:
+            row = replace(row, job_id=job.job_id, log=job.log_path)
+        if end:
+            succeeded = end.state.is_success
+            row = replace(row, state=end.text, succeeded=succeeded, elapsed=end.elapsed, metrics=end.metrics)
+        rows.append(row)
     return rows
-
-
-def _row(request: JobRequest, job: SubmittedJob | None, end: JobStatus | None) -> Row:
-    missing = "not waited for" if job else "dry run" if request.dry_run else "not submitted"
-    return Row(
-        index=request.index,
-        combination=request.label,
-        parameters=request.parameters,
-        job=request.name,
-        job_id=job.job_id if job else "",
-        state=end.text if end else missing,
-        succeeded=end is not None and end.state.is_success,
-        elapsed=end.elapsed if end else "",
-        log=job.log_path if job else "",
-        metrics=end.metrics if end else {},
-    )
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:
     """Return each combination's rank by the objective: 1 is the best; of equal ones the first is the better one.
 
-    Args:
-        results: For each combination whether it succeeded, and its metrics.
-        objective: None ranks nothing.
-
-    Returns:
-        None for a combination that did not succeed, or has no finite number of that name.
+    ``results`` has for each combination whether it succeeded, and its metrics. The rank of one that did not succeed, or
+    has no finite number of that name, is None.
     """
-    values = [_objective_value(succeeded, metrics, objective) for succeeded, metrics in results]
+    values = [metrics.get(objective.metric) if objective and succeeded else None for succeeded, metrics in results]
+    numbers = {place: value for place, value in enumerate(values) if isinstance(value, int | float) and isfinite(value)}
     sign = -1 if objective and objective.goal == "maximize" else 1
-    counting = [(sign * value, place) for place, value in enumerate(values) if value is not None]
-    found: list[int | None] = [None] * len(values)
-    for rank, (_, place) in enumerate(sorted(counting), start=1):
-        found[place] = rank
-    return found
-
-
-def _objective_value(succeeded: bool, metrics: Mapping[str, Any], objective: Objective | None) -> float | None:
-    value = metrics.get(objective.metric) if objective and succeeded else None
-    return value if isinstance(value, int | float) and isfinite(value) else None
+    order = sorted(numbers, key=lambda place: sign * numbers[place])
+    found = {place: rank for rank, place in enumerate(order, start=1)}
+    return [found.get(place) for place in range(len(values))]
 
 
 def ranked(rows: Sequence[Row], objective: Objective | None) -> list[Row]:
     """Return the rows in the order of their `ranks`; those without one come last, in the sweep's order."""
-    places = ranks(((row.succeeded, row.metrics) for row in rows), objective)
-    order = sorted(range(len(rows)), key=lambda place: places[place] or len(rows) + 1)
-    return [rows[place] for place in order]
+    order = zip(rows, _ranks(rows, objective), strict=True)
+    return [row for row, _ in sorted(order, key=lambda each: each[1] or len(rows) + 1)]
 
 
 def best(rows: Sequence[Row], objective: Objective | None) -> Row | None:
     """Return the row with the first of the `ranks`; None if there is none."""
-    places = ranks(((row.succeeded, row.metrics) for row in rows), objective)
-    return rows[places.index(1)] if 1 in places else None
+    return next((row for row, rank in zip(rows, _ranks(rows, objective), strict=True) if rank == 1), None)
+
+
+def _ranks(rows: Sequence[Row], objective: Objective | None) -> list[int | None]:
+    return ranks(((row.succeeded, row.metrics) for row in rows), objective)
 
 
 def metric_names(metrics: Iterable[Mapping[str, Any]], objective: Objective | None = None) -> list[str]:
@@ -136,35 +116,26 @@ def metric_names(metrics: Iterable[Mapping[str, Any]], objective: Objective | No
 def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str = "simple") -> str:
     """Return rows as text; ``form`` is one of tabulate's."""
     names = metric_names((row.metrics for row in rows), objective)[:_METRIC_COLUMNS]
-    lines = [
-        [
-            *(_cell(text, form) for text in (row.job, row.combination, row.job_id, row.state)),
-            *(row.metrics.get(name) for name in names),
-            *(_cell(text, form) for text in (row.elapsed, row.log)),
-        ]
-        for row in rows
-    ]
-    headers = ["job", "combination", "job id", "state", *names, "elapsed", "log"]
-    return tabulate(lines, headers=[_cell(text, form) for text in headers], tablefmt=form)
-
-
-def _cell(text: str, form: str) -> str:
-    return text.replace("|", "\\|") if form == "github" else text
+    lines: list[list[Any]] = [["job", "combination", "job id", "state", *names, "elapsed", "log"]]
+    for row in rows:
+        metrics = map(row.metrics.get, names)
+        lines.append([row.job, row.combination, row.job_id, row.state, *metrics, row.elapsed, row.log])
+    if form == "github":
+        lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
+    return tabulate(lines, headers="firstrow", tablefmt=form)
 
 
 def summary(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
     """Return ranked rows as Markdown for a notification: a summary in the first line, the first rows, failures."""
-    failed = [row for row in rows if not row.succeeded]
+    succeeded = sum(row.succeeded for row in rows)
     included = [*rows[:_SUMMARY_ROWS], *[row for row in rows[_SUMMARY_ROWS:] if not row.succeeded][:_SUMMARY_ROWS]]
-    winner = best(rows, objective)
-    return "\n\n".join(
-        [
-            f"{title}: {len(rows) - len(failed)} of {len(rows)} combinations succeeded",
-            *([best_text(winner, objective)] if winner and objective else []),
-            table(included, objective, form="github"),
-            *([f"{len(rows) - len(included)} more are in the task's log"] if len(rows) > len(included) else []),
-        ]
-    )
+    parts = [f"{title}: {succeeded} of {len(rows)} combinations succeeded"]
+    if objective and (winner := best(rows, objective)):
+        parts.append(best_text(winner, objective))
+    parts.append(table(included, objective, form="github"))
+    if len(rows) > len(included):
+        parts.append(f"{len(rows) - len(included)} more are in the task's log")
+    return "\n\n".join(parts)
 
 
 def best_text(row: Row, objective: Objective) -> str:

@@ -14,8 +14,7 @@ import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, TaskTimeoutError
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
-from airflow_slurm_sweep.tasks.submit import submit_job
-from airflow_slurm_sweep.tasks.wait import await_job
+from airflow_slurm_sweep.tasks.one_job import await_job, submit_job
 from sandbox import Sandbox
 from sandbox.processes import wait_until
 

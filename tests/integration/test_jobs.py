@@ -23,8 +23,8 @@ from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
 from airflow_slurm_sweep.tasks.ssh import SshShell
-from airflow_slurm_sweep.tasks.wait import JobEnd, await_job
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,8 +83,8 @@ def task(task_id: str, index: int) -> Any:
 
 
 async def started(kind: type[SubmitTrigger | WaitTrigger], task_id: str, partner: str, index: int) -> Any:
-    plan = JobSource(task_id="plan", key="return_value", is_list=True).to_json()
-    source = JobSource(task_id="g.submit", key="return_value", is_mapped=True).to_json()
+    plan = asdict(JobSource(task_id="plan", key="return_value", is_list=True))
+    source = asdict(JobSource(task_id="g.submit", key="return_value", is_mapped=True))
     trigger: Any = (
         SubmitTrigger(source=plan, partner=partner)
         if kind is SubmitTrigger
@@ -117,7 +118,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         return '#!/bin/bash\neval "$COMMAND"\n' if key["key"] == "script" else plan
 
     monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", get_one)
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.orphans.count_over", lambda *_: 0)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.orphans.RuntimeTaskInstance.get_ti_count", lambda **_: 0)
     loop = Loop()
 
     async def start_all(kind: Any, task_id: str, partner: str) -> list[Any]:

@@ -12,50 +12,42 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from shlex import quote
 from typing import Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
+from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.ssh import slurm_client
 
 _PATIENCE = 600.0
-_PAUSE = 5.0
-_OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+OVER = ("failed", "removed", "skipped", "success", "upstream_failed")  # states of a task that is finished
 
 log = logging.getLogger(__name__)
 
 
-def states_of(task: Any, task_ids: Sequence[str] = (), map_index: int | None = None) -> dict[str, Any]:
+def states_of(run: Any, task_ids: Sequence[str], map_index: int | None = None) -> dict[str, Any]:
     """Return states of task instances in a Dag run, by ``TASK_ID`` or ``TASK_ID_MAPINDEX``; asks Airflow, and blocks.
 
     Args:
-        task: A task instance of the Dag run.
-        task_ids: The tasks; by default the task instance alone.
-        map_index: The map index of the wanted instances; None for all.
+        run: Has the ``dag_id`` and ``run_id``.
+        task_ids: The tasks.
+        map_index: The map index of the wanted instances; None for all, -1 for those of tasks that are not mapped.
     """
-    if not task_ids and task.map_index not in (None, -1):
-        map_index = task.map_index
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task.dag_id, map_index=map_index, task_ids=list(task_ids) or [task.task_id], run_ids=[task.run_id]
-    )
-    return dict(states.get(task.run_id, {}))
-
-
-def count_over(task: Any, task_id: str) -> int:
-    """Return how many instances of a task are finished in the Dag run of a task instance; asks Airflow, and blocks."""
-    return RuntimeTaskInstance.get_ti_count(
-        dag_id=task.dag_id, task_ids=[task_id], run_ids=[task.run_id], states=sorted(_OVER)
-    )
+    place = {"dag_id": run.dag_id, "run_ids": [run.run_id], "map_index": None if map_index == -1 else map_index}
+    states = RuntimeTaskInstance.get_task_states(task_ids=list(task_ids), **place)
+    return dict(states.get(run.run_id, {}))
 
 
 def is_over(states: Mapping[str, Any], task_id: str, map_index: int | None) -> bool:
     """Return whether a task instance is finished or deleted, by the answer of `states_of`."""
     key = task_id if map_index in (None, -1) else f"{task_id}_{map_index}"
-    return key not in states or states[key] in _OVER
+    return key not in states or states[key] in OVER
 
 
 def scancel_advice(job: SubmittedJob) -> str:
@@ -66,43 +58,27 @@ def scancel_advice(job: SubmittedJob) -> str:
 async def retry_cancelling(
     subject: str, cancel: Callable[[], Awaitable[None]], advice: str, patience: float = _PATIENCE
 ) -> None:
-    """Cancel, and try again while the cluster does not answer; log the end.
+    """Cancel, and try again while the cluster does not answer, for ``patience`` seconds; log the end.
 
-    Args:
-        subject: What is cancelled, for the log.
-        cancel: Cancels it, or raises.
-        advice: How a person cancels it, for the log if every try fails.
-        patience: Seconds.
+    The log calls it ``subject``, and if every try fails tells with ``advice`` how a person cancels it.
     """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + patience
-    while True:
-        try:
-            await cancel()
-        except SlurmSweepError as error:
-            if not isinstance(error, ClusterUnavailableError) or loop.time() + _PAUSE > end:
-                log.error("%s could not be cancelled (%s). Cancel it by hand, %s", subject, error, advice)
-                return
-            log.warning("%s is not cancelled yet, trying again: %s", subject, error)
-            await asyncio.sleep(_PAUSE)
-        else:
-            log.info("%s is cancelled", subject)
-            return
+    try:
+        await patiently(cancel, patience, wait_for_slot)
+    except SlurmSweepError as error:
+        log.error("%s could not be cancelled (%s). Cancel it by hand, %s", subject, error, advice)
+    else:
+        log.info("%s is cancelled", subject)
 
 
 async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
     """Cancel a job, as `retry_cancelling` does."""
-    advice = scancel_advice(job)
-    await retry_cancelling(f"Job {job.job_id}", lambda: client.cancel(job.job_id), advice, patience)
+    await retry_cancelling(f"Job {job.job_id}", partial(client.cancel, job.job_id), scancel_advice(job), patience)
 
 
 async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
     """Cancel the job that an attempt submits, as `retry_cancelling` does."""
-    await retry_cancelling(
-        f"The submission of {request.name}",
-        lambda: client.withdraw(request, attempt),
-        f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}",
-    )
+    by_hand = f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}"
+    await retry_cancelling(f"The submission of {request.name}", partial(client.withdraw, request, attempt), by_hand)
 
 
 # Jobs of ``airflow dags test``, by id: one process submits them all before it waits for the first.
@@ -125,13 +101,10 @@ def forget(job: SubmittedJob) -> None:
 
 @contextmanager
 def end_if_interrupted(request: JobRequest | None = None, attempt: Attempt | None = None) -> Iterator[None]:
-    """End this process, a run of ``airflow dags test``, if Ctrl-C interrupts the block; its jobs are cancelled.
+    """End this process, a run of ``airflow dags test``, if Ctrl-C interrupts the block.
 
-    Airflow takes an interrupted task for a failed one, and would begin with the next.
-
-    Args:
-        request: The job that the block submits: the submission is withdrawn.
-        attempt: The attempt that submits it.
+    Its jobs are cancelled, and the submission of ``request`` is withdrawn. Airflow would take the interrupted task for
+    a failed one, and begin with the next.
     """
     try:
         yield
@@ -152,10 +125,10 @@ def _cancel_tested(*error: Any) -> None:
 
 async def _cancel_all(request: JobRequest | None = None, attempt: Attempt | None = None) -> None:
     async def cancel(job: SubmittedJob) -> None:
-        async with SshShell(job.ssh_conn_id) as shell:
-            await cancel_job(SlurmClient(shell, shell.metrics), job, patience=20)
+        async with slurm_client(job.ssh_conn_id) as client:
+            await cancel_job(client, job, patience=20)
 
     await asyncio.gather(*map(cancel, _tested.values()))
     if request and attempt:
-        async with SshShell(request.ssh_conn_id) as shell:
-            await withdraw(SlurmClient(shell, shell.metrics), request, attempt)
+        async with slurm_client(request.ssh_conn_id) as client:
+            await withdraw(client, request, attempt)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.batching import Batcher
-from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
-from airflow_slurm_sweep.slurm.results import Results
-from airflow_slurm_sweep.slurm.submit.record import Record
-from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.ssh import slurm_client
 
 Result = TypeVar("Result")
 
@@ -39,29 +35,25 @@ _QUIET = 3.0
 _LONGEST = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClusterSession:
     """One cluster, for all tasks of an event loop.
 
-    Attributes:
-        client: Single questions.
-        monitor: Waits for jobs.
-        follower: Shows the logs of jobs that run.
-        submissions: Batches of `SlurmClient.submit_all`.
-        arrays: Likewise for elements of arrays; waits for more of them to come.
-        records: Batches of `SlurmClient.recorded_jobs`.
-        results: Batches of `SlurmClient.results`.
-        patience: Seconds for which `retry_until_answered` asks.
+    Args:
+        client: Asks single questions.
+        interval: Seconds between two questions of the same kind.
+        patience: Seconds for which a cluster that does not answer is asked again.
     """
 
-    client: SlurmClient
-    monitor: Monitor
-    follower: LogFollower
-    submissions: Batcher[Submission, SubmissionAnswer]
-    arrays: Batcher[Submission, SubmissionAnswer]
-    records: Batcher[str, Record | None]
-    results: Batcher[SubmittedJob, Results]
-    patience: float
+    def __init__(self, client: SlurmClient, *, interval: float, patience: float) -> None:
+        self.client = client
+        self.monitor = Monitor(client, interval=interval, patience=patience, wait_for_slot=wait_for_slot)
+        self.follower = LogFollower(client, interval=interval, wait_for_slot=wait_for_slot)
+        self.submissions = Batcher(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING)
+        arrays = ArraySubmitter(client)
+        self.arrays = Batcher(arrays.submit_all, at_once=_IN_ARRAYS, quiet=_QUIET, longest=_LONGEST)
+        self.records = Batcher(client.recorded_jobs, at_once=_RECORDS)
+        self.results = Batcher(client.results, at_once=_RESULTS)
+        self._patience = patience
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`."""
@@ -79,25 +71,15 @@ class ClusterSession:
 
     async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Return the answer of ``ask``; see `patiently`."""
-        return await patiently(ask, self.patience, wait_for_slot)
+        return await patiently(ask, self._patience, wait_for_slot)
 
 
 @asynccontextmanager
 async def _open(ssh_conn_id: str) -> AsyncIterator[ClusterSession]:
-    async with SshShell(ssh_conn_id) as shell:
-        client = SlurmClient(shell, shell.metrics)
+    async with slurm_client(ssh_conn_id) as client:
         # In a thread: the first time, Airflow reads all its files of settings.
         interval, patience = await asyncio.to_thread(lambda: (configuration.interval(), configuration.patience()))
-        yield ClusterSession(
-            client=client,
-            monitor=Monitor(client, interval=interval, patience=patience, wait_for_slot=wait_for_slot),
-            follower=LogFollower(client, interval=interval, wait_for_slot=wait_for_slot),
-            submissions=Batcher(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING),
-            arrays=Batcher(ArraySubmitter(client).submit_all, at_once=_IN_ARRAYS, quiet=_QUIET, longest=_LONGEST),
-            patience=patience,
-            records=Batcher(client.recorded_jobs, at_once=_RECORDS),
-            results=Batcher(client.results, at_once=_RESULTS),
-        )
+        yield ClusterSession(client, interval=interval, patience=patience)
 
 
 cluster_session = LoopResources(_open, linger=LINGER).use

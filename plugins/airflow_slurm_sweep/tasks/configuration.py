@@ -6,7 +6,6 @@ from pathlib import Path
 
 from airflow.sdk.configuration import conf
 
-from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import PATIENCE
 from airflow_slurm_sweep.sweep.layers import Folders
@@ -30,17 +29,14 @@ def max_combinations() -> int:
     return int(conf.getint(_SECTION, "max_combinations", fallback=MAX_COMBINATIONS))
 
 
-def check_settings() -> None:
-    """Refuse settings that had a meaning once.
-
-    Raises:
-        SettingsError: There is one; the message says what replaced it.
-    """
-    if conf.has_option(_SECTION, "workers_up_to"):
-        raise SettingsError(
-            "[slurm_sweep] workers_up_to (AIRFLOW__SLURM_SWEEP__WORKERS_UP_TO) is no setting any more: submit and wait "
-            "run in the triggerer at every size. Remove it"
-        )
+def obsolete() -> list[str]:
+    """Say what replaced each setting that once had a meaning, and still stands there."""
+    if not conf.has_option(_SECTION, "workers_up_to"):
+        return []
+    return [
+        "[slurm_sweep] workers_up_to (AIRFLOW__SLURM_SWEEP__WORKERS_UP_TO) is no setting any more: submit and wait run "
+        "in the triggerer at every size. Remove it"
+    ]
 
 
 def check_size(combinations: int) -> None:

@@ -26,46 +26,32 @@ def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
     for name in SlurmSection.model_fields:
         if name in RunOptions.model_fields:
-            form[name] = _setting(
-                name, f"{in_file[name]}, as in the sweep file" if name in in_file else "as in the profile"
-            )
+            value = f"{in_file[name]}, as in the sweep file" if name in in_file else "as in the profile"
+            form[name] = _setting(name, value)
     return form
 
 
 def launch_form() -> dict[str, Param]:
     """Return the Params of the Dag ``launch``: what to run, and all settings of a sweep file."""
-    text: dict[str, Any] = {"type": ["null", "string"]}
     return {
-        "script": Param(None, **text, title="Script", description="Training script on the cluster."),
-        "config": Param(None, **text, title="Config", description="Base config of the script, if it takes one."),
-        "sweep": Param(
-            None, **text, title="Sweep file", description="File of include/sweeps to run instead, without .yaml."
-        ),
-        "sweep_text": Param(
-            None, **text, format="multiline", title="Sweep", description="Sweep to run instead, as YAML text."
-        ),
+        "script": _text("Script", "Training script on the cluster."),
+        "config": _text("Config", "Base config of the script, if it takes one."),
+        "sweep": _text("Sweep file", "File of include/sweeps to run instead, without .yaml."),
+        "sweep_text": _text("Sweep", "Sweep to run instead, as YAML text.", format="multiline"),
         **_run_form(),
         **{name: _setting(name, "as in the sweep, else in the profile") for name in SlurmSection.model_fields},
     }
 
 
+def _text(title: str, description: str, **more: Any) -> Param:
+    return Param(None, type=["null", "string"], title=title, description=description, **more)
+
+
 def check_form() -> dict[str, Param]:
     """Return the Params of the Dag ``check_cluster``."""
-    schema = field_schemas(SlurmSection)["profile"]
-    return {
-        "profile": Param(
-            DEFAULT_PROFILE,
-            type="string",
-            pattern=schema["pattern"],
-            title=schema["title"],
-            description="Name of a profile in include/clusters, without .yaml.",
-        )
-    }
-
-
-def is_dags_test() -> bool:
-    """Tell whether this process is ``airflow dags test``: there a dry run is the default."""
-    return sys.argv[1:3] == ["dags", "test"]
+    field = {name: field_schemas(SlurmSection)["profile"][name] for name in ("type", "pattern", "title")}
+    description = "Name of a profile in include/clusters, without .yaml."
+    return {"profile": Param(DEFAULT_PROFILE, description=description, **field)}
 
 
 def _run_form() -> dict[str, Param]:
@@ -74,7 +60,7 @@ def _run_form() -> dict[str, Param]:
     form = {
         name: _param(schema, schema.get("default")) for name, schema in fields if name not in SlurmSection.model_fields
     }
-    form["dry_run"].value = is_dags_test()
+    form["dry_run"].value = sys.argv[1:3] == ["dags", "test"]  # `airflow dags test` submits only if told so
     return form
 
 

@@ -6,34 +6,25 @@ This module imports nothing of Airflow when it is imported: `policy` uses it in 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class MappedList(NamedTuple):
-    """The list that a mapped task group is expanded over.
-
-    Attributes:
-        xcom: An `XComArg`, or a list that stands in the Dag file.
-        field: The key of each element that the argument takes; None for the element itself.
-        is_product: Whether the group is expanded over several lists at once.
-    """
-
-    xcom: Any
-    field: str | None
-    is_product: bool
-
-
-def mapped_list(argument: Any) -> MappedList | None:
-    """Return what an argument of a mapped task group's function is expanded over; None for any other value.
+def mapped_list(argument: Any) -> tuple[Any, str | None] | None:
+    """Return what a mapped task group hands to an argument of its function; None for any other value.
 
     Airflow has no public name for such an argument (``MappedArgument``) nor for its origin.
+
+    Returns:
+        The list that the group is expanded over, an `XComArg` or a literal; for several lists, all of them by argument.
+        And the key of each element that the argument takes; None for the element itself.
     """
     expand_input, key = getattr(argument, "_input", None), getattr(argument, "_key", None)
     if expand_input is None or key is None:
         return None
+    lists = expand_input.value
     if expand_input.EXPAND_INPUT_TYPE == "list-of-dicts":
-        return MappedList(expand_input.value, key, is_product=False)
-    return MappedList(expand_input.value[key], None, is_product=len(expand_input.value) > 1)
+        return lists, key
+    return (lists[key] if len(lists) == 1 else lists), None
 
 
 def mapped_group(operator: Any) -> Any:

@@ -6,9 +6,8 @@ reads the XCom.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from airflow.sdk import XComArg
 
@@ -18,7 +17,7 @@ from airflow_slurm_sweep.tasks.internals import mapped_group, mapped_list
 
 Job = TypeVar("Job", JobRequest, SubmittedJob)
 
-_MAPPED_GROUP = """\
+MAPPED_GROUP = """\
 write a mapped task group:
 
     @task_group
@@ -47,15 +46,6 @@ class JobSource:
     field: str | None = None
     is_mapped: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build the value from what `to_json` returned."""
-        return cls(**data)
-
 
 def job_source(operator: Any, job: Any) -> JobSource | None:
     """Return where the ``job`` of an operator comes from; None if it stands in the Dag file.
@@ -64,36 +54,29 @@ def job_source(operator: Any, job: Any) -> JobSource | None:
         ValueError: ``job`` is a reference that a trigger cannot follow.
     """
     mapped = mapped_list(job)
-    xcom = mapped.xcom if mapped else job
-    if mapped is None and not isinstance(xcom, XComArg):
+    if mapped is None and not isinstance(job, XComArg):
         return None
+    xcom, field = mapped or (job, None)
     task: Any = getattr(xcom, "operator", None)
     key = getattr(xcom, "key", None)
     is_one = task is not None and not task.is_mapped and mapped_group(task) in (None, mapped_group(operator))
-    if not is_one or key is None or (mapped and mapped.is_product):
+    if not is_one or key is None:
         raise ValueError(
             f"{type(operator).__name__}: job: expected the output of one task, or the argument of a task group that is "
-            f"mapped over the output of one task, got {xcom!r:.200}; {_MAPPED_GROUP}"
+            f"mapped over the output of one task, got {xcom!r:.200}; {MAPPED_GROUP}"
         )
     if mapped:
-        return JobSource(task_id=task.task_id, key=key, is_list=True, field=mapped.field)
+        return JobSource(task_id=task.task_id, key=key, is_list=True, field=field)
     return JobSource(task_id=task.task_id, key=key, is_mapped=mapped_group(task) is not None)
 
 
-def read_job(kind: type[Job], job: object) -> Job:
+def read_job(kind: type[Job], job: Any) -> Job:
     """Return a job from its JSON, as a value or as text.
 
     Raises:
         SettingsError: It is no such job.
     """
-    if not isinstance(job, (Mapping, str)):
-        raise SettingsError(f"job: expected a job as JSON, got {type(job).__name__}: {job!r:.200}")
     try:
         return kind.from_json(job)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"job: {error}") from None
-
-
-def refuse_expansion(operator: str) -> str:
-    """Say why ``OPERATOR.expand()`` is refused, and what to write instead."""
-    return f"{operator}.partial() and .expand() would run each job in a worker; {_MAPPED_GROUP}"

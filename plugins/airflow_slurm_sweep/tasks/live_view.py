@@ -20,9 +20,8 @@ from airflow_slurm_sweep.names import LIVE_KEY_PREFIX
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, view
-from airflow_slurm_sweep.tasks.background import run_to_end, running
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.loop_resources import LoopResources
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources, run_to_end, running
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
 _REWRITE = 30.0  # seconds until unchanged states are written again: the page calls states older than a minute old
@@ -35,31 +34,32 @@ log = logging.getLogger(__name__)
 class LiveWriter:
     """Writes Slurm's states of the jobs that tasks of this event loop wait for."""
 
-    def __init__(self, monitor: Monitor, pairs: Siblings) -> None:
+    def __init__(self, monitor: Monitor, siblings: Siblings) -> None:
         self.waiting: dict[int, str] = {}  # job ids by map index
-        self._monitor, self._pairs = monitor, pairs
+        self._monitor = monitor
         self._jobs: dict[int, tuple[str, LiveJob]] = {}
-        self._key = f"{LIVE_KEY_PREFIX}{token_hex(4)}"  # differs from those of other triggerers, earlier ones included
-        self._map_index: int | None = None  # of the task instance that the XCom belongs to
+        # Where the XCom is; the first write adds a map index. No other triggerer has or had the same key.
+        self._place: dict[str, Any] = {"dag_id": siblings.dag_id, "run_id": siblings.run_id, "task_id": siblings.wait}
+        self._place["key"] = f"{LIVE_KEY_PREFIX}{token_hex(4)}"
         self._warned = False
 
     async def watch(self) -> None:
         """Write after the monitor's ticks, until cancelled."""
         written: Mapping[int, Any] = {}
-        due, again = 0.0, 0.0
+        next_write = next_rewrite = 0.0
         while True:
             queue = await self._monitor.tick()
             self._note(queue, time.time())
             began = time.monotonic()
-            if not self._jobs or began < due or (self._jobs == written and began < again):
+            if not self._jobs or began < next_write or (self._jobs == written and began < next_rewrite):
                 continue
             jobs, at = dict(self._jobs), time.time()
             await wait_for_slot()
             if await self._write(jobs, at):
                 written = jobs
             now = time.monotonic()
-            due = now + min(_LOAD * (now - began), _LONGEST_PAUSE)
-            again = now + _REWRITE
+            next_write = now + min(_LOAD * (now - began), _LONGEST_PAUSE)
+            next_rewrite = now + _REWRITE
 
     def _note(self, queue: Mapping[str, JobStatus], at: float) -> None:
         before, self._jobs = self._jobs, {}
@@ -70,11 +70,10 @@ class LiveWriter:
                 self._jobs[index] = (job_id, live_job(status, at, old if old_id == job_id else None))
 
     async def _write(self, jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> bool:
-        if self._map_index is None:
-            self._map_index = min(jobs)
+        self._place.setdefault("map_index", min(jobs))
         try:
-            # Airflow's writer backend: another one would keep an object each time, and the page reads the database.
-            await sync_to_async(BaseXCom.set)(key=self._key, value=view(jobs, at), **self._place())
+            # Airflow's own backend: another one would keep an object each time, and the page reads the database.
+            await sync_to_async(BaseXCom.set)(value=view(jobs, at), **self._place)
         except Exception as error:
             if not self._warned:
                 log.warning('The page "Sweeps" does not get Slurm\'s states (%s); the jobs are not affected', error)
@@ -84,16 +83,12 @@ class LiveWriter:
 
     async def forget(self) -> None:
         """Delete the XCom, since no task waits here any more."""
-        if self._map_index is not None:
+        if "map_index" in self._place:
             try:
                 await wait_for_slot()
-                await sync_to_async(BaseXCom.delete)(key=self._key, **self._place())
+                await sync_to_async(BaseXCom.delete)(**self._place)
             except Exception:  # its readers ignore it after a while
-                log.debug("The XCom %s could not be deleted", self._key, exc_info=True)
-
-    def _place(self) -> dict[str, Any]:
-        pairs = self._pairs
-        return {"dag_id": pairs.dag_id, "run_id": pairs.run_id, "task_id": pairs.wait, "map_index": self._map_index}
+                log.debug("The XCom %s could not be deleted", self._place["key"], exc_info=True)
 
 
 @asynccontextmanager
@@ -110,19 +105,12 @@ _lives = LoopResources(_writing)
 
 
 @asynccontextmanager
-async def on_page(monitor: Monitor, pairs: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
-    """Show a job on the page while its task waits for it.
-
-    Args:
-        monitor: What asks for the job's state.
-        pairs: The task's siblings; None where the Dag is no sweep: nothing is shown.
-        index: The task's map index.
-        job_id: The job's id.
-    """
-    if pairs is None or index is None:
+async def on_page(monitor: Monitor, siblings: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
+    """Show the job of a map index on the page while its task waits for it; without siblings show nothing."""
+    if siblings is None or index is None:
         yield
         return
-    async with _lives.use((monitor, pairs)) as writer:
+    async with _lives.use((monitor, siblings)) as writer:
         writer.waiting[index] = job_id
         try:
             yield

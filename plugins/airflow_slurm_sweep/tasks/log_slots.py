@@ -41,12 +41,9 @@ class _Slots:
     async def wait(self) -> None:
         async with self._lock:
             await asyncio.sleep(0 if self._socket is None else _BETWEEN)  # others go on between any two lines
-            while not self._has_room():
+            # Linux calls a unix socket writable while at most a quarter of its buffer (208 KiB) is in use.
+            while self._socket is not None and not self._poll.poll(0):
                 await asyncio.sleep(_PAUSE)
-
-    def _has_room(self) -> bool:
-        # Linux calls a unix socket writable while at most a quarter of its buffer (208 KiB) is in use.
-        return self._socket is None or bool(self._poll.poll(0))
 
 
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots] = WeakKeyDictionary()

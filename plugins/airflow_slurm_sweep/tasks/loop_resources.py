@@ -1,19 +1,39 @@
-"""Reference-counted resources, one set per event loop."""
+"""What the tasks of an event loop share, and what runs beside them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+_kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine until the block ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def run_to_end(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a coroutine to its end, even if nothing awaits it."""
+    task = asyncio.create_task(work)
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+    return task
+
 
 class LoopResources(Generic[Key, Value]):
-    """Values by event loop and key: the first user opens a value, the last one closes it.
+    """Reference-counted values by event loop and key: the first user opens a value, the last one closes it.
 
     Args:
         opened: Returns the context manager of a key's value. Concurrent users wait until the first one has opened it;
@@ -62,7 +82,7 @@ class LoopResources(Generic[Key, Value]):
 class _Entry(Generic[Value]):
     def __init__(self) -> None:
         self.users = 0
-        self.values: list[Value] = []
+        self.values: list[Value] = []  # at most one
         self.opening = asyncio.Lock()
         self.stack = AsyncExitStack()
-        self.leaving: asyncio.Task[None] | None = None
+        self.leaving: asyncio.Task[None] | None = None  # closes the value when nobody has used it for a while

@@ -6,9 +6,8 @@ Airflow's dag-processor.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Any, cast
 
 from airflow.sdk import BaseNotifier, Context
@@ -18,7 +17,7 @@ from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 
 
-class _Notification:
+class Notification:
     """A callback that runs a notifier; the notifier's templates know ``report`` and its first line, ``summary``.
 
     An error of the notifier goes to a log and does no harm.
@@ -26,14 +25,14 @@ class _Notification:
     Args:
         notifier: Path of a class, such as ``airflow.providers.smtp.notifications.smtp.SmtpNotifier``.
         arguments: The arguments of the class.
+        report: Returns the report; None notifies nobody.
 
     Raises:
         ValueError: There is no such class, it is no notifier, or it does not take these arguments.
     """
 
-    def __init__(self, notifier: str, arguments: Mapping[str, Any]) -> None:
-        self._class = _import(notifier)
-        self._arguments = dict(arguments)
+    def __init__(self, notifier: str, arguments: Mapping[str, Any], report: Callable[[Context], str | None]) -> None:
+        self._class, self._arguments, self._report = _import(notifier), dict(arguments), report
         try:
             self._class(**self._arguments)
         except Exception as error:  # of anybody's code
@@ -45,35 +44,27 @@ class _Notification:
             texts = {"report": report, "summary": report.partition("\n")[0]}
             self._class(**self._arguments)(cast("Context", {**context, **texts}))
 
-    @abstractmethod
-    def _report(self, context: Context) -> str | None:
-        """Return the text, or None for no notification."""
+
+def sweep_report(context: Context) -> str | None:
+    """Return what the task report left; None for a dry run."""
+    if context["params"].get("dry_run"):
+        return None
+    ti = context["ti"]
+    report: str | None = ti.xcom_pull(task_ids=ti.task_id, key=REPORT_KEY)
+    return report or f"{_run(context)}: no report; see the log of the task {ti.task_id}"
 
 
-class SweepNotification(_Notification):
-    """A callback of the report; a dry run notifies nobody."""
-
-    def _report(self, context: Context) -> str | None:
-        if context["params"].get("dry_run"):
-            return None
-        ti = context["ti"]
-        report = ti.xcom_pull(task_ids=ti.task_id, key=REPORT_KEY)
-        return report or f"{_run(context)}: no report; see the log of the task {ti.task_id}"
-
-
-class CombinationNotification(_Notification):
-    """A callback of submit and wait, if they failed. The dag-processor, where it runs, does not know the error."""
-
-    def _report(self, context: Context) -> str:
-        ti: Any = context["ti"]
-        job = ti.xcom_pull(task_ids=SUBMIT, map_indexes=ti.map_index)
-        status = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=STATUS_KEY)
-        if job and status:
-            job = SubmittedJob.from_json(job)
-            first_line, _, _ = failure_text(job, JobStatus.from_json(status), "").partition("\n")
-            return f"{_run(context)}: {job.label}: {first_line}"
-        why = context.get("exception") or "see its log"
-        return f"{_run(context)}: {ti.task_id} with the map index {ti.map_index} failed\n{why}"
+def failure_report(context: Context) -> str:
+    """Return how submit or wait failed. The dag-processor, where its callback runs, does not know the error."""
+    ti: Any = context["ti"]
+    job = ti.xcom_pull(task_ids=SUBMIT, map_indexes=ti.map_index)
+    status = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=STATUS_KEY)
+    if job and status:
+        job = SubmittedJob.from_json(job)
+        first_line, _, _ = failure_text(job, JobStatus.from_json(status), "").partition("\n")
+        return f"{_run(context)}: {job.label}: {first_line}"
+    why = context.get("exception") or "see its log"
+    return f"{_run(context)}: {ti.task_id} with the map index {ti.map_index} failed\n{why}"
 
 
 def _run(context: Context) -> str:
@@ -81,9 +72,8 @@ def _run(context: Context) -> str:
 
 
 def _import(path: str) -> type[BaseNotifier]:
-    module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        found = resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"notify: {path} cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, BaseNotifier)):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Never, TypeAlias, cast
 
@@ -29,13 +29,12 @@ from airflow.triggers.base import StartTriggerArgs
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from airflow_slurm_sweep.names import SCRIPT_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
-from airflow_slurm_sweep.tasks.job_source import JobSource, job_source, read_job, refuse_expansion
+from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
 
 Json: TypeAlias = Mapping[str, Any]
 
 # A trigger ends its task in time by itself. Airflow, which would send the task to a worker, does so only later.
 TIMEOUT_MARGIN = timedelta(hours=1)
-_TRIGGERS = "airflow_slurm_sweep.tasks.triggers"
 _NO_LIMIT = timedelta(days=36500)
 
 
@@ -53,32 +52,30 @@ def airflow_errors() -> Iterator[None]:
 class _TriggererOperator(BaseOperator):
     """A task that starts and ends in the triggerer."""
 
+    template_fields: Sequence[str] = ("job",)
+    template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
+
     @classmethod
     def partial(cls, **_: Any) -> Never:
-        """Refuse `expand`: an expanded operator runs in a worker.
+        """Refuse `expand`, with the mapped task group to write instead: an expanded operator runs in a worker."""
+        raise TypeError(f"{cls.__name__}.partial() and .expand() would run each job in a worker; {MAPPED_GROUP}")
 
-        Raises:
-            TypeError: Always; the message shows the mapped task group to write.
+    def _start_in_triggerer(self, trigger: str, arguments: Json, timeout: timedelta | None = None) -> None:
+        """Let a trigger do the task, within the shorter of ``timeout`` and ``execution_timeout``.
+
+        Airflow must not know the limit: it would send the task to a worker when the time is over.
         """
-        raise TypeError(refuse_expansion(cls.__name__))
-
-    def _take_over_limit(self, timeout: timedelta | None = None) -> None:
-        """Keep the time limit from Airflow, which would send the task to a worker when the time is over."""
-        limits = [limit for limit in (self.execution_timeout, timeout) if limit is not None]
-        self._limit = min(limits, default=None)
+        limit = min((each for each in (self.execution_timeout, timeout) if each is not None), default=None)
         self.execution_timeout = None
-
-    def _start_in_triggerer(self, trigger: str, arguments: Json) -> None:
+        self._seconds = None if limit is None else limit.total_seconds()
+        self.trigger_arguments = dict(arguments)
         self.start_from_trigger = True
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"{_TRIGGERS}.{trigger}",
-            trigger_kwargs=dict(arguments),
+            trigger_cls=f"airflow_slurm_sweep.tasks.triggers.{trigger}",
+            trigger_kwargs=self.trigger_arguments,
             next_method="execute",  # never called: the trigger ends the task
-            timeout=None if self._limit is None else self._limit + TIMEOUT_MARGIN,
+            timeout=None if limit is None else limit + TIMEOUT_MARGIN,
         )
-
-    def _seconds(self) -> float | None:
-        return None if self._limit is None else self._limit.total_seconds()
 
 
 class SlurmSubmitOperator(_TriggererOperator):
@@ -101,33 +98,21 @@ class SlurmSubmitOperator(_TriggererOperator):
     submission.
     """
 
-    template_fields: Sequence[str] = ("job",)
-    template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#d5e8d4"
 
     def __init__(self, *, job: JobRequest | Json | str | XComArg, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "retries": 0})
-        self._take_over_limit()
         self.script = ""
         if isinstance(job, JobRequest):
             self.script, job = job.script, {**job.to_json(), "script": ""}
         self.job = job
         self.source = job_source(self, job)
-        self._awaited_by: str | None = None
-        self._set_trigger()
-
-    def await_by(self, task_id: str) -> None:
-        """Name the task that waits for the job of this one."""
-        self._awaited_by = task_id
-        self._set_trigger()
-
-    def _set_trigger(self) -> None:
-        arguments = {"partner": self._awaited_by, "script": self.script}
-        self._start_in_triggerer("SubmitTrigger", {**_origin(self.job, self.source), **arguments})
+        self._start_in_triggerer("SubmitTrigger", {**_origin(job, self.source), "script": self.script})
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job, in ``airflow dags test``."""
-        from airflow_slurm_sweep.tasks import cancel, submit
+        from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.one_job import attempt_of, submit_job
         from airflow_slurm_sweep.tasks.secrets import with_secrets
 
         with airflow_errors():
@@ -136,9 +121,9 @@ class SlurmSubmitOperator(_TriggererOperator):
                 self.log.info("Dry run: %s is not submitted", request.name)
                 raise AirflowSkipException
             # Tasks run one after the other there: no array comes together.
-            ready, attempt = replace(with_secrets(request), array=False), submit.attempt_of(context["ti"])
+            ready, attempt = replace(with_secrets(request), array=False), attempt_of(context["ti"])
             with cancel.end_if_interrupted(request, attempt):
-                job = asyncio.run(submit.submit_job(ready, attempt, seconds=self._seconds()))
+                job = asyncio.run(submit_job(ready, attempt, seconds=self._seconds))
         cancel.cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
@@ -168,8 +153,6 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     Any other end fails the task with state, exit code, nodes, the log's path and its last 50 lines. The XCom ``status``
     then holds a `JobStatus` as JSON. The task has no retries: the same job would only fail again.
 
-    All waiting tasks of a triggerer share one SSH connection to the cluster and one squeue a tick.
-
     The job is cancelled if the task is marked failed or successful, is deleted, or takes longer than ``timeout`` or
     ``execution_timeout``; not if the task is cleared: the task then waits for the same job again.
 
@@ -185,8 +168,6 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     Returns (XCom): the `JobStatus` as JSON; in a mapped task group that JSON as text.
     """
 
-    template_fields: Sequence[str] = ("job",)
-    template_fields_renderers = {"job": "json"}  # noqa: RUF012  # as Airflow declares it
     ui_color = "#dae8fc"
     operator_extra_links = (WandbLink(),)
 
@@ -195,29 +176,29 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     ) -> None:
         # Airflow's default of seven days is no limit for a job that waits in Slurm's queue.
         super().__init__(**{**kwargs, "timeout": _NO_LIMIT if timeout is None else timeout, "retries": 0})
-        self._take_over_limit(None if timeout is None else timedelta(seconds=self.timeout))
         self.job = job.to_json() if isinstance(job, SubmittedJob) else job
         self.wandb = ""
-        source, partner, planned_by = job_source(self, self.job), None, None
+        arguments = {**_origin(self.job, job_source(self, self.job)), "planned_by": None}
         submit = getattr(job, "operator", None)
         if isinstance(submit, SlurmSubmitOperator):
-            submit.await_by(self.task_id)
-            partner = submit.task_id
-            planned_by = submit.source.to_json() if submit.source and submit.source.is_list else None
-        arguments = {**_origin(self.job, source), "partner": partner, "planned_by": planned_by}
-        self._start_in_triggerer("WaitTrigger", arguments)
+            submit.trigger_arguments["partner"] = self.task_id
+            planned_by = asdict(submit.source) if submit.source and submit.source.is_list else None
+            arguments |= {"partner": submit.task_id, "planned_by": planned_by}
+        limit = None if timeout is None else timedelta(seconds=self.timeout)
+        self._start_in_triggerer("WaitTrigger", arguments, limit)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, in ``airflow dags test``."""
-        from airflow_slurm_sweep.tasks import cancel, wait
+        from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.one_job import await_job
 
         with airflow_errors():
             job = read_job(SubmittedJob, self.job)
             with cancel.end_if_interrupted():
-                end = asyncio.run(wait.await_job(job, seconds=self._seconds()))
+                end = asyncio.run(await_job(job, seconds=self._seconds))
         cancel.forget(job)
         self.wandb = end.status.wandb
-        if not end.succeeded:
+        if not end.status.state.is_success:
             context["ti"].xcom_push(key=STATUS_KEY, value=end.status.to_json())
             raise AirflowFailException(end.text)
         self.log.info("%s", end.text)
@@ -225,5 +206,5 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
 
 
 def _origin(job: object, source: JobSource | None) -> dict[str, Any]:
-    """Return the arguments that tell a trigger where its job is."""
-    return {"job": None, "source": source.to_json()} if source else {"job": job, "source": None}
+    """Return the arguments that tell a trigger where its job is; the sensor of a pair names the partner of both."""
+    return {"job": None if source else job, "source": source and asdict(source), "partner": None}

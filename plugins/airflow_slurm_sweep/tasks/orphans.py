@@ -11,20 +11,20 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
 from airflow_slurm_sweep.slurm.job import run_name, task_name
-from airflow_slurm_sweep.tasks.background import running
-from airflow_slurm_sweep.tasks.cancel import count_over, is_over, retry_cancelling, states_of
+from airflow_slurm_sweep.tasks.cancel import OVER, is_over, retry_cancelling, states_of
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.loop_resources import LoopResources
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running
 
 INTERVAL = 10.0
 _LOAD = 20  # a look is never sooner than this many times what the last one took
@@ -44,28 +44,22 @@ class Siblings(NamedTuple):
 
     async def count_over(self, task_id: str) -> int:
         """Return how many instances of one of the two tasks are finished."""
-        return await sync_to_async(count_over)(self, task_id)
+        ask = sync_to_async(RuntimeTaskInstance.get_ti_count)
+        return await ask(dag_id=self.dag_id, task_ids=[task_id], run_ids=[self.run_id], states=list(OVER))
 
-    async def over(self, indices: Collection[int]) -> set[int]:
-        """Return the map indices whose two tasks are finished or deleted.
-
-        The answer of Airflow holds the states of all pairs; a triggerer may hang with large answers (log_slots.py).
-        """
-        states = await sync_to_async(states_of)(self, [self.submit, self.wait])
-        return {index for index in indices if self._is_over(states, index)}
-
-    async def is_over(self, index: int) -> bool:
-        """Return whether the two tasks of one map index are finished or deleted."""
+    async def states(self, index: int | None = None) -> dict[str, Any]:
+        """Return the states of both tasks; of all pairs only in a worker: a triggerer may hang with large answers."""
         await wait_for_slot()
-        return self._is_over(await sync_to_async(states_of)(self, [self.submit, self.wait], index), index)
+        return await sync_to_async(states_of)(self, [self.submit, self.wait], index)
 
-    def _is_over(self, states: Mapping[str, Any], index: int) -> bool:
+    def are_over(self, states: Mapping[str, Any], index: int) -> bool:
+        """Return whether the two tasks of a map index are finished or deleted."""
         return all(is_over(states, task, index) for task in (self.submit, self.wait))
 
     async def live_jobs(self, client: SlurmClient, known: dict[str, Owner] | None = None) -> dict[str, int]:
         """Return the map indices of the pairs' live jobs, by job id; ``known`` as in `SlurmClient.live_jobs`."""
         jobs = await client.live_jobs(run_name(self.dag_id, self.run_id), self.folder, known)
-        submitter = task_name(self.submit, 0)[:-1]
+        submitter = task_name(self.submit, 0)[:-1]  # the map index follows
         indices = ((job_id, task.removeprefix(submitter)) for job_id, task in jobs.items())
         return {job_id: int(index) for job_id, index in indices if index.isdecimal()}
 
@@ -81,9 +75,10 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
     """Cancel the live jobs of pairs that are over; in a worker."""
     jobs = await siblings.live_jobs(client)
     # Tasks are looked at after jobs: the other way round, a pair that is cleared in between would lose its new job.
-    over = await siblings.over(jobs.values()) if jobs else set()
-    for job_id in [job_id for job_id, index in jobs.items() if index in over]:
-        await _cancel(client, job_id)
+    states = await siblings.states() if jobs else {}
+    for job_id, index in jobs.items():
+        if siblings.are_over(states, index):
+            await _cancel(client, job_id)
 
 
 async def _cancel(client: SlurmClient, job_id: str) -> None:
@@ -129,7 +124,7 @@ class OrphanWatch:
         candidates = [(job_id, index) for job_id, index in jobs.items() if index not in self.waiting]
         some = random.sample(candidates, min(len(candidates), _AT_ONCE))
         for job_id, index in some:
-            if await self._siblings.is_over(index):
+            if self._siblings.are_over(await self._siblings.states(index), index):
                 await _cancel(self._client, job_id)
         return len(some) == len(candidates)
 
@@ -150,9 +145,9 @@ async def watch_orphans(client: SlurmClient, siblings: Siblings | None, index: i
 
     Args:
         client: The cluster.
-        siblings: The siblings; None watches nothing.
-        index: The map index of an instance that waits for its job, or None. If the block ends without an error, the job
-            has ended.
+        siblings: None watches nothing.
+        index: The map index of a task that waits for its job, which has ended if the block ends without an error; None
+            for other tasks.
     """
     if siblings is None:
         yield

@@ -15,7 +15,6 @@ from jinja2 import TemplateError
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
-from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.layers import Folders, Layers, read_layers
@@ -25,7 +24,7 @@ from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.operators import airflow_errors
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.ssh import slurm_client
 
 
 class PlanSweepOperator(BaseOperator):
@@ -105,7 +104,10 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         raise SettingsError("sweep and sweep_text: give one of them")
     source = "sweep_text" if text else "script"
     if name:
-        path = folders.sweeps / f"{_checked(name)}.yaml"
+        try:
+            path = folders.sweeps / f"{check_name(name)}.yaml"  # a name, no path: only files of the folder
+        except ValueError as error:
+            raise SettingsError(f"sweep: {error}") from None
         source = folders.shown(path)
         text = read_text(path, source)
     spec = parse_sweep(
@@ -130,13 +132,6 @@ def _refuse_secrets_and_templates(section: SlurmSection) -> None:
         raise SettingsError(f"slurm.jobname: only a sweep file may have a template, got {section.jobname!r}")
 
 
-def _checked(name: str) -> str:
-    try:
-        return check_name(name)  # a name, no path: only files of the folder
-    except ValueError as error:
-        raise SettingsError(f"sweep: {error}") from None
-
-
 async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, int]:
     """Read the numbers of nodes and GPUs in the script's config, unless other settings have them."""
     wanted = counts_to_read(spec, options)
@@ -146,8 +141,8 @@ async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> 
     from airflow_slurm_sweep.sweep.script_config import count, wanted_files  # noqa: PLC0415  # imports omegaconf
 
     texts: dict[str, str | None] = {}
-    async with SshShell(layers.profile.ssh_conn_id) as shell:
+    async with slurm_client(layers.profile.ssh_conn_id) as client:
         while files := sorted(wanted_files(path, texts)):
-            texts |= await SlurmClient(shell, shell.metrics).read_files(layers.workdir(spec.slurm), files)
+            texts |= await client.read_files(layers.workdir(spec.slurm), files)
     found = {setting: count(path, texts, key) for setting, key in wanted.items()}
     return {setting: number for setting, number in found.items() if number is not None}

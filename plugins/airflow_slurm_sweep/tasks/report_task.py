@@ -11,13 +11,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY, STATUS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranked, report_rows, summary, table
-from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.ssh import slurm_client
 
 PATIENCE = 300.0  # seconds to wait for a cluster that does not answer
 _NAMED = 20  # failed combinations that the error names; the table has all
@@ -48,7 +47,11 @@ class ReportSweepOperator(BaseOperator):
         requests = [JobRequest.from_json(job) for job in plan]
         objective = ti.xcom_pull(task_ids=PLAN, key=OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
-        rows = ranked(report_rows(requests, *self._results(ti)), objective)
+        # A list of tasks makes Airflow answer with the XComs of all map indices.
+        submitted = [SubmittedJob.from_json(job) for job in ti.xcom_pull(task_ids=[SUBMIT]) if job]
+        ends = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
+        ended = [JobStatus.from_json(end) for end in ends if end]
+        rows = ranked(report_rows(requests, submitted, ended), objective)
         self.log.info("\n%s", table(rows, objective))
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
         ti.xcom_push(key=REPORT_KEY, value=summary(f"{ti.dag_id} {ti.run_id}", rows, objective))
@@ -58,45 +61,28 @@ class ReportSweepOperator(BaseOperator):
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
             asyncio.run(self._cancel_orphans(ti, requests[0]))
-        if objective:
-            self._log_best(rows, objective)
         return self._end(context, rows, objective)
 
-    def _results(self, ti: Any) -> tuple[list[SubmittedJob], list[JobStatus]]:
-        """Return the submitted jobs and their ends."""
-        # A list of tasks makes Airflow answer with the XComs of all map indices.
-        submitted = ti.xcom_pull(task_ids=[SUBMIT])
-        ended = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
-        return (
-            [SubmittedJob.from_json(job) for job in submitted if job],
-            [JobStatus.from_json(status) for status in ended if status],
-        )
-
     def _end(self, context: Context, rows: Sequence[Row], objective: Objective | None) -> dict[str, int]:
+        winner = best(rows, objective)
         failed = [row.job for row in rows if not row.succeeded]
         succeeded = len(rows) - len(failed)
+        if winner and objective:
+            self.log.info(best_text(winner, objective))
+        elif objective and succeeded:
+            names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
+            self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
         outcome = f"{succeeded} of {len(rows)} combinations succeeded"
         if failed:
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
             raise AirflowFailException(f"{outcome}; failed: {', '.join(failed[:_NAMED])}{more}")
         self.log.info(outcome)
-        winner = best(rows, objective)
         for asset in self.outlets:
             extra: Any = {"combinations": len(rows), "best": winner and winner.to_json()}
             context["outlet_events"][asset].extra = extra
         return {"combinations": len(rows), "succeeded": succeeded}
 
-    def _log_best(self, rows: Sequence[Row], objective: Objective) -> None:
-        winner = best(rows, objective)
-        if winner:
-            self.log.info(best_text(winner, objective))
-        elif any(row.succeeded for row in rows):
-            names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
-            self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
-
     async def _cancel_orphans(self, ti: Any, first: JobRequest) -> None:
-        folder = first.run_dir.rpartition("/")[0]
-        pairs = Siblings(ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
-        async with SshShell(first.ssh_conn_id) as shell:
-            client = SlurmClient(shell, shell.metrics)
-            await patiently(lambda: cancel_orphans(client, pairs), PATIENCE)
+        siblings = Siblings(ti.dag_id, ti.run_id, SUBMIT, WAIT, first.run_dir.rpartition("/")[0])
+        async with slurm_client(first.ssh_conn_id) as client:
+            await patiently(lambda: cancel_orphans(client, siblings), PATIENCE)

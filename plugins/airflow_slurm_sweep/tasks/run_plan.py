@@ -33,17 +33,14 @@ class _Key(NamedTuple):
     source: JobSource
 
 
-class RunPlan:
-    """The jobs that a Dag run's tasks submit, by map index.
+class PlannedJobs:
+    """The jobs that a Dag run's tasks submit: a `JobRequest` as JSON for each map index.
 
-    Args:
-        jobs: A `JobRequest` as JSON for each map index.
-        script: The batch script of the jobs that name none.
+    ``script`` is the batch script of those that name none.
     """
 
     def __init__(self, jobs: list[Any], script: str | None) -> None:
-        self._jobs = jobs
-        self._script = script
+        self._jobs, self._script = jobs, script
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
 
@@ -67,30 +64,21 @@ class RunPlan:
 
 
 @asynccontextmanager
-async def _read_plan(key: _Key) -> AsyncIterator[RunPlan]:
-    async def xcom(name: str) -> Any:
-        await wait_for_slot()  # the answer may be large
-        place = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.source.task_id}
-        return await sync_to_async(XCom.get_one)(key=name, **place)
-
-    jobs = await xcom(key.source.key)
+async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
+    task_id, field = key.source.task_id, key.source.field
+    jobs = await _read_xcom(key, task_id, key.source.key)
     if not isinstance(jobs, list):
-        raise SettingsError(f"There is no list of jobs: see the log of the task {key.source.task_id!r}")
-    if field := key.source.field:
+        raise SettingsError(f"There is no list of jobs: see the log of the task {task_id!r}")
+    if field is not None:
         jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
-    yield RunPlan(jobs, await xcom(SCRIPT_KEY))
+    yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY))
 
 
 _plans = LoopResources(_read_plan, linger=LINGER)
 
 
-def run_plan(task: Any, source: JobSource) -> AbstractAsyncContextManager[RunPlan]:
-    """Give the plan that a task instance belongs to.
-
-    Args:
-        task: The task instance, as a trigger has it that started its task.
-        source: The list of jobs that the task group is mapped over.
-    """
+def run_plan(task: Any, source: JobSource) -> AbstractAsyncContextManager[PlannedJobs]:
+    """Give the plan that a trigger's task instance belongs to; ``source`` is the list that the group is mapped over."""
     return _plans.use(_Key(task.dag_id, task.run_id, clear_number(task), source))
 
 
@@ -100,9 +88,13 @@ async def xcom_of(task: Any, source: JobSource) -> Any:
     Raises:
         SettingsError: There is none.
     """
-    map_index = task.map_index if source.is_mapped else -1
-    place = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": source.task_id, "map_index": map_index}
-    found = await sync_to_async(XCom.get_one)(key=source.key, **place)
+    found = await _read_xcom(task, source.task_id, source.key, task.map_index if source.is_mapped else -1)
     if found is None:
         raise SettingsError(f"The task {source.task_id!r} has left no job: see its log")
     return found
+
+
+async def _read_xcom(run: Any, task_id: str, key: str, map_index: int = -1) -> Any:
+    await wait_for_slot()  # the answer may be large
+    place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": task_id, "map_index": map_index}
+    return await sync_to_async(XCom.get_one)(key=key, **place)

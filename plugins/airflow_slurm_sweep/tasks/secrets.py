@@ -15,9 +15,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest
 def with_secrets(request: JobRequest, known: MutableMapping[str, str] | None = None) -> JobRequest:
     """Return the request with the values of its secrets in the environment.
 
-    Args:
-        request: The request.
-        known: Values by reference, which earlier calls learned and this one adds to.
+    ``known`` has values by reference, which earlier calls learned and this one adds to.
 
     Raises:
         SettingsError: Airflow has no such Variable or connection.

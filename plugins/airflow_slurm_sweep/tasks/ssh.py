@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, SlurmSweepError
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.tasks.telemetry import AirflowMetrics
 
@@ -31,11 +34,9 @@ def import_ssh() -> None:
 
     Who may have to connect in a signal handler does it before: one that has interrupted the import waits for ever.
     """
-    import asyncssh
-    from airflow.providers.ssh.hooks.ssh import SSHHookAsync
-
-    del asyncssh, SSHHookAsync
-    # It logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
+    for name in ("asyncssh", "airflow.providers.ssh.hooks.ssh"):
+        import_module(name)
+    # asyncssh logs several lines per command at INFO; many such lines hang Airflow's triggerer for good.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
@@ -66,14 +67,10 @@ class SshShell:
             await self._connection.wait_closed()
             self._connection = None
 
-    async def connect(self) -> None:
-        """Log in, unless we are; `run` does it by itself."""
-        await self._connected()
-
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
         async with self._channels:
-            connection = await self._connected()
+            connection = await self.connect()
             import asyncssh
 
             try:
@@ -91,7 +88,8 @@ class SshShell:
             raise self._unavailable("the command was cut off")
         return Completed(exit_status=done.exit_status, stdout=str(done.stdout), stderr=str(done.stderr))
 
-    async def _connected(self) -> asyncssh.SSHClientConnection:
+    async def connect(self) -> asyncssh.SSHClientConnection:
+        """Log in, unless we are; `run` does it by itself."""
         async with self._connecting:
             if self._connection is not None and self._connection.is_closed():
                 self._drop(self._connection)
@@ -119,11 +117,11 @@ class SshShell:
 
         name = self._ssh_conn_id
         try:
-            connection: asyncssh.SSHClientConnection = await asyncio.wait_for(
-                SSHHookAsync(ssh_conn_id=name).get_conn(), CONNECT_TIMEOUT
-            )
+            connecting = SSHHookAsync(ssh_conn_id=name).get_conn()
+            connection: asyncssh.SSHClientConnection = await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
             connection.set_keepalive(_KEEPALIVE, 3)
             return connection
+        # `from None` keeps the library's error as the context of ours: check/way_in.py reads it there.
         except AirflowNotFoundException:
             raise ClusterRefusedError(
                 f"There is no Airflow connection {name!r}: add one of type ssh (Admin > Connections, or "
@@ -152,3 +150,10 @@ class SshShell:
     def _unavailable(self, error: object) -> ClusterUnavailableError:
         reason = str(error) or type(error).__name__
         return ClusterUnavailableError(f"Connection {self._ssh_conn_id!r}: no answer from the login node ({reason})")
+
+
+@asynccontextmanager
+async def slurm_client(ssh_conn_id: str) -> AsyncIterator[SlurmClient]:
+    """Give a client of a cluster, over a connection of its own."""
+    async with SshShell(ssh_conn_id) as shell:
+        yield SlurmClient(shell, shell.metrics)

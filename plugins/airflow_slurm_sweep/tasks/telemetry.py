@@ -13,18 +13,13 @@ from airflow.sdk.observability import stats
 
 from airflow_slurm_sweep.slurm.telemetry import Metrics
 
-_PREFIX = "slurm_sweep"
-
 
 class AirflowMetrics(Metrics):
-    """The figures of one connection's cluster; see `Metrics`. All that a call costs is some microseconds.
-
-    Args:
-        ssh_conn_id: The connection.
-    """
+    """The figures of the cluster behind one connection. A call costs some microseconds."""
 
     def __init__(self, ssh_conn_id: str) -> None:
-        self._of = stats.normalize_name_for_stats(ssh_conn_id.replace(".", "__"), log_warning=False)
+        connection = stats.normalize_name_for_stats(ssh_conn_id.replace(".", "__"), log_warning=False)
+        self._name = f"slurm_sweep.{{}}.{connection}".format
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a counter."""
@@ -37,6 +32,3 @@ class AirflowMetrics(Metrics):
     def time(self, name: str, seconds: float) -> None:
         """Report how long something took; Airflow's unit is milliseconds."""
         stats.timing(self._name(name), seconds * 1000)
-
-    def _name(self, name: str) -> str:
-        return f"{_PREFIX}.{name}.{self._of}"

@@ -22,18 +22,17 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.tasks.background import run_to_end
 from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN
+from airflow_slurm_sweep.tasks.loop_resources import run_to_end
+from airflow_slurm_sweep.tasks.one_job import attempt_of, await_job, submit_job
+from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import siblings_of
 from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
-from airflow_slurm_sweep.tasks.submit import attempt_of, submit_job
-from airflow_slurm_sweep.tasks.wait import await_job
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +46,16 @@ class _TaskTrigger(BaseTrigger):
         partner: The other task of the pair that submits and waits.
     """
 
-    def __init__(
-        self,
-        job: Mapping[str, Any] | str | None = None,
-        source: Mapping[str, Any] | None = None,
-        partner: str | None = None,
-    ) -> None:
+    _arguments: tuple[str, ...] = ("job", "source", "partner")
+
+    def __init__(self, job: Json | str | None = None, source: Json | None = None, partner: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self.job = job
-        self.source = source
-        self.partner = partner
+        self.job, self.source, self.partner = job, source, partner
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", self._arguments()
-
-    def _arguments(self) -> dict[str, Any]:
-        return {"job": self.job, "source": self.source, "partner": self.partner}
+        arguments = {name: getattr(self, name) for name in self._arguments}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Render the job of the Dag file, if there is one, and release the Dag."""
@@ -74,16 +66,16 @@ class _TaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event that ends the task. An exception would send the task to a worker."""
         try:
-            if self._task.try_number > 1:
-                await sync_to_async(_delete_xcoms)(self._task)
+            if self._task.try_number > 1:  # as Airflow does where a worker starts a task
+                for key in (RETURN_KEY, STATUS_KEY, WANDB_KEY):
+                    await sync_to_async(XCom.delete)(key=key, **_place(self._task))
             event = await self._work()
-        except SlurmSweepError as error:
+        except Exception as error:
             await wait_for_slot()
-            log.error("%s%s", error, self._advice())
-            event = TaskFailedEvent()
-        except Exception:
-            await wait_for_slot()
-            log.exception("Unexpected error%s", self._advice())
+            if isinstance(error, SlurmSweepError):
+                log.error("%s%s", error, self._advice())
+            else:
+                log.exception("Unexpected error%s", self._advice())
             event = TaskFailedEvent()
         yield event
 
@@ -93,8 +85,9 @@ class _TaskTrigger(BaseTrigger):
         await asyncio.shield(run_to_end(self._cancel_unless_alive()))
 
     async def _cancel_unless_alive(self) -> None:
-        states = await sync_to_async(states_of)(self._task)
-        if is_over(states, self._task.task_id, self._task.map_index):
+        task = self._task
+        states = await sync_to_async(states_of)(task, [task.task_id], task.map_index)
+        if is_over(states, task.task_id, task.map_index):
             await self._cancel()
         else:
             log.info("The task lives (%s): its job is left alone", *states.values())
@@ -123,8 +116,8 @@ class _TaskTrigger(BaseTrigger):
     async def _end(self, event: type[TaskSuccessEvent | TaskFailedEvent], xcoms: Mapping[str, Any]) -> TriggerEvent:
         """Return the event that ends the task with these XComs.
 
-        Those of a mapped pair travel in the event: they read as JSON text, and cost no request. A task alone sets them,
-        so that anybody reads a value.
+        Those of a mapped task travel in the event, which costs no request, and their readers get JSON text. A task that
+        is not mapped sets them itself: its readers get values.
         """
         if self._task.map_index not in (None, -1):
             return event(xcoms=dict(xcoms))
@@ -137,36 +130,25 @@ def _place(task: Any) -> dict[str, Any]:
     return {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id, "map_index": task.map_index}
 
 
-def _delete_xcoms(task: Any) -> None:
-    """Delete what an earlier try left, as Airflow does where a worker starts a task."""
-    for key in (RETURN_KEY, STATUS_KEY, WANDB_KEY):
-        XCom.delete(key=key, **_place(task))
-
-
 class SubmitTrigger(_TaskTrigger):
-    """Submits the job; ``partner`` is the task that waits for the jobs of this one.
+    """Submits the job, a `JobRequest`; ``partner`` is the task that waits for the jobs of this one.
 
     Args:
-        job: A `JobRequest`.
-        source: Likewise.
-        partner: See above.
         script: The batch script of ``job``, which is not rendered.
     """
+
+    _arguments = (*_TaskTrigger._arguments, "script")
 
     def __init__(self, script: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
         self.script = script
         self._submitting: JobRequest | None = None
 
-    def _arguments(self) -> dict[str, Any]:
-        return {**super()._arguments(), "script": self.script}
-
     async def _work(self) -> TriggerEvent:
-        source = self.source and JobSource.from_json(self.source)
+        source = JobSource(**self.source) if self.source else None
         if source and source.is_list:
             async with run_plan(self._task, source) as plan:
-                request = plan.request(self._task.map_index)
-                return await self._submit(request, plan.with_secrets)
+                return await self._submit(plan.request(self._task.map_index), plan.with_secrets)
         job = await xcom_of(self._task, source) if source else self.job
         return await self._submit(read_job(JobRequest, job).with_script(self.script), sync_to_async(with_secrets))
 
@@ -191,34 +173,30 @@ class SubmitTrigger(_TaskTrigger):
 
 
 class WaitTrigger(_TaskTrigger):
-    """Waits for the job; ``partner`` is the task that submitted it.
+    """Waits for the job, a `SubmittedJob`; ``partner`` is the task that submitted it.
 
     Args:
-        job: A `SubmittedJob`.
-        source: Likewise.
-        partner: See above.
         planned_by: The `JobSource` of the partner, as JSON, if that is a list: then the plan tells the run directory,
             and the record there the job.
     """
 
-    def __init__(self, planned_by: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+    _arguments = (*_TaskTrigger._arguments, "planned_by")
+
+    def __init__(self, planned_by: Json | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.planned_by = planned_by
         self._waiting: SubmittedJob | None = None
-
-    def _arguments(self) -> dict[str, Any]:
-        return {**super()._arguments(), "planned_by": self.planned_by}
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
         siblings = siblings_of(self._task, self.partner, self._task.task_id, job.run_dir)
         end = await await_job(job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left())
-        link = {WANDB_KEY: end.status.wandb} if end.status.wandb else {}
-        if end.succeeded:
-            log.info("%s", end.text)
-            return await self._end(TaskSuccessEvent, {RETURN_KEY: end.status.to_json(), **link})
-        log.error("%s", end.text)
-        return await self._end(TaskFailedEvent, {STATUS_KEY: end.status.to_json(), **link})
+        succeeded = end.status.state.is_success
+        log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
+        xcoms: dict[str, Any] = {RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json()}
+        if end.status.wandb:
+            xcoms[WANDB_KEY] = end.status.wandb
+        return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
     def _advice(self) -> str:
         return f"\nThe job may still run; to cancel it, {scancel_advice(self._waiting)}" if self._waiting else ""
@@ -226,8 +204,8 @@ class WaitTrigger(_TaskTrigger):
     async def _find_job(self) -> SubmittedJob:
         if self.source is None:
             return read_job(SubmittedJob, self.job)
-        job = await self._recorded_job(JobSource.from_json(self.planned_by)) if self.planned_by else None
-        return job or read_job(SubmittedJob, await xcom_of(self._task, JobSource.from_json(self.source)))
+        job = await self._recorded_job(JobSource(**self.planned_by)) if self.planned_by else None
+        return job or read_job(SubmittedJob, await xcom_of(self._task, JobSource(**self.source)))
 
     async def _recorded_job(self, plan_source: JobSource) -> SubmittedJob | None:
         """Return the job that the run directory's record names; None if the record is another task's by now."""

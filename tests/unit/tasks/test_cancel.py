@@ -12,6 +12,7 @@ import pytest
 from fake_shell import FakeShell, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.shell import Completed
@@ -55,7 +56,7 @@ def test_on_kill_asks_for_the_tasks_state(
     async def cancel_job() -> None:
         cancelled.append(trigger)
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": state})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda *_: {"g.wait_1": state})
     monkeypatch.setattr(trigger, "_cancel", cancel_job)
     trigger._task_instance = TASK
     asyncio.run(trigger.on_kill())
@@ -71,7 +72,7 @@ def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.Mo
         await asyncio.sleep(0.1)
         done.append(True)
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda _: {"g.wait_1": "failed"})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda *_: {"g.wait_1": "failed"})
     monkeypatch.setattr(trigger, "_cancel", slow)
 
     async def cut_off() -> None:
@@ -87,14 +88,15 @@ def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.Mo
 def test_what_cannot_be_cancelled_is_told_with_the_command(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancel, "_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.01)
 
     async def try_in_vain() -> None:
         raise ClusterUnavailableError("no answer")
 
     asyncio.run(retry_cancelling("Job 7", try_in_vain, cancel.scancel_advice(JOB), patience=0.05))
     assert caplog.messages[-1] == (
-        "Job 7 could not be cancelled (no answer). Cancel it by hand, on the cluster of connection 'c': scancel 7"
+        "Job 7 could not be cancelled (waited 0 s for the cluster; no answer). Cancel it by hand, "
+        "on the cluster of connection 'c': scancel 7"
     )
 
     async def be_refused() -> None:
@@ -133,10 +135,10 @@ def states(**of: str | None) -> dict[str, Any]:
 
 
 def airflow_says(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dict[str, Any]]) -> None:
-    def count(_: Any, task_id: str) -> int:
+    async def count(_: Any, task_id: str) -> int:
         return sum(is_over(now(), task_id, index) for index in range(4) if f"{task_id}_{index}" in now())
 
-    monkeypatch.setattr(orphans, "count_over", count)
+    monkeypatch.setattr(orphans.Siblings, "count_over", count)
     monkeypatch.setattr(orphans, "states_of", lambda *_: now())
 
 

@@ -14,8 +14,6 @@ from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.log_follower import LogFollower
-from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
@@ -43,17 +41,9 @@ def test_who_cannot_be_in_an_array_goes_alone(
         return [lambda: submitted_job(submissions[0][0], "7")]
 
     async def submit() -> SubmittedJob:
-        client = SlurmClient(FakeShell())
-        session = ClusterSession(
-            client=client,
-            monitor=Monitor(client),
-            follower=LogFollower(client),
-            arrays=Batcher(arrays, at_once=10),
-            submissions=Batcher(alone, at_once=10),
-            records=Batcher(client.recorded_jobs, at_once=10),
-            results=Batcher(client.results, at_once=10),
-            patience=60.0,
-        )
+        session = ClusterSession(SlurmClient(FakeShell()), interval=1.0, patience=60.0)
+        session.arrays = Batcher(arrays, at_once=10)
+        session.submissions = Batcher(alone, at_once=10)
         return await session.submit(job(1, array=array), ATTEMPT)
 
     assert asyncio.run(submit()).job_id == "7"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_a_job_in_the_dag_file() -> None:
     assert found["script"] == JOB.script, "not among the template fields: Jinja takes {# for a comment"
     assert (found["source"], found["partner"]) == (None, "wait")
     source = JobSource(task_id="submit", key="return_value")
-    assert arguments(wait) == {"job": None, "source": source.to_json(), "partner": "submit", "planned_by": None}
+    assert arguments(wait) == {"job": None, "source": asdict(source), "partner": "submit", "planned_by": None}
     assert wait.upstream_task_ids == {"submit"}
 
 
@@ -57,7 +58,7 @@ def test_each_element_is_found_by_the_map_index(kwargs: bool, field: str | None)
             one.expand_kwargs(plan())
         else:
             one.expand(job=plan())
-    source = JobSource(task_id="plan", key="return_value", is_list=True, field=field).to_json()
+    source = asdict(JobSource(task_id="plan", key="return_value", is_list=True, field=field))
     assert arguments(dag.get_task("one.submit")) == {
         "job": None,
         "source": source,
@@ -66,7 +67,7 @@ def test_each_element_is_found_by_the_map_index(kwargs: bool, field: str | None)
     }
     assert arguments(dag.get_task("one.wait")) == {
         "job": None,
-        "source": JobSource(task_id="one.submit", key="return_value", is_mapped=True).to_json(),
+        "source": asdict(JobSource(task_id="one.submit", key="return_value", is_mapped=True)),
         "partner": "one.submit",
         "planned_by": source,
     }

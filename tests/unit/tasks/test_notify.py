@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.factory import sweep_dag
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.tasks.notify import CombinationNotification, SweepNotification
+from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
 
 SMTP = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
 
@@ -86,8 +86,7 @@ def test_what_is_told_of_a_combination(job: Any, status: Any, exception: Excepti
         return xcoms[task_ids, key]
 
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="combination.submit", map_index=1, xcom_pull=pull)
-    notify = CombinationNotification(SMTP, {"to": "me"})
-    assert notify._report({"ti": ti, "exception": exception}) == said  # type: ignore[typeddict-item]
+    assert failure_report({"ti": ti, "exception": exception}) == said  # type: ignore[typeddict-item]
 
 
 def context(report: str | None, *, dry_run: bool = False) -> Any:
@@ -101,9 +100,8 @@ def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         "airflow.providers.smtp.notifications.smtp.SmtpNotifier.notify",
         lambda self, _: told.append((self.subject, self.html_content)),
     )
-    notify = SweepNotification(
-        SMTP, {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"}
-    )
+    arguments = {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"}
+    notify = Notification(SMTP, arguments, sweep_report)
     notify(context("3 of 4 succeeded\n\n| a<b |"))
     notify(context("4 of 4 succeeded"))
     notify(context(None))
