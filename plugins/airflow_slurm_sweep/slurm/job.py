@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -33,36 +33,22 @@ JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(enc
 """The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
 
 
-def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+def _from_json(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """Return a value's fields, as a mapping or as JSON: XComs that triggers leave are JSON twice."""
     found = json.loads(data) if isinstance(data, str) else data
     if not isinstance(found, Mapping):
         raise TypeError(f"expected a mapping as JSON, got {type(found).__name__}: {found!r:.200}")
     return found
 
 
-class _Value:
-    """Travels through XCom and trigger arguments as JSON."""
-
-    __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, without fields that have their default: a plan has thousands of values."""
-        children: tuple[Field[Any], ...] = fields(self)  # type: ignore[arg-type]  # all children are dataclasses
-        values = {}
-        for each in children:
-            default = each.default if each.default_factory is MISSING else each.default_factory()
-            if (value := getattr(self, each.name)) != default:
-                values[each.name] = value
-        return values
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text: XComs that triggers leave are JSON twice."""
-        return cls(**_data(data))
+def _changed(value: JobRequest | SubmittedJob) -> dict[str, Any]:
+    """Return the fields that differ from their defaults: a plan has thousands of values."""
+    defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
+    return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest(_Value):
+class JobRequest:
     """All that one submission needs; all paths are on the cluster.
 
     Attributes:
@@ -136,17 +122,16 @@ class JobRequest(_Value):
         self._check_environment()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
-        # slots=True makes another class of this one: super() without arguments would look for the first.
-        values = super(JobRequest, self).to_json()
+        """Return the request as plain data, without fields that have their default."""
+        values = _changed(self)
         if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
             values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
         return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text."""
-        values = _data(data)
+        """Build the request from what `to_json` returned, or from its text."""
+        values = _from_json(data)
         return cls(**{**values, "parameters": read_parameters(values)})
 
     def with_script(self, script: str | None) -> Self:
@@ -167,7 +152,7 @@ class JobRequest(_Value):
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
-    return _data(job.get("parameters", {}))
+    return _from_json(job.get("parameters", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +202,7 @@ def _word(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmittedJob(_Value):
+class SubmittedJob:
     """A job that Slurm accepted; ``label``, ``index`` and ``stream_log`` as in `JobRequest`."""
 
     ssh_conn_id: str
@@ -234,6 +219,15 @@ class SubmittedJob(_Value):
         expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         check_directory("run_dir", self.run_dir)
         check_directory("log_path", self.log_path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as plain data, without fields that have their default."""
+        return _changed(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the job from what `to_json` returned, or from its text."""
+        return cls(**_from_json(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,13 +263,13 @@ class JobStatus:
         return JobState.parse(self.text)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, whole: users read it."""
+        """Return the status as plain data, whole: users read it."""
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text."""
-        return cls(**{name: value for name, value in _data(data).items() if name != "state"})
+        """Build the status from what `to_json` returned, or from its text."""
+        return cls(**{name: value for name, value in _from_json(data).items() if name != "state"})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text
