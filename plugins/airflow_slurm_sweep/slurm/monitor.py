@@ -57,16 +57,12 @@ class Monitor:
         patience: float = PATIENCE,
         wait_for_slot: WaitForSlot = no_wait,
     ) -> None:
-        self._client = client
-        self._metrics = client.metrics
-        self._interval = interval
-        self._grace = grace
-        self._patience = patience
-        self._wait_for_slot = wait_for_slot
+        self._client, self._metrics, self._wait_for_slot = client, client.metrics, wait_for_slot
+        self._interval, self._grace, self._patience = interval, grace, patience
         self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
         self._ended: dict[_Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
-        self._trouble = ""
+        self._is_silent = False
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
@@ -146,11 +142,11 @@ class Monitor:
 
     def _log_trouble(self, trouble: str) -> None:
         """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
-        if trouble and not self._trouble:
+        if trouble and not self._is_silent:
             log.warning("No answer from the cluster, asking on: %s", trouble)
-        elif self._trouble and not trouble:
+        elif self._is_silent and not trouble:
             log.info("The cluster answers again")
-        self._trouble = trouble
+        self._is_silent = bool(trouble)
 
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
@@ -211,8 +207,9 @@ class Monitor:
                 status = waiter.seen
             if status is None:
                 waiter.missing_since = waiter.missing_since or now
-                if now - waiter.missing_since >= self._grace:
-                    self._ended[waiter] = _lost(waiter.job)
+                if now - waiter.missing_since >= self._grace:  # a failure: success is never assumed
+                    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
+                    self._ended[waiter] = JobStatus(job_id=waiter.job.job_id, text="LOST", reason=reason, source="")
             elif status.state.is_final_once_gone:
                 self._ended[waiter] = status
             else:
@@ -230,9 +227,3 @@ class Monitor:
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-
-def _lost(job: SubmittedJob) -> JobStatus:
-    """Return the end of a job that nobody knows any more: a failure, since success is never assumed."""
-    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
-    return JobStatus(job_id=job.job_id, text="LOST", reason=reason, source="")

@@ -107,14 +107,9 @@ def read_sacct(output: str) -> dict[str, JobStatus]:
     for first_id, text, exit_code, elapsed, rest in _rows(output, "|", 5):
         job_id = first_id.removesuffix("+0")
         nodes, submitted, started = [*rest.split("|"), "", ""][:3]
+        queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
-            job_id=job_id,
-            text=text,
-            exit_code=exit_code,
-            elapsed=elapsed,
-            queued=_queued(text, submitted, started),
-            nodes=nodes,
-            source="sacct",
+            job_id=job_id, text=text, exit_code=exit_code, elapsed=elapsed, queued=queued, nodes=nodes, source="sacct"
         )
     return found
 

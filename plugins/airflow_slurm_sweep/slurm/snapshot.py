@@ -47,9 +47,8 @@ def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> Liv
         return LiveJob(state=status.text, reason=reason)
     ran = seconds(status.elapsed)
     started = None if ran is None else round(at - ran)
-    known = before and before.started
-    if started is not None and known and abs(started - known) <= _JITTER:
-        started = known
+    if started and before and before.started and abs(started - before.started) <= _JITTER:
+        started = before.started
     return LiveJob(state=status.text, reason=reason, nodes=status.nodes, started=started, queued=status.queued)
 
 
