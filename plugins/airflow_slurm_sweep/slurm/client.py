@@ -12,7 +12,7 @@ from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableEr
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import NewOutput
+from airflow_slurm_sweep.slurm.job_logs import Piece
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
 from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
@@ -145,9 +145,10 @@ class SlurmClient:
         found = await self._ask(results.results((job.run_dir, job.log_path) for job in jobs), results.read_results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
-    async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
-        """Return what is new in logs, by their position: path of each, and the number of bytes known already."""
-        return await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
+    async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
+        """Return what is new in logs, given as path and the number of bytes that are known already; None if no room."""
+        found = await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
+        return [found.get(number, (known, b"")) for number, (_, known) in enumerate(logs)]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read; see `files.files`."""

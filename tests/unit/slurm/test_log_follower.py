@@ -14,7 +14,7 @@ from test_results import LoginShell
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, NewOutput
+from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, Piece
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 
 
@@ -66,7 +66,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
         asked, ended = asyncio.Event(), asyncio.Event()
 
-        async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
             answer = await super().new_output(logs)
             self.asked.set()
             await self.ended.wait()
