@@ -13,7 +13,7 @@ from shlex import join, quote
 from typing import NamedTuple
 
 from airflow_slurm_sweep.names import ENVIRONMENT, log_path
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_flags
@@ -98,8 +98,11 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         "END",
         "}",
     ]
-    for number, submission in enumerate(submissions, start=1):
-        lines += [f"{mark}_{number}() {{", *_element(*submission), "}"]
+    for number, (element, attempt) in enumerate(submissions, start=1):
+        values = {**environment(element), "SLURM_JOB_NAME": element.name}
+        exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
+        own = f"index={_place(element).number} environment={quote(exports)}"
+        lines += [f"{mark}_{number}() {{", variables(element, attempt), own, "}"]
     return script(*lines, f"submit_array {mark} {len(submissions)}")
 
 
@@ -121,9 +124,3 @@ def _read_script(job: JobRequest) -> str:
         return f"batch_script={heredoc_text(job.script)}"
     path = quote(shell_path(job.batch_script))
     return f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
-
-
-def _element(job: JobRequest, attempt: Attempt) -> list[str]:
-    values = {**environment(job), "SLURM_JOB_NAME": job.name}
-    exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
-    return [variables(job, attempt), f"index={_place(job).number} environment={quote(exports)}"]

@@ -28,8 +28,7 @@ class ArraySubmitter:
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `SlurmClient.submit_all` does, with an sbatch for each group of `grouped`."""
         groups = grouped(submissions, self._at_most)
-        if self._at_most == 1:
-            self._at_most = 2  # the next time
+        self._at_most = max(2, self._at_most)  # the next time
         arrays = [group for group in groups if len(group) > 1]
         singles = [group[0] for group in groups if len(group) == 1]
         scripts = [singles[start : start + _SINGLES] for start in range(0, len(singles), _SINGLES)]

@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from airflow_slurm_sweep.errors import (
-    AloneError,
-    ClusterRefusedError,
-    ClusterUnavailableError,
-    NotYetError,
-    SlurmSweepError,
-)
+from airflow_slurm_sweep.errors import AloneError, ClusterRefusedError, ClusterUnavailableError, NotYetError
 from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import is_job_id
@@ -74,18 +68,14 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
     )
 
 
-def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
+def _error(job: JobRequest, exit_status: int, reason: str) -> ClusterRefusedError | ClusterUnavailableError:
+    if exit_status == ExitStatus.FULL:
+        return NotYetError(reason)
+    if exit_status == ExitStatus.UNCLEAR:
+        return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
     refusal = f"{job.name} was not submitted: {reason[-2000:]}"
-    match exit_status:
-        case ExitStatus.FULL:
-            return NotYetError(reason)
-        case ExitStatus.UNCLEAR:
-            return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
-        case ExitStatus.BUSY | ExitStatus.NOT_IN_ARRAY:
-            return AloneError(refusal)
-        case ExitStatus.REFUSED:
-            return ClusterRefusedError(refusal)
-        case ExitStatus.SBATCH_REFUSED if not is_passing(reason):
-            return ClusterRefusedError(refusal)
-        case _:
-            return ClusterUnavailableError(refusal)
+    if exit_status in (ExitStatus.BUSY, ExitStatus.NOT_IN_ARRAY):
+        return AloneError(refusal)
+    if exit_status == ExitStatus.REFUSED or (exit_status == ExitStatus.SBATCH_REFUSED and not is_passing(reason)):
+        return ClusterRefusedError(refusal)
+    return ClusterUnavailableError(refusal)
