@@ -49,54 +49,38 @@ def _changed(value: JobRequest | SubmittedJob) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """All that one submission needs; all paths are on the cluster.
+    """All that one submission needs; all paths are on the cluster."""
 
-    Attributes:
-        ssh_conn_id: The Airflow connection of the cluster's login node.
-        command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
-        run_dir: The job's own directory, absolute; made if it is not there.
-        index: The combination's number in its sweep, from 1; None for a job of no sweep.
-        overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
-        workdir: Where the job runs; None for the login directory.
-        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
-        script: The text of the batch script, in place of ``batch_script``.
-        time: The time limit, as ``sbatch --time`` takes it.
-        mounts: The container's mounts, ``source:target``, separated by commas.
-        env: Further environment variables.
-        secrets: Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
-        options: Further options of sbatch by their long names; True for one without value.
-        resume: Submit although another Dag run used the run directory: go on from its checkpoints.
-        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once.
-        array: Submit it as an element of an array with others that come at the same time; see arrays/.
-        stream_log: Show the job's new log lines in the log of the task that waits for it.
-    """
-
-    ssh_conn_id: str
+    ssh_conn_id: str  # the Airflow connection of the cluster's login node
     name: str
-    command: str
-    run_dir: str
+    command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
+    run_dir: str  # the job's own directory, absolute; made if it is not there
     label: str = ""
-    index: int | None = None
+    index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    # What the person who started the run overrode, ``key=value`` in Hydra's grammar.
     overrides: tuple[str, ...] | list[str] = ()
-    workdir: str | None = None
+    workdir: str | None = None  # where the job runs; None for the login directory
+    # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
     inputs: tuple[str, ...] | list[str] = ()
-    script: str = ""
+    script: str = ""  # the text of the batch script, in place of ``batch_script``
     batch_script: str | None = None
     nodes: int = 1
     gpus_per_node: int = 0
-    time: str | None = None
+    time: str | None = None  # the time limit, as ``sbatch --time`` takes it
     account: str | None = None
     partition: str | None = None
     container: str | None = None
-    mounts: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: str | None = None  # the container's, ``source:target``, separated by commas
+    env: Mapping[str, str] = field(default_factory=dict)  # further environment variables
+    # Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
     secrets: Mapping[str, str] = field(default_factory=dict)
+    # Further options of sbatch by their long names; True for one without value.
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
-    resume: bool = False
-    max_parallel_jobs: int | None = None
-    array: bool = False
-    stream_log: bool = False
+    resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
+    max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
+    array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
+    stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -232,30 +216,18 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """How a job stands.
-
-    Attributes:
-        text: The state in Slurm's own words (``CANCELLED by 1001``).
-        exit_code: ``exit:signal``, as sacct prints it; empty if unknown. So are the following.
-        elapsed: Run time, ``[days-]hours:minutes:seconds``.
-        queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
-        nodes: The nodes it ran on, ``n[1-2]``.
-        reason: Why it waits, or what ended it.
-        source: Where the status comes from: squeue, sacct, scontrol, or the exit-status file.
-        metrics: What the job left in ``metrics.json``.
-        wandb: Where Weights & Biases shows the run.
-    """
+    """How a job stands. What is not known is empty, or None."""
 
     job_id: str
-    text: str
-    exit_code: str = ""
-    elapsed: str = ""
-    queued: int | None = None
-    nodes: str = ""
-    reason: str = ""
-    source: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    wandb: str = ""
+    text: str  # the state in Slurm's own words (``CANCELLED by 1001``)
+    exit_code: str = ""  # ``exit:signal``, as sacct prints it
+    elapsed: str = ""  # run time, ``[days-]hours:minutes:seconds``
+    queued: int | None = None  # seconds from submission, or Slurm's last requeueing, to the start; None until then
+    nodes: str = ""  # the nodes it ran on, ``n[1-2]``
+    reason: str = ""  # why it waits, or what ended it
+    source: str  # squeue, sacct, scontrol, or the exit-status file
+    metrics: Mapping[str, float] = field(default_factory=dict)  # what the job left in ``metrics.json``
+    wandb: str = ""  # where Weights & Biases shows the run
 
     @property
     def state(self) -> JobState:

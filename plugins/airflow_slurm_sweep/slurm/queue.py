@@ -31,9 +31,6 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-# squeue
-
-
 def squeue(*, elements: bool = False) -> str:
     """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
     array = " --array" if elements else ""
@@ -51,9 +48,6 @@ def read_squeue(output: str) -> dict[str, JobStatus]:
             job_id=job_id, text=text, elapsed=elapsed, queued=queued, nodes=nodes, reason=reason, source="squeue"
         )
     return found
-
-
-# Where jobs write
 
 
 def outputs(folder: str) -> str:
@@ -91,9 +85,6 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
-# sacct
-
-
 def sacct(job_ids: Iterable[str]) -> str:
     """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
     job_ids = list(job_ids)
@@ -112,9 +103,6 @@ def read_sacct(output: str) -> dict[str, JobStatus]:
             job_id=job_id, text=text, exit_code=exit_code, elapsed=elapsed, queued=queued, nodes=nodes, source="sacct"
         )
     return found
-
-
-# scontrol
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
@@ -156,9 +144,6 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
     return found
 
 
-# Exit files
-
-
 def exit_files(run_dirs: Iterable[tuple[str, str]]) -> str:
     """Return the script that reads what job.sh left of jobs, given as job id and run directory.
 
@@ -185,9 +170,6 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
                 job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source="exit-status file"
             )
     return found
-
-
-# scancel
 
 
 def cancel(job_id: str) -> str:
