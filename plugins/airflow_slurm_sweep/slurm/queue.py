@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.states import JobState
 
-SQUEUE_FORMAT = "%i|%T|%M %V %S|%N|%r"
+SQUEUE_FORMAT = "%i|%T|%M|%V|%S|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
 NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
@@ -41,8 +41,7 @@ def squeue(*, elements: bool = False) -> str:
 def read_squeue(output: str) -> dict[str, JobStatus]:
     """Read the answer to `squeue`, by job id."""
     found = {}
-    for job_id, text, ran, nodes, reason in _rows(output, "|", 5):
-        elapsed, submitted, started = [*ran.split(" "), "", ""][:3]
+    for job_id, text, elapsed, submitted, started, nodes, reason in _rows(output, "|", 7):
         queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
             job_id=job_id, text=text, elapsed=elapsed, queued=queued, nodes=nodes, reason=reason, source="squeue"
@@ -95,9 +94,8 @@ def sacct(job_ids: Iterable[str]) -> str:
 def read_sacct(output: str) -> dict[str, JobStatus]:
     """Read the answer to `sacct`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
     found = {}
-    for first_id, text, exit_code, elapsed, rest in _rows(output, "|", 5):
+    for first_id, text, exit_code, elapsed, nodes, submitted, started in _rows(output, "|", 7):
         job_id = first_id.removesuffix("+0")
-        nodes, submitted, started = [*rest.split("|"), "", ""][:3]
         queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
             job_id=job_id, text=text, exit_code=exit_code, elapsed=elapsed, queued=queued, nodes=nodes, source="sacct"
