@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Submit
 from airflow_slurm_sweep.slurm.job_logs import Piece
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
-from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
+from airflow_slurm_sweep.slurm.shell import Shell, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
@@ -178,7 +178,10 @@ class SlurmClient:
         return [partial(job_of_answer, job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
-        return read(answer(await self._shell.run(question)))
+        completed = await self._shell.run(question)
+        if completed.exit_status != 0:
+            raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
+        return read(output(completed))
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:

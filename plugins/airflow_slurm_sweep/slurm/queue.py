@@ -15,7 +15,6 @@ from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.states import JobState
 
-SQUEUE_FORMAT = "%i|%T|%M|%V|%S|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
 NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
@@ -34,7 +33,7 @@ def is_job_id(text: str) -> bool:
 def squeue(*, elements: bool = False) -> str:
     """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
     array = " --array" if elements else ""
-    fields = f"--format={quote(SQUEUE_FORMAT)}"
+    fields = "--format='%i|%T|%M|%V|%S|%N|%r'"
     return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
 
 

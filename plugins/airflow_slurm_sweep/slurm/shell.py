@@ -64,13 +64,6 @@ def output(completed: Completed) -> str:
     return printed
 
 
-def answer(completed: Completed) -> str:
-    """Return what our script printed; raise if it failed or did not run."""
-    if completed.exit_status != 0:
-        raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
-    return output(completed)
-
-
 def error_text(completed: Completed) -> str:
     """Return what a command printed on standard error, made printable."""
     return printable(completed.stderr).strip()
