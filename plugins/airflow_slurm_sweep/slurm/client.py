@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from secrets import token_hex
 from typing import TypeAlias, TypeVar
 
-from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
@@ -17,14 +16,13 @@ from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
 from airflow_slurm_sweep.slurm.shell import Shell, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, job_of_answer, read_answers
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
-SubmissionAnswer: TypeAlias = Callable[[], SubmittedJob]
 
 
 class SlurmClient:
@@ -45,10 +43,12 @@ class SlurmClient:
         finds ``max_parallel_jobs`` live jobs `NotYetError`.
         """
         (answer,) = await self.submit_all([(job, attempt)])
-        return answer()
+        if isinstance(answer, SlurmSweepError):
+            raise answer
+        return answer
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
-        """Submit in one round trip; return a function for each that returns or raises what `submit` does."""
+        """Submit in one round trip; return for each what `submit` returns or raises."""
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_all(submissions, mark))
         return self._answers(submissions, read_answers(output(completed), mark))
@@ -56,8 +56,8 @@ class SlurmClient:
     async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `submit_all` does, with one sbatch for a whole group of `arrays.script.grouped`.
 
-        A returned function raises `AloneError` for a submission that cannot go with the others. The method itself
-        raises `CrowdedError` where a limit on the number of jobs was met.
+        The answer of a submission that cannot go with the others is an `AloneError`. The method itself raises
+        `CrowdedError` where a limit on the number of jobs was met.
         """
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_array(submissions, mark))
@@ -175,7 +175,7 @@ class SlurmClient:
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
     ) -> list[SubmissionAnswer]:
         jobs = enumerate((job for job, _ in submissions), start=1)
-        return [partial(job_of_answer, job, answers.get(number), self.metrics) for number, job in jobs]
+        return [job_of_answer(job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
         completed = await self._shell.run(question)

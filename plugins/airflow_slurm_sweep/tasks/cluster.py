@@ -11,7 +11,7 @@ from typing import TypeVar
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.batching import Batcher
-from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
@@ -58,8 +58,8 @@ class ClusterSession:
     client: SlurmClient
     monitor: Monitor
     follower: LogFollower
-    submissions: Batcher[Submission, SubmissionAnswer]
-    arrays: Batcher[Submission, SubmissionAnswer]
+    submissions: Batcher[Submission, SubmittedJob]
+    arrays: Batcher[Submission, SubmittedJob]
     records: Batcher[str, Record | None]
     results: Batcher[SubmittedJob, Results]
     patience: float
@@ -71,7 +71,7 @@ class ClusterSession:
         async def ask() -> SubmittedJob:
             nonlocal batcher
             try:
-                return (await batcher((job, attempt)))()
+                return await batcher((job, attempt))
             except AloneError:
                 batcher = self.submissions
                 raise

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.arrays.script import MAX_ELEMENTS, grouped
-from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
-from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission
 
 _SINGLES = 25  # submissions in one script, as many as tasks/cluster.py sends where there are no arrays
@@ -39,7 +38,7 @@ class ArraySubmitter:
                 try:
                     answers |= zip(positions, await submit(part), strict=True)
                 except SlurmSweepError as error:  # of these submissions alone
-                    answers |= dict.fromkeys(positions, partial(_fail, type(error), str(error)))
+                    answers |= dict.fromkeys(positions, error)
         return [answers[position] for position in range(len(submissions))]
 
     async def _submit_array(self, group: Sequence[Submission]) -> list[SubmissionAnswer]:
@@ -50,7 +49,3 @@ class ArraySubmitter:
             raise
         self._at_most = min(MAX_ELEMENTS, 2 * self._at_most)
         return answers
-
-
-def _fail(kind: type[SlurmSweepError], message: str) -> SubmittedJob:
-    raise kind(message)
