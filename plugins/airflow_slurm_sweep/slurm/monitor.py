@@ -103,10 +103,13 @@ class Monitor:
             began, before = time.monotonic(), took
             try:
                 await self._tick()
-                self._log_trouble("")
-                self._answered = time.monotonic()
+                if self._is_silent:
+                    log.info("The cluster answers again")
+                self._is_silent, self._answered = False, time.monotonic()
             except ClusterUnavailableError as error:
-                self._log_trouble(str(error))
+                if not self._is_silent:
+                    log.warning("No answer from the cluster, asking on: %s", error)
+                self._is_silent = True
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
@@ -139,14 +142,6 @@ class Monitor:
     def _give_up(self, error: Exception) -> None:
         for waiter in self._open():
             waiter.final.set_exception(error)
-
-    def _log_trouble(self, trouble: str) -> None:
-        """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
-        if trouble and not self._is_silent:
-            log.warning("No answer from the cluster, asking on: %s", trouble)
-        elif self._is_silent and not trouble:
-            log.info("The cluster answers again")
-        self._is_silent = bool(trouble)
 
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job

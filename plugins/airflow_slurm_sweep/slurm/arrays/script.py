@@ -107,10 +107,9 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
 
 
 def _place(job: JobRequest) -> Place:
-    found = place(job)
-    if found is None:
-        raise ValueError(f"run_dir: expected {job.name!r} and {job.run_dir!r} to end with one number, for an array")
-    return found
+    if found := place(job):
+        return found
+    raise ValueError(f"run_dir: expected {job.name!r} and {job.run_dir!r} to end with one number, for an array")
 
 
 def _argv(job: JobRequest, element: Place) -> list[str]:
