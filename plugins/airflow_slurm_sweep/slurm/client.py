@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
 from typing import TypeAlias, TypeVar
@@ -108,23 +108,26 @@ class SlurmClient:
         The accounting database, the controller, and the exit files of job.sh are asked in turn. If the controller calls
         a job active, it lives, whatever an older file says.
         """
-        accounted = await self._accounting(jobs)
+        run_dirs = {job.job_id: job.run_dir for job in jobs}
+        accounted = await self._accounting(run_dirs)
         # The database is believed only about ends: it may have missed one.
         found = {job_id: status for job_id, status in accounted.items() if status.state.is_final_once_gone}
-        for source in (self._controller, self._exit_files):
-            if wanted := [job for job in jobs if job.job_id not in found]:
-                found |= await source(wanted)
+        if wanted := [job_id for job_id in run_dirs if job_id not in found]:
+            found |= await self._controller(wanted)
+        if left := [(job_id, run_dir) for job_id, run_dir in run_dirs.items() if job_id not in found]:
+            found |= await self._ask(queue.exit_files(left), queue.read_exit_files)
         return found
 
-    async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
+    async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
         """Return final states that squeue gave, by job id, with exit codes: of the controller, or else of sacct."""
-        found = {job.job_id: replace(status, exit_code="0:0") for job, status in ended if status.state.is_success}
-        failed = {job.job_id: (job, status) for job, status in ended if not status.state.is_success}
+        found = {each.job_id: replace(each, exit_code="0:0") for each in ended if each.state.is_success}
+        failed = {each.job_id: each for each in ended if not each.state.is_success}
         for source in (self._controller, self._accounting):
-            if wanted := [job for job_id, (job, _) in failed.items() if job_id not in found]:
-                answers = await source(wanted)
-                found |= {key: status for key, status in answers.items() if status.state is failed[key][1].state}
-        return {job_id: status for job_id, (_, status) in failed.items()} | found
+            if wanted := [job_id for job_id in failed if job_id not in found]:
+                for job_id, status in (await source(wanted)).items():
+                    if job_id in failed and status.state is failed[job_id].state:
+                        found[job_id] = status
+        return failed | found
 
     async def cancel(self, job_id: str) -> None:
         """Cancel one job; one that has ended already is fine."""
@@ -157,19 +160,16 @@ class SlurmClient:
             raise ClusterRefusedError(error_text(completed))
         return files.read_files(output(completed), paths)
 
-    async def _accounting(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
+    async def _accounting(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
         try:
-            return await self._ask(queue.sacct(job.job_id for job in jobs), queue.read_sacct)
+            return await self._ask(queue.sacct(job_ids), queue.read_sacct)
         except ClusterUnavailableError as error:
             if any(words in str(error) for words in queue.NO_ACCOUNTING):
                 return {}
             raise
 
-    async def _controller(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(queue.scontrol(job.job_id for job in jobs), queue.read_scontrol)
-
-    async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(queue.exit_files((job.job_id, job.run_dir) for job in jobs), queue.read_exit_files)
+    async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
+        return await self._ask(queue.scontrol(job_ids), queue.read_scontrol)
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]

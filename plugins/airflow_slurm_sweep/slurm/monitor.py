@@ -153,8 +153,7 @@ class Monitor:
         self._metrics.time("squeue", now - began)
         self._report_counts(self._queue)
         found = {waiter: self._queue[job_id] for waiter in asked if (job_id := waiter.job.job_id) in self._queue}
-        ended = [(waiter.job, status) for waiter, status in found.items() if self._note(waiter, status, now)]
-        if ended:
+        if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
             self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}

@@ -7,7 +7,7 @@ names and paths may hold the other line ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
@@ -83,9 +83,8 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
-def sacct(job_ids: Iterable[str]) -> str:
+def sacct(job_ids: Collection[str]) -> str:
     """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
-    job_ids = list(job_ids)
     fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
     return script(f"{_EPOCH} sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
 
