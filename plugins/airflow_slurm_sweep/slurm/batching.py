@@ -1,7 +1,5 @@
 """Questions that tasks ask at the same moment go to the cluster in few round trips."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence

@@ -3,8 +3,6 @@
 They check themselves: what a shell, a file name, Slurm or the record cannot carry unharmed is a ValueError.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -41,7 +39,7 @@ def _from_json(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
     return found
 
 
-def _changed(value: JobRequest | SubmittedJob) -> dict[str, Any]:
+def _changed(value: "JobRequest | SubmittedJob") -> dict[str, Any]:
     """Return the fields that differ from their defaults: a plan has thousands of values."""
     defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
     return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}

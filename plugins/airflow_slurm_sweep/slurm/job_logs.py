@@ -3,8 +3,6 @@
 A log may hold anything, and any amount of it: what is read and shown is bounded, and what is left out is stated.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import b64decode
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The new lines of running jobs' logs, in the logs of the tasks that wait: few questions for all of a cluster."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +13,6 @@ from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import WaitForSlot, no_wait
 
 AT_ONCE = 100  # jobs in one question: each costs the login node up to four processes
-_GATHER = 0.2  # seconds: logs of jobs that end together are read together
 _BURST = 20  # lines, or
 _BURST_SIZE = 8 * 1024  # characters after which the next slot of the task's log is waited for
 
@@ -38,7 +35,7 @@ class LogFollower:
     ) -> None:
         self._wait_for_slot = wait_for_slot
         self._ask_in_turn = Batcher(client.new_output, at_once=AT_ONCE, quiet=interval, longest=interval)
-        self._ask_soon = Batcher(client.new_output, at_once=AT_ONCE, quiet=_GATHER, longest=_GATHER)
+        self._ask_soon = Batcher(client.new_output, at_once=AT_ONCE)
 
     @asynccontextmanager
     async def following(self, job: SubmittedJob) -> AsyncIterator[None]:
@@ -68,8 +65,7 @@ class LogFollower:
                     lines, offset = lines_of(path, offset, *piece, ended=is_last)
                     await self._log(lines)
                     await asyncio.sleep(0)  # logs that had no room in the answer come first in the next one
-                    is_read = is_last
-                has_warned = False
+                    is_read, has_warned = is_last, False
             except Exception as error:  # a log is no reason to fail a task, nor to keep it waiting
                 if not has_warned:
                     await self._wait_for_slot()

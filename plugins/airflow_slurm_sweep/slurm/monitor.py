@@ -1,7 +1,5 @@
 """One question per tick for all jobs that anybody waits for on one cluster."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -4,8 +4,6 @@ Readers skip lines of another form: sites print notices. They split at newlines 
 names and paths may hold the other line ends.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote

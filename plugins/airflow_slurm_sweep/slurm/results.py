@@ -3,8 +3,6 @@
 {"reward": 0.93, "steps": 2000}
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -4,8 +4,6 @@ Every script is one brace group, so that a shell that receives only half of it (
 first output is a marker line: login banners and start-up files may have printed before it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from shlex import quote

@@ -8,8 +8,6 @@ Each mapping goes from what jobs have in common to their map indices. A job's id
 Slurm numbers jobs in the order of submission (``123_4`` is ``123_3`` plus 1).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

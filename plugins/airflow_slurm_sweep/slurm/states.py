@@ -4,9 +4,8 @@ Source: sacct(1) and squeue(1), "JOB STATE CODES", and job_state_codes.html, up 
 one word a job: a flag (COMPLETING, REQUEUED, LAUNCH_FAILED) in place of the base state it is set on.
 """
 
-from __future__ import annotations
-
 from enum import Enum
+from typing import Self
 
 
 class Kind(Enum):
@@ -25,7 +24,7 @@ class JobState(Enum):
 
     kind: Kind
 
-    def __new__(cls, name: str, kind: Kind) -> JobState:
+    def __new__(cls, name: str, kind: Kind) -> Self:
         """Make the member's value its name alone."""
         member = object.__new__(cls)
         member._value_, member.kind = name, kind
@@ -64,7 +63,7 @@ class JobState(Enum):
     UNKNOWN = "UNKNOWN", Kind.ACTIVE
 
     @classmethod
-    def parse(cls, text: str) -> JobState:
+    def parse(cls, text: str) -> Self:
         """Read what Slurm prints: ``RUNNING``, ``CANCELLED by 1001``, ``COMPLETED+``."""
         return cls.__members__.get((text.split() or [""])[0].rstrip("+"), cls.UNKNOWN)
 

@@ -4,8 +4,6 @@ An element's index is the number at the end of its run directory's name: ``--out
 through Slurm's ``%a``. What differs between elements, each job reads from a file in its run directory.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

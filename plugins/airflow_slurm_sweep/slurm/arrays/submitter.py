@@ -1,7 +1,5 @@
 """Submissions that arrive one by one and go to Slurm as arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError

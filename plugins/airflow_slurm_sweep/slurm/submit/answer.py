@@ -3,8 +3,6 @@
 The last line of a success is the job's id, and ``submitted`` or ``again``: the attempt had that job already.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import TypeAlias
 
