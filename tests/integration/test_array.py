@@ -32,6 +32,7 @@ from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
@@ -50,25 +51,12 @@ class ArrayLogin(Login):
         names = [f"job_sweep_{number}" for number in range(1, count + 1)]
         return [self.request(command, name, array=True, **changes) for name in names]
 
-    def together(
-        self, requests: Sequence[JobRequest], attempt: Attempt = FIRST
-    ) -> list[SubmittedJob | SlurmSweepError]:
+    def together(self, requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[SubmissionAnswer]:
         """Submit in one script; return each one's job or error."""
-        told = asyncio.run(SlurmClient(self).submit_array(submissions(requests, attempt)))
-        answers: list[SubmittedJob | SlurmSweepError] = []
-        for answer in told:
-            try:
-                answers.append(answer())
-            except SlurmSweepError as error:
-                answers.append(error)
-        return answers
+        return asyncio.run(SlurmClient(self).submit_array(submissions(requests, attempt)))
 
     def ids(self, requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[str]:
-        answers = self.together(requests, attempt)
-        for answer in answers:
-            if isinstance(answer, SlurmSweepError):
-                raise answer
-        return [answer.job_id for answer in answers if isinstance(answer, SubmittedJob)]
+        return [job_of(answer).job_id for answer in self.together(requests, attempt)]
 
     def ids_when_possible(self, requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[str]:
         end = time.monotonic() + 90
@@ -92,6 +80,12 @@ class ArrayLogin(Login):
 
     def recorded(self, count: int = 4) -> list[str]:
         return [self.record(f"job_sweep_{number}")["job"] for number in range(1, count + 1)]
+
+
+def job_of(answer: SubmissionAnswer) -> SubmittedJob:
+    if isinstance(answer, SlurmSweepError):
+        raise answer
+    return answer
 
 
 def submissions(requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[Submission]:
@@ -224,14 +218,14 @@ def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
     login.wrap("scancel", "exit 0")  # or the job might be gone before the script looks again
     group = [(job, cleared if number == 2 else replace(FIRST, map_index=number)) for number, job in enumerate(requests)]
     told = asyncio.run(SlurmClient(login).submit_array(group))
-    assert told[0]().job_id == has_one
+    assert job_of(told[0]).job_id == has_one
     with pytest.raises(ClusterRefusedError, match=r"belongs to another Dag run \(d r2\)"):
-        told[1]()
+        job_of(told[1])
     with pytest.raises(ClusterUnavailableError, match=f"its earlier job {first} is .* and is being cancelled"):
-        told[2]()
+        job_of(told[2])
     with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
-        told[3]()
-    five, six = told[4]().job_id, told[5]().job_id
+        job_of(told[3])
+    five, six = job_of(told[4]).job_id, job_of(told[5]).job_id
     array = five.partition("_")[0]
     assert [five, six] == [f"{array}_5", f"{array}_6"]
     assert {job for job in login.alive() if "_" in job} == {five, six}

@@ -1,7 +1,5 @@
 """Questions that tasks ask at the same moment go to the cluster in few round trips."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +17,8 @@ class Batcher(Generic[Question, Answer]):
     """Collects questions and asks them in the order in which they came; lives in one event loop.
 
     Args:
-        ask: Returns the answer to each question, in their order. An error that it raises reaches every caller.
+        ask: Returns the answer to each question, or the error that its caller gets, in the order of the questions. An
+            error that it raises reaches every caller.
         at_once: How many questions one call of ``ask`` takes.
         in_parallel: How many calls of ``ask`` run at the same time.
         quiet: Seconds without a new question before ``ask`` is called; by default it does not wait for more.
@@ -28,18 +27,15 @@ class Batcher(Generic[Question, Answer]):
 
     def __init__(
         self,
-        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | SlurmSweepError]]],
         *,
         at_once: int,
         in_parallel: int = 1,
         quiet: float = 0.0,
         longest: float = 0.0,
     ) -> None:
-        self._ask = ask
-        self._at_once = at_once
-        self._in_parallel = in_parallel
-        self._quiet = quiet
-        self._longest = longest
+        self._ask, self._at_once, self._in_parallel = ask, at_once, in_parallel
+        self._quiet, self._longest = quiet, longest
         self._queue: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._callers: set[asyncio.Task[None] | None] = set()
         self._last = float("-inf")
@@ -82,13 +78,16 @@ class Batcher(Generic[Question, Answer]):
                 batch.append((question, future))
         if not batch:
             return
+        futures = [future for _, future in batch]
+        answered: list[tuple[asyncio.Future[Answer], Answer | Exception]]
         try:
-            answered = list(zip(batch, await self._ask([question for question, _ in batch]), strict=True))
+            answered = list(zip(futures, await self._ask([question for question, _ in batch]), strict=True))
         except Exception as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for (_, future), answer in answered:
-                if not future.done():
-                    future.set_result(answer)
+            answered = [(future, error) for future in futures]
+        for future, answer in answered:
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

@@ -1,30 +1,26 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from secrets import token_hex
 from typing import TypeAlias, TypeVar
 
-from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import NewOutput
+from airflow_slurm_sweep.slurm.job_logs import Piece
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
-from airflow_slurm_sweep.slurm.shell import Shell, answer, error_text, output, printable
+from airflow_slurm_sweep.slurm.shell import Shell, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, job_of_answer, read_answers
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
-SubmissionAnswer: TypeAlias = Callable[[], SubmittedJob]
 
 
 class SlurmClient:
@@ -45,10 +41,12 @@ class SlurmClient:
         finds ``max_parallel_jobs`` live jobs `NotYetError`.
         """
         (answer,) = await self.submit_all([(job, attempt)])
-        return answer()
+        if isinstance(answer, SlurmSweepError):
+            raise answer
+        return answer
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
-        """Submit in one round trip; return a function for each that returns or raises what `submit` does."""
+        """Submit in one round trip; return for each what `submit` returns or raises."""
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_all(submissions, mark))
         return self._answers(submissions, read_answers(output(completed), mark))
@@ -56,8 +54,8 @@ class SlurmClient:
     async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `submit_all` does, with one sbatch for a whole group of `arrays.script.grouped`.
 
-        A returned function raises `AloneError` for a submission that cannot go with the others. The method itself
-        raises `CrowdedError` where a limit on the number of jobs was met.
+        The answer of a submission that cannot go with the others is an `AloneError`. The method itself raises
+        `CrowdedError` where a limit on the number of jobs was met.
         """
         mark = f"m{token_hex(8)}"
         completed = await self._shell.run(submit_array(submissions, mark))
@@ -108,23 +106,26 @@ class SlurmClient:
         The accounting database, the controller, and the exit files of job.sh are asked in turn. If the controller calls
         a job active, it lives, whatever an older file says.
         """
-        accounted = await self._accounting(jobs)
+        run_dirs = {job.job_id: job.run_dir for job in jobs}
+        accounted = await self._accounting(run_dirs)
         # The database is believed only about ends: it may have missed one.
         found = {job_id: status for job_id, status in accounted.items() if status.state.is_final_once_gone}
-        for source in (self._controller, self._exit_files):
-            if wanted := [job for job in jobs if job.job_id not in found]:
-                found |= await source(wanted)
+        if wanted := [job_id for job_id in run_dirs if job_id not in found]:
+            found |= await self._controller(wanted)
+        if left := [(job_id, run_dir) for job_id, run_dir in run_dirs.items() if job_id not in found]:
+            found |= await self._ask(queue.exit_files(left), queue.read_exit_files)
         return found
 
-    async def with_exit_codes(self, ended: Sequence[tuple[SubmittedJob, JobStatus]]) -> dict[str, JobStatus]:
+    async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
         """Return final states that squeue gave, by job id, with exit codes: of the controller, or else of sacct."""
-        found = {job.job_id: replace(status, exit_code="0:0") for job, status in ended if status.state.is_success}
-        failed = {job.job_id: (job, status) for job, status in ended if not status.state.is_success}
+        found = {each.job_id: replace(each, exit_code="0:0") for each in ended if each.state.is_success}
+        failed = {each.job_id: each for each in ended if not each.state.is_success}
         for source in (self._controller, self._accounting):
-            if wanted := [job for job_id, (job, _) in failed.items() if job_id not in found]:
-                answers = await source(wanted)
-                found |= {key: status for key, status in answers.items() if status.state is failed[key][1].state}
-        return {job_id: status for job_id, (_, status) in failed.items()} | found
+            if wanted := [job_id for job_id in failed if job_id not in found]:
+                for job_id, status in (await source(wanted)).items():
+                    if job_id in failed and status.state is failed[job_id].state:
+                        found[job_id] = status
+        return failed | found
 
     async def cancel(self, job_id: str) -> None:
         """Cancel one job; one that has ended already is fine."""
@@ -145,9 +146,10 @@ class SlurmClient:
         found = await self._ask(results.results((job.run_dir, job.log_path) for job in jobs), results.read_results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
-    async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
-        """Return what is new in logs, by their position: path of each, and the number of bytes known already."""
-        return await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
+    async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
+        """Return what is new in logs, given as path and the number of bytes that are known already; None if no room."""
+        found = await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
+        return [found.get(number, (known, b"")) for number, (_, known) in enumerate(logs)]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read; see `files.files`."""
@@ -156,28 +158,28 @@ class SlurmClient:
             raise ClusterRefusedError(error_text(completed))
         return files.read_files(output(completed), paths)
 
-    async def _accounting(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
+    async def _accounting(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
         try:
-            return await self._ask(queue.sacct(job.job_id for job in jobs), queue.read_sacct)
+            return await self._ask(queue.sacct(job_ids), queue.read_sacct)
         except ClusterUnavailableError as error:
             if any(words in str(error) for words in queue.NO_ACCOUNTING):
                 return {}
             raise
 
-    async def _controller(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(queue.scontrol(job.job_id for job in jobs), queue.read_scontrol)
-
-    async def _exit_files(self, jobs: Iterable[SubmittedJob]) -> dict[str, JobStatus]:
-        return await self._ask(queue.exit_files((job.job_id, job.run_dir) for job in jobs), queue.read_exit_files)
+    async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
+        return await self._ask(queue.scontrol(job_ids), queue.read_scontrol)
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
     ) -> list[SubmissionAnswer]:
         jobs = enumerate((job for job, _ in submissions), start=1)
-        return [partial(job_of_answer, job, answers.get(number), self.metrics) for number, job in jobs]
+        return [job_of_answer(job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
-        return read(answer(await self._shell.run(question)))
+        completed = await self._shell.run(question)
+        if completed.exit_status != 0:
+            raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
+        return read(output(completed))
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:

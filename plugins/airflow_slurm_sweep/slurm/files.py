@@ -1,7 +1,5 @@
 """Small text files on the cluster: ask and read."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from collections.abc import Sequence
 from shlex import join, quote

@@ -3,12 +3,10 @@
 They check themselves: what a shell, a file name, Slurm or the record cannot carry unharmed is a ValueError.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -33,84 +31,54 @@ JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(enc
 """The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
 
 
-def _data(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+def _from_json(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """Return a value's fields, as a mapping or as JSON: XComs that triggers leave are JSON twice."""
     found = json.loads(data) if isinstance(data, str) else data
     if not isinstance(found, Mapping):
         raise TypeError(f"expected a mapping as JSON, got {type(found).__name__}: {found!r:.200}")
     return found
 
 
-class _Value:
-    """Travels through XCom and trigger arguments as JSON."""
-
-    __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, without fields that have their default: a plan has thousands of values."""
-        children: tuple[Field[Any], ...] = fields(self)  # type: ignore[arg-type]  # all children are dataclasses
-        values = {}
-        for each in children:
-            default = each.default if each.default_factory is MISSING else each.default_factory()
-            if (value := getattr(self, each.name)) != default:
-                values[each.name] = value
-        return values
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text: XComs that triggers leave are JSON twice."""
-        return cls(**_data(data))
+def _changed(value: "JobRequest | SubmittedJob") -> dict[str, Any]:
+    """Return the fields that differ from their defaults: a plan has thousands of values."""
+    defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
+    return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest(_Value):
-    """All that one submission needs; all paths are on the cluster.
+class JobRequest:
+    """All that one submission needs; all paths are on the cluster."""
 
-    Attributes:
-        ssh_conn_id: The Airflow connection of the cluster's login node.
-        command: What runs, as text for a POSIX shell; the batch script finds it in COMMAND.
-        run_dir: The job's own directory, absolute; made if it is not there.
-        index: The combination's number in its sweep, from 1; None for a job of no sweep.
-        overrides: What the person who started the run overrode, ``key=value`` in Hydra's grammar.
-        workdir: Where the job runs; None for the login directory.
-        inputs: Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
-        script: The text of the batch script, in place of ``batch_script``.
-        time: The time limit, as ``sbatch --time`` takes it.
-        mounts: The container's mounts, ``source:target``, separated by commas.
-        env: Further environment variables.
-        secrets: Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
-        options: Further options of sbatch by their long names; True for one without value.
-        resume: Submit although another Dag run used the run directory: go on from its checkpoints.
-        max_parallel_jobs: How many jobs of the Dag run, with run directories side by side, may be live at once.
-        array: Submit it as an element of an array with others that come at the same time; see arrays/.
-        stream_log: Show the job's new log lines in the log of the task that waits for it.
-    """
-
-    ssh_conn_id: str
+    ssh_conn_id: str  # the Airflow connection of the cluster's login node
     name: str
-    command: str
-    run_dir: str
+    command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
+    run_dir: str  # the job's own directory, absolute; made if it is not there
     label: str = ""
-    index: int | None = None
+    index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    # What the person who started the run overrode, ``key=value`` in Hydra's grammar.
     overrides: tuple[str, ...] | list[str] = ()
-    workdir: str | None = None
+    workdir: str | None = None  # where the job runs; None for the login directory
+    # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
     inputs: tuple[str, ...] | list[str] = ()
-    script: str = ""
+    script: str = ""  # the text of the batch script, in place of ``batch_script``
     batch_script: str | None = None
     nodes: int = 1
     gpus_per_node: int = 0
-    time: str | None = None
+    time: str | None = None  # the time limit, as ``sbatch --time`` takes it
     account: str | None = None
     partition: str | None = None
     container: str | None = None
-    mounts: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: str | None = None  # the container's, ``source:target``, separated by commas
+    env: Mapping[str, str] = field(default_factory=dict)  # further environment variables
+    # Further ones whose values an operator looks up: ``variable:NAME`` or ``connection:ID``.
     secrets: Mapping[str, str] = field(default_factory=dict)
+    # Further options of sbatch by their long names; True for one without value.
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
-    resume: bool = False
-    max_parallel_jobs: int | None = None
-    array: bool = False
-    stream_log: bool = False
+    resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
+    max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
+    array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
+    stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -136,17 +104,16 @@ class JobRequest(_Value):
         self._check_environment()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data."""
-        # slots=True makes another class of this one: super() without arguments would look for the first.
-        values = super(JobRequest, self).to_json()
+        """Return the request as plain data, without fields that have their default."""
+        values = _changed(self)
         if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
             values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
         return values
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text."""
-        values = _data(data)
+        """Build the request from what `to_json` returned, or from its text."""
+        values = _from_json(data)
         return cls(**{**values, "parameters": read_parameters(values)})
 
     def with_script(self, script: str | None) -> Self:
@@ -167,7 +134,7 @@ class JobRequest(_Value):
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
-    return _data(job.get("parameters", {}))
+    return _from_json(job.get("parameters", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +184,7 @@ def _word(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmittedJob(_Value):
+class SubmittedJob:
     """A job that Slurm accepted; ``label``, ``index`` and ``stream_log`` as in `JobRequest`."""
 
     ssh_conn_id: str
@@ -235,33 +202,30 @@ class SubmittedJob(_Value):
         check_directory("run_dir", self.run_dir)
         check_directory("log_path", self.log_path)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as plain data, without fields that have their default."""
+        return _changed(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the job from what `to_json` returned, or from its text."""
+        return cls(**_from_json(data))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """How a job stands.
-
-    Attributes:
-        text: The state in Slurm's own words (``CANCELLED by 1001``).
-        exit_code: ``exit:signal``, as sacct prints it; empty if unknown. So are the following.
-        elapsed: Run time, ``[days-]hours:minutes:seconds``.
-        queued: Seconds from submission, or Slurm's last requeueing, to the start; None if unknown, or not over.
-        nodes: The nodes it ran on, ``n[1-2]``.
-        reason: Why it waits, or what ended it.
-        source: Where the status comes from: squeue, sacct, scontrol, or the exit-status file.
-        metrics: What the job left in ``metrics.json``.
-        wandb: Where Weights & Biases shows the run.
-    """
+    """How a job stands. What is not known is empty, or None."""
 
     job_id: str
-    text: str
-    exit_code: str = ""
-    elapsed: str = ""
-    queued: int | None = None
-    nodes: str = ""
-    reason: str = ""
-    source: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    wandb: str = ""
+    text: str  # the state in Slurm's own words (``CANCELLED by 1001``)
+    exit_code: str = ""  # ``exit:signal``, as sacct prints it
+    elapsed: str = ""  # run time, ``[days-]hours:minutes:seconds``
+    queued: int | None = None  # seconds from submission, or Slurm's last requeueing, to the start; None until then
+    nodes: str = ""  # the nodes it ran on, ``n[1-2]``
+    reason: str = ""  # why it waits, or what ended it
+    source: str  # squeue, sacct, scontrol, or the exit-status file
+    metrics: Mapping[str, float] = field(default_factory=dict)  # what the job left in ``metrics.json``
+    wandb: str = ""  # where Weights & Biases shows the run
 
     @property
     def state(self) -> JobState:
@@ -269,13 +233,13 @@ class JobStatus:
         return JobState.parse(self.text)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as plain data, whole: users read it."""
+        """Return the status as plain data, whole: users read it."""
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the value from what `to_json` returned, or from its text."""
-        return cls(**{name: value for name, value in _data(data).items() if name != "state"})
+        """Build the status from what `to_json` returned, or from its text."""
+        return cls(**{name: value for name, value in _from_json(data).items() if name != "state"})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

@@ -3,14 +3,12 @@
 A log may hold anything, and any amount of it: what is read and shown is bounded, and what is left out is stated.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from shlex import quote
-from typing import NamedTuple
+from typing import TypeAlias
 
 from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, printable, script
 
@@ -23,8 +21,10 @@ NEW_LINES = 200  # of one log in one answer
 LINE_LENGTH = 1000  # characters
 PREFIX = "| "
 
+Piece: TypeAlias = tuple[int, bytes]  # of a log: its offset in bytes, and its content
+
 _NEWS = re.compile(r"^= ([0-9]+) ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
-_CROWDED_OUT = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
+_NO_ROOM = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
 
 
 def tail(path: str) -> str:
@@ -41,13 +41,6 @@ def read_tail(completed: Completed) -> str:
     """Read the answer to `tail`: the lines, or why there are none."""
     lines = printable(output(completed)).rstrip().splitlines()[-TAIL_LINES:]
     return "\n".join(lines) or error_text(completed) or "(the log is empty)"
-
-
-class NewOutput(NamedTuple):
-    """What is new in logs, by their numbers."""
-
-    found: Mapping[int, tuple[int, bytes]]  # offset in bytes and content of the new piece
-    crowded_out: frozenset[int]  # logs with news for which there was no room
 
 
 def new_output(logs: Iterable[tuple[str, int]]) -> str:
@@ -74,13 +67,13 @@ def new_output(logs: Iterable[tuple[str, int]]) -> str:
     )
 
 
-def read_new_output(output: str) -> NewOutput:
-    """Read the answer to `new_output`."""
-    found = {}
+def read_new_output(output: str) -> dict[int, Piece | None]:
+    """Read the answer to `new_output`, by the logs' numbers; None for news that had no room."""
+    found: dict[int, Piece | None] = dict.fromkeys(map(int, _NO_ROOM.findall(output)))
     for number, start, body in _NEWS.findall(output):
         with suppress(ValueError):  # base64 that was cut off
             found[int(number)] = int(start), b64decode(body)
-    return NewOutput(found, frozenset(int(number) for number in _CROWDED_OUT.findall(output)))
+    return found
 
 
 def lines_of(path: str, offset: int, start: int, data: bytes, *, ended: bool) -> tuple[list[str], int]:

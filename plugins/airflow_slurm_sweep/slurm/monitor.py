@@ -1,7 +1,5 @@
 """One question per tick for all jobs that anybody waits for on one cluster."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
@@ -57,16 +55,12 @@ class Monitor:
         patience: float = PATIENCE,
         wait_for_slot: WaitForSlot = no_wait,
     ) -> None:
-        self._client = client
-        self._metrics = client.metrics
-        self._interval = interval
-        self._grace = grace
-        self._patience = patience
-        self._wait_for_slot = wait_for_slot
+        self._client, self._metrics, self._wait_for_slot = client, client.metrics, wait_for_slot
+        self._interval, self._grace, self._patience = interval, grace, patience
         self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
         self._ended: dict[_Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
-        self._trouble = ""
+        self._is_silent = False
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
@@ -107,10 +101,13 @@ class Monitor:
             began, before = time.monotonic(), took
             try:
                 await self._tick()
-                self._log_trouble("")
-                self._answered = time.monotonic()
+                if self._is_silent:
+                    log.info("The cluster answers again")
+                self._is_silent, self._answered = False, time.monotonic()
             except ClusterUnavailableError as error:
-                self._log_trouble(str(error))
+                if not self._is_silent:
+                    log.warning("No answer from the cluster, asking on: %s", error)
+                self._is_silent = True
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))
@@ -144,14 +141,6 @@ class Monitor:
         for waiter in self._open():
             waiter.final.set_exception(error)
 
-    def _log_trouble(self, trouble: str) -> None:
-        """Log that the cluster fell silent, or answers again: once a change, not once a tick."""
-        if trouble and not self._trouble:
-            log.warning("No answer from the cluster, asking on: %s", trouble)
-        elif self._trouble and not trouble:
-            log.info("The cluster answers again")
-        self._trouble = trouble
-
     async def _tick(self) -> None:
         asked = self._open()  # a job that was submitted after squeue's answer is no missing job
         began = time.monotonic()
@@ -162,8 +151,7 @@ class Monitor:
         self._metrics.time("squeue", now - began)
         self._report_counts(self._queue)
         found = {waiter: self._queue[job_id] for waiter in asked if (job_id := waiter.job.job_id) in self._queue}
-        ended = [(waiter.job, status) for waiter, status in found.items() if self._note(waiter, status, now)]
-        if ended:
+        if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
             self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
@@ -211,8 +199,9 @@ class Monitor:
                 status = waiter.seen
             if status is None:
                 waiter.missing_since = waiter.missing_since or now
-                if now - waiter.missing_since >= self._grace:
-                    self._ended[waiter] = _lost(waiter.job)
+                if now - waiter.missing_since >= self._grace:  # a failure: success is never assumed
+                    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
+                    self._ended[waiter] = JobStatus(job_id=waiter.job.job_id, text="LOST", reason=reason, source="")
             elif status.state.is_final_once_gone:
                 self._ended[waiter] = status
             else:
@@ -230,9 +219,3 @@ class Monitor:
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-
-def _lost(job: SubmittedJob) -> JobStatus:
-    """Return the end of a job that nobody knows any more: a failure, since success is never assumed."""
-    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
-    return JobStatus(job_id=job.job_id, text="LOST", reason=reason, source="")

@@ -1,7 +1,5 @@
 """Trying again while the cluster says "not now"."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -4,10 +4,8 @@ Readers skip lines of another form: sites print notices. They split at newlines 
 names and paths may hold the other line ends.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
@@ -15,7 +13,6 @@ from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.states import JobState
 
-SQUEUE_FORMAT = "%i|%T|%M %V %S|%N|%r"
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
 NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
 
@@ -31,29 +28,22 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-# squeue
-
-
 def squeue(*, elements: bool = False) -> str:
     """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
     array = " --array" if elements else ""
-    fields = f"--format={quote(SQUEUE_FORMAT)}"
+    fields = "--format='%i|%T|%M|%V|%S|%N|%r'"
     return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
 
 
 def read_squeue(output: str) -> dict[str, JobStatus]:
     """Read the answer to `squeue`, by job id."""
     found = {}
-    for job_id, text, ran, nodes, reason in _rows(output, "|", 5):
-        elapsed, submitted, started = [*ran.split(" "), "", ""][:3]
+    for job_id, text, elapsed, submitted, started, nodes, reason in _rows(output, "|", 7):
         queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
             job_id=job_id, text=text, elapsed=elapsed, queued=queued, nodes=nodes, reason=reason, source="squeue"
         )
     return found
-
-
-# Where jobs write
 
 
 def outputs(folder: str) -> str:
@@ -91,12 +81,8 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
-# sacct
-
-
-def sacct(job_ids: Iterable[str]) -> str:
+def sacct(job_ids: Collection[str]) -> str:
     """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
-    job_ids = list(job_ids)
     fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
     return script(f"{_EPOCH} sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
 
@@ -104,22 +90,13 @@ def sacct(job_ids: Iterable[str]) -> str:
 def read_sacct(output: str) -> dict[str, JobStatus]:
     """Read the answer to `sacct`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
     found = {}
-    for first_id, text, exit_code, elapsed, rest in _rows(output, "|", 5):
+    for first_id, text, exit_code, elapsed, nodes, submitted, started in _rows(output, "|", 7):
         job_id = first_id.removesuffix("+0")
-        nodes, submitted, started = [*rest.split("|"), "", ""][:3]
+        queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
-            job_id=job_id,
-            text=text,
-            exit_code=exit_code,
-            elapsed=elapsed,
-            queued=_queued(text, submitted, started),
-            nodes=nodes,
-            source="sacct",
+            job_id=job_id, text=text, exit_code=exit_code, elapsed=elapsed, queued=queued, nodes=nodes, source="sacct"
         )
     return found
-
-
-# scontrol
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
@@ -161,9 +138,6 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
     return found
 
 
-# Exit files
-
-
 def exit_files(run_dirs: Iterable[tuple[str, str]]) -> str:
     """Return the script that reads what job.sh left of jobs, given as job id and run directory.
 
@@ -190,9 +164,6 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
                 job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source="exit-status file"
             )
     return found
-
-
-# scancel
 
 
 def cancel(job_id: str) -> str:

@@ -8,8 +8,6 @@ sbatch retries by itself for 120 s when the controller has no room (MaxJobCount)
 no job. It reports a controller that is down (connect failure) after 9 s, a silent one after MessageTimeout, 10 s.
 """
 
-from __future__ import annotations
-
 # The controller may have taken the request: it was sent, or may have been, and no readable answer came.
 UNCLEAR: tuple[str, ...] = (
     "Socket timed out",

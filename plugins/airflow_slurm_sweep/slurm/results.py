@@ -3,8 +3,6 @@
 {"reward": 0.93, "steps": 2000}
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -25,7 +23,8 @@ _MAX_FAULTS = 3  # that a warning lists
 
 _WANDB_BYTES = 256 * 1024  # at the beginning of a log, where wandb prints the run's address
 _VIEW_RUN = r"\|.*View run .*\(https\{0,1\}://[A-Za-z0-9._:/%-]*/runs/[A-Za-z0-9._%-]*\).*|{ s||\1|; p; q; }"  # for sed
-_WANDB_LINE = re.compile(r"^@ ([0-9]+) (https?://\S+)\n", re.MULTILINE)
+_WANDB_LINE = re.compile(r"^@ ([0-9]+) (https?://\S+)$", re.MULTILINE)
+_FILE = re.compile(r"^= ([0-9]+)( -)?\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +70,11 @@ def results(jobs: Iterable[tuple[str, str]]) -> str:
 def read_results(output: str) -> dict[int, Results]:
     """Read the answer to `results`, by the job's number."""
     found = {int(number): Results(wandb=url) for number, url in _WANDB_LINE.findall(output)}
-    for answer in re.split(r"^= ", _WANDB_LINE.sub("", output), flags=re.MULTILINE)[1:]:
-        head, _, body = answer.partition("\n")
-        number, _, refused = head.partition(" ")
-        if number.isdecimal():
-            left = _NOT_READABLE
-            with suppress(ValueError):  # base64 that was cut off
-                left = _NOT_READABLE if refused else read_metrics(b64decode(body))
-            found[int(number)] = replace(left, wandb=found.get(int(number), NO_FILE).wandb)
+    for number, refused, body in _FILE.findall(output):
+        left = _NOT_READABLE
+        with suppress(ValueError):  # base64 that was cut off
+            left = _NOT_READABLE if refused else read_metrics(b64decode(body))
+        found[int(number)] = replace(left, wandb=found.get(int(number), NO_FILE).wandb)
     return found
 
 

@@ -4,8 +4,6 @@ Every script is one brace group, so that a shell that receives only half of it (
 first output is a marker line: login banners and start-up files may have printed before it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from shlex import quote
@@ -62,13 +60,6 @@ def output(completed: Completed) -> str:
         reason = error_text(completed) or printable(completed.stdout).strip() or "nothing"
         raise ClusterUnavailableError(f"the login shell did not run our script; it said: {reason[-2000:]}")
     return printed
-
-
-def answer(completed: Completed) -> str:
-    """Return what our script printed; raise if it failed or did not run."""
-    if completed.exit_status != 0:
-        raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
-    return output(completed)
 
 
 def error_text(completed: Completed) -> str:

@@ -8,8 +8,6 @@ Each mapping goes from what jobs have in common to their map indices. A job's id
 Slurm numbers jobs in the order of submission (``123_4`` is ``123_3`` plus 1).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,9 +45,8 @@ def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> Liv
         return LiveJob(state=status.text, reason=reason)
     ran = seconds(status.elapsed)
     started = None if ran is None else round(at - ran)
-    known = before and before.started
-    if started is not None and known and abs(started - known) <= _JITTER:
-        started = known
+    if started and before and before.started and abs(started - before.started) <= _JITTER:
+        started = before.started
     return LiveJob(state=status.text, reason=reason, nodes=status.nodes, started=started, queued=status.queued)
 
 

@@ -1,7 +1,5 @@
 """What is counted while jobs are submitted and waited for, whoever collects it."""
 
-from __future__ import annotations
-
 
 class Metrics:
     """Takes figures about one cluster and drops them; a subclass keeps them. It must not wait, and must not fail."""

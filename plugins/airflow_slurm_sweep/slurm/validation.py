@@ -1,7 +1,5 @@
 """What a value must be for a shell, a file name, Slurm and the record to carry it unharmed."""
 
-from __future__ import annotations
-
 import re
 
 # Options of sbatch that are fields of `JobRequest`, or with which record.sh could not keep its promises.

@@ -62,7 +62,7 @@ class ClusterSession:
         async def ask() -> SubmittedJob:
             nonlocal batcher
             try:
-                return (await batcher((job, attempt)))()
+                return await batcher((job, attempt))
             except AloneError:
                 batcher = self.submissions
                 raise

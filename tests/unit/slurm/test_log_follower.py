@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from test_results import LoginShell
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, NewOutput
+from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, Piece
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 
 
@@ -56,6 +57,31 @@ def test_jobs_take_turns_and_the_rest_comes_at_the_end(tmp_path: Path, caplog: p
     assert told("last") == set(range(many))
 
 
+def test_a_log_that_had_no_room_in_an_answer_comes_first_in_the_next_one() -> None:
+    class Crowded(SlurmClient):
+        """Each log always has news, and an answer has room for two."""
+
+        answered: list[str]
+
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
+            self.answered += [path for path, _ in logs[:2]]
+            return [(known, b"x\n") if number < 2 else None for number, (_, known) in enumerate(logs)]
+
+    async def follow() -> list[str]:
+        client = Crowded(FakeShell())
+        client.answered = []
+        follower = LogFollower(client, interval=0.1)
+        async with asyncio.timeout(20), AsyncExitStack() as stack:
+            for number in range(6):
+                await stack.enter_async_context(follower.following(job(Path(f"/{number}"))))
+            while len(client.answered) < 12:
+                await asyncio.sleep(0.01)
+            return client.answered[:12]
+
+    answered = asyncio.run(follow())
+    assert sorted(answered[:6]) == sorted(answered[6:]) == [f"/{number}" for number in range(6)]
+
+
 def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = tmp_path / "log"
@@ -66,7 +92,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
         asked, ended = asyncio.Event(), asyncio.Event()
 
-        async def new_output(self, logs: Sequence[tuple[str, int]]) -> NewOutput:
+        async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
             answer = await super().new_output(logs)
             self.asked.set()
             await self.ended.wait()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from array_jobs import ATTEMPT, job
 from fake_shell import FakeShell
 
-from airflow_slurm_sweep.errors import AloneError
+from airflow_slurm_sweep.errors import AloneError, SlurmSweepError
 from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -18,7 +18,7 @@ from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.slurm.submit.script import Submission
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
 
-Answers = list[Callable[[], SubmittedJob]]
+Answers = list[SubmittedJob | SlurmSweepError]
 
 
 @pytest.mark.parametrize(("array", "expected"), [(True, ["arrays", "submissions"]), (False, ["submissions"])])
@@ -30,15 +30,11 @@ def test_who_cannot_be_in_an_array_goes_alone(
 
     async def arrays(submissions: Sequence[Submission]) -> Answers:
         asked.append("arrays")
-
-        def fail() -> SubmittedJob:
-            raise AloneError("its lock is held")
-
-        return [fail] * len(submissions)
+        return [AloneError("its lock is held") for _ in submissions]
 
     async def alone(submissions: Sequence[Submission]) -> Answers:
         asked.append("submissions")
-        return [lambda: submitted_job(submissions[0][0], "7")]
+        return [submitted_job(submissions[0][0], "7")]
 
     async def submit() -> SubmittedJob:
         session = ClusterSession(SlurmClient(FakeShell()), interval=1.0, patience=60.0)

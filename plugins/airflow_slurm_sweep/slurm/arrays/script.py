@@ -4,8 +4,6 @@ An element's index is the number at the end of its run directory's name: ``--out
 through Slurm's ``%a``. What differs between elements, each job reads from a file in its run directory.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from shlex import join, quote
 from typing import NamedTuple
 
 from airflow_slurm_sweep.names import ENVIRONMENT, log_path
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_flags
@@ -98,16 +96,18 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         "END",
         "}",
     ]
-    for number, submission in enumerate(submissions, start=1):
-        lines += [f"{mark}_{number}() {{", *_element(*submission), "}"]
+    for number, (element, attempt) in enumerate(submissions, start=1):
+        values = {**environment(element), "SLURM_JOB_NAME": element.name}
+        exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
+        own = f"index={_place(element).number} environment={quote(exports)}"
+        lines += [f"{mark}_{number}() {{", variables(element, attempt), own, "}"]
     return script(*lines, f"submit_array {mark} {len(submissions)}")
 
 
 def _place(job: JobRequest) -> Place:
-    found = place(job)
-    if found is None:
-        raise ValueError(f"run_dir: expected {job.name!r} and {job.run_dir!r} to end with one number, for an array")
-    return found
+    if found := place(job):
+        return found
+    raise ValueError(f"run_dir: expected {job.name!r} and {job.run_dir!r} to end with one number, for an array")
 
 
 def _argv(job: JobRequest, element: Place) -> list[str]:
@@ -121,9 +121,3 @@ def _read_script(job: JobRequest) -> str:
         return f"batch_script={heredoc_text(job.script)}"
     path = quote(shell_path(job.batch_script))
     return f"batch_script=$(cat -- {path}) || refuse {quote(f'cannot read {job.batch_script}')}"
-
-
-def _element(job: JobRequest, attempt: Attempt) -> list[str]:
-    values = {**environment(job), "SLURM_JOB_NAME": job.name}
-    exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
-    return [variables(job, attempt), f"index={_place(job).number} environment={quote(exports)}"]

@@ -1,14 +1,11 @@
 """Submissions that arrive one by one and go to Slurm as arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from functools import partial
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.arrays.script import MAX_ELEMENTS, grouped
-from airflow_slurm_sweep.slurm.client import SlurmClient, SubmissionAnswer
-from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission
 
 _SINGLES = 25  # submissions in one script, as many as tasks/cluster.py sends where there are no arrays
@@ -28,8 +25,7 @@ class ArraySubmitter:
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `SlurmClient.submit_all` does, with an sbatch for each group of `grouped`."""
         groups = grouped(submissions, self._at_most)
-        if self._at_most == 1:
-            self._at_most = 2  # the next time
+        self._at_most = max(2, self._at_most)  # the next time
         arrays = [group for group in groups if len(group) > 1]
         singles = [group[0] for group in groups if len(group) == 1]
         scripts = [singles[start : start + _SINGLES] for start in range(0, len(singles), _SINGLES)]
@@ -40,7 +36,7 @@ class ArraySubmitter:
                 try:
                     answers |= zip(positions, await submit(part), strict=True)
                 except SlurmSweepError as error:  # of these submissions alone
-                    answers |= dict.fromkeys(positions, partial(_fail, type(error), str(error)))
+                    answers |= dict.fromkeys(positions, error)
         return [answers[position] for position in range(len(submissions))]
 
     async def _submit_array(self, group: Sequence[Submission]) -> list[SubmissionAnswer]:
@@ -51,7 +47,3 @@ class ArraySubmitter:
             raise
         self._at_most = min(MAX_ELEMENTS, 2 * self._at_most)
         return answers
-
-
-def _fail(kind: type[SlurmSweepError], message: str) -> SubmittedJob:
-    raise kind(message)

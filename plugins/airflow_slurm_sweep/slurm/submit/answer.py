@@ -3,9 +3,8 @@
 The last line of a success is the job's id, and ``submitted`` or ``again``: the attempt had that job already.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
+from typing import TypeAlias
 
 from airflow_slurm_sweep.errors import (
     AloneError,
@@ -20,6 +19,8 @@ from airflow_slurm_sweep.slurm.queue import is_job_id
 from airflow_slurm_sweep.slurm.refusals import is_passing
 from airflow_slurm_sweep.slurm.shell import printable
 from airflow_slurm_sweep.slurm.telemetry import Metrics
+
+SubmissionAnswer: TypeAlias = SubmittedJob | SlurmSweepError
 
 
 class ExitStatus(IntEnum):
@@ -45,16 +46,16 @@ def read_answers(output: str, mark: str) -> dict[int, tuple[int, str]]:
     return found
 
 
-def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metrics) -> SubmittedJob:
-    """Return the job of a submission by its answer; None is the answer to one that was not begun."""
+def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metrics) -> SubmissionAnswer:
+    """Return the job of a submission by its answer, or the error; None is the answer to one that was not begun."""
     if answer is None:
-        raise ClusterUnavailableError(f"{job.name} was not submitted yet: the submissions before it took too long")
+        return ClusterUnavailableError(f"{job.name} was not submitted yet: the submissions before it took too long")
     exit_status, text = answer
     if exit_status != 0:
-        raise _error(job, exit_status, printable(text).strip() or "nothing")
+        return _error(job, exit_status, printable(text).strip() or "nothing")
     job_id, _, origin = text.rpartition("\n")[2].partition(" ")
     if not is_job_id(job_id):
-        raise ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
+        return ClusterUnavailableError(f"expected a job's id, got {job_id[:200]!r}")
     if origin == "submitted":
         metrics.count("jobs_submitted")
     return submitted_job(job, job_id)
@@ -75,17 +76,13 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
 
 
 def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
+    if exit_status == ExitStatus.FULL:
+        return NotYetError(reason)
+    if exit_status == ExitStatus.UNCLEAR:
+        return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
     refusal = f"{job.name} was not submitted: {reason[-2000:]}"
-    match exit_status:
-        case ExitStatus.FULL:
-            return NotYetError(reason)
-        case ExitStatus.UNCLEAR:
-            return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
-        case ExitStatus.BUSY | ExitStatus.NOT_IN_ARRAY:
-            return AloneError(refusal)
-        case ExitStatus.REFUSED:
-            return ClusterRefusedError(refusal)
-        case ExitStatus.SBATCH_REFUSED if not is_passing(reason):
-            return ClusterRefusedError(refusal)
-        case _:
-            return ClusterUnavailableError(refusal)
+    if exit_status in (ExitStatus.BUSY, ExitStatus.NOT_IN_ARRAY):
+        return AloneError(refusal)
+    if exit_status == ExitStatus.REFUSED or (exit_status == ExitStatus.SBATCH_REFUSED and not is_passing(reason)):
+        return ClusterRefusedError(refusal)
+    return ClusterUnavailableError(refusal)

@@ -4,8 +4,6 @@
 ``.slurm_sweep/combination.json`` is ours: *resume* finds by it what is the same, search what was proposed.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The records of run directories, which record.sh writes: ask and read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from shlex import quote
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The sbatch command of a job, and the environment that its batch script finds."""
 
-from __future__ import annotations
-
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import RUN_FOLDERS, STATE_DIR, log_path

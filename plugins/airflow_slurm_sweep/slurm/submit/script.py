@@ -1,7 +1,5 @@
 """The scripts that submit and withdraw jobs: each submission's values, quoted, for the functions of the .sh files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from array_jobs import ATTEMPT, job
@@ -11,8 +11,7 @@ from array_jobs import ATTEMPT, job
 from airflow_slurm_sweep.errors import ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer, submitted_job
 from airflow_slurm_sweep.slurm.submit.script import Submission
 
 
@@ -24,35 +23,29 @@ class Cluster(SlurmClient):
         self.asked: list[tuple[str, list[str]]] = []
         self._errors = list(errors)
 
-    async def submit_array(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+    async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         if len(submissions) > self.room:
             self.asked.append(("crowded", [job.name for job, _ in submissions]))
             raise CrowdedError("AssocMaxSubmitJobLimit")
         return self._submit("array", submissions)
 
-    async def submit_all(self, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+    async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         return self._submit("each", submissions)
 
-    def _submit(self, how: str, submissions: Sequence[Submission]) -> list[Callable[[], SubmittedJob]]:
+    def _submit(self, how: str, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         self.asked.append((how, [job.name for job, _ in submissions]))
         if self._errors:
             raise self._errors.pop(0)
-        return [lambda job=job: submitted_job(job, "7") for job, _ in submissions]  # type: ignore[misc]
+        return [submitted_job(job, "7") for job, _ in submissions]
 
 
 def ask(arrays: ArraySubmitter, *numbers: int | str, base: str = "s_") -> list[str]:
     """Return each one's job, by name, or error."""
 
-    async def work() -> list[Callable[[], SubmittedJob]]:
+    async def work() -> list[SubmissionAnswer]:
         return await arrays.submit_all([(job(number, base), ATTEMPT) for number in numbers])
 
-    said = []
-    for answer in asyncio.run(work()):
-        try:
-            said.append(answer().job_name)
-        except SlurmSweepError as error:
-            said.append(str(error))
-    return said
+    return [str(each) if isinstance(each, SlurmSweepError) else each.job_name for each in asyncio.run(work())]
 
 
 def test_groups_in_arrays_and_the_rest_one_by_one_each_gets_its_answer() -> None:
