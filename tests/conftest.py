@@ -20,6 +20,7 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__SLURM_SWEEP__INSTALLATION": "tests",  # where no Airflow is there to keep the Variable
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.names import RECORD
+from airflow_slurm_sweep.slurm.job import Attempt
 from sandbox.processes import send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
 from tests.faults.stage import FULL
+from tests.integration.login import Login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +83,35 @@ def connections_cut(stage: Stage) -> None:
         stage.note(f"{len(sessions)} SSH connections cut")
 
 
+def other_airflow(stage: Stage) -> None:
+    """Let another Airflow, with the same Dag and run ids, submit into the run directories: it is refused, each time."""
+    folder = Path(str(stage.theatre.box.profile["log"])) / "nemo-rl"
+    records = {index: folder / stage.name(index) / RECORD for index in stage.combinations}
+    runs = [index for index, file in records.items() if file.exists() and re.search(r"^job \d", file.read_text(), re.M)]
+    box = stage.theatre.box
+    for index in runs[:5]:
+        login = Login(box=box, folder=box.directory / "elsewhere")
+        request = login.request(name=stage.name(index), run_dir=str(folder / stage.name(index)), index=index + 1)
+        attempt = Attempt(
+            dag_id=stage.dag_id,
+            run_id=stage.run_id,
+            task_id="combination.submit",
+            map_index=index,
+            try_number=1,
+            id="0",
+            installation="staging",
+        )
+        with suppress(ClusterUnavailableError):  # the cluster goes wrong for it, too
+            try:
+                login.submit(request, attempt)
+                raise AssertionError(f"{request.name} was submitted for another Airflow")
+            except ClusterRefusedError as error:
+                stage.note(f"another Airflow: {error}")
+
+
 AIRFLOW: dict[str, Callable[[Stage], None]] = {
     function.__name__: function for function in (triggerer_killed, scheduler_killed, triggerer_stalled)
 }
 CLUSTER: dict[str, Callable[[Stage], None]] = {
-    function.__name__: function for function in (controller_restarted, sshd_stopped, connections_cut)
+    function.__name__: function for function in (controller_restarted, sshd_stopped, connections_cut, other_airflow)
 }

@@ -9,6 +9,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SBATCH_FAULTS = (
     "script killed before",
     "script killed after",
     "timed out after",
+    "failed hook",
     "no controller",
 )
 
@@ -64,8 +66,16 @@ class LoginNode:
         self._write(f"sbatch/{job_name}", "".join(f"{fault}\n" for fault in faults))
 
     def break_squeue(self, every: int | None) -> None:
-        """Let every Nth squeue fail; None mends it."""
+        """Let every Nth squeue go wrong: fail, hide jobs, cut its answer off, repeat an old one, be slow; None mends it."""
         self._write("squeue", "" if every is None else f"{every}\n")
+
+    def break_sacct(self, broken: bool) -> None:
+        """Let sacct fail."""
+        self._write("sacct", "broken\n" if broken else "")
+
+    def set_environment(self, **variables: str) -> None:
+        """Set variables for each login."""
+        self._write("environment", "".join(f"{name}={quote(value)}\n" for name, value in variables.items()))
 
     def skew_clock(self, seconds: int) -> None:
         """Set the clock that ``date`` shows."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow("sweeps run for a minute, with faults at random moments")]
 rounds = pytest.mark.parametrize("number", range(1, 4 if FULL else 2))
 LONGEST = 20 if FULL else 10  # seconds of a job
+HABITS = {"SBATCH_EXPORT": "NONE", "SQUEUE_PARTITION": "other", "SCANCEL_STATE": "PENDING", "SLURM_EXIT_ERROR": "0"}
 FAILING = 0.2  # share of the jobs that exit with 3
 
 
@@ -79,7 +80,12 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
     login.greet("Welcome to the cluster!\n12345\n")
     stage.note("banner at each login")
     login.break_squeue(3)
-    order = ["controller_restarted", "sshd_stopped", "connections_cut"] + ["connections_cut"] * (2 if FULL else 0)
+    login.break_sacct(True)
+    login.set_environment(**HABITS)
+    stage.note(f"the login has {', '.join(HABITS)}; sacct fails")
+    order = ["controller_restarted", "sshd_stopped", "connections_cut", "other_airflow"] + ["connections_cut"] * (
+        2 if FULL else 0
+    )
     stage.rng.shuffle(order)
     stage.trigger()
     stage.wait_for_jobs(3)
@@ -92,6 +98,8 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
         stage.finish()
     finally:
         login.break_squeue(None)
+        login.break_sacct(False)
+        login.set_environment()
         login.skew_clock(0)
         login.greet("")
 
@@ -100,7 +108,9 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
 def test_users_intervene(theatre: Theatre, number: int) -> None:
     """Tasks are cleared and marked while their jobs run, and while they are submitted."""
     stage = stage_of(theatre, "user_faults", number)
-    acts = [users.clear_submit, users.clear_wait, users.mark_failed, users.mark_success] * (3 if FULL else 1)
+    acts = [users.clear_submit, users.clear_damaged, users.clear_wait, users.mark_failed, users.mark_success] * (
+        3 if FULL else 1
+    )
     victims = stage.rng.sample(range(stage.size), len(acts) + 1)
     slow = victims.pop()
     theatre.login.break_sbatch(stage.name(slow), "slow")

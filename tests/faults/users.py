@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_slurm_sweep.names import RECORD
 from sandbox.processes import wait_until
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ def clear_submit(stage: Stage, index: int) -> None:
     """Clear submit with all that follows, while the job runs: the job shall be gone before its successor comes."""
     stage.again.add(stage.name(index))
     _clear(stage, "submit", index, downstream=True)
+
+
+def clear_damaged(stage: Stage, index: int) -> None:
+    """Likewise, after the file server has lost what the record said."""
+    run_dir = Path(str(stage.theatre.box.profile["log"])) / "nemo-rl" / stage.name(index)
+    (run_dir / RECORD).write_text("")
+    stage.note(f"the record of {stage.name(index)} is empty")
+    clear_submit(stage, index)
 
 
 def clear_wait(stage: Stage, index: int) -> None:

@@ -36,7 +36,7 @@ from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.test_record import CLEARED, FIRST, OTHER_RUN, SLEEP, Login
+from tests.integration.login import CLEARED, FIRST, OTHER_RUN, SLEEP, Login
 
 pytestmark = pytest.mark.sandbox
 
@@ -257,16 +257,17 @@ def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(
 
 
 def test_pending_and_running_elements_are_cancelled_one_by_one(login: ArrayLogin) -> None:
-    held = login.ids(login.sweep(3, options={"hold": True}))
+    jobs = list(map(job_of, login.together(login.sweep(3, options={"hold": True}))))
+    held = [job.job_id for job in jobs]
     client = SlurmClient(login)
-    asyncio.run(client.cancel(held[1]))
+    asyncio.run(client.cancel(jobs[1]))
     assert login.alive() == [held[0], held[2]]
-    asyncio.run(client.cancel(held[1]))
+    asyncio.run(client.cancel(jobs[1]))
     login.box.slurm("scontrol", "release", held[0])
     assert wait_until(lambda: login.queue().get(held[0]) == "RUNNING", 30)
-    asyncio.run(client.cancel(held[0]))
+    asyncio.run(client.cancel(jobs[0]))
     assert wait_until(lambda: login.alive() == [held[2]], 30)
-    live = asyncio.run(client.live_jobs("d r", f"{login.folder}/runs"))
+    live = asyncio.run(client.live_jobs("a d r", f"{login.folder}/runs"))
     assert live == {held[2]: "t 2"}
 
 
@@ -556,7 +557,7 @@ async def check_ends(login: ArrayLogin, jobs: list[SubmittedJob]) -> None:
 
     async def cancel() -> None:
         await asyncio.sleep(2)
-        await client.cancel(jobs[2].job_id)
+        await client.cancel(jobs[2])
 
     cancelling = asyncio.create_task(cancel())
     good, bad, gone = await asyncio.wait_for(asyncio.gather(*map(monitor.wait, jobs)), 60)
@@ -570,7 +571,7 @@ async def check_ends(login: ArrayLogin, jobs: list[SubmittedJob]) -> None:
 
 async def check_forgotten(login: ArrayLogin, jobs: list[SubmittedJob], *, accounting: bool) -> None:
     client = SlurmClient(login)
-    found = await client.look_up(jobs)
+    found, _ = await client.look_up(jobs)
     states = [found[job.job_id].state.value for job in jobs]
     assert states == ["COMPLETED", "FAILED", "CANCELLED" if accounting else "FAILED"]
     assert {status.source for status in found.values()} == {"sacct" if accounting else "exit-status file"}

@@ -21,7 +21,7 @@ from sandbox.processes import wait_until
 pytestmark = pytest.mark.sandbox
 
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="submit", map_index=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="submit", map_index=0, try_number=1, id="01-1", installation="a")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 
 

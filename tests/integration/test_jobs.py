@@ -71,7 +71,9 @@ def request_maker(box: Sandbox, folder: Path) -> Request:
 
 
 def attempt(number: int = 1) -> Attempt:
-    return Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=number, id=str(number))
+    return Attempt(
+        dag_id="d", run_id="r", task_id="t", map_index=0, try_number=number, id=str(number), installation="a"
+    )
 
 
 def with_client(work: Callable[[SlurmClient], Coroutine[Any, Any, Result]]) -> Result:
@@ -111,6 +113,17 @@ def test_the_end_of_a_job(
     assert (status.state, status.exit_code) == (state, exit_code)
     log = with_client(lambda client: client.failure_log(job, status))
     assert log == ("" if state.is_success else "broken")
+
+
+def test_a_job_without_its_command_fails(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    """As where a plugin of the site drops the environment of sbatch."""
+    connected(cluster)
+    job, status = run_job(request_maker(cluster, tmp_path)("true", script=f"#!/bin/bash\nunset COMMAND\n{JOB_SCRIPT}"))
+    assert (status.state, status.exit_code) == (JobState.FAILED, "64:0")
+    log = with_client(lambda client: client.failure_log(job, status))
+    assert log == "COMMAND is empty: the environment of sbatch did not reach this job"
 
 
 @pytest.mark.xdist_group("accounting")
@@ -294,7 +307,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     assert list(parameters.items()) == [(f"value{number}", value) for number, value in enumerate(values)]
     assert json.loads((run_dir / COMBINATION).read_text()) == {
         "index": 1,
-        "run": {"dag_id": "d", "run_id": "r"},
+        "run": {"airflow": "a", "dag_id": "d", "run_id": "r"},
         "task": {"task_id": "t", "map_index": 0},
         "parameters": parameters,
         "overrides": [],

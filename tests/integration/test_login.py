@@ -10,6 +10,7 @@ import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError
 from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from sandbox import Sandbox
@@ -32,7 +33,7 @@ def test_a_login_that_is_refused_for_a_while(
     allowed = keys.read_text()
 
     async def wait() -> JobStatus:
-        async with cluster_session("slurm_sandbox") as here:
+        async with cluster_session(Site(ssh_conn_id="slurm_sandbox")) as here:
             job = await here.submit(request, attempt())
             waiting = asyncio.create_task(here.monitor.wait(job))
             await asyncio.sleep(1.5)

@@ -18,6 +18,7 @@ from airflow.sdk.observability.metrics import stats_utils
 from opentelemetry import metrics
 
 from airflow_slurm_sweep.slurm.job import Attempt, JobStatus
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from sandbox import Sandbox
 from sandbox.airflow import PROJECT, merge
@@ -51,7 +52,9 @@ def collected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def attempt(task: str, number: int) -> Attempt:
-    return Attempt(dag_id="d", run_id="r", task_id=task, map_index=0, try_number=number, id=f"{task}{number}")
+    return Attempt(
+        dag_id="d", run_id="r", task_id=task, map_index=0, try_number=number, id=f"{task}{number}", installation="a"
+    )
 
 
 def test_jobs_through_a_triggers_session(
@@ -67,13 +70,13 @@ def test_jobs_through_a_triggers_session(
     good, bad, unwanted = make("sleep 3"), make("sleep 3; exit 3"), make("sleep 100")
 
     async def work() -> list[JobStatus]:
-        async with cluster_session("slurm_sandbox") as here:
+        async with cluster_session(Site(ssh_conn_id="slurm_sandbox")) as here:
             jobs = await asyncio.gather(
                 *(here.submit(job, attempt(job.name, 1)) for job in (good, bad, unwanted)),
             )
             # As after a lost answer: no job is submitted, and none is counted.
             assert await here.submit(good, attempt(good.name, 1)) == jobs[0]
-            await here.client.cancel(jobs[2].job_id)
+            await here.client.cancel(jobs[2])
             await here.client.withdraw(bad, attempt("another", 1))
             ends = await asyncio.gather(*(here.monitor.wait(job) for job in jobs))
             cluster.stop("sshd")

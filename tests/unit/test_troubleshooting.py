@@ -21,8 +21,10 @@ PACKAGES = PROJECT / "plugins" / "airflow_slurm_sweep", PROJECT / "sandbox"
 SCRIPTS = [*PACKAGES[0].rglob("*.sh"), PROJECT / "scripts" / "setup"]
 GUIDE = (PROJECT / "docs" / "troubleshooting.md").read_text()
 LOGGED = ("error", "warning", "exception", "critical")
-SHELL = re.compile(r"""(?:\brefuse |\bstop \d+ |\bsaid=|\becho (?=.*>&2))(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
-SHELL_VALUE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w+")
+SHELL = re.compile(
+    r"""(?:\brefuse |\bfail_login |\bstop \d+ |\bsaid=|\becho (?=.*>&2))(?:"((?:[^"\\]|\\.)*)"|'([^']*)')"""
+)
+SHELL_VALUE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w+|\$\?")
 
 
 def template(text: str) -> str:

@@ -94,7 +94,9 @@ def _check(profile: str, folders: Folders, add: Add) -> None:
     log, job = _check_settings(layers, add)
     ssh_conn_id = layers.profile.ssh_conn_id
     if connection := find_connection(ssh_conn_id, add):
-        subject = Subject(profile=layers.profile_name, login=ssh_command(connection), log=log, job=job)
+        subject = Subject(
+            profile=layers.profile_name, site=layers.site, login=ssh_command(connection), log=log, job=job
+        )
         asyncio.run(check_way_in(ssh_conn_id, connection, subject, add))
 
 

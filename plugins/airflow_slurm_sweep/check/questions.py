@@ -10,7 +10,7 @@ from shlex import join, quote
 
 from airflow_slurm_sweep.slurm import shell
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
+from airflow_slurm_sweep.slurm.shell import Site, heredoc_text, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, sbatch_argv
 
 SLURM = ("sbatch", "squeue", "scancel", "scontrol")
@@ -50,6 +50,7 @@ class Subject:
     """What is checked."""
 
     profile: str  # the profile's file, as messages name it
+    site: Site
     login: str  # the command with which a person logs in there
     log: str | None  # the log directory; None where no setting names it
     job: JobRequest | None  # as the profile alone describes it; None where settings are missing
@@ -79,7 +80,7 @@ def script(subject: Subject, mark: str) -> str:
         questions.append(f"log log {quote(subject.log)}")
     if subject.job:
         questions += _job_questions(subject.job)
-    return shell.script(
+    asking = shell.script(
         f"mark={mark}",
         _FUNCTIONS,
         *(_job_functions(subject.job) if subject.job else []),
@@ -90,6 +91,7 @@ def script(subject: Subject, mark: str) -> str:
         "esac",
         "ask clock_at_end date +%s",
     )
+    return subject.site.script(asking)
 
 
 def _job_functions(job: JobRequest) -> list[str]:

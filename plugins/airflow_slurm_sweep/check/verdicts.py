@@ -13,7 +13,7 @@ from airflow_slurm_sweep.check import job_needs
 from airflow_slurm_sweep.check.findings import Add, Answers, Grade, SkippedError, Verdict
 from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.slurm.queue import NO_ACCOUNTING
-from airflow_slurm_sweep.slurm.shell import MARKER, Completed, printable
+from airflow_slurm_sweep.slurm.shell import END, MARKER, Completed, printable
 
 _SKEW = 5.0  # seconds
 
@@ -40,7 +40,7 @@ def _judge_commands(answers: Answers) -> Verdict:
     if slurm := answers.text("slurm").split():
         return Grade.FAILED, (
             f"not on the PATH of a login without a terminal: {', '.join(slurm)} (PATH={path}). Set PATH, or load the "
-            "site's module, in ~/.bashrc above the line that returns where there is no terminal (zsh: in ~/.zshenv). "
+            "site's module, with `login_setup` in the profile, such as [module load slurm]. "
             f"This has to print a path: {answers.subject.login} 'command -v {slurm[0]}'"
         )
     if tools := answers.text("tools").split():
@@ -65,7 +65,10 @@ def _judge_accounting(answers: Answers) -> Verdict:
     if answers.works("accounting"):
         return Grade.OK, "sacct answers: how a job ended is known for good"
     said = answers.text("accounting").replace("\n", "; ")
-    if not any(words in said for words in (*NO_ACCOUNTING, "failed to run command")):
+    if not any(
+        words in said
+        for words in (NO_ACCOUNTING, "sacct: not found", "sacct: command not found", "failed to run command")
+    ):
         return Grade.FAILED, (
             f"sacct does not answer: {said or 'it said nothing in 20 s'}. A job that squeue has forgotten is waited "
             "for until it does. Tell the site's administrators (slurmdbd)"
@@ -126,7 +129,9 @@ def judge(subject: Subject, completed: Completed, mark: str, airflow_times: tupl
         add("shell", Grade.FAILED, _no_shell(completed, subject.login))
         return
     add("shell", Grade.OK, _shell(printable(noise).strip()))
-    answers = Answers(subject=subject, said=dict(_answers(output, mark)), airflow_times=airflow_times)
+    answers = Answers(
+        subject=subject, said=dict(_answers(output.removesuffix(f"{END}\n"), mark)), airflow_times=airflow_times
+    )
     for check, verdict in _VERDICTS.items():
         try:
             add(check, *verdict(answers))

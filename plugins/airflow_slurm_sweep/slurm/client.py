@@ -12,11 +12,11 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, Submit
 from airflow_slurm_sweep.slurm.job_logs import Piece
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
-from airflow_slurm_sweep.slurm.shell import Shell, error_text, output, printable
+from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
-from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all, withdraw
+from airflow_slurm_sweep.slurm.submit.script import Submission, cancel, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
@@ -24,14 +24,15 @@ Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 
 
 class SlurmClient:
-    """Speaks to one cluster, and counts submissions and cancellations in ``metrics``.
+    """Speaks to one cluster of a site, and counts submissions and cancellations in ``metrics``.
 
     All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
     says no.
     """
 
-    def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS) -> None:
+    def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS, site: Site | None = None) -> None:
         self._shell = shell
+        self._site = site or Site(ssh_conn_id="")
         self.metrics = metrics
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
@@ -48,7 +49,7 @@ class SlurmClient:
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Submit in one round trip; return for each what `submit` returns or raises."""
         mark = f"m{token_hex(8)}"
-        completed = await self._shell.run(submit_all(submissions, mark))
+        completed = await self._run(submit_all(submissions, mark))
         return self._answers(submissions, read_answers(output(completed), mark))
 
     async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
@@ -58,7 +59,7 @@ class SlurmClient:
         `CrowdedError` where a limit on the number of jobs was met.
         """
         mark = f"m{token_hex(8)}"
-        completed = await self._shell.run(submit_array(submissions, mark))
+        completed = await self._run(submit_array(submissions, mark))
         answers = read_answers(output(completed), mark)
         for exit_status, text in answers.values():
             if exit_status == ExitStatus.SBATCH_REFUSED and is_too_many(text):
@@ -67,7 +68,7 @@ class SlurmClient:
 
     async def withdraw(self, job: JobRequest, attempt: Attempt) -> None:
         """Cancel the job of an attempt whose task is killed, even a job that sbatch is just about to make."""
-        output(await self._shell.run(withdraw(job, attempt)))
+        output(await self._run(withdraw(job, attempt)))
         self.metrics.count("submissions_withdrawn")
 
     async def queue(self, *, elements: bool = False) -> dict[str, JobStatus]:
@@ -100,36 +101,54 @@ class SlurmClient:
         found = await self._ask(records(asked), read_records)
         return [found.get(number) for number in asked]
 
-    async def look_up(self, jobs: Sequence[SubmittedJob]) -> dict[str, JobStatus]:
+    async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
 
         The accounting database, the controller, and the exit files of job.sh are asked in turn. If the controller calls
-        a job active, it lives, whatever an older file says.
+        a job active, it lives, whatever an older file says. A number may be another job's by now: then only the exit
+        file is this job's.
+
+        Returns:
+            The states by job id, and what sacct said in place of an answer, empty if it did answer.
         """
-        run_dirs = {job.job_id: job.run_dir for job in jobs}
-        accounted = await self._accounting(run_dirs)
+        by_id = {job.job_id: job for job in jobs}
+        accounted, trouble = await self._accounting(by_id)
         # The database is believed only about ends: it may have missed one.
-        found = {job_id: status for job_id, status in accounted.items() if status.state.is_final_once_gone}
-        if wanted := [job_id for job_id in run_dirs if job_id not in found]:
-            found |= await self._controller(wanted)
-        if left := [(job_id, run_dir) for job_id, run_dir in run_dirs.items() if job_id not in found]:
+        found = {key: each for key, each in accounted.items() if key in by_id and each.state.is_final_once_gone}
+        named = {key for key, each in found.items() if has_name(by_id[key], each)}
+        if wanted := [job_id for job_id in by_id if job_id not in named]:
+            for job_id, status in (await self._controller(wanted)).items():
+                if job_id in wanted and writes_log(by_id[job_id], status):
+                    found[job_id] = status
+                else:
+                    found.pop(job_id, None)
+        if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in found]:
             found |= await self._ask(queue.exit_files(left), queue.read_exit_files)
-        return found
+        return found, trouble
 
     async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
         """Return final states that squeue gave, by job id, with exit codes: of the controller, or else of sacct."""
         found = {each.job_id: replace(each, exit_code="0:0") for each in ended if each.state.is_success}
         failed = {each.job_id: each for each in ended if not each.state.is_success}
-        for source in (self._controller, self._accounting):
-            if wanted := [job_id for job_id in failed if job_id not in found]:
-                for job_id, status in (await source(wanted)).items():
-                    if job_id in failed and status.state is failed[job_id].state:
-                        found[job_id] = status
+
+        def take(answers: dict[str, JobStatus]) -> list[str]:
+            for job_id, status in answers.items():
+                if job_id in failed and status.state is failed[job_id].state:
+                    found[job_id] = status
+            return [job_id for job_id in failed if job_id not in found]
+
+        if failed and (left := take(await self._controller(failed))):
+            take((await self._accounting(left))[0])
         return failed | found
 
-    async def cancel(self, job_id: str) -> None:
-        """Cancel one job; one that has ended already is fine."""
-        completed = await self._shell.run(queue.cancel(job_id))
+    async def cancel(self, job: SubmittedJob) -> None:
+        """Cancel a job; one that has ended already is fine, and so is a number that is another job's by now."""
+        if await self._ask(cancel(job), str.strip) == "cancelled":
+            self.metrics.count("jobs_cancelled")
+
+    async def cancel_found(self, job_id: str) -> None:
+        """Cancel a job that `live_jobs` found a moment ago."""
+        completed = await self._run(queue.cancel(job_id))
         if completed.exit_status == 0:
             self.metrics.count("jobs_cancelled")
         elif "Invalid job id" not in completed.stderr:
@@ -139,7 +158,7 @@ class SlurmClient:
         """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
         if status.state.is_success:
             return ""
-        return job_logs.read_tail(await self._shell.run(job_logs.tail(job.log_path)))
+        return job_logs.read_tail(await self._run(job_logs.tail(job.log_path)))
 
     async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
         """Return what jobs left in their run directories, in their order."""
@@ -153,18 +172,24 @@ class SlurmClient:
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read; see `files.files`."""
-        completed = await self._shell.run(files.files(directory, paths))
+        completed = await self._run(files.files(directory, paths))
         if completed.exit_status != 0:
             raise ClusterRefusedError(error_text(completed))
         return files.read_files(output(completed), paths)
 
-    async def _accounting(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
-        try:
-            return await self._ask(queue.sacct(job_ids), queue.read_sacct)
-        except ClusterUnavailableError as error:
-            if any(words in str(error) for words in queue.NO_ACCOUNTING):
-                return {}
-            raise
+    async def _run(self, script: str) -> Completed:
+        return await self._shell.run(self._site.script(script))
+
+    async def _accounting(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
+        """Return states by job id, and what sacct said in place of an answer: no odd answer means "no such job"."""
+        completed = await self._run(queue.sacct(job_ids))
+        printed = output(completed)
+        found, odd = queue.read_sacct(printed)
+        if queue.NO_ACCOUNTING in printed + completed.stderr:
+            return found, ""
+        if completed.exit_status != 0:
+            odd = odd or error_text(completed) or f"exit status {completed.exit_status}, no reason"
+        return found, printable(odd)
 
     async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
         return await self._ask(queue.scontrol(job_ids), queue.read_scontrol)
@@ -176,10 +201,20 @@ class SlurmClient:
         return [job_of_answer(job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
-        completed = await self._shell.run(question)
+        completed = await self._run(question)
         if completed.exit_status != 0:
             raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
         return read(output(completed))
+
+
+def has_name(job: SubmittedJob, status: JobStatus) -> bool:
+    """Whether a job that squeue or sacct knows by this number has the name that it was submitted with."""
+    return job.job_name.startswith(status.job_name)
+
+
+def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
+    """Whether a job that the controller knows by this number writes this job's log."""
+    return status.output in ("", job.log_path) or queue.run_dir_of(job.job_id, status.output) == job.run_dir
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.validation import (
     check_directory,
@@ -50,6 +51,8 @@ class JobRequest:
     """All that one submission needs; all paths are on the cluster."""
 
     ssh_conn_id: str  # the Airflow connection of the cluster's login node
+    clusters: str = ""  # see `Site`; so is login_setup
+    login_setup: tuple[str, ...] | list[str] = ()
     name: str
     command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
     run_dir: str  # the job's own directory, absolute; made if it is not there
@@ -103,6 +106,11 @@ class JobRequest:
             expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
         self._check_environment()
 
+    @property
+    def site(self) -> Site:
+        """Where the job shall live."""
+        return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
+
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data, without fields that have their default."""
         values = _changed(self)
@@ -151,11 +159,12 @@ class Attempt:
     map_index: int
     try_number: int
     id: str
+    installation: str  # which Airflow: two may have the same Dag and run ids on one log directory
 
     @property
     def run(self) -> str:
         """The Dag run, as the record names it."""
-        return run_name(self.dag_id, self.run_id)
+        return run_name(self.installation, self.dag_id, self.run_id)
 
     @property
     def task(self) -> str:
@@ -168,9 +177,9 @@ class Attempt:
         return _word(self.id)
 
 
-def run_name(dag_id: str, run_id: str) -> str:
-    """Return a Dag run's name: two words, and no other Dag run's."""
-    return f"{_word(dag_id)} {_word(run_id)}"
+def run_name(installation: str, dag_id: str, run_id: str) -> str:
+    """Return a Dag run's name: three words, and no other Dag run's."""
+    return f"{_word(installation)} {_word(dag_id)} {_word(run_id)}"
 
 
 def task_name(task_id: str, map_index: int) -> str:
@@ -195,6 +204,13 @@ class SubmittedJob:
     label: str = ""
     index: int | None = None
     stream_log: bool = False
+    clusters: str = ""  # see `Site`; so is login_setup
+    login_setup: tuple[str, ...] | list[str] = ()
+
+    @property
+    def site(self) -> Site:
+        """Where the job lives."""
+        return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no job's id, or no path."""
@@ -226,6 +242,8 @@ class JobStatus:
     source: str  # squeue, sacct, scontrol, or the exit-status file
     metrics: Mapping[str, float] = field(default_factory=dict)  # what the job left in ``metrics.json``
     wandb: str = ""  # where Weights & Biases shows the run
+    job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array
+    output: str = ""  # where the controller says that it writes
 
     @property
     def state(self) -> JobState:
@@ -234,7 +252,9 @@ class JobStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain data, whole: users read it."""
-        return {**asdict(self), "state": self.state.value}
+        values = asdict(self)
+        del values["job_name"], values["output"]
+        return {**values, "state": self.state.value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError
-from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.slurm.client import SlurmClient, has_name
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
 from airflow_slurm_sweep.slurm.states import JobState
@@ -61,6 +61,7 @@ class Monitor:
         self._ended: dict[_Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
         self._is_silent = False
+        self._trouble = ""  # what sacct said in place of an answer
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
@@ -104,7 +105,8 @@ class Monitor:
                 if self._is_silent:
                     log.info("The cluster answers again")
                 self._is_silent, self._answered = False, time.monotonic()
-            except ClusterUnavailableError as error:
+            except (ClusterUnavailableError, ClusterRefusedError) as error:
+                # A refused login too: whoever submitted a job was let in before.
                 if not self._is_silent:
                     log.warning("No answer from the cluster, asking on: %s", error)
                 self._is_silent = True
@@ -150,7 +152,12 @@ class Monitor:
         ticked.set()
         self._metrics.time("squeue", now - began)
         self._report_counts(self._queue)
-        found = {waiter: self._queue[job_id] for waiter in asked if (job_id := waiter.job.job_id) in self._queue}
+        # A number may be another job's by now, and a site may rename a job: `look_up` tells them apart.
+        found = {
+            waiter: status
+            for waiter in asked
+            if (status := self._queue.get(waiter.job.job_id)) and has_name(waiter.job, status)
+        }
         if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
@@ -191,7 +198,10 @@ class Monitor:
                 waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
 
     async def _look_up(self, gone: Sequence[_Waiter]) -> None:
-        found = await self._client.look_up([waiter.job for waiter in gone])
+        found, trouble = await self._client.look_up([waiter.job for waiter in gone])
+        if trouble and trouble != self._trouble and len(found) < len(gone):
+            log.warning("sacct gives no answer, asking on: %s", trouble)
+        self._trouble = trouble
         now = time.monotonic()
         for waiter in gone:
             status = found.get(waiter.job.job_id)
@@ -199,8 +209,11 @@ class Monitor:
                 status = waiter.seen
             if status is None:
                 waiter.missing_since = waiter.missing_since or now
-                if now - waiter.missing_since >= self._grace:  # a failure: success is never assumed
+                if now - waiter.missing_since >= (self._patience if trouble else self._grace):
+                    # A failure: success is never assumed.
                     reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
+                    if trouble:
+                        reason = f"squeue and scontrol do not know it, no exit-status file; sacct says: {trouble}"
                     self._ended[waiter] = JobStatus(job_id=waiter.job.job_id, text="LOST", reason=reason, source="")
             elif status.state.is_final_once_gone:
                 self._ended[waiter] = status

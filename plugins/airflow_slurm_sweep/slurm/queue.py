@@ -10,17 +10,18 @@ from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
 from airflow_slurm_sweep.slurm.job import JobStatus
-from airflow_slurm_sweep.slurm.shell import script
+from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState
 
-SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start"
-NO_ACCOUNTING = ("Slurm accounting storage is disabled", "sacct: not found", "sacct: command not found")
+SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
+NO_ACCOUNTING = "Slurm accounting storage is disabled"
 
 _EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
 _NAME_MAX = 255  # bytes of a file name
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _SLURM_LINES = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
+_OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
 
 
 def is_job_id(text: str) -> bool:
@@ -31,17 +32,23 @@ def is_job_id(text: str) -> bool:
 def squeue(*, elements: bool = False) -> str:
     """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
     array = " --array" if elements else ""
-    fields = "--format='%i|%T|%M|%V|%S|%N|%r'"
-    return script(f"{_EPOCH} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
+    fields = "--format='%i|%T|%M|%V|%S|%N|%j|%r'"
+    return script(f"{_EPOCH} {BOUND} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
 
 
 def read_squeue(output: str) -> dict[str, JobStatus]:
     """Read the answer to `squeue`, by job id."""
     found = {}
-    for job_id, text, elapsed, submitted, started, nodes, reason in _rows(output, "|", 7):
-        queued = _queued(text, submitted, started)
+    for job_id, text, elapsed, submitted, started, nodes, name, reason in _rows(output, "|", 8):
         found[job_id] = JobStatus(
-            job_id=job_id, text=text, elapsed=elapsed, queued=queued, nodes=nodes, reason=reason, source="squeue"
+            job_id=job_id,
+            text=text,
+            elapsed=elapsed,
+            queued=_queued(text, submitted, started),
+            nodes=nodes,
+            reason=reason,
+            source="squeue",
+            job_name=name,
         )
     return found
 
@@ -49,7 +56,7 @@ def read_squeue(output: str) -> dict[str, JobStatus]:
 def outputs(folder: str) -> str:
     """Return the script that lists all of the user's jobs with their output paths, cut off if not in ``folder``."""
     widest = output_format(f"{folder}/{_NAME_MAX * '_'}")
-    return script(f"squeue --array --me --all --states=all --noheader {quote(widest)} < /dev/null")
+    return script(f"{BOUND} squeue --array --me --all --states=all --noheader {quote(widest)} < /dev/null")
 
 
 def read_outputs(output: str) -> dict[str, tuple[JobState, str]]:
@@ -84,26 +91,41 @@ def run_dir_of(job_id: str, output: str) -> str | None:
 def sacct(job_ids: Collection[str]) -> str:
     """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
     fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
-    return script(f"{_EPOCH} sacct -X -n -P -o {fields} -j {quote(','.join(job_ids))} < /dev/null")
+    # squeue and the others obey SLURM_CLUSTERS by themselves.
+    cluster = '${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'
+    return script(
+        f"command -v sacct > /dev/null || {{ echo {NO_ACCOUNTING}; exit 1; }}",
+        f"{_EPOCH} {BOUND} sacct {cluster} -X -n -P -o {fields} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
+    )
 
 
-def read_sacct(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `sacct`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
+def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
+    """Read the answer to `sacct`, by job id, and its first line that is none.
+
+    The first part of a heterogeneous job, ``7+0``, stands for the job.
+    """
     found = {}
-    for first_id, text, exit_code, elapsed, nodes, submitted, started in _rows(output, "|", 7):
+    for first_id, text, exit_code, elapsed, nodes, submitted, started, name in _rows(output, "|", 8):
         job_id = first_id.removesuffix("+0")
-        queued = _queued(text, submitted, started)
         found[job_id] = JobStatus(
-            job_id=job_id, text=text, exit_code=exit_code, elapsed=elapsed, queued=queued, nodes=nodes, source="sacct"
+            job_id=job_id,
+            text=text,
+            exit_code=exit_code,
+            elapsed=elapsed,
+            queued=_queued(text, submitted, started),
+            nodes=nodes,
+            source="sacct",
+            job_name=name,
         )
-    return found
+    lines = (line for line in output.split("\n") if line.strip() and not re.match(r"[0-9_+]+\|", line))
+    return found, next(lines, "")
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
     """Return the script that asks the controller; forgotten jobs are left out, any other error ends the script."""
     return script(
         f"for job in {join(job_ids)}; do",
-        f'  answer=$({_EPOCH} scontrol show job "$job" 2>&1 < /dev/null)',
+        f'  answer=$({_EPOCH} {BOUND} scontrol show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
         "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second one about a forgotten array element
@@ -125,6 +147,7 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
         element = _ELEMENT.match(record)
         job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
         if "JobState" in fields:
+            path = _OUTPUT.search(record)
             found[job_id] = JobStatus(
                 job_id=job_id,
                 text=fields["JobState"],
@@ -134,6 +157,7 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
                 nodes=fields.get("NodeList", "").replace("(null)", ""),
                 reason=fields.get("Reason", ""),
                 source="scontrol",
+                output=path[1] if path else "",
             )
     return found
 
@@ -168,7 +192,7 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
 
 def cancel(job_id: str) -> str:
     """Return the script that cancels one job."""
-    return script(f"scancel -- {quote(job_id)} < /dev/null")
+    return script(f"{BOUND} scancel -- {quote(job_id)} < /dev/null")
 
 
 def _queued(state: str, submitted: str, started: str) -> int | None:

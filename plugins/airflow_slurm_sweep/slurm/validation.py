@@ -38,6 +38,8 @@ def check_variable(name: str) -> None:
         raise ValueError(f"expected the name of an environment variable, got {name!r}")
     if name in OUR_VARIABLES:
         raise ValueError(f"the variable {name!r} is reserved: airflow-slurm-sweep sets it for each job")
+    if name == "SLURM_CLUSTERS":
+        raise ValueError(f"the variable {name!r} is reserved; name the cluster with `clusters` in the cluster profile")
     if name.startswith("SBATCH_"):
         raise ValueError(f"the variable {name!r} is reserved; options of sbatch have a setting of their own")
 

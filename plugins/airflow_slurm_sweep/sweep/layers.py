@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given, setting
@@ -87,6 +88,12 @@ class Layers:
         """Return the directory on the cluster that the sweep's paths start from."""
         return section.workdir if "workdir" in section.model_fields_set else self.profile.workdir
 
+    @property
+    def site(self) -> Site:
+        """Where the cluster is."""
+        profile = self.profile
+        return Site(ssh_conn_id=profile.ssh_conn_id, clusters=profile.clusters or "", login_setup=profile.login_setup)
+
     def job_arguments(self, settings: ClusterProfile) -> dict[str, Any]:
         """Return the arguments of `JobRequest` that settings decide: those of the same name, and some others."""
         same = JobSettings.model_fields.keys() & {field.name for field in fields(JobRequest)}
@@ -94,6 +101,8 @@ class Layers:
         return {
             **{name: getattr(settings, name) for name in same},
             "ssh_conn_id": settings.ssh_conn_id,
+            "clusters": settings.clusters or "",
+            "login_setup": settings.login_setup,
             "script": "" if settings.batch_script else self.job_script,
             "env": {name: value for name, value in settings.env.items() if isinstance(value, str)},
             "secrets": secrets,

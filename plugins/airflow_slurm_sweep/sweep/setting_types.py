@@ -49,6 +49,10 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _split_lines(value: Any) -> Any:
+    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+
+
 def _check_directory(path: str) -> str:
     # Backslashes and `%` confuse sbatch, and no working directory should change what the path means.
     if not path.startswith("/") or not path.isprintable() or "\\" in path:
@@ -113,6 +117,7 @@ NameOrTemplate = Annotated[
     str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")
 ]
 Path = Annotated[str, AfterValidator(_check_path)]
+Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Directory = Annotated[str, AfterValidator(_check_directory)]
 Time = Annotated[str, AfterValidator(_check_time), _text(TIME_PATTERN)]
 Only = Annotated[str, AfterValidator(_check_only), _text(ONLY_PATTERN)]

@@ -104,6 +104,7 @@ class JobSettings(Resources):
     @classmethod
     def _check_options(cls, options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         instead = {setting(field).option: name for name, field in SlurmSection.model_fields.items()}
+        instead["clusters"] = "clusters (of the cluster profile)"
         for name, value in options.items():
             check_option(name, value)
             if (ours := our_option(name)) in instead:
@@ -135,7 +136,7 @@ class SlurmSection(JobSettings, _JobName):
 
     former_keys: ClassVar[Mapping[str, str]] = {"cluster": "it is called 'profile'"}
 
-    profile: Annotated[types.Name | None, Setting(option="clusters")] = Field(
+    profile: types.Name | None = Field(
         default=None,
         description="Cluster profile: a file of include/clusters. Without it: default.yaml, if that exists.",
     )
@@ -146,6 +147,12 @@ class ClusterProfile(JobSettings):
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(
         default="slurm", description="Airflow connection (type ssh) of the login node."
+    )
+    clusters: types.Name | None = Field(
+        default=None, description="Name of the cluster in Slurm, where several share the login node; null: its default."
+    )
+    login_setup: types.Lines = Field(
+        default=(), description="Commands on the login node before each of ours, such as `module load slurm`."
     )
     log: Annotated[types.Directory, Setting(variable="LOG", required=True)] = Field(
         default="", description="Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."

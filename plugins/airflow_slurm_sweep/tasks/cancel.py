@@ -72,7 +72,7 @@ async def retry_cancelling(
 
 async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
     """Cancel a job, as `retry_cancelling` does."""
-    await retry_cancelling(f"Job {job.job_id}", partial(client.cancel, job.job_id), scancel_advice(job), patience)
+    await retry_cancelling(f"Job {job.job_id}", partial(client.cancel, job), scancel_advice(job), patience)
 
 
 async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
@@ -125,10 +125,10 @@ def _cancel_tested(*error: Any) -> None:
 
 async def _cancel_all(request: JobRequest | None = None, attempt: Attempt | None = None) -> None:
     async def cancel(job: SubmittedJob) -> None:
-        async with slurm_client(job.ssh_conn_id) as client:
+        async with slurm_client(job.site) as client:
             await cancel_job(client, job, patience=20)
 
     await asyncio.gather(*map(cancel, _tested.values()))
     if request and attempt:
-        async with slurm_client(request.ssh_conn_id) as client:
+        async with slurm_client(request.site) as client:
             await withdraw(client, request, attempt)

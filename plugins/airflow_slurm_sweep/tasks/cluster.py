@@ -15,10 +15,11 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.ssh import SshShell
 
 Result = TypeVar("Result")
 
@@ -75,11 +76,13 @@ class ClusterSession:
 
 
 @asynccontextmanager
-async def _open(ssh_conn_id: str) -> AsyncIterator[ClusterSession]:
-    async with slurm_client(ssh_conn_id) as client:
+async def _open(site: Site) -> AsyncIterator[ClusterSession]:
+    async with _shells.use(site.ssh_conn_id) as shell:
+        client = SlurmClient(shell, shell.metrics, site)
         # In a thread: the first time, Airflow reads all its files of settings.
         interval, patience = await asyncio.to_thread(lambda: (configuration.interval(), configuration.patience()))
         yield ClusterSession(client, interval=interval, patience=patience)
 
 
+_shells = LoopResources(SshShell)  # one connection for all clusters behind it
 cluster_session = LoopResources(_open, linger=LINGER).use

@@ -67,6 +67,11 @@ def warnings(combinations: int) -> list[str]:
     return found
 
 
+def installation() -> str:
+    """Return the id of this Airflow, where the administrator has set one."""
+    return str(conf.get(_SECTION, "installation", fallback=""))
+
+
 def interval() -> float:
     """Return the seconds between two questions to a cluster."""
     return float(conf.getfloat(_SECTION, "interval", fallback=INTERVAL))

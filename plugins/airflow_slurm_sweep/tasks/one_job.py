@@ -17,7 +17,7 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 
 
-def attempt_of(task: Any) -> Attempt:
+def attempt_of(installation: str, task: Any) -> Attempt:
     """Return the attempt that a task instance stands for. The operators allow no retries: each new try is a clear."""
     return Attempt(
         dag_id=task.dag_id,
@@ -26,6 +26,7 @@ def attempt_of(task: Any) -> Attempt:
         map_index=-1 if task.map_index is None else task.map_index,
         try_number=task.try_number,
         id=str(task.id),
+        installation=installation,
     )
 
 
@@ -40,7 +41,7 @@ async def submit_job(
         TaskTimeoutError: The time is over; the submission is withdrawn.
         ClusterRefusedError: The cluster refuses the job, the login or a path.
     """
-    async with cluster_session(request.ssh_conn_id) as cluster:
+    async with cluster_session(request.site) as cluster:
         try:
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, siblings, None):
                 return await cluster.submit(request, attempt)
@@ -70,7 +71,7 @@ async def await_job(
         TaskTimeoutError: The time is over; the job is cancelled.
         ClusterUnavailableError: The cluster was silent for longer than ``patience``.
     """
-    async with cluster_session(job.ssh_conn_id) as cluster:
+    async with cluster_session(job.site) as cluster:
         try:
             async with (
                 asyncio.timeout(seconds) as limit,

@@ -112,6 +112,7 @@ class SlurmSubmitOperator(_TriggererOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job, in ``airflow dags test``."""
         from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.installation import installation
         from airflow_slurm_sweep.tasks.one_job import attempt_of, submit_job
         from airflow_slurm_sweep.tasks.secrets import with_secrets
 
@@ -121,7 +122,7 @@ class SlurmSubmitOperator(_TriggererOperator):
                 self.log.info("Dry run: %s is not submitted", request.name)
                 raise AirflowSkipException
             # Tasks run one after the other there: no array comes together.
-            ready, attempt = replace(with_secrets(request), array=False), attempt_of(context["ti"])
+            ready, attempt = replace(with_secrets(request), array=False), attempt_of(installation(), context["ti"])
             with cancel.end_if_interrupted(request, attempt):
                 job = asyncio.run(submit_job(ready, attempt, seconds=self._seconds))
         cancel.cancel_if_interrupted(job)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 class Siblings(NamedTuple):
     """All instances of a mapped pair of tasks in one Dag run; the run directories of their jobs lie in ``folder``."""
 
+    installation: str
     dag_id: str
     run_id: str
     submit: str
@@ -58,17 +59,17 @@ class Siblings(NamedTuple):
 
     async def live_jobs(self, client: SlurmClient, known: dict[str, Owner] | None = None) -> dict[str, int]:
         """Return the map indices of the pairs' live jobs, by job id; ``known`` as in `SlurmClient.live_jobs`."""
-        jobs = await client.live_jobs(run_name(self.dag_id, self.run_id), self.folder, known)
+        jobs = await client.live_jobs(run_name(self.installation, self.dag_id, self.run_id), self.folder, known)
         submitter = task_name(self.submit, 0)[:-1]  # the map index follows
         indices = ((job_id, task.removeprefix(submitter)) for job_id, task in jobs.items())
         return {job_id: int(index) for job_id, index in indices if index.isdecimal()}
 
 
-def siblings_of(task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
+def siblings_of(installation: str, task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
     """Return the siblings of a task instance; None for one that is not mapped, or not one of a pair."""
     if submit is None or wait is None or task.map_index in (None, -1):
         return None
-    return Siblings(task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
+    return Siblings(installation, task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
 
 
 async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
@@ -83,7 +84,7 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
 
 async def _cancel(client: SlurmClient, job_id: str) -> None:
     log.warning("Job %s runs, and no task waits for it any more", job_id)
-    await retry_cancelling(f"Job {job_id}", partial(client.cancel, job_id), f"scancel {job_id}")
+    await retry_cancelling(f"Job {job_id}", partial(client.cancel_found, job_id), f"scancel {job_id}")
 
 
 class OrphanWatch:

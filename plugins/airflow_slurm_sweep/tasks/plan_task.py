@@ -141,7 +141,7 @@ async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> 
     from airflow_slurm_sweep.sweep.script_config import count, wanted_files  # noqa: PLC0415  # imports omegaconf
 
     texts: dict[str, str | None] = {}
-    async with slurm_client(layers.profile.ssh_conn_id) as client:
+    async with slurm_client(layers.site) as client:
         while files := sorted(wanted_files(path, texts)):
             texts |= await client.read_files(layers.workdir(spec.slurm), files)
     found = {setting: count(path, texts, key) for setting, key in wanted.items()}

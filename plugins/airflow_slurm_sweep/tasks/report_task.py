@@ -14,6 +14,7 @@ from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranke
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
 from airflow_slurm_sweep.tasks.ssh import slurm_client
@@ -83,6 +84,6 @@ class ReportSweepOperator(BaseOperator):
         return {"combinations": len(rows), "succeeded": succeeded}
 
     async def _cancel_orphans(self, ti: Any, first: JobRequest) -> None:
-        siblings = Siblings(ti.dag_id, ti.run_id, SUBMIT, WAIT, first.run_dir.rpartition("/")[0])
-        async with slurm_client(first.ssh_conn_id) as client:
+        siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, first.run_dir.rpartition("/")[0])
+        async with slurm_client(first.site) as client:
             await patiently(lambda: cancel_orphans(client, siblings), PATIENCE)

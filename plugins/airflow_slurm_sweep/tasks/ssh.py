@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, SlurmSweepError
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.shell import Completed
+from airflow_slurm_sweep.slurm.shell import COMMAND, Completed, Site
 from airflow_slurm_sweep.tasks.telemetry import AirflowMetrics
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class SshShell:
             import asyncssh
 
             try:
-                process = await connection.create_process("sh -s", encoding="utf-8", errors="replace")
+                process = await connection.create_process(COMMAND, encoding="utf-8", errors="replace")
                 with suppress(BrokenPipeError):  # the login shell has ended; its output says why
                     # The script goes in by standard input: it has no length limit there and no process list shows it.
                     process.stdin.write(script)
@@ -153,7 +153,7 @@ class SshShell:
 
 
 @asynccontextmanager
-async def slurm_client(ssh_conn_id: str) -> AsyncIterator[SlurmClient]:
+async def slurm_client(site: Site) -> AsyncIterator[SlurmClient]:
     """Give a client of a cluster, over a connection of its own."""
-    async with SshShell(ssh_conn_id) as shell:
-        yield SlurmClient(shell, shell.metrics)
+    async with SshShell(site.ssh_conn_id) as shell:
+        yield SlurmClient(shell, shell.metrics, site)

@@ -24,6 +24,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, ta
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
@@ -51,6 +52,7 @@ class _TaskTrigger(BaseTrigger):
     def __init__(self, job: Json | str | None = None, source: Json | None = None, partner: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.job, self.source, self.partner = job, source, partner
+        self._installation = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
@@ -66,6 +68,7 @@ class _TaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event that ends the task. An exception would send the task to a worker."""
         try:
+            self._installation = await sync_to_async(installation)()
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task
                 for key in (RETURN_KEY, STATUS_KEY, WANDB_KEY):
                     await sync_to_async(XCom.delete)(key=key, **_place(self._task))
@@ -159,8 +162,8 @@ class SubmitTrigger(_TaskTrigger):
             log.info("Dry run: %s is not submitted", request.name)
             return TaskSkippedEvent()
         self._submitting = request
-        siblings = siblings_of(self._task, self._task.task_id, self.partner, request.run_dir)
-        ready, attempt = await resolve(request), attempt_of(self._task)
+        siblings = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
+        ready, attempt = await resolve(request), attempt_of(self._installation, self._task)
         job = await submit_job(ready, attempt, siblings=siblings, seconds=self._seconds_left())
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
@@ -168,8 +171,8 @@ class SubmitTrigger(_TaskTrigger):
 
     async def _cancel(self) -> None:
         if self._submitting is not None:
-            async with cluster_session(self._submitting.ssh_conn_id) as cluster:
-                await withdraw(cluster.client, self._submitting, attempt_of(self._task))
+            async with cluster_session(self._submitting.site) as cluster:
+                await withdraw(cluster.client, self._submitting, attempt_of(self._installation, self._task))
 
 
 class WaitTrigger(_TaskTrigger):
@@ -189,7 +192,7 @@ class WaitTrigger(_TaskTrigger):
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
-        siblings = siblings_of(self._task, self.partner, self._task.task_id, job.run_dir)
+        siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
         end = await await_job(job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left())
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
@@ -212,14 +215,14 @@ class WaitTrigger(_TaskTrigger):
         task = self._task
         async with run_plan(task, plan_source) as plan:
             request = plan.request(task.map_index)
-        async with cluster_session(request.ssh_conn_id) as cluster:
+        async with cluster_session(request.site) as cluster:
             record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir))
-        own = (run_name(task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
+        own = (run_name(self._installation, task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
         return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
 
     async def _cancel(self) -> None:
         if self._waiting is None:
             log.info("This task has not found its job yet: the other combinations or the report cancel it")
             return
-        async with cluster_session(self._waiting.ssh_conn_id) as cluster:
+        async with cluster_session(self._waiting.site) as cluster:
             await cancel_job(cluster.client, self._waiting)

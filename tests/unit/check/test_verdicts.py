@@ -13,7 +13,7 @@ from airflow_slurm_sweep.check import questions
 from airflow_slurm_sweep.check.findings import Finding, Grade
 from airflow_slurm_sweep.check.verdicts import CHECKS, WAY_IN, judge
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.slurm.shell import MARKER, Completed
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed, Site
 
 HOSTILE = 'a\'b $(touch x) `touch y` "c" ;& -z *'
 
@@ -21,7 +21,7 @@ HOSTILE = 'a\'b $(touch x) `touch y` "c" ;& -z *'
 def subject(log: str = "/l", **changes: object) -> questions.Subject:
     values: dict[str, object] = {"name": "check_cluster", "command": "true", "run_dir": "/l/c", "script": "#!/bin/sh\n"}
     job = JobRequest(ssh_conn_id="c", **{**values, **changes})  # type: ignore[arg-type]
-    return questions.Subject(profile="p.yaml", login="ssh me@host", log=log, job=job)
+    return questions.Subject(profile="p.yaml", site=Site(ssh_conn_id="x"), login="ssh me@host", log=log, job=job)
 
 
 def judged(of: questions.Subject, completed: Completed, sent: float, received: float) -> dict[str, Finding]:

@@ -6,7 +6,15 @@ from typing import Any
 
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 
-ATTEMPT = Attempt(dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, try_number=1, id="01-1")
+ATTEMPT = Attempt(
+    dag_id="grpo",
+    run_id="manual__1",
+    task_id="combination.submit",
+    map_index=3,
+    try_number=1,
+    id="01-1",
+    installation="a",
+)
 
 
 def job(number: int | str = 1, base: str = "grpo_sweep_", **changes: Any) -> JobRequest:

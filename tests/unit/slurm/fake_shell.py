@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
-from airflow_slurm_sweep.slurm.shell import MARKER, Completed
+from airflow_slurm_sweep.slurm.shell import END, MARKER, Completed
 
 
 class FakeShell:
@@ -22,10 +22,15 @@ class FakeShell:
 
     async def run(self, script: str) -> Completed:
         """Answer."""
-        word = next(
-            word
-            for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel", "record")
-            if word in script
+        _, _, script = script.partition(f"{MARKER}\n")
+        word = (
+            "scancel"
+            if re.search("^cancel_ours [0-9]", script, re.MULTILINE)
+            else next(
+                word
+                for word in ("sbatch", "squeue", "sacct", "scontrol", "tail", "head", "scancel", "record")
+                if word in script
+            )
         )
         self.asked.append(word)
         answer = self.answers.get(word)
@@ -39,7 +44,7 @@ class FakeShell:
             return answer
         if answer is None:
             return failed(f"sh: 1: {word}: not found", 127)
-        return Completed(exit_status=0, stdout=f"banner\n{MARKER}\n{answer}", stderr="")
+        return Completed(exit_status=0, stdout=f"banner\n{MARKER}\n{answer}{END}\n", stderr="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class Submission:
     def completed(self, script: str) -> Completed:
         """Return the end of the script."""
         (mark,) = re.findall(r"^each (m[0-9a-f]+) ", script, re.MULTILINE)
-        text = f"banner\n{MARKER}\n{mark} 1 {self.exit_status}\n{self.text}\n"
+        text = f"banner\n{MARKER}\n{mark} 1 {self.exit_status}\n{self.text}\n{END}\n"
         return Completed(exit_status=0, stdout=text, stderr="")
 
 

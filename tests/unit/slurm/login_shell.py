@@ -12,12 +12,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.shell import ARGUMENT, END, PRELUDE
 from airflow_slurm_sweep.slurm.submit.answer import read_answers
 from airflow_slurm_sweep.slurm.submit.script import submit_all
 
 SHELLS = {
-    "dash": ["/usr/bin/dash", "-s"],
-    "bash": ["/usr/bin/bash", "--posix", "-s"],
+    "dash": ["/usr/bin/dash", "-s", ARGUMENT],
+    "bash": ["/usr/bin/bash", "--posix", "-s", ARGUMENT],
 }  # as `sh` is the one or the other
 TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
@@ -45,7 +46,11 @@ class Shell:
         self._process.communicate()
 
     def run(self, script: str, functions: str = "") -> str:
-        """Return what the script prints; nothing may come of it but that."""
+        """Return what the script prints; nothing may come of it but that.
+
+        The script's prelude would undo the functions.
+        """
+        script = script.replace(PRELUDE, "")
         assert self._process.stdin
         assert self._process.stdout
         end = self._end.decode().strip("\0")
@@ -61,7 +66,7 @@ class Shell:
             said += piece
         assert os.listdir(self.folder) == [], "something else was executed"  # noqa: PTH208  # ten thousand times
         assert self.errors.stat().st_size == 0, self.errors.read_text()
-        return said.removesuffix(expected).decode("utf-8", "replace")
+        return said.removesuffix(expected).decode("utf-8", "replace").removesuffix(f"{END}\n")
 
 
 @dataclass(kw_only=True)
@@ -75,7 +80,7 @@ class Login:
         for name in ("bin", "home", "answers"):
             (self.folder / name).mkdir(parents=True)
         note = f"printf '%s\\0' \"$#\" {{name}} \"$@\" >> '{self.folder}/calls'\n"
-        for name in ("sbatch", "squeue", "scancel"):
+        for name in ("sbatch", "squeue", "scancel", "scontrol"):
             keep = f"env -0 > '{self.folder}/env'\ncat > '{self.folder}/stdin'\n" if name == "sbatch" else ""
             answer = f"/usr/bin/cat '{self.folder}/answers/{name}' 2> /dev/null\nexit 0\n"
             self._write(name, note.format(name=name) + keep + answer)
@@ -113,7 +118,7 @@ class Login:
         mark = f"m{uuid4().hex}"
         done = self.run(submit_all([(job, attempt)], mark))
         assert (done.returncode, done.stderr) == (0, "")
-        return read_answers(done.stdout, mark)[1]
+        return read_answers(done.stdout.removesuffix(f"{END}\n"), mark)[1]
 
     def calls(self, command: str | None = None) -> list[list[str]]:
         """Return the command lines of all that ran, or of one command, the first word left out."""

@@ -12,11 +12,11 @@ from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
-from airflow_slurm_sweep.slurm.shell import Completed
+from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 
 REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script="#!/bin/sh\n", label="lr=1")
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, id="01-1", installation="a")
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
 SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n"
@@ -66,13 +66,13 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
 @pytest.mark.parametrize(
     ("answers", "state", "source"),
     [
-        ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1|None"}, "COMPLETED", "squeue"),
-        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
-        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
-        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|Unknown|Unknown"}, "TIMEOUT", "sacct"),
-        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|Unknown|Unknown"}, "NODE_FAIL", "sacct"),
+        ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1||None"}, "COMPLETED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1||x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1||x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
+        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1||None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|Unknown|Unknown|"}, "TIMEOUT", "sacct"),
+        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|Unknown|Unknown|"}, "NODE_FAIL", "sacct"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
-        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1|Unknown|Unknown", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
+        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1|Unknown|Unknown|", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": ""}, "LOST", ""),
     ],
@@ -97,9 +97,15 @@ def test_no_answer_is_not_no_such_job(answers: dict[str, object]) -> None:
 
 
 def test_cancelling_a_job_that_has_ended_is_fine() -> None:
-    asyncio.run(SlurmClient(FakeShell(scancel=failed("scancel: error: Invalid job id 7"))).cancel("7"))
-    with pytest.raises(ClusterUnavailableError, match="scancel 7"):
-        asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel("7"))
+    asyncio.run(SlurmClient(FakeShell(scancel="")).cancel(JOB))
+    with pytest.raises(ClusterUnavailableError, match="contact slurm controller"):
+        asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel(JOB))
+
+
+def test_an_answer_that_was_cut_off_is_none() -> None:
+    cut = Completed(exit_status=0, stdout=f"{MARKER}\n7|RUNNING|0:01|N/A|N/A|n1||None\n8|RUN", stderr="")
+    with pytest.raises(ClusterUnavailableError, match="cut off"):
+        asyncio.run(SlurmClient(FakeShell(squeue=cut)).queue())
 
 
 def test_output_that_is_no_job_id_is_an_error() -> None:
@@ -121,19 +127,21 @@ def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
 
 def test_a_run_is_matched_by_its_whole_name() -> None:
     """Not by the end of another's."""
-    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", record="7 xd r g.submit 3 7\n")
-    for run, live in (("d r", {}), ("xd r", {"7": "g.submit 3"})):
+    shell = FakeShell(
+        squeue="7 RUNNING /r/one/logs/slurm-%j.out\n8 RUNNING /elsewhere", record="7 a xd r g.submit 3 7\n"
+    )
+    for run, live in (("a d r", {}), ("a xd r", {"7": "g.submit 3"})):
         assert asyncio.run(SlurmClient(shell).live_jobs(run, "/r")) == live
 
 
 def test_owner_of_a_live_job_is_looked_up_once() -> None:
-    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="7 d r g.submit 3 7\n")
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="7 a d r g.submit 3 7\n")
     client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
     for _ in range(2):
-        assert asyncio.run(client.live_jobs("d r", "/r", known)) == {"7": "g.submit 3"}
+        assert asyncio.run(client.live_jobs("a d r", "/r", known)) == {"7": "g.submit 3"}
     assert shell.asked == ["squeue", "record", "squeue"]
     shell.answers["squeue"] = "7 COMPLETED /r/one/logs/slurm-7.out"
-    assert asyncio.run(client.live_jobs("d r", "/r", known)) == {}
+    assert asyncio.run(client.live_jobs("a d r", "/r", known)) == {}
     assert not known
 
 

@@ -28,7 +28,7 @@ from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
 from airflow_slurm_sweep.slurm import files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name
-from airflow_slurm_sweep.slurm.shell import MARKER, script
+from airflow_slurm_sweep.slurm.shell import END, MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all, withdraw
@@ -67,7 +67,7 @@ FILE = LINE.map(lambda text: text.replace("/", "_")).filter(lambda name: name no
 FOLDER = st.builds(lambda *names: "/" + "/".join(names).replace("\\", "_"), FILE, FILE)
 ATTEMPTS = st.builds(
     lambda name, other, third, number: Attempt(
-        dag_id=name, run_id=other, task_id=third, map_index=number - 1, try_number=number, id=name
+        dag_id=name, run_id=other, task_id=third, map_index=number - 1, try_number=number, id=name, installation=other
     ),
     *(TEXT, TEXT, TEXT, st.integers(0, 9)),
 )
@@ -140,7 +140,7 @@ each() { m_1; }
 """
 
 GOOD: dict[str, Any] = {"ssh_conn_id": "c", "name": "n", "command": "true", "run_dir": "/r"}
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="01-1", installation="a")
 
 
 @pytest.fixture(scope="module", params=SHELLS)
@@ -221,7 +221,8 @@ def test_lookups(shell: Shell, value: str) -> None:
     fields = queue.SACCT_FIELDS.replace("JobIDRaw", "JobID" if "_" in value else "JobIDRaw")
     assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
-    functions = """scontrol() { [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }"""
+    functions = f"""{FUNCTIONS}
+scontrol() {{ [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }}"""
     said = after_marker(shell.run(queue.scontrol(ids), functions))
     assert said == "".join(f"<show job {job_id}>\n" for job_id in ids)
 
@@ -350,7 +351,11 @@ def combination_files(job: JobRequest, attempt: Attempt) -> set[str]:
     assert parameters == combination["parameters"] == job.parameters
     assert repr(parameters) == repr(job.parameters), "1 is no True, 1.0 no 1"
     assert combination["index"] == job.index
-    assert combination["run"] == {"dag_id": attempt.dag_id, "run_id": attempt.run_id}
+    assert combination["run"] == {
+        "airflow": attempt.installation,
+        "dag_id": attempt.dag_id,
+        "run_id": attempt.run_id,
+    }
     assert combination["task"] == {"task_id": attempt.task_id, "map_index": attempt.map_index}
     assert combination["overrides"] == list(job.overrides)
     return {PARAMETERS_FILE, COMBINATION}
@@ -384,8 +389,11 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     ]
     status, text = login.submit(job, other)
     assert status == ExitStatus.REFUSED
-    whose = "Dag run" if attempt.run != other.run else "task of this Dag run"
-    assert f"the run directory {folders} belongs to another {whose}" in text
+    if attempt.installation != other.installation:
+        whose = "a Dag run"
+    else:
+        whose = "another Dag run" if attempt.run != other.run else "another task of this Dag run"
+    assert f"the run directory {folders} belongs to {whose} (" in text
     assert login.calls("sbatch") == [sbatch.sbatch_argv(job)[1:]], "once"
     expected = sbatch.environment(job)
     assert {name: login.environment[name] for name in expected} == expected
@@ -406,7 +414,7 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
     assert login.submit(job, attempt) == (0, "7 submitted")
     other = replace(attempt, try_number=attempt.try_number + 1, id=f"{attempt.id} 2")
     for withdrawn, expected in ((other, []), (attempt, [["--", "7"]])):
-        assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n"
+        assert login.run(withdraw(job, withdrawn)).stdout == f"{MARKER}\n{END}\n"
         line = f"withdrawn {withdrawn.run} {withdrawn.task} {withdrawn.try_number} {withdrawn.instance}\n"
         end = time.monotonic() + 10
         while line not in (Path(folder) / RECORD).read_text() or login.calls("scancel") != expected:
@@ -436,7 +444,7 @@ def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
         done = login.run(submit_array(group, "m"))
         assert (done.stderr, done.stdout) == (
             "",
-            f"{MARKER}\nm 1 0\n7_3 {answer}\nm 2 0\n7_12 {answer}\n",
+            f"{MARKER}\nm 1 0\n7_3 {answer}\nm 2 0\n7_12 {answer}\n{END}\n",
         )
     (argv,) = login.calls("sbatch")
     assert argv[-1] == "--array=3,12"
@@ -488,18 +496,20 @@ def test_an_elements_file_is_made_anew_never_through_a_link(login: Login) -> Non
 def test_two_attempts_never_have_the_same_name(data: Any) -> None:
     letters = st.text(st.sampled_from(" ab%2\n\t0/é\u2028"), min_size=1, max_size=4)
     one, two = (
-        (("a b", "c"), ("a", "b c")) if data is None else data.draw(st.tuples(*[st.tuples(letters, letters)] * 2))
+        (("a b", "c", "d"), ("a", "b c", "d"))
+        if data is None
+        else data.draw(st.tuples(*[st.tuples(letters, letters, letters)] * 2))
     )
     names = [run_name(*ids) for ids in (one, two)]
     assert (names[0] == names[1]) is (one == two)
-    assert all(len(name.split(" ")) == 2 and name.isascii() and name.isprintable() for name in names)
+    assert all(len(name.split(" ")) == 3 and name.isascii() and name.isprintable() for name in names)
     assert not names[0].startswith(f"{names[1]} "), "no name begins with another"
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
     assert (
-        run_name("grpo-a.b_c", "manual__2026-01-31T00:00:00.5+00:00")
-        == "grpo-a.b_c manual__2026-01-31T00:00:00.5+00:00"
+        run_name("node-1a2b3c", "grpo-a.b_c", "manual__2026-01-31T00:00:00.5+00:00")
+        == "node-1a2b3c grpo-a.b_c manual__2026-01-31T00:00:00.5+00:00"
     )
 
 
@@ -569,7 +579,16 @@ def test_a_sweep_file_is_refused_what_a_job_is(name: str) -> None:
 def test_a_record_that_somebody_else_wrote_is_only_read(login: Login, place: str, text: str) -> None:
     attempt = replace(ATTEMPT, try_number=2)
     job = JobRequest(**{**GOOD, "run_dir": f"{login.folder}/runs/a", "script": "#!/bin/sh\n", "max_parallel_jobs": 1})
-    lines = {"run": "d r", "task": "t 0", "attempt": "1 00-1", "job": "3", "jobs": "", "withdrawn": "", place: text}
+    lines = {
+        "run": "a d r",
+        "task": "t 0",
+        "attempt": "1 00-1",
+        "job": "3",
+        "jobs": "",
+        "withdrawn": "",
+        "end": "",
+        place: text,
+    }
     record = Path(job.run_dir) / RECORD
     record.parent.mkdir(parents=True)
     record.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))

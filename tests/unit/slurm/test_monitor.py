@@ -37,7 +37,7 @@ def wait(shell: FakeShell, *numbers: int, grace: float = 0.05) -> list[JobStatus
 
 
 def test_one_question_a_tick_for_all_waiting_tasks() -> None:
-    running = "".join(f"{number}|RUNNING|0:01|N/A|N/A|n1|None\n" for number in range(100))
+    running = "".join(f"{number}|RUNNING|0:01|N/A|N/A|n1||None\n" for number in range(100))
     ended = running.replace("RUNNING", "COMPLETED")
     shell = FakeShell(squeue=in_turn(running, running, ended), scontrol="", sacct=NO_ACCOUNTING)
     statuses = wait(shell, *range(100))
@@ -48,7 +48,7 @@ def test_one_question_a_tick_for_all_waiting_tasks() -> None:
 def test_jobs_that_vanished_are_looked_up_together() -> None:
     shell = FakeShell(
         squeue="",
-        sacct="1|COMPLETED|0:0|1|n1|Unknown|Unknown\n2|FAILED|1:0|1|n1|Unknown|Unknown\n3|TIMEOUT|0:0|1|n1|Unknown|Unknown\n",
+        sacct="1|COMPLETED|0:0|1|n1|Unknown|Unknown|\n2|FAILED|1:0|1|n1|Unknown|Unknown|\n3|TIMEOUT|0:0|1|n1|Unknown|Unknown|\n",
     )
     assert [status.text for status in wait(shell, 1, 2, 3)] == ["COMPLETED", "FAILED", "TIMEOUT"]
     assert shell.asked == ["squeue", "sacct"]
@@ -57,7 +57,7 @@ def test_jobs_that_vanished_are_looked_up_together() -> None:
 def test_silence_is_waited_out_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="airflow_slurm_sweep")
     down = failed("Unable to contact slurm controller")
-    answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|N/A|N/A|n1|None")
+    answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|N/A|N/A|n1||None")
     (status,) = wait(FakeShell(squeue=answers, scontrol="", sacct=NO_ACCOUNTING), 1, grace=0)
     assert status.state is JobState.COMPLETED
     assert [record.message for record in caplog.records if "cluster" in record.message.lower()] == [
@@ -74,7 +74,7 @@ def test_a_job_that_nobody_knows_is_lost_after_the_grace_period_only() -> None:
 
 
 def test_a_job_that_comes_back_is_not_lost() -> None:
-    back = in_turn("", "1|PENDING|0:00|N/A|N/A||BeginTime", "", "1|COMPLETED|0:01|N/A|N/A|n1|None")
+    back = in_turn("", "1|PENDING|0:00|N/A|N/A|||BeginTime", "", "1|COMPLETED|0:01|N/A|N/A|n1||None")
     shell = FakeShell(squeue=back, sacct=NO_ACCOUNTING, scontrol="", head="")
     (status,) = wait(shell, 1, grace=5)
     assert status.state is JobState.COMPLETED
@@ -82,7 +82,7 @@ def test_a_job_that_comes_back_is_not_lost() -> None:
 
 def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
     shell = FakeShell(
-        squeue=in_turn("1|PREEMPTED|0:01|N/A|N/A|n1|None", "1|PREEMPTED|0:01|N/A|N/A|n1|None", ""),
+        squeue=in_turn("1|PREEMPTED|0:01|N/A|N/A|n1||None", "1|PREEMPTED|0:01|N/A|N/A|n1||None", ""),
         sacct=NO_ACCOUNTING,
         scontrol="",
         head="",
@@ -95,7 +95,7 @@ def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED"])
 def test_a_job_that_slurm_does_not_queue_again_has_failed_though_squeue_still_shows_it(state: str) -> None:
     again = in_turn(
-        f"1|{state}|0:01|N/A|N/A|n1|None", "1|PENDING|0:00|N/A|N/A||BeginTime", f"1|{state}|0:01|N/A|N/A|n1|None"
+        f"1|{state}|0:01|N/A|N/A|n1||None", "1|PENDING|0:00|N/A|N/A|||BeginTime", f"1|{state}|0:01|N/A|N/A|n1||None"
     )
     shell = FakeShell(squeue=again, sacct=NO_ACCOUNTING, scontrol="")
     (status,) = wait(shell, 1, grace=0.1)
@@ -108,7 +108,7 @@ def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file
     ended = running.replace("RUNNING", "COMPLETED").replace("Reason", "ExitCode=0:0 Reason")
     shell = FakeShell(
         squeue="",
-        sacct="1|RUNNING|0:0|1|n1|Unknown|Unknown\n",
+        sacct="1|RUNNING|0:0|1|n1|Unknown|Unknown|\n",
         scontrol=in_turn(running, running, running, ended),
         head="1 FAILED\n",
     )
@@ -118,7 +118,7 @@ def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file
 
 
 def test_nobody_waits_nobody_asks() -> None:
-    shell = FakeShell(squeue="1|RUNNING|0:01|N/A|N/A|n1|None")
+    shell = FakeShell(squeue="1|RUNNING|0:01|N/A|N/A|n1||None")
 
     async def give_up() -> int:
         monitor = Monitor(SlurmClient(shell), interval=0.01)
@@ -145,8 +145,8 @@ def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
     monkeypatch.setattr(caplog.handler, "filters", [note])
     shell = FakeShell(
         squeue=in_turn(
-            "1|RUNNING|0:01|N/A|N/A|n1|None\n2|PENDING|0:00|N/A|N/A||Priority",
-            "1|COMPLETED|0:01|N/A|N/A|n1|None\n2|COMPLETED|0:01|N/A|N/A|n1|None",
+            "1|RUNNING|0:01|N/A|N/A|n1||None\n2|PENDING|0:00|N/A|N/A|||Priority",
+            "1|COMPLETED|0:01|N/A|N/A|n1||None\n2|COMPLETED|0:01|N/A|N/A|n1||None",
         )
     )
 

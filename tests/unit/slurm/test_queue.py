@@ -12,10 +12,10 @@ from airflow_slurm_sweep.slurm.states import JobState
 def test_squeue() -> None:
     output = """\
 *** maintenance on Friday | see the wiki ***
-17|PENDING|0:00|N/A|N/A||Resources
-18|RUNNING|1-02:03:04|N/A|N/A|n[1-2]|None
-19|FAILED|0:01|N/A|N/A|n3|NonZeroExitCode
-20|SOMETHING_NEW|0:01|N/A|N/A|n3|a | b
+17|PENDING|0:00|N/A|N/A|||Resources
+18|RUNNING|1-02:03:04|N/A|N/A|n[1-2]||None
+19|FAILED|0:01|N/A|N/A|n3||NonZeroExitCode
+20|SOMETHING_NEW|0:01|N/A|N/A|n3||a | b
 """
     statuses = queue.read_squeue(output)
     assert {job_id: status.state for job_id, status in statuses.items()} == {
@@ -33,7 +33,7 @@ def test_squeue() -> None:
 
 
 def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
-    assert queue.read_squeue("17_3|RUNNING|0:01|N/A|N/A|n1|None\n").keys() == {"17_3"}
+    assert queue.read_squeue("17_3|RUNNING|0:01|N/A|N/A|n1||None\n").keys() == {"17_3"}
     assert queue.read_outputs(
         "17_3  RUNNING  /r/s_%a/logs/slurm-%A_%a.out\n17_[1-2] PENDING /r/x\n18 PENDING /y"
     ).keys() == {
@@ -41,16 +41,16 @@ def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
         "18",
     }
     assert queue.read_sacct(
-        "17_3|FAILED|1:0|00:01:00|n1|Unknown|Unknown\n17+0|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown\n"
-    ).keys() == {"17_3", "17"}
+        "17_3|FAILED|1:0|00:01:00|n1|Unknown|Unknown|\n17+0|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|\n"
+    )[0].keys() == {"17_3", "17"}
     told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
     assert [(key, status.job_id) for key, status in queue.read_scontrol(told).items()] == [("17_3", "17_3")]
     assert queue.read_exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
 
 
 def test_sacct() -> None:
-    statuses = queue.read_sacct(
-        "21|CANCELLED by 1001|0:15|00:00:07|n1|Unknown|Unknown\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]|Unknown|Unknown\n"
+    statuses, odd = queue.read_sacct(
+        "21|CANCELLED by 1001|0:15|00:00:07|n1|Unknown|Unknown|\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]|Unknown|Unknown|\n"
     )
     assert statuses["21"] == JobStatus(
         job_id="21",
@@ -61,6 +61,11 @@ def test_sacct() -> None:
         source="sacct",
     )
     assert statuses["22"].state is JobState.OUT_OF_MEMORY
+    assert odd == ""
+    assert (
+        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|1|n1|2|3|x\n")[1]
+        == "slurmdbd is being upgraded"
+    )
 
 
 def test_scontrol() -> None:
@@ -117,14 +122,14 @@ def test_exit_files() -> None:
 def test_only_a_newline_begins_a_line(separator: str) -> None:
     """Or an exit file could speak for another job, and a job's name for itself."""
     assert queue.read_exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
-    assert queue.read_squeue(f"17|RUNNING|0:00|N/A|N/A|n1|{separator}18|COMPLETED|0:00|N/A|N/A|n1|None\n").keys() == {
+    assert queue.read_squeue(f"17|RUNNING|0:00|N/A|N/A|n1||{separator}18|COMPLETED|0:00|N/A|N/A|n1||None\n").keys() == {
         "17"
     }
     assert queue.read_outputs(f"17 RUNNING /r/{separator}18 COMPLETED /r/x\n").keys() == {"17"}
 
 
 def test_a_status_survives_json() -> None:
-    (status,) = queue.read_squeue("17|PENDING|0:00|N/A|N/A||Resources").values()
+    (status,) = queue.read_squeue("17|PENDING|0:00|N/A|N/A|||Resources").values()
     assert JobStatus.from_json(status.to_json()) == status
 
 
@@ -142,10 +147,10 @@ def test_a_status_survives_json() -> None:
 )
 def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> None:
     submitted, started = times.split()
-    assert queue.read_squeue(f"1|{state}|0:01|{submitted}|{started}|n1|None")["1"].queued == queued
+    assert queue.read_squeue(f"1|{state}|0:01|{submitted}|{started}|n1||None")["1"].queued == queued
     told = f"JobId=1 JobName=SubmitTime=1 StartTime=2\n   JobState={state} Reason=None\n"
     told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
     assert queue.read_scontrol(told)["1"].queued == queued
     if state not in {"PENDING", "REQUEUE_HOLD"}:
-        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}")["1"]
+        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}|")[0]["1"]
         assert (found.queued, found.nodes) == (queued, "n1")

@@ -69,10 +69,10 @@ def test_run_times(elapsed: str, seconds: int | None) -> None:
 
 
 def test_a_start_holds_from_tick_to_tick_and_is_another_one_after_a_requeue() -> None:
-    (first,) = queue.read_squeue("1|RUNNING|0:10|1000|1060|n1|None").values()
+    (first,) = queue.read_squeue("1|RUNNING|0:10|1000|1060|n1|None|").values()
     job = live_job(first, 2000.2)
     assert (job.started, job.queued, job.nodes) == (1990, 60, "n1")
     assert live_job(first, 2001.4, job) == job, "the answer came late"
     assert live_job(first, 2100, job).started == 2090
-    (queued,) = queue.read_squeue("1|PENDING|0:00|1000|9999||Priority").values()
+    (queued,) = queue.read_squeue("1|PENDING|0:00|1000|9999|||Priority").values()
     assert live_job(queued, 2200, job) == PENDING

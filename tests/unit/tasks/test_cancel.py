@@ -106,15 +106,15 @@ def test_what_cannot_be_cancelled_is_told_with_the_command(
     assert caplog.messages[-1].startswith("Job 7 could not be cancelled (wrong key).")
 
 
-PAIRS = orphans.Siblings("d", "r", "g.submit", "g.wait", "/r")
+PAIRS = orphans.Siblings("a", "d", "r", "g.submit", "g.wait", "/r")
 
 
 class Cluster(FakeShell):
     """Shows a live job ``INDEX`` of each combination until it is cancelled, among those of others."""
 
     def __init__(self, *indices: int) -> None:
-        self.live = {str(index): f"{index} d r g.submit {index}" for index in indices}
-        self.live |= {"90": "90 d other g.submit 1", "91": "91 d r h.submit 1"}
+        self.live = {str(index): f"{index} a d r g.submit {index}" for index in indices}
+        self.live |= {"90": "90 d other g.submit 1", "91": "91 a d r h.submit 1"}
         super().__init__(
             squeue=lambda: "".join(f"{job} RUNNING /r/{job}/logs/slurm-%j.out\n" for job in self.live),
             record=lambda: "".join(f"{line} {job}\n" for job, line in self.live.items()),
@@ -174,7 +174,7 @@ def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: py
     async def look_twice() -> None:
         own = orphans.OrphanWatch(SlurmClient(shell), PAIRS)
         await own.look()
-        shell.live["1"] = "1 d r g.submit 1"
+        shell.live["1"] = "1 a d r g.submit 1"
         now["g.submit_1"] = "success"
         await own.look()
 
@@ -241,6 +241,6 @@ def test_a_silent_cluster_stops_no_watch(monkeypatch: pytest.MonkeyPatch, caplog
 
 def test_tasks_without_siblings() -> None:
     single = SimpleNamespace(dag_id="d", run_id="r", task_id="wait", map_index=-1)
-    assert orphans.siblings_of(single, "submit", "wait", "/r/a") is None
-    assert orphans.siblings_of(TASK, None, "g.wait", "/r/a") is None
-    assert orphans.siblings_of(TASK, "g.submit", "g.wait", "/r/a") == PAIRS
+    assert orphans.siblings_of("a", single, "submit", "wait", "/r/a") is None
+    assert orphans.siblings_of("a", TASK, None, "g.wait", "/r/a") is None
+    assert orphans.siblings_of("a", TASK, "g.submit", "g.wait", "/r/a") == PAIRS

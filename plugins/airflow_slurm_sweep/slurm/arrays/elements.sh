@@ -25,6 +25,7 @@ lock_one() {
   take "$state_lock"
   trap - EXIT # from here on the lock is the whole script's
   read_record "$record"
+  [ -z "$its_damage" ] || stop 96 "its record is damaged: it goes alone"
   [ -z "$its_attempt" ] || [ -n "$its_job" ] || echo open
 }
 
@@ -47,10 +48,13 @@ find_all() { # NUMBERS: set `open` to those without a job
     answered=yes
     find_each
   done
-  [ -z "$answered" ] || return 0
-  status=93 said="squeue: $queue"
-  for number in $open; do end; done
-  open=
+  if [ -n "$answered" ] && query_controller; then
+    find_each
+  else
+    status=93 said="the queue is not known: $said"
+    for number in $open; do end; done
+    open=
+  fi
 }
 
 find_each() { # of `open`, in `queue`

@@ -64,7 +64,7 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
     alone = []
     for position, (job, attempt) in enumerate(submissions):
         if element := place(job):
-            origin = (job.ssh_conn_id, attempt.run, element.folder, job.workdir, tuple(job.inputs))
+            origin = (job.site, attempt.run, element.folder, job.workdir, tuple(job.inputs))
             members = groups.setdefault((*origin, job.script, job.batch_script, *_argv(job, element)), {})
         # Two attempts for one directory are no array.
         if not element or members.setdefault(element.number, position) != position:

@@ -72,6 +72,8 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         label=job.label,
         index=job.index,
         stream_log=job.stream_log,
+        clusters=job.clusters,
+        login_setup=job.login_setup,
     )
 
 

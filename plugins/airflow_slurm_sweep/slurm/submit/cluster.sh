@@ -1,35 +1,123 @@
 # What Slurm knows of this run directory's jobs, and cancelling them. Behind record.sh.
 
+call() { # SECONDS COMMAND ...: run a command, bounded in time and output; set `said` and `status`
+  said=$({
+    timeout -k 5 "$@" 2>&1 < /dev/null
+    printf '\nstatus %s' "$?"
+  } | head -c 33554432)
+  status=${said##*"${newline}status "} said=${said%"${newline}status "*}
+  case $status in
+    124 | 137) said="$2 gave no answer within $1 s" ;;
+    '' | *[!0-9]*) status=125 said="$2 printed more than 32 MiB" ;;
+    0) ;;
+    *) said=${said:-"exit status $status, no reason"} ;;
+  esac
+}
+
 cancel() { # ID
   still_held
-  scancel -- "$1" < /dev/null
+  call 60 scancel -- "$1"
+  return "$status"
 }
 
-query() { # all of the user's jobs, the oldest first, arrays by element: id, state, output path; fail without an answer
-  set -- --array --me --all --noheader --states=all --sort=i "$output_format"
-  queue=$(timeout -k 5 20 squeue "$@" 2>&1 < /dev/null)
+cancel_ours() { # ID: for those who hold no lock
+  controller_shows "$1"
+  if [ -z "$is" ] || has_ended "$is"; then return 0; fi
+  call 60 scancel -- "$1"
+  [ "$status" -eq 0 ] || stop 93 "scancel: $said"
+  echo cancelled
 }
+
+# Rows of `queue`: id (arrays by element), state, output path. The oldest job comes first.
+
+query() { # squeue: all of the user's jobs; without an answer fail, with the reason in `said`
+  call 60 squeue --array --me --all --noheader --states=all --sort=i "$output_format"
+  [ "$status" -eq 0 ] || return 1
+  queue=$said
+}
+
+query_controller() { # likewise, from another source: squeue may hide jobs, or answer from a cache
+  said=$({
+    timeout -k 5 120 scontrol --all show job 2>&1 < /dev/null
+    printf '\nstatus %s' "$?"
+  } | sed -n "$controller_rows
+/^slurm_/p
+/^scontrol:/p
+/^status /p")
+  status=${said##*"status "}
+  [ "$status" = 0 ] || return 1
+  queue=$said
+}
+
+# Records of scontrol as rows. Pending elements of an array share a record, which has no id of an element.
+controller_rows="/^JobId=/{
+s/^JobId=[0-9]* ArrayJobId=\([0-9]*\) ArrayTaskId=\([0-9]*\) .*/\1_\2/
+s/^JobId=\([0-9]*\) .*/\1/
+h
+}
+/^   UserId=[^ ]*($(id -u)) /!{
+/^   UserId=/{
+s/.*/another's/
+h
+}
+}
+/^   JobState=/{
+s/^   JobState=\([A-Z_]*\).*/\1/
+H
+}
+/^   StdOut=/{
+s/^   StdOut=//
+H
+x
+s/\n/ /g
+/^[0-9]/p
+}"
 
 ask() {
-  query || stop 93 "squeue: $queue"
+  query || stop 93 "squeue: $said"
 }
 
-shown() { # ID: set `is` to the state that squeue shows, to nothing if squeue does not show the job
+row_of() { # ID: of `queue`; set `is` and `path`, to nothing if there is none
   # "+0" is behind the id of a heterogeneous job's first part.
-  is=$(printf '%s\n' "$queue" | sed -n "s/^$1\(+0\)\{0,1\} \{1,\}\([A-Z_]\{1,\}\).*/\2/p")
+  row=$(printf '%s\n' "$queue" | sed -n "s/^$1\(+0\)\{0,1\} \{1,\}//p" | head -n 1)
+  is=${row%%[!A-Z_]*} path=${row#"$is"}
+  path=${path#"${path%%[! ]*}"}
   case $is:$1 in
     :*_*) ;;
     :*) # a whole array, made by a batch script's own line: it lives as long as an element does
       for is in $(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}\([A-Z_]\{1,\}\).*/\1/p"); do
         has_ended "$is" || break
       done
+      path=$(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}[A-Z_]\{1,\} \{1,\}//p" | head -n 1)
       ;;
   esac
 }
 
-is_live() { # ID
-  shown "$1"
+# A job is not live only if squeue and the controller agree. An id that is another job's by now is not ours.
+lives() { # ID: of a job that wrote into $run_dir; set `is`
+  row_of "$1"
+  if [ -n "$is" ] && ! has_ended "$is" && writes_here "$1" "$path"; then return 0; fi
+  controller_shows "$1"
   [ -n "$is" ] && ! has_ended "$is"
+}
+
+controller_shows() { # ID: set `is` to the state of our job, to nothing if the controller does not know such a job
+  is=
+  call 60 scontrol show job "$1"
+  case $status:$said in
+    0:*) ;;
+    *'Invalid job id'* | 1:"Job $1 not found"*) return 0 ;;
+    *) stop 93 "scontrol: $said" ;;
+  esac
+  rows=$(printf '%s\n' "$said" | sed -n "$controller_rows")
+  while read -r id state path; do
+    if writes_here "$id" "$path"; then
+      is=$state
+      has_ended "$is" || return 0
+    fi
+  done << END_OF_ROWS
+$rows
+END_OF_ROWS
 }
 
 is_known() { # ID: the record has it
@@ -49,16 +137,15 @@ logs() { # print the ids of the jobs that wrote a log here
 }
 
 # Slurm shows an output path as it is, or as sbatch got it: an array's with %a for the index.
-writes_here() { # ID PATH
+writes_here() { # ID PATH: a job of this run directory
   case $2 in
-    "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"*) ;;
+    "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"* | "$own_log") ;;
     "${escaped_dir%"$own_index"}%a/logs/slurm-"*) case $1 in *_"$own_index") ;; *) return 1 ;; esac ;;
     *) return 1 ;;
   esac
 }
 
-search() { # for the job of an intent: set its_job. A second live job can only be a twin; it is cancelled.
-  own_index=${run_dir##*[!0-9]}
+search() { # `queue` for the job of an intent: set its_job. A second live job can only be a twin; it is cancelled.
   while read -r id _ path; do
     id=${id%+0}
     if ! is_job "$id" || ! writes_here "$id" "$path"; then continue; fi
@@ -68,7 +155,7 @@ search() { # for the job of an intent: set its_job. A second live job can only b
       continue
     elif [ -z "$its_job" ]; then
       its_job=$id
-    elif is_live "$id"; then
+    elif [ "$id" != "$its_job" ] && lives "$id"; then
       cancel "$id"
       add "$id"
     fi
@@ -91,5 +178,7 @@ settle() { # find the job of an intent: its sbatch may just have been cut off, a
     search
     [ -z "$its_job" ] || return 0
   done
-  [ -n "$answered" ] || stop 93 "squeue: $queue" # the last look is the one that counts
+  [ -n "$answered" ] || stop 93 "squeue: $said" # the last look is the one that counts
+  query_controller || stop 93 "scontrol: $said"
+  search
 }

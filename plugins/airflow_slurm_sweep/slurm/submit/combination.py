@@ -25,7 +25,7 @@ def combination_json(job: JobRequest, attempt: Attempt) -> str:
     return _dump(
         {
             "index": job.index,
-            "run": {"dag_id": attempt.dag_id, "run_id": attempt.run_id},
+            "run": {"airflow": attempt.installation, "dag_id": attempt.dag_id, "run_id": attempt.run_id},
             "task": {"task_id": attempt.task_id, "map_index": attempt.map_index},
             "parameters": job.parameters,
             "overrides": list(job.overrides),

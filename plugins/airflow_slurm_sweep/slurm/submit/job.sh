@@ -4,14 +4,18 @@
 #
 # It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. By this file the
 # end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over).
+set +eu # which a login's SHELLOPTS may set
 job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
 rm -f -- "$exit_file" "$exit_file.new" # from before this job was requeued
 
+if [ -z "$COMMAND" ]; then
+  COMMAND='echo "COMMAND is empty: the environment of sbatch did not reach this job" >&2; exit 64'
+fi
 if [ -n "$CONTAINER" ]; then
-  srun --nodes=1 --ntasks=1 --container-image="$CONTAINER" --container-workdir="$PWD" \
-    ${MOUNTS:+"--container-mounts=$MOUNTS"} bash -c "$COMMAND" &
+  srun --nodes=1 --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} --export=ALL \
+    --container-image="$CONTAINER" --container-workdir="$PWD" ${MOUNTS:+"--container-mounts=$MOUNTS"} bash -c "$COMMAND" &
 else
   bash -c "$COMMAND" &
 fi

@@ -19,8 +19,8 @@ class Record(NamedTuple):
 def records(run_dirs: Mapping[str, str]) -> str:
     """Return the script that reads the records of run directories, by any key.
 
-    The answer has a line for each record: key, `Attempt.run`, `Attempt.task` and job id: six words, the last one empty
-    for an intent.
+    The answer has a line for each record: key, `Attempt.run`, `Attempt.task` and job id: seven words, the last one
+    empty for an intent.
     """
     return script(  # which starts no program for a record, so it reads thousands of them in a second
         """record() {
@@ -35,4 +35,4 @@ def records(run_dirs: Mapping[str, str]) -> str:
 def read_records(output: str) -> dict[str, Record]:
     """Read the answer to `records`, by its keys."""
     rows = (line.split(" ") for line in output.split("\n"))
-    return {row[0]: Record(f"{row[1]} {row[2]}", f"{row[3]} {row[4]}", row[5]) for row in rows if len(row) == 6}
+    return {row[0]: Record(" ".join(row[1:4]), " ".join(row[4:6]), row[6]) for row in rows if len(row) == 7}

@@ -1,16 +1,17 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2030,SC2031 # subshells change variables on purpose
 # Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
 # cluster.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
 # Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
 #
-#   run DAG_ID RUN_ID           the Dag run that it belongs to
+#   run AIRFLOW DAG_ID RUN_ID   the Dag run that it belongs to, of which Airflow
 #   task TASK_ID MAP_INDEX
 #   attempt TRY ID              of the task instance, which Airflow gives another id for each try
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
 #   jobs ID ...                 all earlier jobs
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
+#   end                         without it the record is damaged
 #
 # The intent is on disk before sbatch is called. A later submission that finds an intent without a job asks the cluster
 # for a job that writes into this run directory and that the record does not know: that job is the intent's. Nothing
@@ -19,7 +20,7 @@
 # The same for all submissions of a script: names of files in a run directory, see names.py.
 state_name='' record_name='' parameters_name='' combination_name='' run_folders=''
 # One submission's own: paths, the words of the record, and what is asked for.
-run_dir='' escaped_dir='' output_format='' gate=''
+run_dir='' escaped_dir='' own_log='' output_format='' gate=''
 run='' task='' try='' ti=''
 resume='' parallel='' parameters_json='' combination_json=''
 
@@ -56,6 +57,7 @@ begin() {
   who="$host $boot $namespace $pid"
   mine=$state/.$host.$pid
   attempt="$try $ti"
+  own_index=${run_dir##*[!0-9]}
   state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
 }
 
@@ -183,19 +185,24 @@ is_job() { # ID: of a job, or of an array element, 123_4
   case $1 in '' | *[!0-9_]* | _* | *_ | *_*_*) return 1 ;; esac
 }
 
-read_record() { # FILE
-  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
-  [ -f "$1" ] || return 0
+read_record() { # FILE: set its_run, its_task ..., and its_damage if it is there, but not whole
+  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn='' its_damage=''
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  its_damage=yes
+  if [ ! -f "$1" ] || [ ! -r "$1" ]; then return 0; fi
   while read -r key value; do
     case $key in
       run) its_run=$value ;;
       task) its_task=$value ;;
       attempt) its_attempt=$value ;;
-      job) is_job "$value" && its_job=$value ;; # it becomes part of a sed program, and anybody may have written it
+      job) its_job=$value ;;
       jobs) its_jobs=$value ;;
       withdrawn) its_withdrawn=$value ;;
+      end) its_damage= ;;
     esac
   done < "$1"
+  # It becomes part of a sed program, and anybody may have written it.
+  if [ -n "$its_job" ] && ! is_job "$its_job"; then its_job='' its_damage=yes; fi
 }
 
 write_record() { # from its_run, its_task ...
@@ -205,7 +212,8 @@ task $its_task
 attempt $its_attempt
 job $its_job
 jobs $its_jobs
-withdrawn $its_withdrawn" || return
+withdrawn $its_withdrawn
+end" || return
   # An intent outlives a power cut; all else can be found by it.
   [ -n "$its_job" ] || [ ! -e "$record" ] || to_disk "$mine.new"
   mv -fT -- "$mine.new" "$record" || return

@@ -26,6 +26,7 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
         "time": job.time,
         "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
         "output": output,
+        "export": "ALL",  # a login may set SBATCH_EXPORT=NONE: COMMAND would not arrive
         **job.options,
     }
     return [
@@ -49,15 +50,23 @@ def environment(job: JobRequest) -> dict[str, str]:
     }
 
 
-def call_sbatch(job: JobRequest, *, script_variable: str, prefix: str = "") -> list[str]:
-    """Return the lines that set the job's environment and call sbatch, with the batch script from that variable."""
+def call_sbatch(job: JobRequest, *, script_variable: str, programs: str = "", bound: str = "") -> list[str]:
+    """Return the lines that set the job's environment and call sbatch, with the batch script from that variable.
+
+    Args:
+        job: The job.
+        script_variable: Of the shell.
+        programs: A line that comes before the job's environment, whose PATH is for the job alone.
+        bound: What stands in place of the word ``sbatch``.
+    """
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
-    command = prefix + join(sbatch_argv(job))
+    command = f"{bound or 'sbatch'} {join(sbatch_argv(job)[1:])}"
+    before = [programs] if programs else []
     if job.batch_script:
-        return [*exports, f"{command} < /dev/null"]
+        return [*before, *exports, f"{command} < /dev/null"]
     # The here-document holds a variable, not the script: dash 0.5.12 loses a byte where a line begins like the
     # delimiter ("Eé").
-    return [*exports, f"{command} << END", f"${script_variable}", "END"]
+    return [*before, *exports, f"{command} << END", f"${script_variable}", "END"]
 
 
 def preview(job: JobRequest) -> str:

@@ -7,7 +7,7 @@ from shlex import join, quote
 from typing import TypeAlias
 
 from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, RUN_FOLDERS, STATE_DIR
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.refusals import UNCLEAR
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
@@ -18,6 +18,7 @@ from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, call_sbatch
 Submission: TypeAlias = tuple[JobRequest, Attempt]
 
 BULK_SECONDS = 20
+_NO_SBATCH = "sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say"
 
 SHELL_FUNCTIONS = "\n".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("record.sh", "cluster.sh", "submit.sh")
@@ -41,12 +42,24 @@ def submit_all(submissions: Sequence[Submission], mark: str) -> str:
             f"{mark}_{number}() {{",
             variables(job, attempt),
             "call_sbatch() {",
-            *call_sbatch(job, script_variable=names.get(job.script, ""), prefix=f"{TIMEOUT} "),
+            *call_sbatch(
+                job,
+                script_variable=names.get(job.script, ""),
+                programs='set -- "$(command -v timeout)" "$(command -v sbatch)"',
+                bound=f'"$1" {TIMEOUT.removeprefix("timeout ")} "$2"',
+            ),
             "}",
             *("begin", *enter(job), "make_folders", "open_record", "decide", "submit"),
             "}",
         ]
     return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
+
+
+def cancel(job: SubmittedJob) -> str:
+    """Return the script that cancels a job, unless it has ended, or its number is another job's by now."""
+    values = {"run_dir": job.run_dir, "escaped_dir": escaped(job.run_dir), "own_log": job.log_path}
+    own_index = "own_index=${run_dir##*[!0-9]}"
+    return script(*functions(), _assignments(values), own_index, f"cancel_ours {quote(job.job_id)}")
 
 
 def withdraw(job: JobRequest, attempt: Attempt) -> str:
@@ -63,6 +76,7 @@ def enter(job: JobRequest) -> list[str]:
     missing = quote(f"no such directory on the cluster: {job.workdir}")
     inputs = [*job.inputs, *([job.batch_script] if job.batch_script else [])]
     return [
+        f"command -v sbatch > /dev/null || refuse {quote(_NO_SBATCH)}",
         f"cd -- {quote(shell_path(job.workdir))} || refuse {missing}" if job.workdir else "cd || refuse 'no home'",
         f"for input in {join(inputs)}; do",
         '  [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"',

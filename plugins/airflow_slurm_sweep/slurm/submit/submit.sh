@@ -10,10 +10,32 @@ open_record() {
   take "$state_lock"
   holds_state=yes
   read_record "$record"
-  if [ -n "$its_attempt" ] && [ -z "$its_job" ]; then
+  if [ -n "$its_damage" ]; then
+    recover
+  elif [ -n "$its_attempt" ] && [ -z "$its_job" ]; then
     settle
     [ -z "$its_job" ] || must_write_record
   fi
+}
+
+# A file server that crashed may leave a record empty, half written or unreadable. It counts as an intent: a job that
+# lives here is its job. Whose it is, combination.json tells.
+recover() {
+  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
+  settle
+  if [ -n "$its_job" ] && ! lives "$its_job"; then its_jobs=$its_job its_job=''; fi
+  owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
+  if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
+    its_run=$run its_task=$task its_attempt="0 unknown"
+  elif [ -n "$its_job" ]; then
+    refuse "$record is damaged, and job $its_job, perhaps of another Dag run, writes here; wait, or: scancel $its_job"
+  elif [ -n "$owner" ]; then
+    its_run="${run%% *} its record is damaged" its_attempt="0 unknown" its_jobs=${its_jobs:-0}
+  fi
+}
+
+owner_of() { # TEXT: of combination.json: its Airflow, Dag run and task
+  printf '%s\n' "$1" | sed -n '/^  "\(run\|task\)": {$/,/^  }/p'
 }
 
 # The decision: what returns from here goes on to submit
@@ -39,21 +61,23 @@ decide() {
 decide_resume() { # the record is another task's, or another Dag run's
   [ "$its_run" != "$run" ] ||
     refuse "the run directory $run_dir belongs to another task of this Dag run ($its_task)"
+  owner="another Dag run (${its_run#* })"
+  [ "${its_run%% *}" = "${run%% *}" ] || owner="a Dag run (${its_run#* }) of another Airflow (${its_run%% *})"
   [ -n "$resume" ] ||
-    refuse "the run directory $run_dir belongs to another Dag run ($its_run); resume it, or choose another job name"
+    refuse "the run directory $run_dir belongs to $owner; resume it, or choose another job name"
   [ -n "$its_job" ] || return 0
   ask
-  ! is_live "$its_job" ||
-    refuse "$run_dir belongs to another Dag run ($its_run), whose job $its_job is $is; wait, or: scancel $its_job"
+  ! lives "$its_job" ||
+    refuse "$run_dir belongs to $owner, whose job $its_job is $is; wait, or: scancel $its_job"
 }
 
 decide_clear() { # a user cleared the task, which has no retries: its job must be gone before another one comes
   ask
-  is_live "$its_job" || return 0
+  lives "$its_job" || return 0
   if [ "$is" != COMPLETING ] && cancel "$its_job"; then
     ask
     # A job whose node failed is requeueable; after scancel it stays ended.
-    if ! is_live "$its_job" || may_return "$is"; then return 0; fi
+    if ! lives "$its_job" || may_return "$is"; then return 0; fi
   fi
   stop 94 "its earlier job $its_job is $is and is being cancelled"
 }
@@ -84,11 +108,21 @@ count_members() { # set `live` to their number, and `members` to the run directo
   while IFS= read -r member; do
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/$record_name"
-    [ "$its_run" = "$run" ] || continue
-    if [ -z "$its_job" ] || is_live "$its_job"; then
+    [ -n "$its_damage" ] || [ "$its_run" = "$run" ] || continue
+    if [ -n "$its_damage" ] || [ -z "$its_job" ] || member_lives; then
       live=$((live + 1)) members=$members$member$newline
     fi
   done < "$gate/members"
+}
+
+member_lives() { # its_job, of the run directory `member`
+  (
+    run_dir=$member escaped_dir=$(printf '%s\n' "$member" | sed 's/%/%%/g') own_index=${member##*[!0-9]}
+    lives "$its_job"
+  )
+  status=$?
+  [ "$status" -le 1 ] || exit "$status"
+  return "$status"
 }
 
 # The intent
@@ -119,16 +153,12 @@ take_back() { # the intent: sbatch made no job
 
 # sbatch
 
-try_sbatch() { # [INDICES]: of an array. Set `said`, `status`, and its_job if sbatch printed an id
+try_sbatch() { # [INDICES]: of an array. Set `said`, `status`, and its_job if sbatch printed an id and nothing else
   said=$(call_sbatch "$@" 2>&1)
   status=$?
-  case $said in
-    '' | *[!0-9]*) its_job=$(printf '%s\n' "$said" | sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p') ;;
-    *) its_job=$said ;;
-  esac
-  if [ "$status" -eq 0 ]; then
-    case $its_job in '' | *[!0-9]*) its_job= ;; esac # none, or several lines that look like one: the cluster knows
-  fi
+  its_job=${said%%;*}
+  case $its_job in '' | *[!0-9]*) its_job= ;; esac # lines of a wrapper or a plugin of the site: the cluster knows
+  [ "$status" -eq 0 ] || its_job=
 }
 
 was_cut_off() { # after try_sbatch: by `timeout` or a signal. 255 is sbatch's own status, for a wrong option
@@ -138,29 +168,39 @@ was_cut_off() { # after try_sbatch: by `timeout` or a signal. 255 is sbatch's ow
   esac
 }
 
-has_refused() { # after try_sbatch: sbatch's own words, or there is no sbatch; and no job
-  case $its_job:$said in :*"sbatch: "* | :*"timeout: "*) ;; *) return 1 ;; esac
+has_refused() { # after try_sbatch: sbatch's own words, or there is no sbatch
+  case $said in *"sbatch: error:"* | *"sbatch: fatal:"* | *"Try \"sbatch --help\""* | *"timeout: failed to run"*) ;; *) return 1 ;; esac
+}
+
+find_printed() { # after try_sbatch: the job among the ids in a chatty answer; one question about each
+  for id in $(printf '%s\n' "$sbatch_said" | sed -n 's/^\(Submitted batch job \)\{0,1\}\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\2/p'); do
+    if ! is_known "$id" && lives "$id"; then
+      its_job=$id
+      return
+    fi
+  done
 }
 
 submit() {
   [ -z "$parallel" ] || pass_gate
   intend
   try_sbatch
+  [ -z "$its_job" ] || answer_submitted
   if [ "$status" -ne 0 ]; then
     ! was_cut_off || stop 93 "$said"
-    if ! has_refused; then # a wrapper of the site, say, that failed after sbatch
-      its_job=
-      settle
-      [ -z "$its_job" ] || answer_submitted
+    if has_refused; then
+      take_back
+      stop 92 "$said"
     fi
-    take_back
-    stop 92 "$said"
   fi
-  if [ -z "$its_job" ]; then
-    settle
-    [ -n "$its_job" ] || stop 93 "sbatch printed no job id: $said"
-  fi
-  answer_submitted
+  # A wrapper or a plugin of the site has printed something, or has failed after sbatch.
+  sbatch_said=$said sbatch_status=$status queue=''
+  find_printed
+  [ -n "$its_job" ] || settle
+  [ -z "$its_job" ] || answer_submitted
+  [ "$sbatch_status" -ne 0 ] || stop 93 "sbatch printed no job id: $sbatch_said"
+  take_back
+  stop 92 "$sbatch_said"
 }
 
 answer_submitted() {

@@ -10,6 +10,7 @@ import pytest
 from array_jobs import ATTEMPT, job
 
 from airflow_slurm_sweep.slurm.arrays.script import ARRAY_FUNCTIONS, Place, grouped, place, submit_array
+from airflow_slurm_sweep.slurm.shell import PRELUDE
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,7 +77,7 @@ def test_the_script_of_an_array() -> None:
         for number, command in ((4, "true"), (10, "false"))
     ]
     script = submit_array([(each, replace(ATTEMPT, map_index=int(each.name[11:]) - 1)) for each in jobs], "m")
-    for name, text in (("record.sh", SHELL_FUNCTIONS), ("array.sh", ARRAY_FUNCTIONS)):
+    for name, text in (("prelude.sh", PRELUDE), ("record.sh", SHELL_FUNCTIONS), ("array.sh", ARRAY_FUNCTIONS)):
         assert script.count(text) == 1
         script = script.replace(text, f"({name})\n")
     assert script == (GOLDEN / "submit_array.sh").read_text()

@@ -18,7 +18,7 @@ from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
 
-ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, try_number=1, id="01-1")
+ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=3, try_number=1, id="01-1", installation="a")
 CLEARED = replace(ATTEMPT, try_number=2, id="02-1")
 OTHER_RUN = replace(ATTEMPT, run_id="r2", id="03-1")
 
@@ -68,7 +68,7 @@ def test_parameters_are_in_the_order_of_the_sweep_file_and_indented() -> None:
 def test_combination_names_run_task_overrides_and_version() -> None:
     assert json.loads(combination_json(job(), ATTEMPT)) == {
         "index": 4,
-        "run": {"dag_id": "d", "run_id": "r"},
+        "run": {"airflow": "a", "dag_id": "d", "run_id": "r"},
         "task": {"task_id": "t", "map_index": 3},
         "parameters": {"z.lr": 1e-6, "a": [1, [2.0, None]]},
         "overrides": ["++seed=1"],

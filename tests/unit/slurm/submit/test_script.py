@@ -12,12 +12,20 @@ from hypothesis import strategies as st
 
 from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
-from airflow_slurm_sweep.slurm.shell import MARKER, script
+from airflow_slurm_sweep.slurm.shell import ARGUMENT, END, MARKER, PRELUDE, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all
 
 GOLDEN = Path(__file__).parent / "golden"
-ATTEMPT = Attempt(dag_id="grpo", run_id="manual__1", task_id="combination.submit", map_index=3, try_number=1, id="01-1")
+ATTEMPT = Attempt(
+    dag_id="grpo",
+    run_id="manual__1",
+    task_id="combination.submit",
+    map_index=3,
+    try_number=1,
+    id="01-1",
+    installation="a",
+)
 FULL = JobRequest(
     ssh_conn_id="c",
     name="grpo_sweep_4",
@@ -54,6 +62,7 @@ def test_sbatch_options() -> None:
         "--time=8:0:0",
         "--gres=gpu:8",
         "--output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out",
+        "--export=ALL",
         "--exclusive",
         "--qos=high prio",
         "--nice=100",
@@ -68,6 +77,7 @@ def test_options_without_a_value_are_left_out() -> None:
         "--job-name=one",
         "--nodes=1",
         "--output=/r/one/logs/slurm-%j.out",
+        "--export=ALL",
     ]
 
 
@@ -96,6 +106,7 @@ def test_environment() -> None:
 def test_the_submit_script(name: str, job: JobRequest) -> None:
     script = submit_all([(job, ATTEMPT)], "m").replace(f'"{__version__}"', '"VERSION"')
     assert script.count(SHELL_FUNCTIONS) == 1
+    script = script.replace(PRELUDE, "(prelude.sh)\n")
     assert script.replace(SHELL_FUNCTIONS, "(record.sh)\n") == (GOLDEN / f"submit_{name}.sh").read_text()
 
 
@@ -103,9 +114,11 @@ def test_the_submit_script(name: str, job: JobRequest) -> None:
 def test_half_a_script_runs_nothing(shell: str, tmp_path: Path) -> None:
     text = script(f"touch {tmp_path}/ran", "true")
     for end in range(len(text) - 1):
-        subprocess.run([shell, "-s"], input=text[:end], text=True, cwd=tmp_path, capture_output=True, check=False)
+        subprocess.run(
+            [shell, "-s", ARGUMENT], input=text[:end], text=True, cwd=tmp_path, capture_output=True, check=False
+        )
         assert list(tmp_path.iterdir()) == [], text[:end]
-    subprocess.run([shell, "-s"], input=text, text=True, cwd=tmp_path, capture_output=True, check=True)
+    subprocess.run([shell, "-s", ARGUMENT], input=text, text=True, cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "ran").exists()
 
 
@@ -118,5 +131,5 @@ def test_a_real_shell_hands_on_what_it_was_given(value: str) -> None:
     job = JobRequest(ssh_conn_id="c", name="a", command=value, run_dir="/r", env={"MINE": value})
     exports = "\n".join(f"export {name}={quote(text)}" for name, text in sbatch.environment(job).items())
     text = script(exports, 'printf \'%s\\0\' "$COMMAND" "$MINE"')
-    done = subprocess.run(["dash", "-s"], input=text.encode(), capture_output=True, check=True, env={})
-    assert done.stdout.decode() == f"{MARKER}\n{value}\0{value}\0"
+    done = subprocess.run(["dash", "-s", ARGUMENT], input=text.encode(), capture_output=True, check=True, env={})
+    assert done.stdout.decode() == f"{MARKER}\n{value}\0{value}\0{END}\n"

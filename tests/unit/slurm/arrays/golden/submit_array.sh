@@ -1,4 +1,6 @@
 {
+(prelude.sh)
+
 printf '%s\n' @slurm_sweep@
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
@@ -19,6 +21,7 @@ timeout 10 scontrol update JobId="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" Jo
 # The batch script.'
 environment_name=.slurm_sweep/environment output_format=--Format=JobArrayID:20,State:20,StdOut:73
 enter() {
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'
 for input in train.py ray.sub; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
@@ -26,12 +29,12 @@ done
 batch_script=$(cat -- ray.sub) || refuse 'cannot read ray.sub'
 }
 call_sbatch() {
-timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep --nodes=4 --account=research --gres=gpu:8 '--output=/lustre/me/100%% mine/grpo_sweep_%a/logs/slurm-%A_%a.out' '--qos=high prio' --array="$1" << END
+timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep --nodes=4 --account=research --gres=gpu:8 '--output=/lustre/me/100%% mine/grpo_sweep_%a/logs/slurm-%A_%a.out' --export=ALL '--qos=high prio' --array="$1" << END
 $array_script
 END
 }
 m_1() {
-run_dir='/lustre/me/100% mine/grpo_sweep_4' escaped_dir='/lustre/me/100%% mine/grpo_sweep_4' output_format=--Format=JobArrayID:20,State:20,StdOut:72 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/4b1c44588f28b947' parameters_json='' combination_json=''
+run_dir='/lustre/me/100% mine/grpo_sweep_4' escaped_dir='/lustre/me/100%% mine/grpo_sweep_4' output_format=--Format=JobArrayID:20,State:20,StdOut:72 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json=''
 index=4 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
 export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
 export COMMAND=true
@@ -43,7 +46,7 @@ export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
 export SLURM_JOB_NAME=grpo_sweep_4'
 }
 m_2() {
-run_dir='/lustre/me/100% mine/grpo_sweep_10' escaped_dir='/lustre/me/100%% mine/grpo_sweep_10' output_format=--Format=JobArrayID:20,State:20,StdOut:73 run='grpo manual__1' task='combination.submit 9' try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/4b1c44588f28b947' parameters_json='' combination_json=''
+run_dir='/lustre/me/100% mine/grpo_sweep_10' escaped_dir='/lustre/me/100%% mine/grpo_sweep_10' output_format=--Format=JobArrayID:20,State:20,StdOut:73 run='a grpo manual__1' task='combination.submit 9' try=1 ti=01-1 resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json=''
 index=10 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
 export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
 export COMMAND=false
@@ -55,5 +58,7 @@ export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
 export SLURM_JOB_NAME=grpo_sweep_10'
 }
 submit_array m 2
-exit
+status=$?
+[ "$status" -ne 0 ] || printf '%s\n' @slurm_sweep_end@
+exit "$status"
 }

@@ -1,4 +1,6 @@
 {
+(prelude.sh)
+
 printf '%s\n' @slurm_sweep@
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
@@ -7,12 +9,13 @@ is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'*
 
 state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
 m_1() {
-run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/4b1c44588f28b947 parameters_json='{
+run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/37649eccd16f18f6 parameters_json='{
   "optim.lr": 1e-06,
   "note": "it'"'"'s"
 }' combination_json='{
   "index": 4,
   "run": {
+    "airflow": "a",
     "dag_id": "grpo",
     "run_id": "manual__1"
   },
@@ -32,6 +35,7 @@ run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-r
   }
 }'
 call_sbatch() {
+set -- "$(command -v timeout)" "$(command -v sbatch)"
 export HF_HOME='/lustre/hf home'
 export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
 export COMMAND='uv run train.py '"'"'a=it'"'"'"'"'"'"'"'"'s'"'"''
@@ -40,9 +44,10 @@ export GPUS_PER_NODE=8
 export MOUNTS=/lustre:/lustre,/home:/home
 export NUM_ACTOR_NODES=4
 export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
-timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
+"$1" -k 5 60 "$2" --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --export=ALL --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
 }
 begin
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'
 for input in train.py conf/grpo.yaml ray.sub; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
@@ -53,5 +58,7 @@ decide
 submit
 }
 each m 20
-exit
+status=$?
+[ "$status" -ne 0 ] || printf '%s\n' @slurm_sweep_end@
+exit "$status"
 }

@@ -1,4 +1,6 @@
 {
+(prelude.sh)
+
 printf '%s\n' @slurm_sweep@
 has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
@@ -9,8 +11,9 @@ state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=paramete
 batch_script_1='#!/bin/sh
 eval "$COMMAND"'
 m_1() {
-run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/4b1c44588f28b947 parameters_json='' combination_json=''
+run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/r/.slurm_sweep/37649eccd16f18f6 parameters_json='' combination_json=''
 call_sbatch() {
+set -- "$(command -v timeout)" "$(command -v sbatch)"
 export BASE_LOG_DIR=/r/one
 export COMMAND=true
 export CONTAINER=''
@@ -18,11 +21,12 @@ export GPUS_PER_NODE=0
 export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export WANDB_DIR=/r/one
-timeout -k 5 60 sbatch --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out << END
+"$1" -k 5 60 "$2" --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out --export=ALL << END
 $batch_script_1
 END
 }
 begin
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
 cd || refuse 'no home'
 for input in ; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
@@ -33,5 +37,7 @@ decide
 submit
 }
 each m 20
-exit
+status=$?
+[ "$status" -ne 0 ] || printf '%s\n' @slurm_sweep_end@
+exit "$status"
 }

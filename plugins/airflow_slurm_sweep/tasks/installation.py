@@ -1,0 +1,29 @@
+"""Which Airflow this is: two of them may have the same Dag and run ids, on one log directory."""
+
+from __future__ import annotations
+
+import socket
+import time
+from functools import cache
+from secrets import token_hex
+
+from airflow.sdk import Variable
+
+from airflow_slurm_sweep.tasks import configuration
+
+VARIABLE = "slurm_sweep_installation"
+_RACE = 1.0  # seconds in which another process may make an id too: the last one counts for both
+
+
+@cache
+def installation() -> str:
+    """Return the id of this Airflow: the setting, or the Variable, which the first run makes; asks Airflow, and blocks.
+
+    Records on clusters hold it: with another id this Airflow takes its earlier runs for those of another one.
+    """
+    if found := configuration.installation() or Variable.get(VARIABLE, default=""):
+        return str(found)
+    description = "The id of this Airflow in the records of Slurm sweeps. Keep it."
+    Variable.set(VARIABLE, f"{socket.gethostname().partition('.')[0]}-{token_hex(3)}", description=description)
+    time.sleep(_RACE)
+    return str(Variable.get(VARIABLE))
