@@ -72,6 +72,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         label=job.label,
         index=job.index,
         stream_log=job.stream_log,
+        queue_limit=job.queue_limit,
     )
 
 
