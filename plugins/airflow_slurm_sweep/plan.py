@@ -37,7 +37,9 @@ class RunPlan:
     @property
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
-        return sum((job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
+        return sum(
+            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs
+        )
 
     @property
     def summary(self) -> str:

@@ -59,6 +59,9 @@ _REASONS: tuple[tuple[Outlook, str, str], ...] = (
     (Outlook.PASSES, r"(qos(grp|max)|max\w*per(user|account))", "a limit is reached; jobs that end make room"),
 )
 
+# Reasons that hold in each partition.
+_OF_THE_JOB = re.compile(r"job|.*requeued|dependency|invalid|reservation|deadline|assoc")
+
 
 def in_words(reason: str) -> str:
     """Return what Slurm's reason means; empty for one that is not known."""
@@ -66,15 +69,20 @@ def in_words(reason: str) -> str:
     return words
 
 
+def explained(reason: str) -> str:
+    """Return a reason and what it means: ``Priority: jobs with a higher priority come first``."""
+    return f"{reason}: {words}" if (words := in_words(reason)) else reason
+
+
 def is_stuck(reason: str, *, partitions: str = "", has_start: bool = False) -> bool:
     """Return whether time alone will not start a job.
 
-    A job that Slurm has planned a start for is not stuck. Of a job in several ``partitions``, ``a,b``, Slurm shows what
-    keeps it out of one of them.
+    Of a job in several ``partitions``, ``a,b``, Slurm shows what keeps it out of one of them, even while it plans the
+    job's start in another one.
     """
     outlook, _ = _find(reason)
-    one_of_several = "," in partitions and re.match("partition|account|qosnotallowed", _plain(reason)) is not None
-    return outlook is Outlook.STUCK and not has_start and not one_of_several
+    in_all_partitions = _OF_THE_JOB.match(_plain(reason)) or not (has_start or "," in partitions)
+    return outlook is Outlook.STUCK and bool(in_all_partitions)
 
 
 def _find(reason: str) -> tuple[Outlook, str]:

@@ -110,7 +110,7 @@ class JobSettings(Resources):
     )
     queue_limit: types.Time | None = Field(
         default=None,
-        description="How long a job may wait in Slurm's queue, as time; then it is cancelled, and fails. null: for ever.",
+        description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
     )
     stream_log: types.Flag = Field(
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
