@@ -254,8 +254,9 @@ def _log_change(waiter: _Waiter, status: JobStatus) -> None:
     words = in_words(status.reason) if status.pending else ""
     text = f"{status}: {words}" if words else str(status)
     if status.pending and status.pending.is_stuck:
-        advice = "Time alone will not start it; to cancel it, mark this task failed"
-        log.warning("Job %s is %s. %s", status.job_id, text, advice)
+        log.warning(
+            "Job %s is %s. Time alone will not start it; to cancel it, mark this task failed", status.job_id, text
+        )
         return
     if status.pending and status.pending.starts_in is not None and not waiter.has_start:
         waiter.has_start = True

@@ -88,7 +88,9 @@ def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[s
     }
     for name in details:
         values = ((getattr(job, name), index) for index, (_, job) in jobs)
-        groups[name] = _grouped((str(value), index) for value, index in values if value not in ("", None, False))
+        groups[name] = _grouped(
+            (str(value), index) for value, index in values if value not in ("", None) and value is not False
+        )
     return {name: group for name, group in groups.items() if group}
 
 

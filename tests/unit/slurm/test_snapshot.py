@@ -36,6 +36,11 @@ def test_ids_of_any_order_and_of_elements_survive() -> None:
     assert read(said) == (AT, jobs)
 
 
+def test_a_job_that_did_not_wait_is_told_from_one_that_nothing_is_known_of() -> None:
+    jobs = {0: ("1", LiveJob(state="RUNNING", queued=0)), 1: ("2", LiveJob(state="RUNNING"))}
+    assert read(view(jobs, AT)) == (AT, jobs)
+
+
 def test_a_large_one_goes_without_details_then_without_its_last_jobs() -> None:
     jobs = {
         index: (str(7 * index), LiveJob(state="RUNNING", nodes=f"node{index}", started=index * 3, queued=index))
