@@ -145,5 +145,5 @@ class Layers:
 
 
 def _seconds(limit: str | None) -> int | None:
-    """Return a duration in seconds; None for no limit."""
-    return None if limit is None or limit.isalpha() else max(1, round(hours(limit) * 3600))
+    """Return a duration in seconds; None for no limit, as Slurm's 0 is."""
+    return None if limit is None or limit.isalpha() else round(hours(limit) * 3600) or None

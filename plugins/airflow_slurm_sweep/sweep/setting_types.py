@@ -54,7 +54,7 @@ def _join_partitions(value: Any) -> Any:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list):
         return value
-    if not names or not all(isinstance(name, (str, int)) and str(name).strip() for name in names):
+    if not names or not all(type(name) in (str, int) and str(name).strip() for name in names):
         raise ValueError(f"expected a partition, or a list of partitions such as [a, b], got {value!r}")
     return ",".join(str(name).strip() for name in names)
 
