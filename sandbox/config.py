@@ -135,7 +135,8 @@ def slurm_conf(settings: Settings) -> str:
         for node in settings.node_names
     ]
     lines += [
-        "PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE PreemptMode=OFF",
+        # A job with GPUs gets the CPUs beside them, as on a well kept site.
+        "PartitionName=batch Nodes=ALL Default=YES MaxTime=INFINITE PreemptMode=OFF DefCpuPerGPU=2",
         "PartitionName=debug Nodes=ALL MaxTime=1 PreemptMode=OFF",
         "PartitionName=low Nodes=ALL MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE",
         "PartitionName=high Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF",

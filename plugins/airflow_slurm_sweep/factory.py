@@ -124,6 +124,12 @@ def _add_notifications(section: DagSection, dag: DAG) -> None:
         is_of_combination = each.on == "combination_failed"
         report = failure_report if is_of_combination else sweep_report
         callback = Notification(each.notifier, each.arguments, report)
+        if each.on == "stuck":
+            wait: Any = dag.get_task(WAIT)
+            wait.trigger_arguments.setdefault("on_stuck", []).append(
+                {"notifier": each.notifier, "arguments": each.arguments}
+            )
+            continue
         for task_id in (SUBMIT, WAIT) if is_of_combination else (REPORT,):
             task: Any = dag.get_task(task_id)
             task.on_failure_callback = [*task.on_failure_callback, callback]

@@ -5,13 +5,14 @@ Of several overrides of one key the first found wins: the trigger form's > the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from shlex import join
 from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
 from airflow_slurm_sweep.sweep.document import read_settings
@@ -36,7 +37,9 @@ class RunPlan:
     @property
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
-        return sum(job.nodes * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs)
+        return sum(
+            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs
+        )
 
     @property
     def summary(self) -> str:
@@ -89,7 +92,14 @@ def plan_run(
         if is_template(base):
             raise ValueError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
-        run = _Run(sweep=sweep, settings=settings, options=options, base=base, common=layers.job_arguments(settings))
+        run = _Run(
+            sweep=sweep,
+            settings=settings,
+            options=options,
+            base=base,
+            common=layers.job_arguments(settings),
+            place=lambda key: layers.place(key, spec.slurm, options, from_config or {}),
+        )
         jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
@@ -123,13 +133,17 @@ def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What all jobs of a run share; ``common`` are the arguments of `JobRequest` that settings decide."""
+    """What all jobs of a run share.
+
+    ``common`` are the arguments of `JobRequest` that settings decide; ``place`` tells where a setting's value stands.
+    """
 
     sweep: SweepSpec
     settings: ClusterProfile
     options: RunOptions
     base: str
     common: Mapping[str, Any]
+    place: Callable[[str], str]
 
 
 def _job(run: _Run, combination: Combination) -> JobRequest:
@@ -163,7 +177,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         # An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
         inputs=[path for path in files if not (run.settings.container and PurePosixPath(path).is_absolute())],
         nodes=nodes,
-        gpus_per_node=_count(own, GPUS, run.settings.gpus_per_node),
+        gpus_per_node=_gpus(run, own, nodes),
         resume=options.resume,
         dry_run=options.dry_run,
     )
@@ -180,3 +194,28 @@ def _count(own: Mapping[str, object], key: str, setting: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{key}: expected a whole number, got {value!r}")
     return value
+
+
+def _gpus(run: _Run, own: Mapping[str, object], nodes: int) -> int:
+    """Return how many GPUs on each node the script is told of; Slurm must not be asked for another number.
+
+    Where nothing sets the number, the user's own options of sbatch do.
+    """
+    told, sbatch = _count(own, GPUS, run.settings.gpus_per_node), run.settings.sbatch
+    asked = requested_gpus(sbatch, nodes + run.settings.extra_nodes)
+    names = [name for name in gpu_options(sbatch) if sbatch[name] != "none"]
+    if not names or asked == told:
+        return told
+    is_set = GPUS in own or "gpus_per_node" in run.settings.model_fields_set
+    if asked is not None and not is_set:
+        return asked
+    places = f"`sbatch: {{{names[0]}: {sbatch[names[0]]}}}` ({run.place(names[0])})"
+    if asked is not None:
+        source = f"{GPUS} of the run's parameters" if GPUS in own else f"gpus_per_node ({run.place('gpus_per_node')})"
+        raise SettingsError(
+            f"Slurm is asked for {asked} GPUs on each node by {places}, but the script is told {told} by {source}; "
+            f"make them equal, or remove one of them"
+        )
+    if not is_set:
+        raise SettingsError(f"{places} does not tell the number of GPUs on each node; set gpus_per_node to it")
+    return told

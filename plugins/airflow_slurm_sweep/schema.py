@@ -66,7 +66,8 @@ def field_schemas(section: type[Section]) -> dict[str, dict[str, Any]]:
     """Return the schema of each field, where null needs no mention: title, description, default, type and limits."""
     fields: dict[str, dict[str, Any]] = section.model_json_schema()["properties"]
     for schema in fields.values():
-        schema.update(next((each for each in schema.pop("anyOf", []) if each != {"type": "null"}), {}))
+        while "anyOf" in schema:
+            schema.update(next(each for each in schema.pop("anyOf") if each != {"type": "null"}))
     return fields
 
 

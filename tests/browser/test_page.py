@@ -215,12 +215,15 @@ def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> No
 
     def in_slurm(run: dict[str, Any]) -> None:
         counts = {"running": 1, "pending": 1, "in Slurm": 4}
-        run.update(state="running", live=True, end=None, live_at=now - 90, counts=counts, ended=0)
+        stuck = ["2 jobs will not start without help (InvalidQOS): its QOS does not exist (any more)"]
+        run.update(state="running", live=True, end=None, live_at=now - 90, counts=counts, ended=0, stuck=stuck)
         nothing: dict[str, object] = {"reason": "", "metrics": {}, "nodes": "", "queued": None, "ran": None}
+        nothing |= {"why": "", "is_stuck": False, "expected_start": None}
         nothing |= {"elapsed": "", "running_since": None, "pending_since": None, "ended": None}
         states: list[dict[str, object]] = [
             {"stage": "running", "state": "RUNNING", "nodes": "n2", "queued": 65, "running_since": now - 3600},
-            {"stage": "pending", "state": "PENDING", "reason": "Priority", "pending_since": now - 600},
+            {"stage": "pending", "state": "PENDING", "reason": "Priority", "pending_since": now - 600}
+            | {"why": "jobs with a higher priority come first", "expected_start": now + 600},
             *[{"stage": "in Slurm", "state": "in Slurm", "running_since": now - 60}] * 4,  # nobody knows
         ]
         for row, state in zip(run["combinations"], states, strict=True):
@@ -236,7 +239,12 @@ def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> No
     expect(cell(page, "time", running)).to_contain_text(re.compile("^1:00:"))
     expect(cell(page, "queued", running)).to_have_text("1:05")
     expect(pending).to_contain_text("PENDING (Priority)")
+    starts = re.compile(
+        r"^PENDING \(Priority\); jobs with a higher priority come first; Slurm expects it to start at .*\d"
+    )
+    expect(cell(page, "state", pending)).to_have_attribute("title", starts)
     expect(cell(page, "queued", pending)).to_contain_text(re.compile("^10:"))
+    expect(frame(page).get_by_text("2 jobs will not start without help (InvalidQOS): its QOS does")).to_be_visible()
     expect(cell(page, "time", pending)).to_have_text("")
     expect(unknown).to_contain_text("in Slurm")
     expect(cell(page, "time", unknown)).to_contain_text(re.compile("^1:"))
@@ -246,6 +254,10 @@ def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> No
     frame(page).get_by_role("button", name="1 pending").click()
     expect(rows(page)).to_have_count(1)
     expect(rows(page)).to_contain_text("PENDING (Priority)")
+    cell(page, "number", rows(page)).get_by_role("link").click()
+    details = frame(page).get_by_role("complementary")
+    expect(details).to_contain_text("jobs with a higher priority come first")
+    expect(details).to_contain_text("Expected start")
 
 
 def test_a_combination_has_an_address_and_all_that_is_known_of_it(airflow: Airflow, visit: Visit, ended: str) -> None:

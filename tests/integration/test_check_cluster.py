@@ -108,6 +108,31 @@ def test_a_good_cluster(cluster_accounting: Sandbox, check: Check) -> None:
     assert "check_cluster" not in cluster_accounting.slurm("squeue", "--states=all", "--format=%j"), "nor a job"
 
 
+def test_a_gpu_job_that_gets_a_single_cpu(cluster_accounting: Sandbox, check: Check) -> None:
+    found = check(cluster_accounting, partition="high")
+    assert not_ok(found) == {"sbatch": Grade.WARNING}
+    assert re.search(
+        r"But on each node it gets 1 CPU for 8 GPUs; nodes of high have 16 CPUs for 8 GPUs\. "
+        r"Set `sbatch: \{cpus-per-gpu: 2\}` in \S+/clusters/default.yaml, or `sbatch: \{exclusive: true\}` for whole nodes$",
+        found["sbatch"].text,
+    )
+    for options in ({"cpus-per-gpu": 2}, {"exclusive": True}):
+        assert not_ok(check(cluster_accounting, partition="high", sbatch=options)) == {}
+
+
+def test_a_batch_script_that_asks_for_other_gpus(cluster_accounting: Sandbox, check: Check) -> None:
+    script = Path(str(cluster_accounting.profile["workdir"])) / "gpus.sh"
+    script.write_text("#!/bin/sh\n#SBATCH --gpus-per-node=4 # half of them\n#SBATCH --exclusive\n")
+    found = check(cluster_accounting, batch_script="gpus.sh")
+    assert found["script"].grade is Grade.WARNING
+    assert "#SBATCH lines of gpus.sh ask for 4 GPUs on each node (--gpus-per-node=4), but " in found["script"].text
+    assert (
+        "clusters/default.yaml tells the script of 8. Remove those lines, or set `gpus_per_node`"
+        in found["script"].text
+    )
+    assert check(cluster_accounting, batch_script="gpus.sh", gpus_per_node=4)["script"].grade is Grade.OK
+
+
 def test_without_accounting(cluster: Sandbox, check: Check) -> None:
     found = check(cluster)
     assert not_ok(found) == {"accounting": Grade.WARNING}

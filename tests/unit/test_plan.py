@@ -9,7 +9,7 @@ from shlex import split
 
 import pytest
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.layers import Layers
@@ -337,3 +337,106 @@ def test_the_json_of_a_job_leaves_out_defaults() -> None:
         "time",
         "partition",
     }
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "told"),
+    [
+        ("gpus-per-node: 4", 4),
+        ('gres: "gpu:a100:4"', 4),
+        ("gpus: 4", 2),
+        ('gres: "nvme:1"', 8),
+        ("gres: none", 8),
+        ("qos: high", 8),
+    ],
+)
+def test_the_script_is_told_of_the_gpus_that_the_options_of_sbatch_ask_for(sbatch: str, told: int) -> None:
+    (job,) = triggered(f"script_path: a.py\nslurm: {{nodes: 2, sbatch: {{{sbatch}}}}}").jobs
+    assert job.gpus_per_node == told
+
+
+@pytest.mark.parametrize(
+    ("sweep", "profile", "form", "config", "said"),
+    [
+        (
+            "slurm: {sbatch: {gpus-per-node: 4}}",
+            {"gpus_per_node": 8},
+            {},
+            {},
+            "4 GPUs on each node by `sbatch: {gpus-per-node: 4}` (the sweep file's `slurm:`), but the script is told 8 by "
+            "gpus_per_node (include/clusters/default.yaml); make them equal",
+        ),
+        (
+            "config_path: c.yaml",
+            {"sbatch": {"gres": "gpu:h100:4"}},
+            {},
+            {"gpus_per_node": 8},
+            "4 GPUs on each node by `sbatch: {gres: gpu:h100:4}` (include/clusters/default.yaml), but the script is told 8 "
+            "by gpus_per_node (the script's config)",
+        ),
+        ("slurm: {sbatch: {gpus: 4}}", {}, {"gpus_per_node": 2}, {}, "told 2 by gpus_per_node (the trigger form)"),
+        (
+            "slurm: {sbatch: {gpus: 4}}\ncluster.gpus_per_node: [4, 2]",
+            {},
+            {},
+            {},
+            "told 2 by cluster.gpus_per_node of the run's parameters",
+        ),
+        (
+            "slurm: {sbatch: {gpus-per-socket: 4}}",
+            {},
+            {},
+            {},
+            "`sbatch: {gpus-per-socket: 4}` (the sweep file's `slurm:`) does not tell the number of GPUs on each node; set",
+        ),
+        (
+            "slurm: {sbatch: {gpus: 4, gres: gpu}}",
+            {},
+            {},
+            {},
+            "on each node gpus for 4 and gres for 1 GPUs; keep one of them",
+        ),
+    ],
+)
+def test_two_numbers_of_gpus_are_an_error_that_names_both_places(
+    sweep: str, profile: dict[str, object], form: dict[str, object], config: dict[str, int], said: str
+) -> None:
+    spec = parse_sweep(f"script_path: a.py\n{sweep}", source="s.yaml")
+    with pytest.raises(SettingsError) as caught:
+        plan_run(spec, layers(profile), RunOptions.model_validate(form), config)
+    assert said in str(caught.value)
+
+
+def test_an_explicit_number_tells_the_script_where_the_options_of_sbatch_do_not() -> None:
+    (job,) = triggered("script_path: a.py\nslurm: {gpus_per_node: 8, sbatch: {gpus-per-socket: 4}}").jobs
+    assert job.gpus_per_node == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "partition"),
+    [("[a, b]", "a,b"), ('"a,b"', "a,b"), ('"a, b"', "a,b"), ("[a]", "a"), ("a", "a"), ("", None)],
+)
+def test_several_partitions_are_written_as_slurm_does(text: str, partition: str | None) -> None:
+    (job,) = triggered(f"script_path: a.py\nslurm: {{partition: {text}}}").jobs
+    assert job.partition == partition
+
+
+@pytest.mark.parametrize("text", ["[]", "[a, '']", "'a,'", "[[a]]", "[true]", "{a: b}"])
+def test_what_is_no_list_of_partitions_is_a_fault(text: str) -> None:
+    with pytest.raises(SweepFileError, match=r"s\.yaml: slurm\.partition: expected "):
+        triggered(f"script_path: a.py\nslurm: {{partition: {text}}}")
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"), [("2-0", 172800), ("90", 5400), ("0:0:30", 30), ("0", None), ("UNLIMITED", None), ("", None)]
+)
+def test_a_limit_in_the_queue_is_a_duration_of_slurms(limit: str, seconds: int | None) -> None:
+    (job,) = planned("script_path: a.py", {"queue_limit": limit or None})
+    assert job.queue_limit == seconds
+
+
+def test_extra_nodes_count_and_the_script_is_not_told_of_them() -> None:
+    plan = triggered("script_path: a.py\nslurm: {nodes: 2, extra_nodes: 1, time: 1:0:0}")
+    (job,) = plan.jobs
+    assert (job.nodes, job.extra_nodes, plan.gpu_hours) == (2, 1, 24)
+    assert "cluster.num_nodes=2" in split(job.command)

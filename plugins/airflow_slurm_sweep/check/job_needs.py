@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from shlex import join
 
 from airflow_slurm_sweep.check.findings import Answers, Grade, SkippedError, Verdict
+from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.refusals import is_passing
 
 _ROOM = 1 << 30  # bytes
 # File systems, as `stat -f` names them, that other machines can see only if the login node is their server.
 _LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", "zfs"})
+
+_START = re.compile(r"using (\d+) processors on nodes \S+ in partition (\S+)")  # of sbatch --test-only
+_NODE = r"(\d+)\S* .*?\bgpu(?::[^:,()\s]+)?:(\d+)"  # CPUs and GPUs in sinfo's `16 gpu:a100:8(S:0-1)`
+_DEFAULT_MEMORY = re.compile(r"\bDefMemPer(GPU|CPU|Node)\s*=\s*(\d+)")
 
 # What sbatch says, in part, and what to do about it; the first one counts.
 _CURES = {
@@ -87,8 +93,28 @@ def judge_script(answers: Answers) -> Verdict:
     if not answers.works("workdir"):
         raise SkippedError("the working directory is not there")
     if answers.text("script") == "readable":
+        if asked := _gpus_of_script(answers):
+            return Grade.WARNING, asked
         return Grade.OK, f"{job.batch_script} can be read"
     return Grade.FAILED, _not_readable(answers, "script", job.batch_script, "batch_script", f" (from {job.workdir})")
+
+
+def _gpus_of_script(answers: Answers) -> str:
+    """Say how the batch script's #SBATCH lines ask for another number of GPUs than the profile; empty if not."""
+    job, profile = answers.job, answers.subject.profile
+    lines = [re.split(r"[=\s]+", line, maxsplit=1) for line in answers.text("directives").split("\n")]
+    directives = {line[0]: line[1].split()[0] for line in lines if len(line) == 2 and line[1].strip()}
+    try:
+        asked = requested_gpus(directives, job.nodes + job.extra_nodes)
+    except ValueError as error:
+        return f"#SBATCH lines of {job.batch_script}: {error}"
+    if asked in (None, job.gpus_per_node):
+        return ""
+    line = ", ".join(f"--{name}={directives[name]}" for name in gpu_options(directives))
+    return (
+        f"the #SBATCH lines of {job.batch_script} ask for {asked} GPUs on each node ({line}), but {profile} tells the "
+        f"script of {job.gpus_per_node}. Remove those lines, or set `gpus_per_node` in {profile} to {asked}"
+    )
 
 
 def judge_container(answers: Answers) -> Verdict:
@@ -134,7 +160,8 @@ def judge_sbatch(answers: Answers) -> Verdict:
     said = answers.text("sbatch").replace("sbatch: ", "").replace("error: ", "").replace("\n", "; ")
     asked = _asked(job)
     if answers.works("sbatch"):
-        return Grade.OK, f"a job of {asked} would be taken: {said}"
+        few = _too_few_cpus(answers, said)
+        return Grade.WARNING if few else Grade.OK, f"a job of {asked} would be taken: {said}{few}"
     if is_passing(said):
         return Grade.WARNING, f"takes no job of {asked} now: {said}. Submissions wait until it does"
     cure = next(text for words, text in _CURES.items() if words in said).format(
@@ -146,9 +173,40 @@ def judge_sbatch(answers: Answers) -> Verdict:
     return Grade.FAILED, f"a job of {asked} is refused: {said}. {cure}"
 
 
+def _too_few_cpus(answers: Answers, said: str) -> str:
+    """Return figures and cure for a job that gets fewer CPUs than GPUs; empty for any other."""
+    job, found = answers.job, _START.search(said)
+    cpus = int(found[1]) // (job.nodes + job.extra_nodes) if found else job.gpus_per_node
+    if found is None or cpus >= job.gpus_per_node:
+        return ""
+    partition = found[2]
+    nodes = re.search(
+        rf"^{re.escape(partition)} (\d+)\S* \S*?gpu(?::[^:,()\s]+)?:(\d+)", answers.text("nodes"), re.MULTILINE
+    )
+    share = max(2, int(nodes[1]) // int(nodes[2])) if nodes else 8
+    has = f"; nodes of {partition} have {nodes[1]} CPUs for {nodes[2]} GPUs" if nodes else ""
+    return (
+        f". But on each node it gets {cpus} CPU{'s' if cpus > 1 else ''}{_memory(answers, partition, cpus)} for "
+        f"{job.gpus_per_node} GPUs{has}. Set `sbatch: {{cpus-per-gpu: {share}}}` in {answers.subject.profile}, or "
+        "`sbatch: {exclusive: true}` for whole nodes"
+    )
+
+
+def _memory(answers: Answers, partition: str, cpus: int) -> str:
+    """Return a job's default memory on each node: `` and 2000 MB of memory``; empty if it is all, or not known."""
+    job, lines = answers.job, answers.text("defaults").split("\n")
+    of_partition = next((line for line in lines if line.startswith(f"PartitionName={partition} ")), "")
+    found = _DEFAULT_MEMORY.search(of_partition) or _DEFAULT_MEMORY.search(answers.text("config"))
+    if found is None or any(name.startswith("mem") for name in job.options):
+        return ""
+    factor = {"GPU": job.gpus_per_node, "CPU": cpus, "Node": 1}[found[1]]
+    return f" and {factor * int(found[2])} MB of memory"
+
+
 def _asked(job: JobRequest) -> str:
     """Say what a job asks Slurm for."""
     gpus = f" with {job.gpus_per_node} GPUs" if job.gpus_per_node else ""
     options = {"time": job.time, "account": job.account, "partition": job.partition, **job.options}
     said = [f"{key} {value}" for key, value in options.items() if value is not None]
-    return ", ".join([f"{job.nodes} node{'s' if job.nodes > 1 else ''}{gpus}", *said])
+    nodes = job.nodes + job.extra_nodes
+    return ", ".join([f"{nodes} node{'s' if nodes > 1 else ''}{gpus}", *said])

@@ -21,6 +21,7 @@ from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.check.way_in import check_way_in, find_connection, ssh_command
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
+from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, read_layers
@@ -107,6 +108,9 @@ def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | 
         try:
             settings = layers.resolve(section, RunOptions(), {})
             arguments = layers.job_arguments(settings)
+            if "gpus_per_node" not in settings.model_fields_set:
+                asked = requested_gpus(settings.sbatch, settings.nodes + settings.extra_nodes)
+                arguments["gpus_per_node"] = asked or settings.gpus_per_node
             run_dir = f"{settings.log}/nemo-rl/check_cluster"
             job = JobRequest(name="check_cluster", command="true", run_dir=run_dir, **arguments)
         except (SettingsError, ValueError) as error:

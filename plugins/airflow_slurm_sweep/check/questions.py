@@ -74,6 +74,8 @@ def script(subject: Subject, mark: str) -> str:
     of_controller = [
         f"config {_TIMEOUT} scontrol show config",
         f"partitions {_TIMEOUT} sinfo --all --noheader --format=%R",
+        f"nodes {_TIMEOUT} sinfo --all --noheader --format='%R %c %G'",
+        f"defaults {_TIMEOUT} scontrol --all --oneliner show partition",
         *(["sbatch inside test_only"] if subject.job else []),
     ]
     if subject.log:
@@ -108,7 +110,8 @@ def _job_functions(job: JobRequest) -> list[str]:
 def _job_questions(job: JobRequest) -> list[str]:
     questions = ["workdir inside true"]
     if job.batch_script:
-        questions.append(f"script inside file {quote(shell_path(job.batch_script))}")
+        path = quote(shell_path(job.batch_script))
+        questions += [f"script inside file {path}", f"directives inside sed -n 's/^#SBATCH[[:blank:]]*--//p' -- {path}"]
     if job.container:
         sources = [mount.partition(":")[0] for mount in (job.mounts or "").split(",")]
         questions.append(f"mounts absent {join(source for source in sources if source.startswith('/'))}")

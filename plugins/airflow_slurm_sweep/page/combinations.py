@@ -12,6 +12,7 @@ from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
+from airflow_slurm_sweep.slurm.reasons import in_words
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.dag_section import Objective
@@ -49,6 +50,7 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
     return {
         **counts(Counter(each["stage"] for each in found)),
         "expected_end": expected_end(start, found),
+        "stuck": stuck(found),
         **rank(found, objective),
         "parameters": parameters(run.plan, found),
         "combinations": found,
@@ -82,6 +84,8 @@ def _combination(run: Run, map_index: int) -> Combination:
         "stage": stage,
         "action": stage.action,
         **_state(stage, task_id, task, live, ended),
+        "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
+        "is_stuck": live.stuck if live else False,
         "task": task_id,
         "exit_code": "" if exit_code == "0:0" else exit_code,
         "job_id": job_id,
@@ -129,6 +133,7 @@ def _times(stage: Stage, submit: Task, live: LiveJob | None, ended: _Values) -> 
         "submitted": submitted,
         "queued": live.queued if live else ended.get("queued"),
         "pending_since": submitted if stage is Stage.PENDING else None,
+        "expected_start": live.starts if live else None,
         "ran": seconds(ended.get("elapsed", "")),
         "elapsed": ended.get("elapsed", ""),
         "running_since": began if stage in (Stage.RUNNING, Stage.IN_SLURM) else None,
@@ -180,6 +185,15 @@ def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str,
             for name in metric_names((each["metrics"] for each in found), objective)
         ],
     }
+
+
+def stuck(found: Sequence[Combination]) -> list[str]:
+    """Return a sentence for each reason for which jobs will not start by themselves."""
+    numbers = Counter((each["reason"], each["why"]) for each in found if each["is_stuck"])
+    return [
+        f"{count} {'job' if count == 1 else 'jobs'} will not start without help ({reason}): {why}"
+        for (reason, why), count in numbers.items()
+    ]
 
 
 def expected_end(start: float | None, found: Sequence[Combination]) -> float | None:

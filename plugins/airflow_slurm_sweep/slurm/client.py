@@ -154,6 +154,12 @@ class SlurmClient:
         elif "Invalid job id" not in completed.stderr:
             raise ClusterUnavailableError(f"scancel {job_id}: {error_text(completed)}")
 
+    async def cancel_queued(self, job_ids: Sequence[str]) -> None:
+        """Cancel those of the jobs that have not started. Whether they are gone, the next `queue` tells."""
+        completed = await self._shell.run(queue.cancel_queued(job_ids))
+        if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
+            raise ClusterUnavailableError(f"scancel: {error_text(completed)}")
+
     async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
         if status.state.is_success:

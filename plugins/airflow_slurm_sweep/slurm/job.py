@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.validation import (
@@ -66,11 +67,13 @@ class JobRequest:
     inputs: tuple[str, ...] | list[str] = ()
     script: str = ""  # the text of the batch script, in place of ``batch_script``
     batch_script: str | None = None
-    nodes: int = 1
-    gpus_per_node: int = 0
+    nodes: int = 1  # as the batch script is told
+    extra_nodes: int = 0  # which Slurm is asked for besides
+    gpus_per_node: int = 0  # as the batch script is told
+    gpu_request: str = "gres"  # how Slurm is asked for them: by ``--gres``, or ``none`` where ``options`` name no GPUs
     time: str | None = None  # the time limit, as ``sbatch --time`` takes it
     account: str | None = None
-    partition: str | None = None
+    partition: str | None = None  # or several, ``a,b``
     container: str | None = None
     mounts: str | None = None  # the container's, ``source:target``, separated by commas
     env: Mapping[str, str] = field(default_factory=dict)  # further environment variables
@@ -82,6 +85,7 @@ class JobRequest:
     max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
     stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
+    queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     dry_run: bool = False
 
     def __post_init__(self) -> None:
@@ -95,15 +99,23 @@ class JobRequest:
             expect(is_line(path), "inputs", path, "printable paths")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
-        expect(is_count(self.gpus_per_node, 0), "gpus_per_node", self.gpus_per_node, "a whole number from 0")
+        for subject in ("extra_nodes", "gpus_per_node"):
+            value = getattr(self, subject)
+            expect(is_count(value, 0), subject, value, "a whole number from 0")
+        expect(self.gpu_request in ("gres", "none"), "gpu_request", self.gpu_request, "'gres' or 'none'")
         expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
         limit = self.max_parallel_jobs
         expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
-        expect(not (self.array and limit), "array", True, "false where max_parallel_jobs is set")
+        limit = self.queue_limit
+        expect(limit is None or is_count(limit, 1), "queue_limit", limit, "a whole number from 1, or None")
+        expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)
             ours = our_option(name)
             expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
+        asked = requested_gpus(self.options, self.nodes + self.extra_nodes)
+        fits = asked in (None, self.gpus_per_node)
+        expect(fits, "gpus_per_node", self.gpus_per_node, f"{asked}, as the options of sbatch ask for")
         self._check_environment()
 
     @property
@@ -194,7 +206,7 @@ def _word(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob:
-    """A job that Slurm accepted; ``label``, ``index`` and ``stream_log`` as in `JobRequest`."""
+    """A job that Slurm accepted; ``label``, ``index``, ``stream_log`` and ``queue_limit`` as in `JobRequest`."""
 
     ssh_conn_id: str
     job_id: str
@@ -206,6 +218,7 @@ class SubmittedJob:
     stream_log: bool = False
     clusters: str = ""  # see `Site`; so is login_setup
     login_setup: tuple[str, ...] | list[str] = ()
+    queue_limit: int | None = None
 
     @property
     def site(self) -> Site:
@@ -229,6 +242,15 @@ class SubmittedJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What squeue says of a job that waits for its start, by the cluster's clock; None where it is not known."""
+
+    seconds: int | None = None  # since the job's submission, or its last requeueing
+    starts_in: int | None = None  # seconds until Slurm expects the job to start
+    is_stuck: bool = False  # whether time alone will not start it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
     """How a job stands. What is not known is empty, or None."""
 
@@ -244,6 +266,7 @@ class JobStatus:
     wandb: str = ""  # where Weights & Biases shows the run
     job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array
     output: str = ""  # where the controller says that it writes
+    pending: Pending | None = None  # only while squeue shows the job as queued
 
     @property
     def state(self) -> JobState:
@@ -252,7 +275,7 @@ class JobStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain data, whole: users read it."""
-        values = asdict(self)
+        values = asdict(replace(self, pending=None))
         del values["job_name"], values["output"]
         return {**values, "state": self.state.value}
 

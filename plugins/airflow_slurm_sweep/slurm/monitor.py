@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from airflow_slurm_sweep.slurm.client import SlurmClient, has_name
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
+from airflow_slurm_sweep.slurm.reasons import explained, in_words
 from airflow_slurm_sweep.slurm.states import JobState
 
 INTERVAL = 10.0
@@ -32,6 +34,8 @@ class _Waiter:
     seen: JobStatus | None = None
     seen_since: float = 0.0
     missing_since: float | None = None
+    has_start: bool = False  # whether the log has Slurm's estimate of the job's start
+    overdue: str = ""  # why this monitor cancels the job
 
 
 class Monitor:
@@ -162,6 +166,7 @@ class Monitor:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
             self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
+        await self._cancel_overdue({waiter: status for waiter, status in found.items() if _is_overdue(waiter, status)})
         if gone := [waiter for waiter in asked if waiter not in found]:
             await self._look_up(gone)
         if self._changes and (self._logging is None or self._logging.done()):
@@ -174,6 +179,8 @@ class Monitor:
             self._changes[waiter] = status
             self._calm_ticks = 0
             waiter.seen_since = now
+        elif status.pending and status.pending.starts_in is not None and not waiter.has_start:
+            self._changes[waiter] = status
         waiter.seen = status
         lasts = now - waiter.seen_since >= self._grace
         has_ended = status.state.is_final or (lasts and status.state.is_final_if_it_lasts)
@@ -194,8 +201,21 @@ class Monitor:
             await self._wait_for_slot()
             if self._changes:
                 waiter = next(iter(self._changes))
-                status = self._changes.pop(waiter)
-                waiter.context.run(log.info, "Job %s is %s", status.job_id, status)
+                waiter.context.run(_log_change, waiter, self._changes.pop(waiter))
+
+    async def _cancel_overdue(self, overdue: Mapping[_Waiter, JobStatus]) -> None:
+        """Cancel jobs that wait for longer than their ``queue_limit``; squeue tells later whether they are gone."""
+        for waiter, status in overdue.items():
+            if not waiter.overdue:
+                limit = timedelta(seconds=waiter.job.queue_limit or 0)
+                waiter.overdue = f"queue_limit: {status.text} for more than {limit}; {explained(status.reason)}"
+                await self._wait_for_slot()
+                waiter.context.run(log.warning, "Job %s is cancelled by its %s", status.job_id, waiter.overdue)
+        try:
+            if overdue:
+                await self._client.cancel_queued([status.job_id for status in overdue.values()])
+        except ClusterUnavailableError as error:  # other jobs are waited for all the same
+            log.warning("Jobs that have reached their queue_limit are not cancelled yet, trying again: %s", error)
 
     async def _look_up(self, gone: Sequence[_Waiter]) -> None:
         found, trouble = await self._client.look_up([waiter.job for waiter in gone])
@@ -228,7 +248,31 @@ class Monitor:
             status = self._ended.pop(waiter)
             if status.queued is None and waiter.seen is not None:
                 status = replace(status, queued=waiter.seen.queued)
+            if waiter.overdue and status.state is JobState.CANCELLED:
+                status = replace(status, reason=waiter.overdue)
             if not waiter.final.done():
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+def _is_overdue(waiter: _Waiter, status: JobStatus) -> bool:
+    """Return whether a job has been queued, by Slurm's own times, for longer than it may be."""
+    limit, pending = waiter.job.queue_limit, status.pending
+    return limit is not None and pending is not None and pending.seconds is not None and pending.seconds > limit
+
+
+def _log_change(waiter: _Waiter, status: JobStatus) -> None:
+    """Log a job's state, and why it waits; Slurm's estimate of its start once."""
+    words = in_words(status.reason) if status.pending else ""
+    text = f"{status}: {words}" if words else str(status)
+    if status.pending and status.pending.is_stuck:
+        log.warning(
+            "Job %s is %s. Time alone will not start it; to cancel it, mark this task failed", status.job_id, text
+        )
+        return
+    if status.pending and status.pending.starts_in is not None and not waiter.has_start:
+        waiter.has_start = True
+        start = datetime.now(UTC) + timedelta(seconds=status.pending.starts_in)
+        text += f"; Slurm expects it to start at {start:%F %H:%M} UTC"
+    log.info("Job %s is %s", status.job_id, text)

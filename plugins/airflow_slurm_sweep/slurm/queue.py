@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
-from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.job import JobStatus, Pending
+from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState
 
@@ -20,6 +21,7 @@ _EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the
 _NAME_MAX = 255  # bytes of a file name
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
+_NOW = re.compile(r"^now=([0-9]+)$", re.MULTILINE)
 _SLURM_LINES = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
 _OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
 
@@ -30,16 +32,24 @@ def is_job_id(text: str) -> bool:
 
 
 def squeue(*, elements: bool = False) -> str:
-    """Return the script that lists all of the user's jobs; pending ``elements`` of an array share a line otherwise."""
+    """Return the script that lists all of the user's jobs, with the cluster's time.
+
+    Pending ``elements`` of an array share a line otherwise.
+    """
     array = " --array" if elements else ""
-    fields = "--format='%i|%T|%M|%V|%S|%N|%j|%r'"
-    return script(f"{_EPOCH} {BOUND} squeue --me{array} --all --states=all --noheader {fields} < /dev/null")
+    fields = "--format='%i|%T|%M|%V|%S %P|%N|%j|%r'"
+    ask = f"{_EPOCH} {BOUND} squeue --me{array} --all --states=all --noheader {fields} < /dev/null"
+    return script("date +now=%s", ask)
 
 
 def read_squeue(output: str) -> dict[str, JobStatus]:
     """Read the answer to `squeue`, by job id."""
+    clock = _NOW.search(output)
+    now = int(clock[1]) if clock else None
     found = {}
-    for job_id, text, elapsed, submitted, started, nodes, name, reason in _rows(output, "|", 8):
+    for job_id, text, elapsed, submitted, start_and_place, nodes, name, reason in _rows(output, "|", 8):
+        started, _, partitions = start_and_place.partition(" ")
+        is_queued = JobState.parse(text).is_queued
         found[job_id] = JobStatus(
             job_id=job_id,
             text=text,
@@ -49,8 +59,19 @@ def read_squeue(output: str) -> dict[str, JobStatus]:
             reason=reason,
             source="squeue",
             job_name=name,
+            pending=_pending(now, submitted, started, reason, partitions) if is_queued else None,
         )
     return found
+
+
+def _pending(now: int | None, submitted: str, started: str, reason: str, partitions: str) -> Pending:
+    stuck = is_stuck(reason, partitions=partitions, has_start=started.isdecimal())
+    starts_in = int(started) - now if now and started.isdecimal() and not stuck else -1
+    return Pending(
+        seconds=now - int(submitted) if now and submitted.isdecimal() else None,
+        starts_in=starts_in if starts_in >= 0 else None,
+        is_stuck=stuck,
+    )
 
 
 def outputs(folder: str) -> str:
@@ -188,6 +209,11 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
                 job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source="exit-status file"
             )
     return found
+
+
+def cancel_queued(job_ids: Iterable[str]) -> str:
+    """Return the script that cancels those of the jobs that have not started."""
+    return script(f"{BOUND} scancel --state=PENDING -- {join(job_ids)} < /dev/null")
 
 
 def cancel(job_id: str) -> str:

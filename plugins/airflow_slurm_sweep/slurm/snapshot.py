@@ -18,9 +18,11 @@ from airflow_slurm_sweep.slurm.job import JobStatus
 
 LARGEST = 48 * 1024  # bytes, as JSON
 STALE = 300.0  # seconds after which a reader ignores one
-_DETAILS = ("nodes", "queued", "started", "reason")  # left out in this order where the value would be too large
+# Left out in this order where the value would be too large.
+_DETAILS = ("starts", "nodes", "queued", "started", "reason", "stuck")
 _HIGHEST = 1_000_000  # map index: a value that is not ours must not keep its reader busy
 _JITTER = 3.0  # seconds by which squeue's answer may be late
+_ESTIMATE = 60  # seconds by which an expected start has to move to be news
 _ELAPSED = re.compile(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)")
 
 
@@ -33,6 +35,8 @@ class LiveJob:
     nodes: str = ""
     started: int | None = None  # in seconds since 1970, by the clock of the triggerer; None while it is queued
     queued: int | None = None
+    starts: int | None = None  # when Slurm expects a queued job to start, by the same clock
+    stuck: bool = False  # whether time alone will not start it
 
 
 def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> LiveJob:
@@ -41,8 +45,12 @@ def live_job(status: JobStatus, at: float, before: LiveJob | None = None) -> Liv
     Where the job's start differs by less than `_JITTER` from that in the answer ``before``, the latter stays.
     """
     reason = "" if status.reason == "None" else status.reason
-    if status.state.is_queued:
-        return LiveJob(state=status.text, reason=reason)
+    if status.pending:
+        starts_in, stuck = status.pending.starts_in, status.pending.is_stuck
+        starts = None if starts_in is None else round(at + starts_in)
+        if starts and before and before.starts and abs(starts - before.starts) < _ESTIMATE:
+            starts = before.starts
+        return LiveJob(state=status.text, reason=reason, starts=starts, stuck=stuck)
     ran = seconds(status.elapsed)
     started = None if ran is None else round(at - ran)
     if started and before and before.started and abs(started - before.started) <= _JITTER:
@@ -80,7 +88,9 @@ def _groups(jobs: Sequence[tuple[int, tuple[str, LiveJob]]], details: Iterable[s
     }
     for name in details:
         values = ((getattr(job, name), index) for index, (_, job) in jobs)
-        groups[name] = _grouped((str(value), index) for value, index in values if value not in ("", None))
+        groups[name] = _grouped(
+            (str(value), index) for value, index in values if value not in ("", None) and value is not False
+        )
     return {name: group for name, group in groups.items() if group}
 
 
@@ -92,7 +102,8 @@ def read(value: Any) -> tuple[float, dict[int, tuple[str, LiveJob]]] | None:
         jobs = {}
         for index, state in _spread(value.get("states", {})):
             found: dict[str, Any] = {name: texts[index] for name, texts in details.items() if index in texts}
-            found |= {name: int(found[name]) for name in ("started", "queued") if name in found}
+            found |= {name: int(found[name]) for name in ("started", "queued", "starts") if name in found}
+            found["stuck"] = "stuck" in found
             jobs[index] = ids[index], LiveJob(state=state, **found)
         return float(value["at"]), jobs
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -55,12 +55,13 @@ class Objective(Section):
 class Notification(Section):
     """A notifier to call: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
 
-    on: Literal["combination_failed", "failed", "finished"] = Field(
-        description="finished: all combinations ended; failed: all ended, some failed; combination_failed: one failed."
+    on: Literal["combination_failed", "failed", "finished", "stuck"] = Field(
+        description="finished: all combinations ended; failed: all ended, some failed; combination_failed: one failed; "
+        "stuck: Slurm will not start jobs, once for each reason."
     )
     notifier: Annotated[str, AfterValidator(_check_class)] = Field(description="Path of the notifier's class.")
     arguments: dict[str, Any] = Field(
-        default={}, description="Arguments of the notifier; in templates, report and summary say how the sweep ended."
+        default={}, description="Arguments of the notifier; templates know dag_id, run_id, report and summary."
     )
 
 
@@ -88,5 +89,5 @@ class DagSection(Section):
         default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
     )
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
-        default=(), description="Notifiers to call at the end of a run, or of one of its combinations."
+        default=(), description="Notifiers to call at the end of a run or of a combination, or if jobs will not start."
     )

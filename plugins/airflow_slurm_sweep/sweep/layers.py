@@ -16,7 +16,7 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.setting_types import Secret
+from airflow_slurm_sweep.sweep.setting_types import Secret, hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given, setting
 from airflow_slurm_sweep.sweep.spec import load_profile
 
@@ -77,12 +77,30 @@ class Layers:
                 contradict each other.
         """
         values: dict[str, Any] = {}
-        for layer in (self._from_environment(), given(self.profile), from_config, given(section), given(options)):
+        for layer in self._stack(section, options, from_config).values():
             for name in layer.keys() & ClusterProfile.model_fields.keys():
                 value = layer[name]
                 values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
+
+    def place(self, key: str, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> str:
+        """Return where the value of a setting, or of an option below ``sbatch``, stands, as messages name it."""
+        stack = self._stack(section, options, from_config).items()
+        places = [place for place, layer in stack if key in layer or key in layer.get("sbatch", {})]
+        return places[-1] if places else "the built-in default"
+
+    def _stack(
+        self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return the layers by their places; the last one that has a setting wins."""
+        return {
+            "the environment": self._from_environment(),
+            self.profile_name: given(self.profile),
+            "the script's config": from_config,
+            "the sweep file's `slurm:`": given(section),
+            "the trigger form": given(options),
+        }
 
     def workdir(self, section: SlurmSection) -> str | None:
         """Return the directory on the cluster that the sweep's paths start from."""
@@ -108,6 +126,7 @@ class Layers:
             "secrets": secrets,
             "options": settings.sbatch,
             "array": settings.submit == "array",
+            "queue_limit": _seconds(settings.queue_limit),
         }
 
     def _from_environment(self) -> dict[str, str]:
@@ -132,3 +151,8 @@ class Layers:
             missing.append(f"{name}: {', '.join(places)}, or {setting(field).variable} in the environment{none}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
+
+
+def _seconds(limit: str | None) -> int | None:
+    """Return a duration in seconds; None for no limit, as Slurm's 0 is."""
+    return None if limit is None or limit.isalpha() else round(hours(limit) * 3600) or None

@@ -53,6 +53,16 @@ def _split_lines(value: Any) -> Any:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
+def _join_partitions(value: Any) -> Any:
+    """Return Slurm's form of a list of partitions: ``a,b``."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list):
+        return value
+    if not names or not all(type(name) in (str, int) and str(name).strip() for name in names):
+        raise ValueError(f"expected a partition, or a list of partitions such as [a, b], got {value!r}")
+    return ",".join(str(name).strip() for name in names)
+
+
 def _check_directory(path: str) -> str:
     # Backslashes and `%` confuse sbatch, and no working directory should change what the path means.
     if not path.startswith("/") or not path.isprintable() or "\\" in path:
@@ -118,6 +128,12 @@ NameOrTemplate = Annotated[
 ]
 Path = Annotated[str, AfterValidator(_check_path)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
+Partitions = Annotated[
+    str,
+    BeforeValidator(_join_partitions),
+    AfterValidator(_check_path),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
 Directory = Annotated[str, AfterValidator(_check_directory)]
 Time = Annotated[str, AfterValidator(_check_time), _text(TIME_PATTERN)]
 Only = Annotated[str, AfterValidator(_check_only), _text(ONLY_PATTERN)]

@@ -62,8 +62,10 @@ class Resources(Section):
     account: Annotated[types.Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
         default=None, description="Slurm account that pays for the jobs; null: the user's default account."
     )
-    partition: Annotated[types.Path | None, Setting(variable="PARTITION", option="partition")] = Field(
-        default="batch", description="Partition of the jobs; null: the cluster's default partition."
+    partition: Annotated[types.Partitions | None, Setting(variable="PARTITION", option="partition")] = Field(
+        default="batch",
+        description="Partition of the jobs, or several (a,b or [a, b]): the first that can start a job gets it; null: "
+        "the cluster's default partition.",
     )
     container: Annotated[types.Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = Field(
         default=None, description="Container image, by its path on the cluster; null: no container."
@@ -76,6 +78,16 @@ class Resources(Section):
 class JobSettings(Resources):
     """How jobs run."""
 
+    extra_nodes: types.CountOrZero = Field(
+        default=0,
+        description="Nodes that Slurm is asked for besides those that the script is told of, such as 1 for ray.sub "
+        "with DEDICATED_RAY_HEAD.",
+    )
+    gpu_request: Annotated[Literal["gres", "none"], Field(title="GPU request")] = Field(
+        default="gres",
+        description="gres: Slurm is asked for gpus_per_node by --gres=gpu:N, unless sbatch has an option for GPUs. "
+        "none: only the script is told the number, where a site hands out whole nodes without GRES.",
+    )
     workdir: Annotated[types.Path | None, Setting(option="chdir"), Field(title="Working directory")] = Field(
         default=None, description="Directory in which jobs start; script and config are relative to it."
     )
@@ -95,6 +107,10 @@ class JobSettings(Resources):
     )
     max_parallel_jobs: types.Count | None = Field(
         default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
+    )
+    queue_limit: types.Time | None = Field(
+        default=None,
+        description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
     )
     stream_log: types.Flag = Field(
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."

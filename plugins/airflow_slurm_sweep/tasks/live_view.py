@@ -23,6 +23,7 @@ from airflow_slurm_sweep.slurm.snapshot import LiveJob, live_job, view
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources, run_to_end, running
 from airflow_slurm_sweep.tasks.orphans import Siblings
+from airflow_slurm_sweep.tasks.stuck import Notifications, notify_stuck
 
 _REWRITE = 30.0  # seconds until unchanged states are written again: the page calls states older than a minute old
 _LOAD = 20  # the pause until the next request, in durations of the last request
@@ -36,7 +37,9 @@ class LiveWriter:
 
     def __init__(self, monitor: Monitor, siblings: Siblings) -> None:
         self.waiting: dict[int, str] = {}  # job ids by map index
-        self._monitor = monitor
+        self.on_stuck: Notifications = ()  # notifications about jobs that will not start
+        self._monitor, self._siblings = monitor, siblings
+        self._stuck: set[str] = set()  # reasons that were notified of
         self._jobs: dict[int, tuple[str, LiveJob]] = {}
         # Where the XCom is; the first write adds a map index. No other triggerer has or had the same key.
         self._place: dict[str, Any] = {"dag_id": siblings.dag_id, "run_id": siblings.run_id, "task_id": siblings.wait}
@@ -50,6 +53,7 @@ class LiveWriter:
         while True:
             queue = await self._monitor.tick()
             self._note(queue, time.time())
+            self._notify()
             began = time.monotonic()
             if not self._jobs or began < next_write or (self._jobs == written and began < next_rewrite):
                 continue
@@ -68,6 +72,13 @@ class LiveWriter:
             if status is not None and not status.state.is_final:
                 old_id, old = before.get(index, ("", None))
                 self._jobs[index] = (job_id, live_job(status, at, old if old_id == job_id else None))
+
+    def _notify(self) -> None:
+        """Begin to notify of each new reason for which Slurm will not start jobs."""
+        stuck = {job.reason: job_id for job_id, job in reversed(self._jobs.values()) if job.stuck}
+        for reason in (stuck.keys() - self._stuck) if self.on_stuck else ():
+            self._stuck.add(reason)
+            run_to_end(notify_stuck(self._siblings, self.on_stuck, reason, stuck[reason]))
 
     async def _write(self, jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> bool:
         self._place.setdefault("map_index", min(jobs))
@@ -105,13 +116,18 @@ _lives = LoopResources(_writing)
 
 
 @asynccontextmanager
-async def on_page(monitor: Monitor, siblings: Siblings | None, index: int | None, job_id: str) -> AsyncIterator[None]:
-    """Show the job of a map index on the page while its task waits for it; without siblings show nothing."""
+async def on_page(
+    monitor: Monitor, siblings: Siblings | None, index: int | None, job_id: str, on_stuck: Notifications
+) -> AsyncIterator[None]:
+    """Show the job of a map index on the page while its task waits for it; without siblings show nothing.
+
+    ``on_stuck`` are the notifications to send if Slurm will not start the job.
+    """
     if siblings is None or index is None:
         yield
         return
     async with _lives.use((monitor, siblings)) as writer:
-        writer.waiting[index] = job_id
+        writer.waiting[index], writer.on_stuck = job_id, on_stuck
         try:
             yield
         finally:

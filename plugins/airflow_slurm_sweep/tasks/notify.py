@@ -1,7 +1,7 @@
 """Notifications about sweeps, through any notifier of Airflow's: mail, Slack, whatever a provider has.
 
 They are callbacks. Those of the report run in its worker, once, at the end of a run. Those of a combination run in
-Airflow's dag-processor.
+Airflow's dag-processor, and those about jobs that will not start in the triggerer (stuck.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 
 
 class Notification:
-    """A callback that runs a notifier; the notifier's templates know ``report`` and its first line, ``summary``.
+    """A callback that runs a notifier.
+
+    The notifier's templates know ``dag_id``, ``run_id``, ``report``, and its first line, ``summary``.
 
     An error of the notifier goes to a log and does no harm.
 
@@ -41,7 +43,8 @@ class Notification:
     def __call__(self, context: Context) -> None:
         """Notify, if there is something to report."""
         if report := self._report(context):
-            texts = {"report": report, "summary": report.partition("\n")[0]}
+            run = {"dag_id": context["ti"].dag_id, "run_id": context["ti"].run_id}
+            texts = {**run, "report": report, "summary": report.partition("\n")[0]}
             self._class(**self._arguments)(cast("Context", {**context, **texts}))
 
 

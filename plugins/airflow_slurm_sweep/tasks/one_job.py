@@ -15,6 +15,7 @@ from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.live_view import on_page
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
+from airflow_slurm_sweep.tasks.stuck import Notifications
 
 
 def attempt_of(installation: str, task: Any) -> Attempt:
@@ -61,11 +62,17 @@ class JobEnd:
 
 
 async def await_job(
-    job: SubmittedJob, *, siblings: Siblings | None = None, map_index: int | None = None, seconds: float | None = None
+    job: SubmittedJob,
+    *,
+    siblings: Siblings | None = None,
+    map_index: int | None = None,
+    seconds: float | None = None,
+    on_stuck: Notifications = (),
 ) -> JobEnd:
     """Wait until a job has ended, for the task with that map index.
 
-    Meanwhile this call cancels the orphans among ``siblings``. It takes at most ``seconds``; None for any time.
+    Meanwhile this call cancels the orphans among ``siblings``, and sends the notifications ``on_stuck`` if Slurm will
+    not start their jobs. It takes at most ``seconds``; None for any time.
 
     Raises:
         TaskTimeoutError: The time is over; the job is cancelled.
@@ -76,7 +83,7 @@ async def await_job(
             async with (
                 asyncio.timeout(seconds) as limit,
                 watch_orphans(cluster.client, siblings, map_index),
-                on_page(cluster.monitor, siblings, map_index, job.job_id),
+                on_page(cluster.monitor, siblings, map_index, job.job_id, on_stuck),
                 cluster.follower.following(job),
             ):
                 status = await cluster.monitor.wait(job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -181,19 +181,26 @@ class WaitTrigger(_TaskTrigger):
     Args:
         planned_by: The `JobSource` of the partner, as JSON, if that is a list: then the plan tells the run directory,
             and the record there the job.
+        on_stuck: Notifications to send if Slurm will not start the job, as in `notify_stuck`.
     """
 
-    _arguments = (*_TaskTrigger._arguments, "planned_by")
+    _arguments = (*_TaskTrigger._arguments, "planned_by", "on_stuck")
 
-    def __init__(self, planned_by: Json | None = None, **arguments: Any) -> None:
+    def __init__(self, planned_by: Json | None = None, on_stuck: Sequence[Json] = (), **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.planned_by = planned_by
+        self.planned_by, self.on_stuck = planned_by, on_stuck
         self._waiting: SubmittedJob | None = None
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
         siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
-        end = await await_job(job, siblings=siblings, map_index=self._task.map_index, seconds=self._seconds_left())
+        end = await await_job(
+            job,
+            siblings=siblings,
+            map_index=self._task.map_index,
+            seconds=self._seconds_left(),
+            on_stuck=self.on_stuck,
+        )
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
         xcoms: dict[str, Any] = {RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json()}

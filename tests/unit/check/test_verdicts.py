@@ -114,6 +114,33 @@ def test_an_answer(check: str, answer: str, grade: Grade, said: str) -> None:
     assert others in ({}, {"sbatch": Grade.SKIPPED})
 
 
+TAKEN = "0 sbatch: Job 1 to start at 2026-11-26T07:57:42 using {} processors on nodes n[1-2] in partition gpu"
+NODES = "0 cpu 64 (null)\ngpu 8+ (null)\ngpu 128+ nvme:2,gpu:a100:8(S:0-1)"
+
+
+@pytest.mark.parametrize(
+    ("processors", "options", "defaults", "config", "said"),
+    [
+        (2, {}, "DefMemPerCPU=2000 MaxMem=1", "", "gets 1 CPU and 2000 MB of memory for 8 GPUs; nodes of gpu have 128 CPUs for 8 GPUs. Set `sbatch: {cpus-per-gpu: 16}` in p.yaml"),
+        (8, {}, "DefMemPerCPU=2000", "", "gets 4 CPUs and 8000 MB of memory for 8 GPUs"),
+        (2, {}, "JobDefaults=DefMemPerGPU=100 DefMemPerNode=UNLIMITED", "", "gets 1 CPU and 800 MB of memory for 8 GPUs"),
+        (2, {}, "DefMemPerNode=UNLIMITED", "DefMemPerNode           = 512", "gets 1 CPU and 512 MB of memory for 8 GPUs"),
+        (2, {}, "DefMemPerNode=UNLIMITED", "DefMemPerNode           = UNLIMITED", "gets 1 CPU for 8 GPUs;"),
+        (2, {"mem-per-gpu": "10G"}, "DefMemPerCPU=2000", "", "gets 1 CPU for 8 GPUs;"),
+        (16, {}, "DefMemPerCPU=2000", "", None),
+    ],
+)  # fmt: skip
+def test_a_job_with_fewer_cpus_than_gpus(
+    processors: int, options: dict[str, str], defaults: str, config: str, said: str | None
+) -> None:
+    asked = subject(workdir="/w", nodes=2, gpus_per_node=8, options=options)
+    partitions = f"0 PartitionName=cpu DefMemPerCPU=7\nPartitionName=gpu {defaults}"
+    answers = answered(sbatch=TAKEN.format(processors), defaults=partitions, config=f"0 {config}", nodes=NODES)
+    finding = judged(asked, answers, 1000.2, 1001.5)["sbatch"]
+    assert finding.grade is (Grade.WARNING if said else Grade.OK)
+    assert (said or "would be taken") in finding.text
+
+
 @pytest.mark.parametrize(
     ("sent", "received", "grade"),
     [

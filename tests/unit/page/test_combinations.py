@@ -17,9 +17,11 @@ from airflow_slurm_sweep.page.combinations import (
     parameters,
     rank,
     value_text,
+    view,
 )
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.slurm.snapshot import LiveJob
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
@@ -164,4 +166,26 @@ def test_a_stage_needs_both_tasks() -> None:
     assert [(each["stage"], each["action"], each["ended"], each["state"]) for each in found] == [
         ("failed", "clear", 9.0, "wait failed"),
         ("submitting", "fail", None, "submitting"),
+    ]
+
+
+def test_a_job_that_waits_says_why_and_when_it_starts_and_those_that_never_start_are_counted() -> None:
+    tasks = {
+        (task, index): Task(state, 1.0)
+        for index in range(3)
+        for task, state in ((SUBMIT, "success"), (WAIT, "deferred"))
+    }
+    xcoms = {(SUBMIT, "return_value", index): {"job_id": str(index)} for index in range(3)}
+    held = LiveJob(state="PENDING", reason="JobHeldUser", stuck=True)
+    live = {(0, "0"): LiveJob(state="PENDING", reason="Priority", starts=100), (1, "1"): held, (2, "2"): held}
+    found = view(Run(planned("seed: [1, 2, 3]\n"), tasks, xcoms, live), None, None)
+    first, second, _ = found["combinations"]
+    assert (first["why"], first["expected_start"], first["is_stuck"]) == (
+        "jobs with a higher priority come first",
+        100,
+        False,
+    )
+    assert (second["reason"], second["expected_start"], second["is_stuck"]) == ("JobHeldUser", None, True)
+    assert found["stuck"] == [
+        "2 jobs will not start without help (JobHeldUser): its user holds it until `scontrol release`"
     ]

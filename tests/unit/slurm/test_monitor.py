@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 
 import pytest
 from fake_shell import FakeShell, failed, silent
@@ -161,8 +162,56 @@ def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
     asyncio.run(both())
     assert seen == [
         ("Job 1 is RUNNING", "task 1"),
-        ("Job 2 is PENDING (Priority)", "task 2"),
+        ("Job 2 is PENDING (Priority): jobs with a higher priority come first", "task 2"),
     ], "how they ended, those who waited tell"
+
+
+def test_the_start_that_slurm_expects_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="airflow_slurm_sweep")
+    noon = 1795694400
+    answers = in_turn(
+        f"now={noon}\n1|PENDING|0:00|{noon}|N/A batch|||Priority",
+        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7200} batch|||Priority",
+        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7300} batch|||Priority",
+        "1|COMPLETED|0:01|N/A|N/A|n1||None",
+    )
+    wait(FakeShell(squeue=answers), 1)
+    why = "Job 1 is PENDING (Priority): jobs with a higher priority come first"
+    first, second = [record.message for record in caplog.records]
+    assert first == why
+    assert second.startswith(f"{why}; Slurm expects it to start at 2")
+
+
+def test_a_job_that_time_alone_will_not_start_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    never = "1|PENDING|0:00|N/A|N/A debug|||PartitionTimeLimit"
+    wait(FakeShell(squeue=in_turn(never, never, never, "1|COMPLETED|0:01|N/A|N/A|n1||None")), 1)
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == (
+        "WARNING",
+        "Job 1 is PENDING (PartitionTimeLimit): its time limit is longer than the partition allows. Time alone will not "
+        "start it; to cancel it, mark this task failed",
+    )
+
+
+def test_a_scancel_that_fails_keeps_nobody_from_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    late = "now=100\n1|PENDING|0:00|10|N/A batch|||Priority\n2|RUNNING|0:01|10|10 batch|n1||None\n"
+    ended = "1|CANCELLED|0:00|10|N/A batch|||Priority\n2|COMPLETED|0:01|10|10 batch|n1||None\n"
+    shell = FakeShell(
+        squeue=in_turn(late, late, ended), scancel=failed("slurmctld is busy"), scontrol="", sacct=NO_ACCOUNTING
+    )
+
+    async def both() -> tuple[JobStatus, JobStatus]:
+        monitor = Monitor(SlurmClient(shell), interval=0.01)
+        return await asyncio.gather(monitor.wait(replace(job(1), queue_limit=60)), monitor.wait(job(2)))
+
+    first, second = asyncio.run(asyncio.wait_for(both(), 5))
+    reason = "queue_limit: PENDING for more than 0:01:00; Priority: jobs with a higher priority come first"
+    assert (str(first), second.state) == (f"CANCELLED ({reason})", JobState.COMPLETED)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings[0] == f"Job 1 is cancelled by its {reason}"
+    assert set(warnings[1:]) == {
+        "Jobs that have reached their queue_limit are not cancelled yet, trying again: scancel: slurmctld is busy"
+    }
 
 
 def test_an_error_of_ours_reaches_those_who_wait() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_slurm_sweep.slurm import queue
@@ -130,7 +132,7 @@ def test_only_a_newline_begins_a_line(separator: str) -> None:
 
 def test_a_status_survives_json() -> None:
     (status,) = queue.read_squeue("17|PENDING|0:00|N/A|N/A|||Resources").values()
-    assert JobStatus.from_json(status.to_json()) == status
+    assert JobStatus.from_json(status.to_json()) == replace(status, pending=None), "which is over by then"
 
 
 @pytest.mark.parametrize(

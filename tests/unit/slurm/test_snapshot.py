@@ -36,6 +36,11 @@ def test_ids_of_any_order_and_of_elements_survive() -> None:
     assert read(said) == (AT, jobs)
 
 
+def test_a_job_that_did_not_wait_is_told_from_one_that_nothing_is_known_of() -> None:
+    jobs = {0: ("1", LiveJob(state="RUNNING", queued=0)), 1: ("2", LiveJob(state="RUNNING"))}
+    assert read(view(jobs, AT)) == (AT, jobs)
+
+
 def test_a_large_one_goes_without_details_then_without_its_last_jobs() -> None:
     jobs = {
         index: (str(7 * index), LiveJob(state="RUNNING", nodes=f"node{index}", started=index * 3, queued=index))
@@ -76,3 +81,15 @@ def test_a_start_holds_from_tick_to_tick_and_is_another_one_after_a_requeue() ->
     assert live_job(first, 2100, job).started == 2090
     (queued,) = queue.read_squeue("1|PENDING|0:00|1000|9999|||Priority").values()
     assert live_job(queued, 2200, job) == PENDING
+
+
+def test_an_expected_start_is_news_when_it_moves_by_a_minute() -> None:
+    (queued,) = queue.read_squeue("now=2000\n1|PENDING|0:00|1000|2600 batch|||Priority").values()
+    job = live_job(queued, 5000)
+    assert job == LiveJob(state="PENDING", reason="Priority", starts=5600)
+    assert live_job(queued, 5059, job) == job
+    assert live_job(queued, 5060, job).starts == 5660
+    (stuck,) = queue.read_squeue("now=2000\n1|PENDING|0:00|1000|N/A batch|||JobHeldUser").values()
+    jobs = {0: ("1", job), 1: ("2", live_job(stuck, 5000))}
+    assert jobs[1][1].stuck
+    assert read(view(jobs, 5000)) == (5000, jobs)

@@ -43,7 +43,7 @@ def test_each_sweep_is_an_asset(include: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "fault"),
     [
-        ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'combination_failed', 'failed' or 'finished', got 'ended'"),
+        ("on: ended, notifier: a.B", "dag.notify.0.on: expected 'combination_failed', 'failed', 'finished' or 'stuck', got 'ended'"),
         ("on: failed, notifier: Mail", "dag.notify.0.notifier: expected the path of a class such as airflow.providers.*SmtpNotifier, got 'Mail'"),
         ("on: failed", "dag.notify.0.notifier: missing; expected the keys on, notifier, arguments"),
         ("on: failed, notifier: a.B, to: me", "dag.notify.0.to: unknown key 'to'. Valid keys: arguments, notifier, on"),
@@ -63,6 +63,16 @@ def test_each_failed_combination_if_the_sweep_wants_it(include: Path) -> None:
     dag = sweep(include, f"notify: {{on: combination_failed, notifier: {SMTP}, arguments: {{to: me}}}}")
     told = {task.task_id for task in dag.tasks if task.on_failure_callback}
     assert told == {"combination.submit", "combination.wait"}
+
+
+def test_the_triggerer_notifies_of_jobs_that_will_not_start(include: Path) -> None:
+    wait = sweep(include, f"notify: {{on: stuck, notifier: {SMTP}, arguments: {{to: me}}}}").get_task(
+        "combination.wait"
+    )
+    assert wait.start_trigger_args
+    assert wait.start_trigger_args.trigger_kwargs
+    assert wait.start_trigger_args.trigger_kwargs["on_stuck"] == [{"notifier": SMTP, "arguments": {"to": "me"}}]
+    assert not wait.on_failure_callback
 
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a_2", run_dir="/r", log_path="/r/7.out", label="lr=1")
@@ -100,7 +110,11 @@ def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         "airflow.providers.smtp.notifications.smtp.SmtpNotifier.notify",
         lambda self, _: told.append((self.subject, self.html_content)),
     )
-    arguments = {"to": "me", "subject": "{{ summary }}", "html_content": "<pre>{{ report | e }}</pre>"}
+    arguments = {
+        "to": "me",
+        "subject": "{{ dag_id }} {{ run_id }}: {{ summary }}",
+        "html_content": "<pre>{{ report | e }}</pre>",
+    }
     notify = Notification(SMTP, arguments, sweep_report)
     notify(context("3 of 4 succeeded\n\n| a<b |"))
     notify(context("4 of 4 succeeded"))
@@ -108,7 +122,7 @@ def test_its_templates_know_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     notify(context("0 of 4 succeeded", dry_run=True))
     nothing = "d r: no report; see the log of the task report"
     assert told == [
-        ("3 of 4 succeeded", "<pre>3 of 4 succeeded\n\n| a&lt;b |</pre>"),
-        ("4 of 4 succeeded", "<pre>4 of 4 succeeded</pre>"),
-        (nothing, f"<pre>{nothing}</pre>"),
+        ("d r: 3 of 4 succeeded", "<pre>3 of 4 succeeded\n\n| a&lt;b |</pre>"),
+        ("d r: 4 of 4 succeeded", "<pre>4 of 4 succeeded</pre>"),
+        (f"d r: {nothing}", f"<pre>{nothing}</pre>"),
     ]

@@ -1,7 +1,7 @@
 // The columns of the table: what a cell shows, and what it is sorted by.
 
 import { now } from "./airflow.js";
-import { duration, h, short } from "./dom.js";
+import { duration, h, moment, short } from "./dom.js";
 import { range, strength } from "./scales.js";
 import { stageClass } from "./stages.js";
 
@@ -28,6 +28,7 @@ export function columns(run, scales, cells) {
       id: "state",
       title: "State",
       text: stateText,
+      tip: waitText,
       cell: stateCell,
       room: 4,
       value: (row) => run.stages.indexOf(row.stage),
@@ -127,6 +128,12 @@ function shade(value, scale, smallerIsBetter) {
 export const metricText = (value) => (typeof value === "number" ? short(value) : (value ?? ""));
 
 export const stateText = (row) => (row.reason ? `${row.state} (${row.reason})` : row.state);
+
+/** Return a state with what the job waits for, and when Slurm expects it to start. */
+const waitText = (row) => {
+  const start = row.expected_start && `Slurm expects it to start at ${moment(row.expected_start)}`;
+  return [stateText(row), row.why, start].filter(Boolean).join("; ");
+};
 
 export const stateCell = (row) => h("span", { class: `state ${stageClass(row.stage)}` }, stateText(row));
 

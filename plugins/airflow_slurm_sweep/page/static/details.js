@@ -42,6 +42,8 @@ export class Details {
 
 const facts = (row) => [
   ["State", stateCell(row)],
+  ["Waits because", row.why],
+  ["Expected start", row.expected_start && moment(row.expected_start)],
   ["Exit code", row.exit_code],
   ["Job", row.name],
   ["Job id", row.job_id],

@@ -31,6 +31,7 @@ export class RunView {
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.best,
+      this.stuck,
       h("div", { class: "row" }, this.search, this.matchCount, this.order, h("span", { class: "push" }, this.clear)),
       this.plots.element,
       this.missing,
@@ -46,6 +47,7 @@ export class RunView {
     this.end = h("span", { class: "quiet", "aria-live": "polite" });
     this.age = h("span", { class: "quiet" });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
+    this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
   }
 
   createControls() {
@@ -94,6 +96,7 @@ export class RunView {
     this.only = new Set(run.stages.filter((stage) => this.only.has(stage)));
     this.showCounts();
     this.showBest();
+    this.showStuck();
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
     this.clear.textContent = `Clear failed (${run.counts.failed ?? 0})`;
@@ -141,6 +144,12 @@ export class RunView {
     if (!best) return this.best.replaceChildren(text);
     const star = h("span", { class: "star", "aria-hidden": "true" }, "★ ");
     this.best.replaceChildren(star, `${text} (`, this.numberLink(best, `#${best.number}`), ")");
+  }
+
+  showStuck() {
+    const text = this.run.stuck.map((sentence) => `${sentence}.`).join(" ");
+    this.stuck.hidden = !text;
+    if (this.stuck.textContent !== text) this.stuck.textContent = text; // screen readers read each change out
   }
 
   /** Return the link to a combination: a click shows it here, and its address can be shared. */

@@ -74,6 +74,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         stream_log=job.stream_log,
         clusters=job.clusters,
         login_setup=job.login_setup,
+        queue_limit=job.queue_limit,
     )
 
 

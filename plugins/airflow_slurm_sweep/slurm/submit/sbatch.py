@@ -3,6 +3,7 @@
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import RUN_FOLDERS, STATE_DIR, log_path
+from airflow_slurm_sweep.slurm.gpus import gres
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped
 from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
@@ -20,14 +21,14 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
     """Return sbatch's options: those of the settings, then the user's own."""
     options: dict[str, str | int | bool | None] = {
         "job-name": name,
-        "nodes": job.nodes,
+        "nodes": job.nodes + job.extra_nodes,
         "account": job.account,
         "partition": job.partition,
         "time": job.time,
-        "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
+        "gres": gres(job.options, job.gpus_per_node if job.gpu_request == "gres" else 0),
         "output": output,
         "export": "ALL",  # a login may set SBATCH_EXPORT=NONE: COMMAND would not arrive
-        **job.options,
+        **{name: value for name, value in job.options.items() if name != "gres"},
     }
     return [
         f"--{option}" if value is True else f"--{option}={value}"
