@@ -203,7 +203,7 @@ class Standalone(Api):
         super().__init__(f"http://{LOOPBACK}:{port}{below}", Path(environment["AIRFLOW_HOME"]))
         self.log = log
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._environment = merge(environment, **api_server_settings(self.url))
+        self.environment = merge(environment, **api_server_settings(self.url))
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -218,7 +218,7 @@ class Standalone(Api):
     def start(self) -> None:
         """Start it, and return at once."""
         with self.log.open("ab") as file:
-            self._processes = [launch(command, self._environment, file) for command in PARTS.values()]
+            self._processes = [launch(command, self.environment, file) for command in PARTS.values()]
 
     @property
     def pids(self) -> list[int]:

@@ -26,6 +26,7 @@ from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.dag import SweepDag
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
@@ -98,7 +99,7 @@ def sweep_dag(path: Path, include: Path) -> DAG:
 
 def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
     section = spec.dag
-    dag = DAG(
+    dag = SweepDag(
         dag_id=path.stem,
         schedule=section.schedule,
         start_date=section.start_date and pendulum.instance(section.start_date, tz=section.timezone),
@@ -133,7 +134,7 @@ def _add_notifications(section: DagSection, dag: DAG) -> None:
 
 def launch_dag(include: Path) -> DAG:
     """Return the Dag ``launch``, which runs what its form says: a script once, or a sweep."""
-    dag = DAG(
+    dag = SweepDag(
         dag_id=LAUNCH,
         schedule=None,
         tags=[TAG],

@@ -210,6 +210,30 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> Non
     assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
 
 
+def versions(airflow: Airflow, dag_id: str) -> int:
+    return int(airflow.call("GET", f"/api/v2/dags/{dag_id}/dagVersions")["total_entries"])
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.all)])
+def test_dags_test_beside_a_live_scheduler_submits_nothing(
+    cluster: Sandbox, sweeps: Path, airflow: Airflow, times: int
+) -> None:
+    """The scheduler takes the run up too: that it is dry stands in its conf. Form and versions stay as they are."""
+    text = f"script_path: examples/train_grpo.py\nseed: [1, 2]\nslurm: {{jobname: beside{times}}}\n"
+    (sweeps / f"beside{times}.yaml").write_text(text)
+    airflow.wait_for_dag(f"beside{times}")
+    for _ in range(times):
+        exit_code, log = dags_test(airflow.environment, f"beside{times}", dry_run=None)
+        assert "; dry run" in log or exit_code == 0, log
+    details = airflow.call("GET", f"/api/v2/dags/beside{times}/details")
+    assert details["params"]["dry_run"]["value"] is False
+    assert versions(airflow, f"beside{times}") == 1
+    runs = airflow.call("GET", f"/api/v2/dags/beside{times}/dagRuns")["dag_runs"]
+    assert [run["conf"] for run in runs] == [{"dry_run": True}] * times
+    assert f"beside{times}" not in cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j")
+    assert not run_dir(cluster, f"beside{times}_sweep_1").exists()
+
+
 def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
     """Two days that have passed are caught up with."""
     start = datetime.now(UTC) - timedelta(days=2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk.configuration import conf
 
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import PATIENCE
 from airflow_slurm_sweep.sweep.layers import Folders
@@ -46,6 +49,15 @@ def check_size(combinations: int) -> None:
         raise ValueError(
             f"{combinations} combinations are more than this Airflow takes ({limit}): raise [core] max_map_length "
             f"(AIRFLOW__CORE__MAX_MAP_LENGTH) in all its components"
+        )
+
+
+def check_form(run_conf: Mapping[str, Any] | None) -> None:
+    """Raise a SettingsError where Airflow ignores what a run's form or conf says: a dry run would not be one."""
+    if run_conf and not conf.getboolean("core", "dag_run_conf_overrides_params", fallback=True):
+        raise SettingsError(
+            "[core] dag_run_conf_overrides_params is False: Airflow ignores the run's conf, such as its dry_run. Set it "
+            "to True in all components, and restart them"
         )
 
 

@@ -50,6 +50,7 @@ class PlanSweepOperator(BaseOperator):
         """Return the plan."""
         folders = configuration.folders(Path(self.include))
         with airflow_errors():
+            configuration.check_form(context["dag_run"].conf)
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})

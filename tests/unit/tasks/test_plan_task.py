@@ -26,7 +26,7 @@ def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str
     path.write_text(text)
     context = {
         "params": params,
-        "dag_run": SimpleNamespace(run_type=run_type, logical_date=DATE, run_after=DATE),
+        "dag_run": SimpleNamespace(run_type=run_type, logical_date=DATE, run_after=DATE, conf=params),
         "ds_nodash": "20260131",
         "ti": SimpleNamespace(xcom_push=lambda **_: None),
     }
@@ -68,3 +68,9 @@ def test_missing_settings_fail_at_once_in_one_error(include: Path, monkeypatch: 
         AirflowFailException, match=r"(?s)^Required settings are missing.*account: .*container: .*log: "
     ):
         names(include, "script_path: a.py", run_type="manual")
+
+
+def test_a_form_that_airflow_ignores_fails_the_run(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    with pytest.raises(AirflowFailException, match="Airflow ignores the run's conf, such as its dry_run"):
+        names(include, "script_path: a.py", run_type="manual", dry_run=True)
