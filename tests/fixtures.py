@@ -97,7 +97,7 @@ class Airflow(Standalone):
         passwords = {role: role for role in USERS}
         (self.home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
         users = ",".join(f"{role}:{role}" for role in USERS)
-        self.environment = merge(self._environment, CORE__SIMPLE_AUTH_MANAGER_USERS=users)
+        self.environment = merge(self.environment, CORE__SIMPLE_AUTH_MANAGER_USERS=users)
 
     def log_in(self) -> None:
         """Log in as the administrator."""

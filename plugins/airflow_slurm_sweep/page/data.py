@@ -43,7 +43,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
     found = session.execute(
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == names.TAG, DagModel.dag_id != names.CHECK, DagModel.is_stale.is_(False))
+        .where(DagTag.name == names.TAG, ~DagModel.tags.any(DagTag.name == names.CHECK), DagModel.is_stale.is_(False))
         .order_by(DagModel.dag_id)
     )
     dags = [dag for dag in found if dag.dag_id in readable]

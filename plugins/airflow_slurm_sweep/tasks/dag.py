@@ -22,14 +22,15 @@ class SweepDag(DAG):
         run_after: datetime | None = None,
         logical_date: Any = None,  # Airflow's default is the present; its None would delete the runs without a date
         run_conf: dict[str, Any] | None = None,
-        **arguments: Any,
+        *others: Any,
+        **named: Any,
     ) -> Any:
         """Run the Dag in this process, as `DAG.test` does.
 
         Raises:
             SettingsError: An unfinished run has that logical date. Airflow would delete it, and so cancel its jobs.
         """
-        from airflow.models.dagrun import DagRun
+        from airflow.models.dagrun import DagRun  # workers import this module and never use the database
 
         when = timezone.coerce_datetime(logical_date) or timezone.utcnow()
         same = DagRun.find(dag_id=self.dag_id, logical_date=when)
@@ -38,4 +39,4 @@ class SweepDag(DAG):
                 f"the run {live[0].run_id} of {self.dag_id} has this logical date and is not finished; `airflow dags "
                 "test` would delete it and cancel its jobs: give another date, or none"
             )
-        return super().test(run_after, when, {"dry_run": True, **(run_conf or {})}, **arguments)
+        return super().test(run_after, when, {"dry_run": True, **(run_conf or {})}, *others, **named)
