@@ -24,7 +24,9 @@ BELOW = "/air"  # the API server's path, as behind a proxy
 USERS = ("admin", "viewer")  # by their roles
 # What an ordinary Airflow does within 5 s or 15 s, this one does within one or two.
 QUICK: dict[str, object] = {
+    "DAG_PROCESSOR__STALE_DAG_THRESHOLD": 5,
     "SCHEDULER__JOB_HEARTBEAT_SEC": 2,
+    "SCHEDULER__PARSING_CLEANUP_INTERVAL": 2,
     "SLURM_SWEEP__INTERVAL": 1,
     "TRIGGERER__JOB_HEARTBEAT_SEC": 1,
 }

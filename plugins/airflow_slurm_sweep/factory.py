@@ -11,6 +11,8 @@ group keeps it small however many combinations there are.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,16 +24,17 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, WAIT
+from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.overrides import quote
-from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
-from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
+from airflow_slurm_sweep.tasks import configuration, owners
 from airflow_slurm_sweep.tasks.dag import SweepDag
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
+from airflow_slurm_sweep.tasks.internals import is_dag_processor
 from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
-from airflow_slurm_sweep.tasks.owners import claim
+from airflow_slurm_sweep.tasks.owners import Note, claim
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
@@ -71,7 +74,7 @@ def check_sweeps(include: Path, *, prefix: str = "") -> None:
 
 def _load(include: Path, prefix: str, *, only: str | None = None) -> tuple[dict[str, DAG], list[str]]:
     """Return the Dags of the sweep files by id, and the faults of the files that do not load."""
-    dags, faults = {}, []
+    dags, faults, broken = {}, [], {}
     for path in sorted(configuration.folders(include).sweeps.glob("*.yaml")):
         dag_id = prefix + path.stem
         if only in (None, dag_id):
@@ -79,7 +82,53 @@ def _load(include: Path, prefix: str, *, only: str | None = None) -> tuple[dict[
                 dags[dag_id] = sweep_dag(path, include, prefix=prefix)
             except SweepFileError as error:
                 faults.append(str(error))
+                broken[dag_id] = path
+    for dag_id, dag in _stand_ins(include, broken, only).items():
+        dags[dag_id] = dag
+        if dag_id not in broken:
+            faults.append(str(dag.description))
     return dags, faults
+
+
+def _stand_ins(include: Path, broken: Mapping[str, Path], only: str | None) -> dict[str, DAG]:
+    """Return Dags for unfinished runs whose sweep file is broken or missing: their plans need no file.
+
+    Without a Dag Airflow would schedule nothing of such a run, and a worker could not report.
+    """
+    is_task = get_parsing_context().task_id is not None
+    if not (is_task or is_dag_processor()):
+        return {}
+    folders = configuration.folders(include)
+    notes = owners.notes(folders.sweeps)
+    if is_task:  # perhaps on a machine without notes
+        notes = {**{dag_id: Note(path, "") for dag_id, path in broken.items()}, **notes}
+    found = {}
+    for dag_id, note in notes.items():
+        path = folders.sweeps / note.source.name
+        if only not in (None, dag_id) or (path.exists() and dag_id not in broken):
+            continue
+        if is_task or owners.has_unfinished_run(dag_id):
+            found[dag_id] = _stand_in(dag_id, note, path, include)
+        elif not path.exists():
+            owners.forget(dag_id)
+    return found
+
+
+def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
+    source = configuration.folders(include).shown(path)
+    problem = (
+        f"{source}: the file {'has errors' if path.exists() else 'is missing'}; the Dag waits for its unfinished run"
+    )
+
+    def build(text: str) -> DAG:
+        spec = parse_sweep(text, source=source, max_combinations=configuration.max_combinations())
+        changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, UNREADABLE)}
+        return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id)
+
+    try:
+        return build(note.text)
+    except (AirflowException, SweepFileError, ValueError):  # it loaded once, but something else has changed since
+        return build("script_path: unknown")
 
 
 def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
@@ -154,7 +203,7 @@ def _add_notifications(section: DagSection, dag: DAG) -> None:
         report = failure_report if is_of_combination else sweep_report
         callback = Notification(each.notifier, each.arguments, report)
         for task_id in (SUBMIT, WAIT) if is_of_combination else (REPORT,):
-            task: Any = dag.get_task(task_id)
+            task: Any = dag.task_dict[task_id]
             task.on_failure_callback = [*task.on_failure_callback, callback]
             if each.on == "finished":
                 task.on_success_callback = [*task.on_success_callback, callback]

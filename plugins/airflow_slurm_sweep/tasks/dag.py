@@ -6,6 +6,7 @@ workers know nothing of the process that the command runs in.
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,20 @@ from airflow_slurm_sweep.errors import SettingsError
 
 
 class SweepDag(DAG):
-    """A Dag whose test submits nothing unless its conf says ``{"dry_run": false}``."""
+    """A Dag whose test submits nothing unless its conf says ``{"dry_run": false}``, and whose tasks are not tested."""
+
+    def get_task(self, task_id: str) -> Any:
+        """Return a task, but not to ``airflow tasks test``, which takes this way before it touches the database.
+
+        Raises:
+            SettingsError: It is that command: it would delete a run without a logical date, and so cancel its jobs.
+        """
+        if "AIRFLOW_TEST_MODE" in os.environ:
+            raise SettingsError(
+                "airflow tasks test: refused, since it deletes the Dag's run that has no logical date, whose jobs are "
+                "cancelled then; use `airflow dags test`"
+            )
+        return super().get_task(task_id)
 
     def test(
         self,

@@ -1,7 +1,8 @@
-"""Which Dag bundle makes a Dag: Airflow lets the bundle that it read last have the id, without a word.
+"""Which file of which Dag bundle makes a Dag, as the dag-processor notes it in Airflow's home.
 
-The dag-processor notes each Dag's source in Airflow's home. The first source keeps the Dag; a second one is an error,
-unless the first is gone, or no bundle's any more.
+Airflow lets the bundle that it read last have a Dag id, without a word. Here the first source keeps it, and a second is
+an error, unless the first is gone, or no bundle's any more. A note also keeps the sweep file's text: where the file is
+missing or broken, an unfinished run needs its Dag, or Airflow schedules nothing of the run.
 """
 
 from __future__ import annotations
@@ -10,32 +11,41 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.names import REPORT
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
 
 FORGOTTEN = 600.0  # seconds; Airflow reads each Dag file more often
+_ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 log = logging.getLogger(__name__)
 
 
-def claim(dag_id: str, source: Path, home: Path | None = None) -> None:
+class Note(NamedTuple):
+    """What makes a Dag: a sweep file and the text that it had when it last loaded; or an include folder."""
+
+    source: Path
+    text: str
+
+
+def claim(dag_id: str, source: Path) -> None:
     """Note that ``source``, a sweep file or an include folder, makes a Dag. Only the dag-processor does.
 
     Raises:
         SettingsError: Another bundle's source makes a Dag of that id.
     """
-    if home is None and not is_dag_processor():
+    if not is_dag_processor():
         return
-    home = home or Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    note, source = home / "slurm_sweep" / "dags" / dag_id, source.resolve()
+    path, source = _folder() / dag_id, source.resolve()
     try:
-        owner = _owner(note)
+        owner = _owner(path)
         if owner in (None, source):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            new = note.with_name(f"{note.name}~{os.getpid()}")
-            new.write_text(str(source))
-            new.replace(note)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_name(f"{path.name}~{os.getpid()}")
+            new.write_text(f"{source}\n{source.read_text() if source.is_file() else ''}")
+            new.replace(path)
             return
     except OSError as error:
         log.warning("Cannot note which Dag bundle makes the Dag %s: %s", dag_id, error)
@@ -46,9 +56,38 @@ def claim(dag_id: str, source: Path, home: Path | None = None) -> None:
     )
 
 
-def _owner(note: Path) -> Path | None:
+def notes(folder: Path) -> dict[str, Note]:
+    """Return the notes of the Dags that sweep files of a folder make, or made, by Dag id."""
+    found = {path.name: _read(path) for path in _folder().glob("*") if "~" not in path.name}
+    return {dag_id: note for dag_id, note in found.items() if note and note.source.parent == folder.resolve()}
+
+
+def forget(dag_id: str) -> None:
+    """Delete the note of a Dag."""
+    (_folder() / dag_id).unlink(missing_ok=True)
+
+
+def has_unfinished_run(dag_id: str) -> bool:
+    """Tell whether a run of the Dag has not come to its report; the dag-processor may ask for no more than that."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415  # no Dag file needs it
+
+    runs = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[REPORT])
+    return any(state not in _ENDED for tasks in runs.values() for state in tasks.values())
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "slurm_sweep" / "dags"
+
+
+def _read(path: Path) -> Note | None:
     try:
-        owner, age = Path(note.read_text()), time.time() - note.stat().st_mtime
+        source, _, text = path.read_text().partition("\n")
     except FileNotFoundError:
         return None
-    return owner if owner.exists() and age < FORGOTTEN else None
+    return Note(Path(source), text)
+
+
+def _owner(path: Path) -> Path | None:
+    note = _read(path)
+    is_current = note and note.source.exists() and time.time() - path.stat().st_mtime < FORGOTTEN
+    return note.source if note and is_current else None
