@@ -11,12 +11,14 @@ from urllib.parse import urlencode
 import pytest
 
 from sandbox import Sandbox
-from sandbox.airflow import PROJECT, Standalone, airflow_environment, merge
+from sandbox.airflow import PROJECT, airflow_environment, merge
 from sandbox.processes import wait_until
 from tests.fixtures import BUNDLE, Airflow
 from tests.integration.test_contract import Run
 
 pytestmark = pytest.mark.sandbox
+
+HARM = {"the file is missing": "missing", "the file has errors": "broken"}
 
 
 class Bundles:
@@ -95,39 +97,37 @@ def test_a_bundle_without_its_include_folder_has_an_import_error(bundles: Bundle
     assert f"{bundles.sweeps('one')}: the folder of sweep files cannot be read: No such file or directory" in error
 
 
-def wait_for_stand_in(airflow: Standalone, name: str) -> None:
-    """Have Airflow read the sweep files until the Dag says that its file is unreadable."""
-
-    def is_told() -> bool:
-        airflow.read_sweeps_again()
-        return "unreadable sweep file" in str(airflow.call("GET", f"/api/v2/dags/{name}")["tags"])
-
-    assert wait_until(is_told, 60)
-
-
-@pytest.mark.parametrize("harm", ["missing", "broken"])
 def test_a_run_goes_on_while_its_sweep_file_is_missing_or_broken(
-    cluster: Sandbox, sweeps: Path, airflow: Airflow, harm: str
+    cluster: Sandbox, sweeps: Path, airflow: Airflow
 ) -> None:
-    go = Path(str(cluster.profile["workdir"])) / f"go_{harm}"
-    run = Run(airflow, cluster, sweeps, harm, f'until [ -e "{go}" ]; do sleep 0.2; done', 2)
-    run.wait_for({("submit", 0): "success", ("submit", 1): "success"})
-    file = sweeps / f"{run.name}.yaml"
-    text = file.read_text()
+    """Airflow would freeze the run of a Dag that its file does not make any more: here after 5 s."""
+    go = Path(str(cluster.profile["workdir"])) / "go_on"
+    script = f'until [ -e "{go}" ]; do sleep 0.2; done'
+    runs = {said: Run(airflow, cluster, sweeps, name, script, 2) for said, name in HARM.items()}
+    files = {said: sweeps / f"{run.name}.yaml" for said, run in runs.items()}
+    texts = {said: file.read_text() for said, file in files.items()}
+
+    def notice(said: str) -> str:
+        query = urlencode({"dag_id": runs[said].name, "run_id": runs[said].id})
+        return str(airflow.call("GET", f"/slurm_sweep/run?{query}")["notice"])
+
+    def are_noticed() -> bool:
+        airflow.read_sweeps_again()
+        return all(f"{files[said].name}: {said}" in notice(said) for said in runs)
+
     try:
-        if harm == "missing":
-            file.unlink()
-        else:
-            file.write_text("script_path: [\n")
-        wait_for_stand_in(airflow, run.name)
-        page = f"/slurm_sweep/run?{urlencode({'dag_id': run.name, 'run_id': run.id})}"
-        said = {"missing": "the file is missing", "broken": "the file has errors"}[harm]
-        assert f"{run.name}.yaml: {said}" in airflow.call("GET", page)["notice"]
-        run.clear("wait", 1, downstream=True)
+        for run in runs.values():
+            run.wait_for({("submit", 0): "success", ("submit", 1): "success"})
+        files["the file is missing"].unlink()
+        files["the file has errors"].write_text("script_path: [\n")
+        assert wait_until(are_noticed, 60)
+        for run in runs.values():
+            run.clear("wait", 1, downstream=True)
         go.touch()
-        assert run.wait_for_end() == "success", run.tasks()
+        assert {run.wait_for_end() for run in runs.values()} == {"success"}
     finally:
-        file.write_text(text)
+        for said, file in files.items():
+            file.write_text(texts[said])
 
 
 def test_airflow_tasks_test_is_refused_beside_a_live_run(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
@@ -143,7 +143,7 @@ def test_airflow_tasks_test_is_refused_beside_a_live_run(cluster: Sandbox, sweep
         check=False,
     )
     assert done.returncode != 0
-    assert "airflow tasks test: refused, since it deletes the Dag's run" in done.stderr
+    assert "refused: this command deletes the Dag's run" in done.stderr
     assert run.live(0), "the job runs on"
     go.touch()
     assert run.wait_for_end() == "success"

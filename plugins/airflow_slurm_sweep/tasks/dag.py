@@ -26,8 +26,8 @@ class SweepDag(DAG):
         """
         if "AIRFLOW_TEST_MODE" in os.environ:
             raise SettingsError(
-                "airflow tasks test: refused, since it deletes the Dag's run that has no logical date, whose jobs are "
-                "cancelled then; use `airflow dags test`"
+                "refused: this command deletes the Dag's run that has no logical date, and so cancels its jobs; use "
+                "airflow dags test"
             )
         return super().get_task(task_id)
 
