@@ -10,6 +10,7 @@ import urllib.error
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -241,7 +242,8 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         "script_path: examples/train_grpo.py\n"
         "seed: [1, 2]\n"
         "slurm: {gpus_per_node: 0, nodes: 1}\n"
-        f"dag: {{schedule: '@daily', start_date: '{start:%Y-%m-%d}', catchup: true}}\n"
+        f"dag: {{schedule: '@daily', start_date: '{start:%Y-%m-%d}', catchup: true, "
+        "timezone: Europe/Berlin}\n"
     )
     airflow.wait_for_dag("daily")
 
@@ -253,7 +255,8 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
     assert {run["state"] for run in ended()} == {"success"}
     folder = Path(str(cluster.profile["log"])) / "nemo-rl"
     for run in ended():
-        date = datetime.fromisoformat(run["logical_date"].replace("Z", "+00:00"))
+        date = datetime.fromisoformat(run["logical_date"]).astimezone(ZoneInfo("Europe/Berlin"))
+        assert (date.hour, date.minute) == (0, 0)
         for index in (1, 2):
-            record = folder / f"train_grpo_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
+            record = folder / f"daily_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
             assert record.read_text().startswith(f"run daily {run['dag_run_id']}\n")
