@@ -20,8 +20,6 @@ from tests.integration.test_contract import Run
 
 pytestmark = pytest.mark.sandbox
 
-HARM = {"the file is missing": "missing", "the file has errors": "broken"}
-
 
 class Bundles:
     """Two Dag bundles in one Airflow, which only the dag-processor reads: ``one``, and ``two`` with a prefix."""
@@ -93,37 +91,34 @@ def test_a_bundle_without_its_include_folder_has_an_import_error(bundles: Bundle
     assert f"{bundles.sweeps('one')}: the folder of sweep files cannot be read: No such file or directory" in error
 
 
+@pytest.mark.parametrize("harm", ["missing", pytest.param("broken", marks=pytest.mark.all)])
 def test_a_run_goes_on_while_its_sweep_file_is_missing_or_broken(
-    cluster: Sandbox, sweeps: Path, airflow: Airflow
+    cluster: Sandbox, sweeps: Path, airflow: Airflow, harm: str
 ) -> None:
     """Airflow would freeze the run of a Dag that its file does not make any more: here after 5 s."""
-    go = Path(str(cluster.profile["workdir"])) / "go_on"
-    script = f'until [ -e "{go}" ]; do sleep 0.2; done'
-    runs = {said: Run(airflow, cluster, sweeps, name, script, 2) for said, name in HARM.items()}
-    files = {said: sweeps / f"{run.name}.yaml" for said, run in runs.items()}
-    texts = {said: file.read_text() for said, file in files.items()}
+    go = Path(str(cluster.profile["workdir"])) / f"go_{harm}"
+    run = Run(airflow, cluster, sweeps, harm, f'until [ -e "{go}" ]; do sleep 0.2; done', 2)
+    file = sweeps / f"{run.name}.yaml"
+    text = file.read_text()
+    page = f"/slurm_sweep/run?{urlencode({'dag_id': run.name, 'run_id': run.id})}"
+    said = {"missing": "the file is missing", "broken": "the file has errors"}[harm]
 
-    def notice(said: str) -> str:
-        query = urlencode({"dag_id": runs[said].name, "run_id": runs[said].id})
-        return str(airflow.call("GET", f"/slurm_sweep/run?{query}")["notice"])
-
-    def are_noticed() -> bool:
+    def is_noticed() -> bool:
         airflow.read_sweeps_again()
-        return all(f"{files[said].name}: {said}" in notice(said) for said in runs)
+        return f"{file.name}: {said}" in airflow.call("GET", page)["notice"]
 
+    run.wait_for({("submit", 0): "success", ("submit", 1): "success"})
     try:
-        for run in runs.values():
-            run.wait_for({("submit", 0): "success", ("submit", 1): "success"})
-        files["the file is missing"].unlink()
-        files["the file has errors"].write_text("script_path: [\n")
-        assert wait_until(are_noticed, 60)
-        for run in runs.values():
-            run.clear("wait", 1, downstream=True)
+        if harm == "missing":
+            file.unlink()
+        else:
+            file.write_text("script_path: [\n")
+        assert wait_until(is_noticed, 60)
+        run.clear("wait", 1, downstream=True)
         go.touch()
-        assert {run.wait_for_end() for run in runs.values()} == {"success"}
+        assert run.wait_for_end() == "success", run.tasks()
     finally:
-        for said, file in files.items():
-            file.write_text(texts[said])
+        file.write_text(text)
 
 
 def test_airflow_tasks_test_is_refused_beside_a_live_run(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:

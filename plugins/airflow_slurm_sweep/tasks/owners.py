@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
+
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import REPORT
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
@@ -36,9 +38,9 @@ def claim(dag_id: str, source: Path) -> None:
     Raises:
         SettingsError: Another bundle's source makes a Dag of that id.
     """
-    if not is_dag_processor():
-        return
     path, source = _folder() / dag_id, source.resolve()
+    if not is_dag_processor() or _is_old_version(source):
+        return
     try:
         owner = _owner(path)
         if owner in (None, source):
@@ -73,6 +75,12 @@ def has_unfinished_run(dag_id: str) -> bool:
 
     runs = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[REPORT])
     return any(state not in _ENDED for tasks in runs.values() for state in tasks.values())
+
+
+def _is_old_version(source: Path) -> bool:
+    """Tell whether the source is the version of a bundle that a run began with: read for the run's callbacks."""
+    root = get_bundle_storage_root_path().resolve()
+    return source.is_relative_to(root) and source.relative_to(root).parts[1:2] == ("versions",)
 
 
 def _folder() -> Path:

@@ -63,3 +63,16 @@ def test_workers_note_nothing(sources: tuple[Path, Path], monkeypatch: pytest.Mo
     owners.claim("a", first)
     owners.claim("a", second)
     assert owners.notes(first.parent) == {}
+
+
+def test_a_run_in_an_old_version_of_its_bundle_takes_no_dag(
+    tmp_path: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dag-processor reads the run's version for its callbacks, beside the version that it tracks."""
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "store"))
+    old = tmp_path / "store" / "git" / "versions" / "1f0c" / "include" / "a.yaml"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    owners.claim("a", sources[0])
+    owners.claim("a", old)
+    owners.claim("a", sources[0])
