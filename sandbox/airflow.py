@@ -203,7 +203,7 @@ class Standalone(Api):
         super().__init__(f"http://{LOOPBACK}:{port}{below}", Path(environment["AIRFLOW_HOME"]))
         self.log = log
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._environment = merge(environment, **api_server_settings(self.url))
+        self.environment = merge(environment, **api_server_settings(self.url))
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -218,7 +218,7 @@ class Standalone(Api):
     def start(self) -> None:
         """Start it, and return at once."""
         with self.log.open("ab") as file:
-            self._processes = [launch(command, self._environment, file) for command in PARTS.values()]
+            self._processes = [launch(command, self.environment, file) for command in PARTS.values()]
 
     @property
     def pids(self) -> list[int]:
@@ -250,27 +250,29 @@ class Standalone(Api):
 
         def is_known() -> bool:
             nonlocal asked
-            dags = self.call("GET", "/api/v2/dags?limit=100")["dags"]
-            if dag_id in [dag["dag_id"] for dag in dags]:
+            if dag_id in [dag["dag_id"] for dag in self._dags()]:
                 return True
             if time.monotonic() - asked > ASK_AGAIN:
                 asked = time.monotonic()
-                for token in {dag["file_token"] for dag in dags if dag["relative_fileloc"] == SWEEPS_FILE}:
-                    self._read_again(token)
+                self.read_sweeps_again()
             time.sleep(0.5)
             return False
 
         if not wait_until(is_known, START):
             raise SandboxError(f"Airflow does not know the Dag {dag_id}; see {self.log}")
 
-    def _read_again(self, file_token: str) -> None:
-        """Have the Dag processor read a file next."""
-        try:
-            self.call("PUT", f"/api/v2/parseDagFile/{file_token}")
-        except HTTPError as error:
-            error.close()
-            if error.code != CONFLICT:  # it has been asked already
-                raise
+    def _dags(self) -> list[dict[str, Any]]:
+        return list(self.call("GET", "/api/v2/dags?limit=100")["dags"])
+
+    def read_sweeps_again(self) -> None:
+        """Have the Dag processor read the sweeps next."""
+        for token in {dag["file_token"] for dag in self._dags() if dag["relative_fileloc"] == SWEEPS_FILE}:
+            try:
+                self.call("PUT", f"/api/v2/parseDagFile/{token}")
+            except HTTPError as error:
+                error.close()
+                if error.code != CONFLICT:  # it has been asked already
+                    raise
 
     def stop(self) -> None:
         """Stop it and all that it started."""

@@ -24,7 +24,9 @@ BELOW = "/air"  # the API server's path, as behind a proxy
 USERS = ("admin", "viewer")  # by their roles
 # What an ordinary Airflow does within 5 s or 15 s, this one does within one or two.
 QUICK: dict[str, object] = {
+    "DAG_PROCESSOR__STALE_DAG_THRESHOLD": 5,
     "SCHEDULER__JOB_HEARTBEAT_SEC": 2,
+    "SCHEDULER__PARSING_CLEANUP_INTERVAL": 2,
     "SLURM_SWEEP__INTERVAL": 1,
     "TRIGGERER__JOB_HEARTBEAT_SEC": 1,
 }
@@ -97,7 +99,7 @@ class Airflow(Standalone):
         passwords = {role: role for role in USERS}
         (self.home / "simple_auth_manager_passwords.json.generated").write_text(json.dumps(passwords))
         users = ",".join(f"{role}:{role}" for role in USERS)
-        self._environment = merge(self._environment, CORE__SIMPLE_AUTH_MANAGER_USERS=users)
+        self.environment = merge(self.environment, CORE__SIMPLE_AUTH_MANAGER_USERS=users)
 
     def log_in(self) -> None:
         """Log in as the administrator."""

@@ -3,14 +3,17 @@
     # dags/sweeps.py
     globals().update(sweep_dags(Path(__file__).parents[1] / "include"))
 
-Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name without ``.yaml``. A mapped task
+Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name without ``.yaml``; a second Dag
+bundle in the same Airflow gives its Dags a prefix. A mapped task
 group keeps it small however many combinations there are.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,68 +23,123 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_slurm_sweep.check.operator import CheckClusterOperator
 from airflow_slurm_sweep.copies import second_copy
-from airflow_slurm_sweep.errors import Fault, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, WAIT
-from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
+from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.overrides import quote
-from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
-from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
+from airflow_slurm_sweep.tasks import configuration, owners
+from airflow_slurm_sweep.tasks.dag import SweepDag
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
+from airflow_slurm_sweep.tasks.internals import is_dag_processor
 from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
+from airflow_slurm_sweep.tasks.owners import Note, claim
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
 _DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
+_OF_WORKERS = ("queue", "pool", "executor", "priority_weight")  # Airflow's arguments of tasks that run in a worker
 _CELL = 60  # characters of a parameter's values in the Dag's documentation
 
 
-def sweep_dags(include: Path) -> dict[str, DAG]:
-    """Return a Dag for each sweep file that loads, by Dag id.
+def sweep_dags(include: Path, *, prefix: str = "") -> dict[str, DAG]:
+    """Return a Dag for each sweep file that loads, by Dag id: ``prefix`` and the file's name.
 
     Where Airflow runs a task it wants one Dag only: then only that file is read.
     Files that do not load are left out here; `check_sweeps` tells of them.
     """
-    dags, _ = _load(include, only=get_parsing_context().dag_id)
+    dags, _ = _load(include, prefix, only=get_parsing_context().dag_id)
     return dags
 
 
-def check_sweeps(include: Path) -> None:
+def check_sweeps(include: Path, *, prefix: str = "") -> None:
     """Load all sweep files.
 
     Raises:
-        SlurmSweepError: Files do not load, a setting of airflow.cfg is obsolete, or this package is installed twice;
-            the message lists all faults.
+        SlurmSweepError: Files do not load, their folder cannot be read, another Dag bundle has a Dag of the same id, a
+            setting of airflow.cfg is obsolete, or this package is installed twice; the message lists all faults.
     """
-    _, faults = _load(include)
-    twice = second_copy()
+    _, faults = _load(include, prefix)
+    twice, folder = second_copy(), configuration.folders(include).sweeps
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        faults.append(f"{folder}: the folder of sweep files cannot be read: {error.strerror}")
     if messages := [*([twice] if twice else []), *configuration.obsolete(), *faults]:
         raise SlurmSweepError("\n".join(messages))
 
 
-def _load(include: Path, *, only: str | None = None) -> tuple[dict[str, DAG], list[str]]:
+def _load(include: Path, prefix: str, *, only: str | None = None) -> tuple[dict[str, DAG], list[str]]:
     """Return the Dags of the sweep files by id, and the faults of the files that do not load."""
-    dags, faults = {}, []
+    dags, faults, broken = {}, [], {}
     for path in sorted(configuration.folders(include).sweeps.glob("*.yaml")):
-        if only in (None, path.stem):
+        dag_id = prefix + path.stem
+        if only in (None, dag_id):
             try:
-                dags[path.stem] = sweep_dag(path, include)
+                dags[dag_id] = sweep_dag(path, include, prefix=prefix)
             except SweepFileError as error:
                 faults.append(str(error))
+                broken[dag_id] = path
+    for dag_id, dag in _stand_ins(include, broken, only).items():
+        dags[dag_id] = dag
+        if dag_id not in broken:
+            faults.append(str(dag.description))
     return dags, faults
 
 
-def sweep_dag(path: Path, include: Path) -> DAG:
+def _stand_ins(include: Path, broken: Mapping[str, Path], only: str | None) -> dict[str, DAG]:
+    """Return Dags for unfinished runs whose sweep file is broken or missing: their plans need no file.
+
+    Without a Dag Airflow would schedule nothing of such a run, and a worker could not report.
+    """
+    is_task = get_parsing_context().task_id is not None
+    if not (is_task or is_dag_processor()):
+        return {}
+    folders = configuration.folders(include)
+    notes = owners.notes(folders.sweeps)
+    if is_task:  # perhaps on a machine without notes
+        notes = {**{dag_id: Note(path, "") for dag_id, path in broken.items()}, **notes}
+    found = {}
+    for dag_id, note in notes.items():
+        path = folders.sweeps / note.source.name
+        if only not in (None, dag_id) or (path.exists() and dag_id not in broken):
+            continue
+        if is_task or owners.has_unfinished_run(dag_id):
+            found[dag_id] = _stand_in(dag_id, note, path, include)
+        elif not path.exists():
+            owners.forget(dag_id)
+    return found
+
+
+def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
+    source = configuration.folders(include).shown(path)
+    problem = (
+        f"{source}: the file {'has errors' if path.exists() else 'is missing'}; the Dag waits for its unfinished run"
+    )
+
+    def build(text: str) -> DAG:
+        spec = parse_sweep(text, source=source, max_combinations=configuration.max_combinations())
+        changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, UNREADABLE)}
+        return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id)
+
+    try:
+        return build(note.text)
+    except (AirflowException, SweepFileError, ValueError):  # it loaded once, but something else has changed since
+        return build("script_path: unknown")
+
+
+def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
     """Return the Dag of one sweep file.
 
     Raises:
-        SweepFileError: The file has faults.
+        SweepFileError: The file has faults, or another Dag bundle has a Dag of the same id.
     """
     folders = configuration.folders(include)
     source = folders.shown(path)
-    if not _DAG_ID.fullmatch(path.stem):
+    if not _DAG_ID.fullmatch(prefix + path.stem):
         problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
         raise SweepFileError(source, [Fault(key="", problem=problem)])
     if path.stem in (LAUNCH, CHECK):
@@ -89,19 +147,22 @@ def sweep_dag(path: Path, include: Path) -> DAG:
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
     try:
         configuration.check_size(spec.size)
-        dag = _build(spec, path, include)
+        configuration.check_executor(spec.dag.executor)
+        dag = _build(spec, path, include, prefix + path.stem)
         dag.validate()
-    except (AirflowException, ValueError) as error:  # Airflow's own limits: one file must not take the others down
+        claim(dag.dag_id, path)
+    except (AirflowException, SettingsError, ValueError) as error:  # one file must not take the others down
         raise SweepFileError(source, [Fault(key="dag", problem=str(error))]) from None
     return dag
 
 
-def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
+def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str) -> DAG:
     section = spec.dag
-    dag = DAG(
-        dag_id=path.stem,
-        schedule=section.schedule,
-        start_date=section.start_date and pendulum.instance(section.start_date, tz=section.timezone),
+    dag = SweepDag(
+        dag_id=dag_id,
+        schedule=_schedule(section),
+        start_date=_in_timezone(section.start_date, section.timezone),
+        end_date=_in_timezone(section.end_date, section.timezone),
         catchup=section.catchup,
         tags=[TAG, *section.tags],
         description=section.description or f"{spec.size} combinations of {spec.script_path}",
@@ -111,11 +172,28 @@ def _build(spec: SweepSpec, path: Path, include: Path) -> DAG:
         params=sweep_form(spec),
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
+    in_workers = {name: value for name in _OF_WORKERS if (value := getattr(section, name)) is not None}
     with dag:
-        report = _run_all(PlanSweepOperator(task_id=PLAN, sweep_file=str(path), include=str(include)))
+        plan = PlanSweepOperator(task_id=PLAN, sweep_file=str(path), include=str(include), **in_workers)
+        report = _run_all(plan, **in_workers)
         report.outlets = [Asset(f"{ASSET_PREFIX}{dag.dag_id}")]
     _add_notifications(section, dag)
     return dag
+
+
+def _schedule(section: DagSection) -> Any:
+    if not isinstance(section.schedule, AssetSchedule):
+        return section.schedule
+    # References: whoever makes the asset says what its name and its URI are.
+    return [Asset.ref(uri=text) if "://" in text else Asset.ref(name=text) for text in section.schedule.assets]
+
+
+def _in_timezone(date: datetime | None, timezone: str) -> datetime | None:
+    """Return a date of the sweep file in its timezone, which the schedule then keeps to over daylight saving."""
+    if date is None:
+        return None
+    zone = pendulum.timezone(timezone)
+    return pendulum.instance(date, tz=zone).in_timezone(zone)  # a date without offset is local time
 
 
 def _add_notifications(section: DagSection, dag: DAG) -> None:
@@ -131,16 +209,21 @@ def _add_notifications(section: DagSection, dag: DAG) -> None:
             )
             continue
         for task_id in (SUBMIT, WAIT) if is_of_combination else (REPORT,):
-            task: Any = dag.get_task(task_id)
+            task: Any = dag.task_dict[task_id]
             task.on_failure_callback = [*task.on_failure_callback, callback]
             if each.on == "finished":
                 task.on_success_callback = [*task.on_success_callback, callback]
 
 
-def launch_dag(include: Path) -> DAG:
-    """Return the Dag ``launch``, which runs what its form says: a script once, or a sweep."""
-    dag = DAG(
-        dag_id=LAUNCH,
+def launch_dag(include: Path, *, prefix: str = "") -> DAG:
+    """Return the Dag ``launch``, which runs what its form says: a script once, or a sweep.
+
+    Raises:
+        SettingsError: Another Dag bundle has a Dag of the same id.
+    """
+    claim(prefix + LAUNCH, include)
+    dag = SweepDag(
+        dag_id=prefix + LAUNCH,
         schedule=None,
         tags=[TAG],
         description="Any script or sweep, from the trigger form",
@@ -154,12 +237,17 @@ def launch_dag(include: Path) -> DAG:
     return dag
 
 
-def check_dag(include: Path) -> DAG:
-    """Return the Dag ``check_cluster``, which tries the cluster profile that its form names."""
+def check_dag(include: Path, *, prefix: str = "") -> DAG:
+    """Return the Dag ``check_cluster``, which tries the cluster profile that its form names.
+
+    Raises:
+        SettingsError: Another Dag bundle has a Dag of the same id.
+    """
+    claim(prefix + CHECK, include)
     dag = DAG(
-        dag_id=CHECK,
+        dag_id=prefix + CHECK,
         schedule=None,
-        tags=[TAG],
+        tags=[TAG, CHECK],
         description="Tries a cluster profile: login, Slurm, directories",
         params=check_form(),
         auto_register=False,
@@ -169,15 +257,15 @@ def check_dag(include: Path) -> DAG:
     return dag
 
 
-def _run_all(plan: PlanSweepOperator) -> ReportSweepOperator:
-    """Add the tasks that run a plan, and return the one that reports."""
+def _run_all(plan: PlanSweepOperator, **in_workers: Any) -> ReportSweepOperator:
+    """Add the tasks that run a plan, and return the one that reports; ``in_workers`` are its arguments."""
 
     @task_group(group_id=GROUP)
     def combination(job: Any) -> None:
         submit = SlurmSubmitOperator(task_id="submit", job=job)
         SlurmJobSensor(task_id="wait", job=submit.output)
 
-    report = ReportSweepOperator(task_id=REPORT)
+    report = ReportSweepOperator(task_id=REPORT, **in_workers)
     combination.expand(job=plan.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
     # The Dag's own params are enough: with a copy of the form in each task the Dag is three times as large, and Airflow

@@ -21,6 +21,7 @@ from __future__ import annotations
 LAUNCH = "launch"
 CHECK = "check_cluster"
 TAG = "sweep"  # of each Dag that the page "Sweeps" lists
+UNREADABLE = "unreadable sweep file"  # of a Dag that stands in for one whose file is missing or broken
 ASSET_PREFIX = "sweep_"  # the Dag id follows: the asset that a successful run updates
 
 # Task ids of a sweep's Dag.

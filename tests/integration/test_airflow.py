@@ -10,6 +10,7 @@ import urllib.error
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -210,6 +211,30 @@ def test_all_of_airflow(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> Non
     assert airflow.call("GET", "/api/v2/importErrors")["import_errors"] == []
 
 
+def versions(airflow: Airflow, dag_id: str) -> int:
+    return int(airflow.call("GET", f"/api/v2/dags/{dag_id}/dagVersions")["total_entries"])
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.all)])
+def test_dags_test_beside_a_live_scheduler_submits_nothing(
+    cluster: Sandbox, sweeps: Path, airflow: Airflow, times: int
+) -> None:
+    """The scheduler takes the run up too: that it is dry stands in its conf. Form and versions stay as they are."""
+    text = f"script_path: examples/train_grpo.py\nseed: [1, 2]\nslurm: {{jobname: beside{times}}}\n"
+    (sweeps / f"beside{times}.yaml").write_text(text)
+    airflow.wait_for_dag(f"beside{times}")
+    for _ in range(times):
+        exit_code, log = dags_test(airflow.environment, f"beside{times}", dry_run=None)
+        assert "; dry run" in log or exit_code == 0, log
+    details = airflow.call("GET", f"/api/v2/dags/beside{times}/details")
+    assert details["params"]["dry_run"]["value"] is False
+    assert versions(airflow, f"beside{times}") == 1
+    runs = airflow.call("GET", f"/api/v2/dags/beside{times}/dagRuns")["dag_runs"]
+    assert [run["conf"] for run in runs] == [{"dry_run": True}] * times
+    assert f"beside{times}" not in cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j")
+    assert not run_dir(cluster, f"beside{times}_sweep_1").exists()
+
+
 def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
     """Two days that have passed are caught up with."""
     start = datetime.now(UTC) - timedelta(days=2)
@@ -217,7 +242,8 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         "script_path: examples/train_grpo.py\n"
         "seed: [1, 2]\n"
         "slurm: {gpus_per_node: 0, nodes: 1}\n"
-        f"dag: {{schedule: '@daily', start_date: '{start:%Y-%m-%d}', catchup: true}}\n"
+        f"dag: {{schedule: '@daily', start_date: '{start:%Y-%m-%d}', catchup: true, "
+        "timezone: Europe/Berlin}\n"
     )
     airflow.wait_for_dag("daily")
 
@@ -229,7 +255,8 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
     assert {run["state"] for run in ended()} == {"success"}
     folder = Path(str(cluster.profile["log"])) / "nemo-rl"
     for run in ended():
-        date = datetime.fromisoformat(run["logical_date"].replace("Z", "+00:00"))
+        date = datetime.fromisoformat(run["logical_date"]).astimezone(ZoneInfo("Europe/Berlin"))
+        assert (date.hour, date.minute) == (0, 0)
         for index in (1, 2):
-            record = folder / f"train_grpo_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
+            record = folder / f"daily_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
             assert f" daily {run['dag_run_id']}\n" in record.read_text()

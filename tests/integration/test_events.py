@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ index=${BASE_LOG_DIR##*_}
 echo "{\\"reward\\": -$index}" > $BASE_LOG_DIR/metrics.json
 [ ! -e $BASE_LOG_DIR/../fails_$index ]
 """
+AFTER = """\
+script_path: examples/train_grpo.py
+slurm: {nodes: 1, gpus_per_node: 0, batch_script: told.sh}
+dag: {schedule: {assets: [sweep_told]}}
+"""
 
 
 def test_people_are_told_and_other_dags_follow(
@@ -40,7 +46,8 @@ def test_people_are_told_and_other_dags_follow(
     file = tmp_path / "told"
     (Path(str(cluster.profile["workdir"])) / "told.sh").write_text(JOB)
     (sweeps / "told.yaml").write_text(SWEEP.format(file=file))
-    for dag in ("told", "follower"):
+    (sweeps / "after_told.yaml").write_text(AFTER)
+    for dag in ("told", "follower", "after_told"):
         airflow.wait_for_dag(dag)
     path = "/api/v2/dags/told/dagRuns"
 
@@ -88,3 +95,10 @@ def test_people_are_told_and_other_dags_follow(
     extra = airflow.call("GET", look)["value"]
     assert extra["combinations"] == 2
     assert (extra["best"]["job"], extra["best"]["metrics"]) == ("told_sweep_2", {"reward": -2})
+
+    runs = "/api/v2/dags/after_told/dagRuns"
+    assert wait_until(lambda: [run["state"] for run in airflow.call("GET", runs)["dag_runs"]] == ["success"], 60)
+    (after,) = airflow.call("GET", runs)["dag_runs"]
+    assert after["run_type"] == "asset_triggered"
+    date = datetime.fromisoformat(after["run_after"])
+    assert (fails.parent / f"after_told_{date:%Y%m%dT%H%M%S}" / "metrics.json").exists()

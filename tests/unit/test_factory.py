@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
+from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
 
 from airflow_slurm_sweep.errors import SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.factory import check_sweeps, sweep_dag, sweep_dags
+from airflow_slurm_sweep.factory import check_dag, check_sweeps, launch_dag, sweep_dag, sweep_dags
 from airflow_slurm_sweep.tasks import configuration
 
 PROJECT = Path(__file__).parents[2]
@@ -67,6 +70,67 @@ dag:
     assert dag.get_task("plan").retries == 2
 
 
+@pytest.mark.parametrize("start_date", ["'2026-01-31T00:00:00+01:00'", "'2026-01-30T23:00:00Z'", "2026-01-31"])
+def test_a_schedule_keeps_to_its_timezone_over_daylight_saving(include: Path, start_date: str) -> None:
+    section = f"dag: {{schedule: '0 3 * * *', start_date: {start_date}, timezone: Europe/Berlin}}"
+    dag = sweep_dag(write(include, "a", GOOD + section), include)
+    assert dag.start_date is not None
+    assert dag.start_date.isoformat() == "2026-01-30T23:00:00+00:00"
+    timetable: Any = coerce_to_core_timetable(dag.timetable)
+    begin = TimeRestriction(earliest=pendulum.datetime(2026, 3, 28, tz="UTC"), latest=None, catchup=True)
+    info: Any = None
+    hours = []
+    for _ in range(3):
+        last = info and info.data_interval
+        info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=begin)
+        hours.append(info.run_after.in_timezone("UTC").isoformat()[:16])
+    assert hours == ["2026-03-28T02:00", "2026-03-29T01:00", "2026-03-30T01:00"], "3 o'clock in Berlin"
+
+
+def test_a_sweep_begins_when_all_its_assets_were_updated(include: Path) -> None:
+    section = "dag: {schedule: {assets: [sweep_other, 's3://bucket/data']}}"
+    dag = sweep_dag(write(include, "a", GOOD + section), include)
+    condition = DagSerialization.to_dict(dag)["dag"]["timetable"]["__var"]["asset_condition"]
+    assert condition == {
+        "__type": "asset_all",
+        "objects": [
+            {"__type": "asset_ref", "name": "sweep_other"},
+            {"__type": "asset_ref", "uri": "s3://bucket/data"},
+        ],
+    }
+
+
+def test_what_airflow_needs_to_know_of_workers_goes_to_plan_and_report_only(include: Path) -> None:
+    section = "dag: {queue: slow, pool: few, executor: LocalExecutor, priority_weight: 7}"
+    dag = sweep_dag(write(include, "a", GOOD + section), include)
+    tasks: list[Any] = dag.tasks
+    given = {task.task_id: (task.queue, task.pool, task.executor, task.priority_weight) for task in tasks}
+    assert given["plan"] == given["report"] == ("slow", "few", "LocalExecutor", 7)
+    assert given["combination.submit"] == given["combination.wait"] == ("default", "default_pool", None, 1)
+
+
+def test_the_dags_of_a_bundle_have_its_prefix(include: Path) -> None:
+    write(include, "a", GOOD)
+    others = [launch_dag(include, prefix="x_"), check_dag(include, prefix="x_")]
+    assert [*sweep_dags(include, prefix="x_"), *(dag.dag_id for dag in others)] == [
+        "x_a",
+        "x_launch",
+        "x_check_cluster",
+    ]
+
+
+def test_the_folders_of_a_bundle_are_below_its_own_include(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER", "team/sweeps")
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__CLUSTERS_FOLDER", "/shared/clusters")
+    folders = configuration.folders(include)
+    assert (folders.sweeps, folders.clusters) == (include / "team" / "sweeps", Path("/shared/clusters"))
+
+
+def test_a_bundle_without_sweep_files_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(SlurmSweepError, match=f"^{tmp_path}/include/sweeps: .* cannot be read: No such file"):
+        check_sweeps(tmp_path / "include")
+
+
 def test_the_documentation_shows_what_is_swept_and_what_for(include: Path) -> None:
     dag = sweep_dag(write(include, "a", GOOD + "dag: {objective: {metric: loss, goal: minimize}}"), include)
     assert dag.doc_md is not None
@@ -92,7 +156,12 @@ def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
         ("launch", GOOD, "the name 'launch' is reserved; rename the file"),
         ("check_cluster", GOOD, "the name 'check_cluster' is reserved; rename the file"),
         ("two words", GOOD, "expected a file name of letters, digits and _ . -"),
-        ("a", GOOD + "dag: {schedule: often, start_date: 2026-01-31}", "dag.schedule: expected a cron expression or a"),
+        (
+            "a",
+            GOOD + "dag: {schedule: often, start_date: 2026-01-31}",
+            "dag.schedule: expected a cron expression, a preset",
+        ),
+        ("a", GOOD + "dag: {executor: none}", "dag: dag.executor: expected one of .core. executor .*, got 'none'"),
         ("a", GOOD + "dag: {schedule: 61 * * * *, start_date: 2026-01-31}", r"got '61 \* \* \* \*'"),
     ],
 )

@@ -25,7 +25,9 @@ from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
 from airflow_slurm_sweep.sweep.dag_section import Objective
 
 RUNS = 50  # in the list
+_LIVE = ("queued", "running")
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
+_HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()
 _SELECT_RUNS = select(
     DagRun.dag_id,
     DagRun.run_id,
@@ -35,7 +37,11 @@ _SELECT_RUNS = select(
     DagRun.end_date,
     DagRun.clear_number,
     DagRun.triggering_user_name,
-)
+    DagModel.description,
+    DagModel.is_stale,
+    DagModel.relative_fileloc,
+    DagModel.tags.any(DagTag.name == names.UNREADABLE).label("is_unreadable"),
+).outerjoin(DagModel, DagModel.dag_id == DagRun.dag_id)
 
 
 def sweeps(session: Session, readable: Collection[str], dag_id: str | None = None) -> dict[str, Any]:
@@ -43,7 +49,9 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
     found = session.execute(
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(DagTag.name == names.TAG, DagModel.dag_id != names.CHECK, DagModel.is_stale.is_(False))
+        .where(
+            DagTag.name == names.TAG, ~DagModel.tags.any(DagTag.name == names.CHECK), ~DagModel.is_stale | _HAS_LIVE_RUN
+        )
         .order_by(DagModel.dag_id)
     )
     dags = [dag for dag in found if dag.dag_id in readable]
@@ -94,10 +102,23 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
+        "notice": _notice(found),
         "live_at": live_at,
         "stages": list(Stage),
         **view(joined, _time(found.start_date), objective),
     }
+
+
+def _notice(run: Row[Any]) -> str:
+    """Return what keeps Airflow from reading the Dag of a live run, or an empty text."""
+    if run.state in _LIVE and run.is_unreadable:
+        return f"{run.description}."
+    if run.state in _LIVE and run.is_stale:
+        return (
+            f"Airflow finds no Dag {run.dag_id} in {run.relative_fileloc} any more, and schedules nothing of this run "
+            "until it does: its sweep file is missing or has errors. Jobs run on."
+        )
+    return ""
 
 
 def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
@@ -124,7 +145,7 @@ def _run(run: Row[Any]) -> dict[str, Any]:
         "run_after": _time(run.run_after),
         "start": _time(run.start_date),
         "end": _time(run.end_date),
-        "live": run.state in ("queued", "running"),
+        "live": run.state in _LIVE,
         "user": run.triggering_user_name,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperator, BaseOperatorLink
@@ -22,12 +22,11 @@ class PageLink(BaseOperatorLink):
     operators = [SlurmSubmitOperator, SlurmJobSensor, PlanSweepOperator, ReportSweepOperator]  # noqa: RUF012  # as Airflow declares it
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the page's address in Airflow."""
+        """Return the page's own address: that in Airflow, /plugin/sweeps, is for those who may read plugins only."""
         if TAG not in operator.dag.tags:
             return ""
         place = {"dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
         if ti_key.map_index >= 0:
             place["index"] = ti_key.map_index
         base = conf.get("api", "base_url", fallback="/").rstrip("/")
-        # The path of Airflow's page around ours ends with the whole path of ours.
-        return f"{base}/plugin/sweeps{urlsplit(base).path}/{PREFIX}/?{urlencode(place)}"
+        return f"{base}/{PREFIX}/?{urlencode(place)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.setting_types import Count, CountOrZero, Flag
@@ -24,12 +24,25 @@ def _check_timezone(name: str) -> str:
     return name
 
 
-def _check_schedule(schedule: str) -> str:
+def _check_schedule(schedule: Any) -> Any:
     from croniter import croniter  # noqa: PLC0415  # most sweeps have no schedule
 
-    if schedule not in _PRESETS and not croniter.is_valid(schedule):
-        raise ValueError(f"expected a cron expression or a preset such as @daily, got {schedule!r}")
-    return schedule
+    if schedule is None or schedule in _PRESETS or (isinstance(schedule, str) and croniter.is_valid(schedule)):
+        return schedule
+    assets = _one_or_more(schedule.get("assets")) if isinstance(schedule, dict) and len(schedule) == 1 else None
+    if isinstance(assets, list) and assets and all(isinstance(each, str) and each for each in assets):
+        return {"assets": assets}
+    raise ValueError(
+        "expected a cron expression, a preset such as @daily, or assets such as {assets: [sweep_a]}, "
+        f"got {schedule!r}"
+    )
+
+
+def _check_date(date: Any) -> datetime:
+    try:
+        return date if isinstance(date, datetime) else datetime.fromisoformat(date)
+    except (TypeError, ValueError):  # pydantic would take 20260131 for seconds since 1970
+        raise ValueError(f"expected a date such as 2026-01-31 or 2026-01-31T03:00, got {date!r}") from None
 
 
 def _check_class(path: str) -> str:
@@ -65,17 +78,29 @@ class Notification(Section):
     )
 
 
+class AssetSchedule(Section):
+    """Assets that start a run once all of them were updated: ``{assets: [sweep_grpo, s3://bucket/data]}``."""
+
+    assets: tuple[str, ...] = Field(description="Names or URIs of assets; a run begins when all of them were updated.")
+
+
+Date = Annotated[datetime, BeforeValidator(_check_date)]
+
+
 class DagSection(Section):
     """How Airflow runs a sweep's Dag; most keys are the argument of Airflow's Dag with that name."""
 
     former_keys: ClassVar[Mapping[str, str]] = {"workers": "submit and wait run in the triggerer at every size"}
 
-    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = Field(
-        default=None, description="Cron expression, or a preset such as @daily; null: runs are triggered by hand."
+    schedule: Annotated[str | AssetSchedule | None, BeforeValidator(_check_schedule)] = Field(
+        default=None,
+        description="Cron expression, a preset such as @daily, or {assets: [NAME]}; null: runs are triggered by hand.",
     )
-    start_date: datetime | None = Field(default=None, description="Date of the first run; required with a schedule.")
+    start_date: Date | None = Field(default=None, description="Date of the first run; required with a cron schedule.")
+    end_date: Date | None = Field(default=None, description="Date after which no run is scheduled.")
     timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
-        default="UTC", description="Timezone of schedule and start_date, such as Europe/Berlin."
+        default="UTC",
+        description="Timezone of schedule, dates, and the names of scheduled runs, such as Europe/Berlin.",
     )
     catchup: Flag = Field(default=False, description="Whether runs that were missed since start_date are made up for.")
     tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(default=(), description="Tags of the Dag.")
@@ -84,6 +109,10 @@ class DagSection(Section):
     retries: CountOrZero = Field(
         default=3, description="Retries of plan and report, if their worker died. A failed job is not run again."
     )
+    queue: str | None = Field(default=None, min_length=1, description="Queue of Airflow's workers, of plan and report.")
+    pool: str | None = Field(default=None, min_length=1, description="Airflow's pool of plan and report.")
+    executor: str | None = Field(default=None, min_length=1, description="Airflow's executor of plan and report.")
+    priority_weight: int | None = Field(default=None, description="Airflow's priority of plan and report.")
     max_active_runs: Count = Field(default=1, description="Number of runs of the sweep at the same time.")
     objective: Objective | None = Field(
         default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
@@ -91,3 +120,14 @@ class DagSection(Section):
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="Notifiers to call at the end of a run or of a combination, or if jobs will not start."
     )
+
+    @model_validator(mode="after")
+    def _check_offsets(self) -> Self:
+        for key in ("start_date", "end_date"):
+            date = getattr(self, key)
+            if date and date.utcoffset() and "timezone" not in self.model_fields_set:
+                raise ValueError(
+                    f"{key}: {date.isoformat()} has an offset, which says nothing of daylight saving; add the timezone "
+                    "of the schedule, such as timezone: Europe/Berlin"
+                )
+        return self

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
+from zoneinfo import ZoneInfo
 
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, quote
 
@@ -48,6 +50,16 @@ def base_name(jobname: str | None, script_path: str) -> str:
 def job_name(base: str, index: int, total: int) -> str:
     """Return ``{base}_sweep_{index}``, index from 1; of a single job the base alone."""
     return f"{base}_sweep_{index}" if total > 1 else base
+
+
+def date_of_run(moment: datetime, timezone: str) -> str:
+    """Return a moment for a name, in local time: ``20261025T000000``.
+
+    Where clocks are set back, an hour comes twice: then with the offset from UTC, ``20261025T023000+0200``.
+    """
+    local = datetime.fromtimestamp(moment.timestamp(), ZoneInfo(timezone))
+    comes_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
+    return local.strftime("%Y%m%dT%H%M%S%z" if comes_twice else "%Y%m%dT%H%M%S")
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

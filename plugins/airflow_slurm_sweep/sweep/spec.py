@@ -101,7 +101,7 @@ def parse_sweep(
             base_name(slurm.jobname, script_path)
         except ValueError as error:
             faults.append(Fault(key="slurm.jobname", problem=str(error)))
-    if dag and dag.schedule not in (None, "@once") and dag.start_date is None:
+    if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
         problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
         faults.append(Fault(key="dag.start_date", problem=problem))
     size = prod(len(items) for items in values.values())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk.configuration import conf
 
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import PATIENCE
 from airflow_slurm_sweep.sweep.layers import Folders
@@ -16,11 +19,14 @@ _SECTION = "slurm_sweep"
 
 
 def folders(include: Path) -> Folders:
-    """Return ``include/sweeps`` and ``include/clusters``, or what ``sweeps_folder`` and ``clusters_folder`` name."""
+    """Return ``include/sweeps`` and ``include/clusters``, or what ``sweeps_folder`` and ``clusters_folder`` name.
+
+    A relative path begins in ``include``, so that each Dag bundle has folders of its own.
+    """
     return Folders(
         include=include,
-        sweeps=Path(conf.get(_SECTION, "sweeps_folder", fallback=str(include / "sweeps"))),
-        clusters=Path(conf.get(_SECTION, "clusters_folder", fallback=str(include / "clusters"))),
+        sweeps=include / conf.get(_SECTION, "sweeps_folder", fallback="sweeps"),
+        clusters=include / conf.get(_SECTION, "clusters_folder", fallback="clusters"),
     )
 
 
@@ -46,6 +52,29 @@ def check_size(combinations: int) -> None:
         raise ValueError(
             f"{combinations} combinations are more than this Airflow takes ({limit}): raise [core] max_map_length "
             f"(AIRFLOW__CORE__MAX_MAP_LENGTH) in all its components"
+        )
+
+
+def check_executor(name: str | None) -> None:
+    """Raise a ValueError if this Airflow lacks an executor: Airflow would refuse all sweeps for one."""
+    if name is None or conf.getboolean("core", "multi_team", fallback=False):  # a team's own ones are Airflow's matter
+        return
+    from airflow.exceptions import UnknownExecutorException
+    from airflow.executors.executor_loader import ExecutorLoader
+
+    try:
+        ExecutorLoader.lookup_executor_name_by_str(name)
+    except UnknownExecutorException:
+        known = conf.get("core", "executor")
+        raise ValueError(f"dag.executor: expected one of [core] executor ({known}), got {name!r}") from None
+
+
+def check_form(run_conf: Mapping[str, Any] | None) -> None:
+    """Raise a SettingsError where Airflow ignores what a run's form or conf says: a dry run would not be one."""
+    if run_conf and not conf.getboolean("core", "dag_run_conf_overrides_params", fallback=True):
+        raise SettingsError(
+            "[core] dag_run_conf_overrides_params is False: Airflow ignores the run's conf, such as its dry_run. Set "
+            "it to True in all components, and restart them"
         )
 
 

@@ -6,7 +6,6 @@ Airflow checks the values against these Params, whether they come from the form,
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from airflow.sdk import Param
@@ -57,11 +56,9 @@ def check_form() -> dict[str, Param]:
 def _run_form() -> dict[str, Param]:
     """Return the fields that are about the run and no settings of jobs."""
     fields = field_schemas(RunOptions).items()
-    form = {
+    return {
         name: _param(schema, schema.get("default")) for name, schema in fields if name not in SlurmSection.model_fields
     }
-    form["dry_run"].value = sys.argv[1:3] == ["dags", "test"]  # `airflow dags test` submits only if told so
-    return form
 
 
 def _setting(name: str, if_empty: str) -> Param:

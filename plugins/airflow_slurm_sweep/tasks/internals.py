@@ -5,6 +5,7 @@ This module imports nothing of Airflow when it is imported: `policy` uses it in 
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import Any
 
@@ -56,3 +57,9 @@ def timeout_after(trigger: Any) -> datetime | None:
 def set_instance_name(task_instance: Any, name: str) -> None:
     """Set what the grid shows in place of a map index; ``map_index_template`` is rendered in workers only."""
     task_instance._rendered_map_index = name
+
+
+def is_dag_processor() -> bool:
+    """Tell whether this process reads Dag files for the dag-processor; workers read them for one Dag only."""
+    is_component = os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
+    return is_component and "_AIRFLOW_PARSING_CONTEXT_DAG_ID" not in os.environ

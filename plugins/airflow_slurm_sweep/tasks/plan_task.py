@@ -18,7 +18,7 @@ from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.layers import Folders, Layers, read_layers
-from airflow_slurm_sweep.sweep.naming import base_name, check_name, is_template
+from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
@@ -50,6 +50,7 @@ class PlanSweepOperator(BaseOperator):
         """Return the plan."""
         folders = configuration.folders(Path(self.include))
         with airflow_errors():
+            configuration.check_form(context["dag_run"].conf)
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
@@ -75,7 +76,10 @@ class PlanSweepOperator(BaseOperator):
         return load_sweep(path, source=folders.shown(path), max_combinations=configuration.max_combinations())
 
     def _jobname(self, spec: SweepSpec, options: RunOptions, context: Context) -> str | None:
-        """Return the run's own job name; of a scheduled run it has the date, since each needs its own directories."""
+        """Return the run's own job name; that of a scheduled run has the sweep's name and the date.
+
+        So each run has directories of its own, also where several sweeps run one script.
+        """
         if options.jobname:
             return options.jobname
         try:
@@ -84,8 +88,11 @@ class PlanSweepOperator(BaseOperator):
             run = context["dag_run"]
             if run.run_type == "manual":
                 return None
-            date = run.logical_date or run.run_after
-            return check_name(f"{base_name(None, spec.script_path)}_{date:%Y%m%dT%H%M%S}")
+            sweep = (
+                run.dag_id if self.sweep_file else context["params"].get("sweep") or base_name(None, spec.script_path)
+            )
+            date = date_of_run(run.logical_date or run.run_after, spec.dag.timezone)
+            return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:
             raise SettingsError(f"slurm.jobname: {error}") from None
 

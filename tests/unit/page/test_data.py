@@ -7,10 +7,11 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
+from airflow.models.dag import DagModel, DagTag
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from airflow_slurm_sweep.names import LIVE_KEY_PREFIX
+from airflow_slurm_sweep.names import CHECK, LIVE_KEY_PREFIX, UNREADABLE
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
@@ -302,3 +303,41 @@ def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:
     assert found["best"] == {"index": 1, "number": 2, "text": "reward 0.75 with seed=0 kl=0.05"}
     assert [each["rank"] for each in found["combinations"]] == [2, 1, None, None]
     assert [metric["name"] for metric in found["metrics"]] == ["reward", "steps"]
+
+
+def test_a_live_run_whose_dag_airflow_put_aside_is_listed_and_says_why(sweep: Sweep) -> None:
+    sweep.run("over", "success")
+    dag = sweep.session.get_one(DagModel, sweep.dag_id)
+    dag.is_stale, dag.relative_fileloc = True, "sweeps.py"
+    sweep.session.commit()
+    assert data.sweeps(sweep.session, {sweep.dag_id})["runs"] == []
+    over = data.run(sweep.session, sweep.dag_id, "over")
+    assert over is not None
+    assert not over["notice"]
+
+    sweep.run("live")
+    assert [run["run_id"] for run in data.sweeps(sweep.session, {sweep.dag_id})["runs"]] == ["live", "over"]
+    live = data.run(sweep.session, sweep.dag_id, "live")
+    assert live is not None
+    assert live["notice"].startswith(
+        f"Airflow finds no Dag {sweep.dag_id} in sweeps.py any more, and schedules nothing"
+    )
+
+
+def test_a_dag_that_stands_in_says_which_file_is_missing(sweep: Sweep) -> None:
+    sweep.run("r")
+    before = data.run_version(sweep.session, sweep.dag_id, "r")
+    sweep.session.add(DagTag(name=UNREADABLE, dag_id=sweep.dag_id))
+    sweep.session.get_one(DagModel, sweep.dag_id).description = "include/sweeps/a.yaml: the file is missing"
+    sweep.session.commit()
+    found = data.run(sweep.session, sweep.dag_id, "r")
+    assert found is not None
+    assert found["notice"] == "include/sweeps/a.yaml: the file is missing."
+    assert data.run_version(sweep.session, sweep.dag_id, "r") != before, "the page asks for the run again"
+
+
+def test_check_cluster_is_no_sweep_whatever_its_bundles_prefix(session: Session) -> None:
+    check = Sweep(session, f"team{next(NAMES)}_check_cluster")
+    session.add(DagTag(name=CHECK, dag_id=check.dag_id))
+    session.commit()
+    assert data.sweeps(session, {check.dag_id})["sweeps"] == []

@@ -41,9 +41,9 @@ def link(dag: Any, task_id: str, index: int) -> str:
 @pytest.mark.parametrize("task_id", ["combination.submit", "combination.wait"])
 def test_a_combinations_task_leads_to_the_combination(dag: Any, task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = "dag_id=lr&run_id=manual__2026-01-31T12%3A00%3A00%2B00%3A00"
-    assert link(dag, task_id, 7) == f"/plugin/sweeps/slurm_sweep/?{run}&index=7"
+    assert link(dag, task_id, 7) == f"/slurm_sweep/?{run}&index=7"
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://host.example/air/")
-    assert link(dag, task_id, 7) == f"https://host.example/air/plugin/sweeps/air/slurm_sweep/?{run}&index=7"
+    assert link(dag, task_id, 7) == f"https://host.example/air/slurm_sweep/?{run}&index=7"
 
 
 @pytest.mark.parametrize("task_id", ["plan", "report"])

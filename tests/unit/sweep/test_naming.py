@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from airflow_slurm_sweep.sweep.naming import LABEL_LENGTH, base_name, job_name, label
+from airflow_slurm_sweep.sweep.naming import LABEL_LENGTH, base_name, date_of_run, job_name, label
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,15 @@ def test_label(parameters: dict[str, Any], text: str) -> None:
 
 def test_a_long_label_is_cut() -> None:
     assert len(label({"m": "x" * 1000})) == LABEL_LENGTH
+
+
+def test_dates_of_hourly_runs_are_unique_where_clocks_are_set_back() -> None:
+    start = datetime(2026, 10, 24, 23, tzinfo=UTC)
+    names = [date_of_run(start + timedelta(hours=hour), "Europe/Berlin") for hour in range(4)]
+    assert names == ["20261025T010000", "20261025T020000+0200", "20261025T020000+0100", "20261025T030000"]
+
+
+def test_a_date_of_a_run_is_plain_where_clocks_are_set_forward() -> None:
+    start = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+    names = [date_of_run(start + timedelta(hours=hour), "Europe/Berlin") for hour in range(2)]
+    assert names == ["20260329T013000", "20260329T033000"]

@@ -21,12 +21,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str]:
+def names(
+    include: Path, text: str, *, run_type: str, dag_id: str = "s", date: datetime = DATE, **params: Any
+) -> list[str]:
     path = include / "sweeps" / "s.yaml"
     path.write_text(text)
     context = {
         "params": params,
-        "dag_run": SimpleNamespace(run_type=run_type, logical_date=DATE, run_after=DATE),
+        "dag_run": SimpleNamespace(dag_id=dag_id, run_type=run_type, logical_date=date, run_after=date, conf=params),
         "ds_nodash": "20260131",
         "ti": SimpleNamespace(xcom_push=lambda **_: None),
     }
@@ -39,8 +41,8 @@ def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str
     ("section", "run_type", "params", "name"),
     [
         ("", "manual", {}, "train"),
-        ("", "scheduled", {}, "train_20260131T030000"),
-        ("", "backfill", {}, "train_20260131T030000"),
+        ("", "scheduled", {}, "s_20260131T030000"),
+        ("", "backfill", {}, "s_20260131T030000"),
         ("slurm: {jobname: mine}", "scheduled", {}, "mine"),
         ('slurm: {jobname: "mine_{{ ds_nodash }}"}', "scheduled", {}, "mine_20260131"),
         ("slurm: {jobname: mine}", "manual", {"jobname": "form"}, "form"),
@@ -49,6 +51,20 @@ def names(include: Path, text: str, *, run_type: str, **params: Any) -> list[str
 def test_names_of_a_runs_jobs(include: Path, section: str, run_type: str, params: dict[str, Any], name: str) -> None:
     text = f"script_path: x/train.py\nseed: [1, 2]\n{section}"
     assert names(include, text, run_type=run_type, **params) == [f"{name}_sweep_1", f"{name}_sweep_2"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_two_sweeps_of_one_script_have_names_of_their_own_when_scheduled(include: Path) -> None:
+    first, second = (names(include, "script_path: a.py", run_type="scheduled", dag_id=dag_id) for dag_id in "ab")
+    assert first == ["a_20260131T030000"]
+    assert second == ["b_20260131T030000"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_scheduled_runs_are_named_in_the_sweeps_timezone(include: Path) -> None:
+    text = "script_path: a.py\ndag: {timezone: Europe/Berlin}"
+    midnight = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    assert names(include, text, run_type="scheduled", date=midnight) == ["s_20261025T000000"]
 
 
 @pytest.mark.usefixtures("environment")
@@ -68,3 +84,9 @@ def test_missing_settings_fail_at_once_in_one_error(include: Path, monkeypatch: 
         AirflowFailException, match=r"(?s)^Required settings are missing.*account: .*container: .*log: "
     ):
         names(include, "script_path: a.py", run_type="manual")
+
+
+def test_a_form_that_airflow_ignores_fails_the_run(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    with pytest.raises(AirflowFailException, match="Airflow ignores the run's conf, such as its dry_run"):
+        names(include, "script_path: a.py", run_type="manual", dry_run=True)

@@ -5,8 +5,11 @@ const BASE = new URL("../", document.baseURI); // Airflow may live below a path
 /** Return the address of a page of Airflow's own: dagUrl("d", "runs", "r"). */
 export const dagUrl = (...parts) => new URL(`dags/${parts.map(encodeURIComponent).join("/")}`, BASE).href;
 
-/** Return the address in Airflow of this page with a query. */
-export const pageUrl = (query) => new URL(`plugin/sweeps${location.pathname}?${query}`, BASE).href;
+/** Return the address of this page with a query: in Airflow, if the reader has it there. */
+export function pageUrl(query) {
+  if (parent === window) return new URL(`?${query}`, document.baseURI).href;
+  return new URL(`plugin/sweeps${location.pathname}?${query}`, BASE).href;
+}
 
 export class Refused extends Error {
   constructor(status, text) {

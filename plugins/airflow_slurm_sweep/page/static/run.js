@@ -30,6 +30,7 @@ export class RunView {
       h("div", { class: "row" }, this.title(), this.state, this.times, h("span", { class: "push" }, this.dagRunLink())),
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
+      this.notice,
       this.best,
       this.stuck,
       h("div", { class: "row" }, this.search, this.matchCount, this.order, h("span", { class: "push" }, this.clear)),
@@ -46,6 +47,7 @@ export class RunView {
     this.bar = h("div");
     this.end = h("span", { class: "quiet", "aria-live": "polite" });
     this.age = h("span", { class: "quiet" });
+    this.notice = h("p", { class: "notice", role: "alert", hidden: true });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
     this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
   }
@@ -93,6 +95,8 @@ export class RunView {
     this.state.textContent = run.state;
     this.bar.replaceChildren(bar(run));
     this.end.textContent = this.expectation();
+    this.notice.hidden = !run.notice;
+    this.notice.textContent = run.notice;
     this.only = new Set(run.stages.filter((stage) => this.only.has(stage)));
     this.showCounts();
     this.showBest();
