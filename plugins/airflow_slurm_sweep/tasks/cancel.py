@@ -23,7 +23,7 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 _PATIENCE = 600.0
 OVER = ("failed", "removed", "skipped", "success", "upstream_failed")  # states of a task that is finished

@@ -18,7 +18,7 @@ from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 Result = TypeVar("Result")
 
