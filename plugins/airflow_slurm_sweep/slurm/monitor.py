@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
@@ -104,7 +104,7 @@ class Monitor:
                 if self._is_silent:
                     log.info("The cluster answers again")
                 self._is_silent, self._answered = False, time.monotonic()
-            except ClusterUnavailableError as error:
+            except (ClusterUnavailableError, LoginRefusedError) as error:  # the jobs live on
                 if not self._is_silent:
                     log.warning("No answer from the cluster, asking on: %s", error)
                 self._is_silent = True

@@ -69,9 +69,11 @@ class ClusterSession:
 
         return await self.retry_until_answered(ask)
 
-    async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+    async def retry_until_answered(
+        self, ask: Callable[[], Awaitable[Result]], *, even_if_refused: bool = False
+    ) -> Result:
         """Return the answer of ``ask``; see `patiently`."""
-        return await patiently(ask, self._patience, wait_for_slot)
+        return await patiently(ask, self._patience, wait_for_slot, even_if_refused=even_if_refused)
 
 
 @asynccontextmanager

@@ -86,9 +86,8 @@ class Login:
         self.hop, self.reached, self.asked_for, self.said = host, False, [], ""
         given = {"host": host, "port": port, "username": user, "tunnel": tunnel, "client_factory": self._observer}
         given = {name: value for name, value in given.items() if value} | values
-        # What is not given, asyncssh takes from ~/.ssh/config.
-        try:
-            self.options = await asyncio.to_thread(asyncssh.SSHClientConnectionOptions, **given)
+        try:  # what is not given, asyncssh takes from ~/.ssh/config
+            self.options = await asyncio.to_thread(asyncssh.SSHClientConnectionOptions, config=(), **given)
         except (OSError, ValueError) as error:
             raise LoginRefusedError(
                 f"Connection {self.node.conn_id!r}: ~/.ssh/config, or a key that it names, cannot be used ({error})"

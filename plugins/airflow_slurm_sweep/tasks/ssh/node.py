@@ -119,5 +119,5 @@ def _path(text: str | None) -> str | None:
 
 
 def _lines(text: str | None) -> str | None:
-    r"""Return a text of several lines; they end in ``\n``, two letters, where the connection went through JSON twice."""
+    r"""Return a text of several lines; where a connection went through JSON twice, they end in ``\n``, two letters."""
     return text.replace("\\r", "").replace("\\n", "\n").replace("\r\n", "\n") if text else None

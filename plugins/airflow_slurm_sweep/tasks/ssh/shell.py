@@ -87,6 +87,7 @@ class SshShell:
 
     async def run(self, script: str) -> Completed:
         """Run ``script`` in the login node's ``sh``, whatever shell the account has."""
+        await self.connect()  # before they queue for channels: all get the answer of one login
         async with self._channels:
             session = await self.connect()
             import asyncssh
