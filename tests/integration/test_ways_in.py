@@ -163,7 +163,7 @@ def agent(folder: Path, keys: int, last: Path) -> Iterator[str]:
             key = folder / f"key{number}"
             if not key.exists():
                 subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        held = [*(f"{folder}/key{number}" for number in range(keys)), str(last)]
+        held: list[str] = [*(f"{folder}/key{number}" for number in range(keys)), str(last)]
         subprocess.run(["ssh-add", "-q", *held], env={**os.environ, "SSH_AUTH_SOCK": path}, check=True)
         yield path
     finally:
@@ -191,7 +191,7 @@ def test_a_certificate_that_is_renewed(cluster: Sandbox, connect: Connect, tmp_p
         return tmp_path / name
 
     def certify(until: str) -> None:
-        sign = ["ssh-keygen", "-q", "-s", authority, "-I", "id", "-n", user, "-V", f"-2h:{until}", f"{key}.pub"]
+        sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "id", "-n", user, "-V", f"-2h:{until}", f"{key}.pub"]
         subprocess.run(sign, check=True, capture_output=True)
 
     user = getpass.getuser()

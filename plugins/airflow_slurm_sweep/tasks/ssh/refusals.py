@@ -67,10 +67,6 @@ def host_key_problem(login: Login, error: Exception) -> str:
     )
 
 
-def _has_key(login: Login) -> bool:
-    return bool(login.node.key_file or login.node.private_key)
-
-
 def _knows_another_key(login: Login) -> bool:
     import asyncssh
 
@@ -88,14 +84,18 @@ async def login_problem(login: Login) -> str:
     said = _banner(login)
     if expired := await _certificate_problem(login):
         return f"{name}: {login.way} refuses the login: our certificate is no good ({expired}); renew it{said}"
-    if "publickey" in login.asked_for:
-        key = login.node.key_file or (
-            "the connection's key" if login.node.private_key else "one of this process's keys"
-        )
+    if login.node.password and "publickey" in login.asked_for and not (login.node.key_file or login.node.private_key):
         return (
-            f"{name}: {login.way} refuses the login: it knows no such user, or the user does not accept the key. Does "
-            f"~/.ssh/authorized_keys there hold the public half of {key}, and may nobody else write that file and its "
-            f"folders? Is the account locked or expired? This has to work: {login.node.ssh_command}{said}"
+            f"{name}: {login.way} refuses the login: it does not know the user, or does not accept the password{said}"
+        )
+    if "publickey" in login.asked_for:
+        keys = "the connection's key" if login.node.private_key else "one of this process's keys"
+        key = login.node.key_file or keys
+        return (
+            f"{name}: {login.way} refuses the login: it does not know the user, or does not accept the key. Is the "
+            "user right, and the account neither locked nor expired? Does ~/.ssh/authorized_keys there hold the public "
+            f"half of {key}, and may nobody else write that file and its folders? This has to work: "
+            f"{login.node.ssh_command}{said}"
         )
     if not login.asked_for:
         return f"{name}: {login.way} refuses the login: it takes neither a key nor a password from us{said}"
