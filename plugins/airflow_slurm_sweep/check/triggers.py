@@ -35,8 +35,8 @@ class CheckLoginTrigger(BaseTrigger):
         """Yield the event that ends the task."""
         try:
             found, failed = await check_login_of(self.profile, self.include, log)
-        except Exception:  # it would send the task to a worker
-            log.exception("Unexpected error")
+        except Exception as error:  # it would send the task to a worker
+            log.exception(str(error))
             yield TaskFailedEvent()
         else:
             xcoms: dict[str, Any] = {RETURN_KEY: [str(finding) for finding in found]}

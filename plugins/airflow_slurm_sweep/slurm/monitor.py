@@ -60,7 +60,7 @@ class Monitor:
         self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
         self._ended: dict[_Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
-        self._silence = ""  # why there is no answer
+        self._silence: set[str] = set()  # why there is no answer, each reason once
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
@@ -103,11 +103,12 @@ class Monitor:
                 await self._tick()
                 if self._silence:
                     log.info("The cluster answers again")
-                self._silence, self._answered = "", time.monotonic()
+                self._silence.clear()
+                self._answered = time.monotonic()
             except (ClusterUnavailableError, LoginRefusedError) as error:  # the jobs live on
-                if str(error) != self._silence:
+                if str(error) not in self._silence:
                     log.warning("No answer from the cluster, asking on: %s", error)
-                self._silence = str(error)
+                self._silence.add(str(error))
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))

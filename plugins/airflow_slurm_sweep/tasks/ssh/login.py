@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from shlex import join
@@ -84,7 +85,13 @@ class Login:
         import asyncssh
 
         self.hop, self.reached, self.asked_for, self.said = host, False, [], ""
-        given = {"host": host, "port": port, "username": user, "tunnel": tunnel, "client_factory": self._observer}
+        given = {
+            "host": host,
+            "port": port,
+            "username": user,
+            "tunnel": tunnel,
+            "client_factory": partial(_observer, self),
+        }
         given = {name: value for name, value in given.items() if value} | values
         try:  # what is not given, asyncssh takes from ~/.ssh/config
             self.options = await asyncio.to_thread(asyncssh.SSHClientConnectionOptions, config=(), **given)
@@ -104,9 +111,6 @@ class Login:
         if tunnel is not None:
             connection.set_tunnel(tunnel)  # closes it, too
         return connection
-
-    def _observer(self) -> asyncssh.SSHClient:
-        return _observer(self)
 
 
 def _text(key: asyncssh.SSHKey) -> str:

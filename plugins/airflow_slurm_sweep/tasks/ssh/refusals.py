@@ -84,7 +84,8 @@ async def login_problem(login: Login) -> str:
     said = _banner(login)
     if expired := await _certificate_problem(login):
         return f"{name}: {login.way} refuses the login: our certificate is no good ({expired}); renew it{said}"
-    if login.node.password and "publickey" in login.asked_for and not (login.node.key_file or login.node.private_key):
+    has_key = login.node.key_file or login.node.private_key
+    if login.node.password and not has_key and "publickey" in login.asked_for:
         return (
             f"{name}: {login.way} refuses the login: it does not know the user, or does not accept the password{said}"
         )

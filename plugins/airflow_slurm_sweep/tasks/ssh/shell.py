@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.shell import Completed
-from airflow_slurm_sweep.tasks.ssh import refusals
 from airflow_slurm_sweep.tasks.ssh.login import Login, import_ssh
 from airflow_slurm_sweep.tasks.ssh.node import LoginNode, read_login_node
 from airflow_slurm_sweep.tasks.ssh.openssh import OpenSshSession
 from airflow_slurm_sweep.tasks.ssh.output import COMMAND, TooMuchOutputError, converse
 from airflow_slurm_sweep.tasks.ssh.pace import PACE
+from airflow_slurm_sweep.tasks.ssh.refusals import (
+    CONNECT_TIMEOUT,
+    host_key_problem,
+    login_problem,
+    too_many_keys,
+    unreachable,
+)
 from airflow_slurm_sweep.tasks.telemetry import AirflowMetrics
 
 if TYPE_CHECKING:
@@ -146,20 +152,20 @@ class SshShell:
         self.login = login = Login(node)
         await asyncio.sleep(PACE.reserve(f"{node.host}:{node.port}"))
         try:
-            async with asyncio.timeout(refusals.CONNECT_TIMEOUT):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await login.connect()
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            raise LoginRefusedError(refusals.host_key_problem(login, error)) from error
+            raise LoginRefusedError(host_key_problem(login, error)) from error
         except asyncssh.PermissionDenied as error:
-            raise LoginRefusedError(await refusals.login_problem(login)) from error
+            raise LoginRefusedError(await login_problem(login)) from error
         except asyncssh.ProtocolError as error:
             if "Too many authentication failures" not in str(error):
-                raise ClusterUnavailableError(refusals.unreachable(login, error)) from error
-            raise LoginRefusedError(refusals.too_many_keys(login, error)) from error
+                raise ClusterUnavailableError(unreachable(login, error)) from error
+            raise LoginRefusedError(too_many_keys(login, error)) from error
         except (TimeoutError, OSError, asyncssh.Error) as error:
             if not login.reached:
                 PACE.give_back(f"{node.host}:{node.port}")
-            raise ClusterUnavailableError(refusals.unreachable(login, error)) from error
+            raise ClusterUnavailableError(unreachable(login, error)) from error
 
     def _drop(self, session: _Session) -> None:
         session.abort()
