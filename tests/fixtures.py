@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_slurm_sweep.tasks.ssh import shell
+from airflow_slurm_sweep.tasks.ssh.pace import LoginPace
 from sandbox import Sandbox
 from sandbox.airflow import LARGE_SWEEPS, Standalone, airflow_environment, merge
 from sandbox.postgres import Postgres, temporary_postgres
@@ -125,7 +127,11 @@ def airflow(
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], None]:
-    """Make a cluster the one of the Airflow connection ``slurm_sandbox``."""
+    """Make a cluster the one of the Airflow connection ``slurm_sandbox``.
+
+    The process of the tests stands for hundreds: each may log in at once.
+    """
+    monkeypatch.setattr(shell, "PACE", LoginPace(per_minute=1000, apart=0))
 
     def connect(box: Sandbox) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(box.connection))

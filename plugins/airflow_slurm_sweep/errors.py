@@ -5,6 +5,7 @@
     ├── SettingsError         settings that a run needs are missing or contradict each other
     ├── TaskTimeoutError      a task's time is over; its job is cancelled
     ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
+    │   └── LoginRefusedError      the login node does not let us in; who waits for a job waits on
     └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
         ├── NotYetError            the run's own limit of parallel jobs is reached
         ├── AloneError             not in an array with others: worth another try without them
@@ -51,6 +52,10 @@ class TaskTimeoutError(SlurmSweepError):
 
 class ClusterRefusedError(SlurmSweepError):
     """The cluster refused, for a reason that time does not mend (bad account, wrong key, missing script)."""
+
+
+class LoginRefusedError(ClusterRefusedError):
+    """The login node does not let us in, or cannot be trusted; a task that waits for a job waits for that to change."""
 
 
 class ClusterUnavailableError(SlurmSweepError):

@@ -21,7 +21,7 @@ import pendulum
 from airflow.sdk import DAG, Asset, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_slurm_sweep.check.operator import CheckClusterOperator
+from airflow_slurm_sweep.check.operator import CheckClusterOperator, CheckLoginOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
@@ -254,6 +254,7 @@ def check_dag(include: Path, *, prefix: str = "") -> DAG:
     )
     with dag:
         CheckClusterOperator(task_id="check", include=str(include), retries=0)
+        CheckLoginOperator(task_id="login_from_triggerer", include=str(include), retries=0)
     return dag
 
 

@@ -214,13 +214,13 @@ def assert_says(finding: Finding, said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "failed", "said"),
     [
-        ({"host_key": OTHER_KEY}, "host key", r"is not the one in .*; it shows: ssh-ed25519 AAAA\S+$"),
-        ({"host_key": None}, "host key", r"is not known to us\. Compare it with what the site publishes.*: ssh-ed25519 "),
-        ({"key_file": "ssh/host_key"}, "login", r"Permission denied.*authorized_keys .* public half of .*: ssh -i \S+host_key "),
-        ({"key_file": "none"}, "login", r"there is no key file \S+/none on this machine"),
+        ({"host_key": OTHER_KEY}, "host key", r"is not the one that we know .*man in the middle.* It shows: ssh-ed25519 AAAA\S+$"),
+        ({"host_key": None}, "host key", r"is not known to us .*\. Compare it with what the site publishes.*: ssh-ed25519 "),
+        ({"key_file": "ssh/host_key"}, "login", r"does not accept the key.*authorized_keys .* public half of .*: ssh -i \S+host_key "),
+        ({"key_file": "none"}, "login", r"the key file \S+/none cannot be read on this machine \(No such file"),
         ({"port": 1}, "host", r"nothing listens at 127.0.0.1:1: correct"),
         ({"host": "no.such.invalid"}, "host", r"the name 'no.such.invalid' is not known to this machine"),
-        ({"conn_type": "http"}, "connection", r"its type is 'http', expected 'ssh'"),
+        ({"conn_type": "http"}, "connection", r"expected the type 'ssh', got 'http'"),
     ],
     ids=["other host key", "unknown host key", "wrong key", "no key file", "port", "name", "type"],
 )  # fmt: skip
@@ -248,7 +248,7 @@ def test_a_way_in_that_is_closed(
 
 def test_a_missing_airflow_connection(cluster_accounting: Sandbox, check: Check) -> None:
     found = check(cluster_accounting, ssh_conn_id="none")
-    assert_says(found["connection"], "there is no Airflow connection 'none': add one of type ssh")
+    assert_says(found["connection"], "There is no Airflow connection 'none': add one of type ssh")
 
 
 def test_a_host_key_that_is_not_checked(cluster_accounting: Sandbox, check: Check) -> None:

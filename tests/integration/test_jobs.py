@@ -24,7 +24,7 @@ from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 from sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox

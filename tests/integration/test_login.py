@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError
-from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job, submit_job
 from sandbox import Sandbox
 from tests.integration.test_jobs import attempt, request_maker, with_client
 
@@ -40,7 +44,7 @@ def test_a_login_that_is_refused_for_a_while(
             cluster.stop("sshd")
             keys.write_text("")
             cluster.start("sshd")
-            while "the login node refuses the login" not in caplog.text:
+            while "refuses the login: it does not know the user, or does not accept the key" not in caplog.text:
                 await asyncio.sleep(0.2)
             assert not waiting.done()
             keys.write_text(allowed)
@@ -57,3 +61,61 @@ def test_a_login_that_is_refused_for_a_while(
             with_client(lambda client: client.queue())
     finally:
         keys.write_text(allowed)
+
+
+@contextmanager
+def another_host_key(box: Sandbox) -> Iterator[None]:
+    """Let sshd show another key."""
+    key = box.directory / "ssh" / "host_key"
+    own = key.read_bytes(), key.with_suffix(".pub").read_bytes()
+    box.stop("sshd")
+    key.unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    box.start("sshd")
+    try:
+        yield
+    finally:
+        box.stop("sshd")
+        key.write_bytes(own[0])
+        key.with_suffix(".pub").write_bytes(own[1])
+        box.start("sshd")
+
+
+def test_jobs_are_waited_for_while_the_host_key_is_another_one(
+    cluster: Sandbox,
+    connected: Callable[[Sandbox], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also in a process that was never let in, as a triggerer that has just started."""
+    connected(cluster)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", "0.5")
+    make = request_maker(cluster, tmp_path)
+    requests = [make(f"until [ -e {tmp_path}/end ]; do sleep 0.2; done", name=f"job{number}") for number in range(10)]
+
+    async def submit() -> list[SubmittedJob]:
+        attempts = [replace(attempt(), map_index=number) for number in range(10)]
+        return await asyncio.gather(*(submit_job(*pair) for pair in zip(requests, attempts, strict=True)))
+
+    async def wait(jobs: list[SubmittedJob], mended: asyncio.Event) -> list[JobEnd]:
+        waiting = [asyncio.create_task(await_job(job)) for job in jobs]
+        while "is not the one that we know" not in caplog.text:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1.5)  # some more ticks
+        assert not any(task.done() for task in waiting)
+        (tmp_path / "end").touch()
+        mended.set()
+        return await asyncio.gather(*waiting)
+
+    async def wait_until_mended(jobs: list[SubmittedJob]) -> list[JobEnd]:
+        mended = asyncio.Event()
+        with another_host_key(cluster):
+            waiting = asyncio.create_task(wait(jobs, mended))
+            await asyncio.wait([waiting, asyncio.create_task(mended.wait())], return_when=asyncio.FIRST_COMPLETED)
+        return await waiting
+
+    jobs = asyncio.run(submit())
+    with caplog.at_level("INFO"):
+        ends = asyncio.run(asyncio.wait_for(wait_until_mended(jobs), 120))
+    assert {end.status.state for end in ends} == {JobState.COMPLETED}

@@ -96,6 +96,8 @@ class Source:
                 yield from (first + last for first in self._texts(left, scope) for last in self._texts(right, scope))
             case ast.IfExp(body=body, orelse=orelse):
                 yield from (text for branch in (body, orelse) for text in self._texts(branch, scope))
+            case ast.Await(value=call):
+                yield from self._texts(call, scope)
             case ast.Name(id=name) if values := assigned(scope, name):
                 yield from (text for value in values for text in self._texts(value, scope))
             case ast.Call(func=ast.Name(id=name)) if function := self.functions.get(name):

@@ -10,16 +10,18 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.check.findings import Add, Finding, Grade
 from airflow_slurm_sweep.check.questions import Subject
 from airflow_slurm_sweep.check.verdicts import CHECKS
-from airflow_slurm_sweep.check.way_in import check_way_in, find_connection, ssh_command
+from airflow_slurm_sweep.check.way_in import check_login, check_way_in
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
@@ -27,6 +29,7 @@ from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, read_layers
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 
 class CheckClusterOperator(BaseOperator):
@@ -45,11 +48,66 @@ class CheckClusterOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Log a line for each check."""
         profile = context["params"].get("profile") or DEFAULT_PROFILE
-        log = {Grade.WARNING: self.log.warning, Grade.FAILED: self.log.error}
-        found = check_cluster(profile, Path(self.include), lambda one: log.get(one.grade, self.log.info)("%s", one))
+        found = check_cluster(profile, Path(self.include), partial(_log, self.log))
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:
             raise AirflowFailException(f"{profile}: {summary(found)}; checks failed: {', '.join(failed)}")
         self.log.info("%s: %s", profile, summary(found))
+
+
+class CheckLoginOperator(BaseOperator):
+    """Log in from the triggerer, as sweeps do, with the connection of the profile that the Dag run names.
+
+    Args:
+        include: The folder that holds clusters/.
+    """
+
+    ui_color = "#fff2cc"
+    template_fields = ("profile",)
+
+    def __init__(self, *, include: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.include = include
+        self.profile = f"{{{{ params.profile or {DEFAULT_PROFILE!r} }}}}"
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_slurm_sweep.check.triggers.CheckLoginTrigger",
+            trigger_kwargs={"profile": self.profile, "include": include},
+            next_method="execute",  # never called: the trigger ends the task
+        )
+
+    def execute(self, context: Context) -> list[str]:
+        """Log in from this process, in ``airflow dags test``, which has no triggerer."""
+        del context
+        found, failed = asyncio.run(check_login_of(self.profile, self.include, self.log))
+        if failed:
+            raise AirflowFailException(f"{self.profile}: {summary(found)}")
+        return [str(finding) for finding in found]
+
+
+async def check_login_of(profile: str, include: str, log: Any) -> tuple[list[Finding], bool]:
+    """Log in with a profile's connection; return and log the findings, and whether one failed."""
+    found: list[Finding] = []
+
+    def add(check: str, grade: Grade, text: str) -> None:
+        found.append(Finding(check=check, grade=grade, text=text))
+        _log(log, found[-1])
+
+    layers = await asyncio.to_thread(_read_layers, profile, configuration.folders(Path(include)))
+    ssh_conn_id = layers.profile.ssh_conn_id
+    async with SshShell(ssh_conn_id) as shell:
+        await check_login(shell, ssh_conn_id, add)
+    return found, found[-1].grade is Grade.FAILED
+
+
+def _read_layers(profile: str, folders: Folders) -> Layers:
+    # Sweeps do without the profile called default.
+    section = read_settings(SlurmSection, {"profile": profile} if profile != DEFAULT_PROFILE else {})
+    return read_layers(section, folders, os.environ)
+
+
+def _log(log: Any, finding: Finding) -> None:
+    methods = {Grade.WARNING: log.warning, Grade.FAILED: log.error}
+    methods.get(finding.grade, log.info)("%s", finding)
 
 
 def summary(found: list[Finding]) -> str:
@@ -80,9 +138,7 @@ def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) 
 
 def _check(profile: str, folders: Folders, add: Add) -> None:
     try:
-        # Sweeps do without the profile called default.
-        section = read_settings(SlurmSection, {"profile": profile} if profile != DEFAULT_PROFILE else {})
-        layers = read_layers(section, folders, os.environ)
+        layers = _read_layers(profile, folders)
     except SlurmSweepError as error:
         add("profile", Grade.FAILED, str(error))
         return
@@ -93,12 +149,8 @@ def _check(profile: str, folders: Folders, add: Add) -> None:
         text = f"{layers.profile_name} is missing or empty: the built-in defaults hold. {cure}"
         add("profile", Grade.WARNING, text)
     log, job = _check_settings(layers, add)
-    ssh_conn_id = layers.profile.ssh_conn_id
-    if connection := find_connection(ssh_conn_id, add):
-        subject = Subject(
-            profile=layers.profile_name, site=layers.site, login=ssh_command(connection), log=log, job=job
-        )
-        asyncio.run(check_way_in(ssh_conn_id, connection, subject, add))
+    subject = Subject(profile=layers.profile_name, site=layers.site, login="", log=log, job=job)
+    asyncio.run(check_way_in(layers.profile.ssh_conn_id, subject, add))
 
 
 def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | None]:

@@ -10,7 +10,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.client import SlurmClient, has_name
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
@@ -64,7 +64,7 @@ class Monitor:
         self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
         self._ended: dict[_Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
-        self._is_silent = False
+        self._silence: set[str] = set()  # why there is no answer, each reason once
         self._trouble = ""  # what sacct said in place of an answer
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
@@ -106,14 +106,14 @@ class Monitor:
             began, before = time.monotonic(), took
             try:
                 await self._tick()
-                if self._is_silent:
+                if self._silence:
                     log.info("The cluster answers again")
-                self._is_silent, self._answered = False, time.monotonic()
-            except (ClusterUnavailableError, ClusterRefusedError) as error:
-                # A refused login too: whoever submitted a job was let in before.
-                if not self._is_silent:
+                self._silence.clear()
+                self._answered = time.monotonic()
+            except (ClusterUnavailableError, LoginRefusedError) as error:  # the jobs live on
+                if str(error) not in self._silence:
                     log.warning("No answer from the cluster, asking on: %s", error)
-                self._is_silent = True
+                self._silence.add(str(error))
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
                     self._give_up(ClusterUnavailableError(f"no answer for {self._patience:.0f} s; {error}"))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError, NotYetError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError, NotYetError, SlurmSweepError
 
 PATIENCE = 86400.0
 _FIRST_PAUSE = 3.0
@@ -22,7 +22,11 @@ async def no_wait() -> None:
 
 
 async def patiently(
-    ask: Callable[[], Awaitable[Result]], patience: float, wait_for_slot: WaitForSlot = no_wait
+    ask: Callable[[], Awaitable[Result]],
+    patience: float,
+    wait_for_slot: WaitForSlot = no_wait,
+    *,
+    even_if_refused: bool = False,
 ) -> Result:
     """Return what ``ask`` returns, calling it again until it answers; each new reason to wait is logged once.
 
@@ -30,14 +34,18 @@ async def patiently(
         ask: Raises `ClusterUnavailableError` while the answer is "not now".
         patience: Seconds after which its error is raised; but `NotYetError` is waited out for good.
         wait_for_slot: Awaited before each line of the log: a thousand may wait for the same cluster.
+        even_if_refused: Whether a refused login is "not now" too: a job lives, and the login may be mended before it
+            ends.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     pause, reason = _FIRST_PAUSE, ""
+    not_now: tuple[type[SlurmSweepError], ...] = (ClusterUnavailableError,)
+    not_now += (LoginRefusedError,) if even_if_refused else ()
     while True:
         try:
             return await ask()
-        except ClusterUnavailableError as error:
+        except not_now as error:
             if isinstance(error, NotYetError):
                 end = loop.time() + patience
             elif loop.time() > end:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Protocol
 
-from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 
 ARGUMENT = "slurm_sweep"
 COMMAND = f"exec /bin/sh -s {ARGUMENT}"
@@ -44,7 +44,7 @@ class Shell(Protocol):
     async def run(self, script: str) -> Completed:
         """Run ``script``.
 
-        It raises `ClusterUnavailableError` where the script may have run, in part or whole, and `ClusterRefusedError`
+        It raises `ClusterUnavailableError` where the script may have run, in part or whole, and `LoginRefusedError`
         where the login node refuses us.
         """
 
@@ -94,7 +94,7 @@ def output(completed: Completed) -> str:
     if not marker:
         reason = (error_text(completed) or printable(completed.stdout).strip() or "nothing")[-2000:]
         if completed.exit_status == _REFUSED:
-            raise ClusterRefusedError(f"the login cannot run our scripts: {reason}")
+            raise LoginRefusedError(f"the login cannot run our scripts: {reason}")
         raise ClusterUnavailableError(f"the login shell did not run our script; it said: {reason}")
     answer, end, _ = printed.rpartition(f"{END}\n")
     if not end and completed.exit_status == 0:

@@ -22,8 +22,9 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
 
 _PATIENCE = 600.0
 OVER = ("failed", "removed", "skipped", "success", "upstream_failed")  # states of a task that is finished
@@ -55,6 +56,11 @@ def scancel_advice(job: SubmittedJob) -> str:
     return f"on the cluster of connection {job.ssh_conn_id!r}: scancel {job.job_id}"
 
 
+def scancel_by_name(request: JobRequest) -> str:
+    """Return how a person cancels a job whose id is not known."""
+    return f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}"
+
+
 async def retry_cancelling(
     subject: str, cancel: Callable[[], Awaitable[None]], advice: str, patience: float = _PATIENCE
 ) -> None:
@@ -63,7 +69,7 @@ async def retry_cancelling(
     The log calls it ``subject``, and if every try fails tells with ``advice`` how a person cancels it.
     """
     try:
-        await patiently(cancel, patience, wait_for_slot)
+        await patiently(cancel, patience, wait_for_slot, even_if_refused=True)
     except SlurmSweepError as error:
         log.error("%s could not be cancelled (%s). Cancel it by hand, %s", subject, error, advice)
     else:
@@ -77,8 +83,8 @@ async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _
 
 async def withdraw(client: SlurmClient, request: JobRequest, attempt: Attempt) -> None:
     """Cancel the job that an attempt submits, as `retry_cancelling` does."""
-    by_hand = f"on the cluster of connection {request.ssh_conn_id!r}: scancel --me --name={quote(request.name)}"
-    await retry_cancelling(f"The submission of {request.name}", partial(client.withdraw, request, attempt), by_hand)
+    cancel = partial(client.withdraw, request, attempt)
+    await retry_cancelling(f"The submission of {request.name}", cancel, scancel_by_name(request))
 
 
 # Jobs of ``airflow dags test``, by id: one process submits them all before it waits for the first.
@@ -110,7 +116,7 @@ def end_if_interrupted(request: JobRequest | None = None, attempt: Attempt | Non
         yield
     except KeyboardInterrupt:
         log.error("Interrupted")
-        asyncio.run(_cancel_all(request, attempt))
+        run_in_one_loop(_cancel_all(request, attempt))
         logging.shutdown()
         sys.stdout.flush()
         os._exit(130)  # as a shell reports Ctrl-C
@@ -120,15 +126,15 @@ def _cancel_tested(*error: Any) -> None:
     # Not `atexit`: by then Python starts no more threads, which Airflow needs to look a connection up.
     _excepthooks[-1](*error)
     if _tested:
-        asyncio.run(_cancel_all())
+        run_in_one_loop(_cancel_all())
 
 
 async def _cancel_all(request: JobRequest | None = None, attempt: Attempt | None = None) -> None:
     async def cancel(job: SubmittedJob) -> None:
-        async with slurm_client(job.site) as client:
-            await cancel_job(client, job, patience=20)
+        async with cluster_session(job.site) as cluster:
+            await cancel_job(cluster.client, job, patience=20)
 
     await asyncio.gather(*map(cancel, _tested.values()))
     if request and attempt:
-        async with slurm_client(request.site) as client:
-            await withdraw(client, request, attempt)
+        async with cluster_session(request.site) as cluster:
+            await withdraw(cluster.client, request, attempt)

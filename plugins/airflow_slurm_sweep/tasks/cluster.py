@@ -19,7 +19,7 @@ from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
-from airflow_slurm_sweep.tasks.ssh import SshShell
+from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 Result = TypeVar("Result")
 
@@ -70,9 +70,11 @@ class ClusterSession:
 
         return await self.retry_until_answered(ask)
 
-    async def retry_until_answered(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+    async def retry_until_answered(
+        self, ask: Callable[[], Awaitable[Result]], *, even_if_refused: bool = False
+    ) -> Result:
         """Return the answer of ``ask``; see `patiently`."""
-        return await patiently(ask, self._patience, wait_for_slot)
+        return await patiently(ask, self._patience, wait_for_slot, even_if_refused=even_if_refused)
 
 
 @asynccontextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 _kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
@@ -30,6 +33,18 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     _kept.add(task)
     task.add_done_callback(_kept.discard)
     return task
+
+
+@cache
+def _runner() -> asyncio.Runner:
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
+
+
+def run_in_one_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine as `asyncio.run` does, but all of a process in one event loop, so that they share a login."""
+    return _runner().run(work)
 
 
 class LoopResources(Generic[Key, Value]):

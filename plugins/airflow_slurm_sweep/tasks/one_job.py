@@ -96,8 +96,8 @@ async def await_job(
 
 
 async def _end(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) -> JobEnd:
-    log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status))
-    left = await cluster.retry_until_answered(lambda: cluster.results(job))
+    log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
+    left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
     await wait_for_slot()
     status = results.add(job, status, left)
     text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"

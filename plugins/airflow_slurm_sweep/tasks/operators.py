@@ -15,7 +15,6 @@ library is imported there: Airflow imports this module with each Dag file that i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -113,6 +112,7 @@ class SlurmSubmitOperator(_TriggererOperator):
         """Submit and return the job, in ``airflow dags test``."""
         from airflow_slurm_sweep.tasks import cancel
         from airflow_slurm_sweep.tasks.installation import installation
+        from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
         from airflow_slurm_sweep.tasks.one_job import attempt_of, submit_job
         from airflow_slurm_sweep.tasks.secrets import with_secrets
 
@@ -124,7 +124,7 @@ class SlurmSubmitOperator(_TriggererOperator):
             # Tasks run one after the other there: no array comes together.
             ready, attempt = replace(with_secrets(request), array=False), attempt_of(installation(), context["ti"])
             with cancel.end_if_interrupted(request, attempt):
-                job = asyncio.run(submit_job(ready, attempt, seconds=self._seconds))
+                job = run_in_one_loop(submit_job(ready, attempt, seconds=self._seconds))
         cancel.cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.to_json()
@@ -191,12 +191,13 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, in ``airflow dags test``."""
         from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
         from airflow_slurm_sweep.tasks.one_job import await_job
 
         with airflow_errors():
             job = read_job(SubmittedJob, self.job)
             with cancel.end_if_interrupted():
-                end = asyncio.run(await_job(job, seconds=self._seconds))
+                end = run_in_one_loop(await_job(job, seconds=self._seconds))
         cancel.forget(job)
         self.wandb = end.status.wandb
         if not end.status.state.is_success:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from asgiref.sync import sync_to_async
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
 from airflow_slurm_sweep.slurm.job import run_name, task_name
 from airflow_slurm_sweep.tasks.cancel import OVER, is_over, retry_cancelling, states_of
@@ -114,7 +114,7 @@ class OrphanWatch:
             if counts and counts != self._counts and not await self._cancel_some():
                 counts = None
             self._counts = counts
-        except ClusterUnavailableError:
+        except (ClusterUnavailableError, LoginRefusedError):
             pass  # the monitor logs it
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")

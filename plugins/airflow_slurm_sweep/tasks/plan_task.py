@@ -24,7 +24,7 @@ from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.operators import airflow_errors
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 
 class PlanSweepOperator(BaseOperator):

@@ -17,7 +17,7 @@ from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
-from airflow_slurm_sweep.tasks.ssh import slurm_client
+from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 PATIENCE = 300.0  # seconds to wait for a cluster that does not answer
 _NAMED = 20  # failed combinations that the error names; the table has all

@@ -22,7 +22,7 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, states_of, withdraw
+from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, scancel_by_name, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
@@ -190,6 +190,7 @@ class WaitTrigger(_TaskTrigger):
         super().__init__(**arguments)
         self.planned_by, self.on_stuck = planned_by, on_stuck
         self._waiting: SubmittedJob | None = None
+        self._looked_for: JobRequest | None = None  # before its record has told the job
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
@@ -209,7 +210,13 @@ class WaitTrigger(_TaskTrigger):
         return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
     def _advice(self) -> str:
-        return f"\nThe job may still run; to cancel it, {scancel_advice(self._waiting)}" if self._waiting else ""
+        if self._waiting is not None:
+            how = scancel_advice(self._waiting)
+        elif self._looked_for is not None:
+            how = scancel_by_name(self._looked_for)
+        else:
+            return ""
+        return f"\nThe job may still run; to cancel it, {how}"
 
     async def _find_job(self) -> SubmittedJob:
         if self.source is None:
@@ -221,9 +228,9 @@ class WaitTrigger(_TaskTrigger):
         """Return the job that the run directory's record names; None if the record is another task's by now."""
         task = self._task
         async with run_plan(task, plan_source) as plan:
-            request = plan.request(task.map_index)
+            self._looked_for = request = plan.request(task.map_index)
         async with cluster_session(request.site) as cluster:
-            record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir))
+            record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir), even_if_refused=True)
         own = (run_name(self._installation, task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
         return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
 

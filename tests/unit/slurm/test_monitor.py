@@ -55,7 +55,7 @@ def test_jobs_that_vanished_are_looked_up_together() -> None:
     assert shell.asked == ["squeue", "sacct"]
 
 
-def test_silence_is_waited_out_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_silence_is_waited_out_and_each_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="airflow_slurm_sweep")
     down = failed("Unable to contact slurm controller")
     answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|N/A|N/A|n1||None")
@@ -63,6 +63,7 @@ def test_silence_is_waited_out_and_logged_once(caplog: pytest.LogCaptureFixture)
     assert status.state is JobState.COMPLETED
     assert [record.message for record in caplog.records if "cluster" in record.message.lower()] == [
         "No answer from the cluster, asking on: connection lost",
+        "No answer from the cluster, asking on: Unable to contact slurm controller",
         "The cluster answers again",
     ]
 
