@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 FULL = os.environ.get("FAULTS") == "full"
 # Combinations by Dag: a short run does with fewer.
 SWEEPS = (
-    {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10}
+    {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10}
     if FULL
-    else {"airflow_faults": 8, "cluster_faults": 14, "user_faults": 8, "stopped": 4}
+    else {"airflow_faults": 8, "cluster_faults": 14, "user_faults": 8, "stopped": 4, "refused_logins": 10}
 )
 END = 180.0  # seconds that a run may take after the last fault
 

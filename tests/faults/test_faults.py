@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.processes import wait_until
 from tests.faults import users
 from tests.faults.disks import KINDS, Disks
 from tests.faults.injectors import AIRFLOW, CLUSTER
 from tests.faults.login_node import SBATCH_FAULTS
 from tests.faults.stage import FULL, SWEEPS, Stage
+from tests.integration.sshd import another_host_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,3 +138,27 @@ def test_a_run_is_stopped(theatre: Theatre, number: int) -> None:
     stage.pause(0, 5)
     users.mark_run_failed(stage)
     stage.finish()
+
+
+@rounds
+def test_logins_are_refused_while_triggerers_restart(theatre: Theatre, number: int) -> None:
+    """The host key is another one for a while, and no triggerer has been let in before: all jobs are waited for."""
+    stage = stage_of(theatre, "refused_logins", number)
+    for index in range(stage.size):
+        theatre.login.plan_job(stage.name(index), (60, 0))
+    stage.trigger()
+    tasks = f"{stage.path}/taskInstances?task_id=combination.submit"
+    submitted = lambda: [task["state"] for task in theatre.airflow.call("GET", tasks)["task_instances"]]  # noqa: E731
+    assert wait_until(lambda: submitted() == ["success"] * stage.size, 60)
+    for triggerer in theatre.airflow.triggerers:
+        triggerer.kill(whole=True)
+    with another_host_key(theatre.box):
+        stage.note("triggerers killed, and the host key is another one")
+        for triggerer in theatre.airflow.triggerers:
+            triggerer.start()
+        stage.pause(20, 25)
+    stage.note("the host key is the right one again")
+    stage.finish()
+    waits = f"{stage.path}/taskInstances?task_id=combination.wait"
+    states = [task["state"] for task in theatre.airflow.call("GET", waits)["task_instances"]]
+    assert states == ["success"] * stage.size

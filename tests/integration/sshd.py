@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,3 +47,21 @@ def known_hosts(box: Sandbox, *ports: int) -> str:
     """Return the text of a known_hosts file for this machine's sshds at these ports."""
     key = (box.directory / "ssh" / "host_key.pub").read_text()
     return "".join(f"[{LOOPBACK}]:{port} {key}" for port in ports)
+
+
+@contextmanager
+def another_host_key(box: Sandbox) -> Iterator[None]:
+    """Let sshd show another key."""
+    key = box.directory / "ssh" / "host_key"
+    own = key.read_bytes(), key.with_suffix(".pub").read_bytes()
+    box.stop("sshd")
+    key.unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    box.start("sshd")
+    try:
+        yield
+    finally:
+        box.stop("sshd")
+        key.write_bytes(own[0])
+        key.with_suffix(".pub").write_bytes(own[1])
+        box.start("sshd")

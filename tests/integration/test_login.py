@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job, submit_job
 from sandbox import Sandbox
+from tests.integration.sshd import another_host_key
 from tests.integration.test_jobs import attempt, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox
@@ -61,24 +60,6 @@ def test_a_login_that_is_refused_for_a_while(
             with_client(lambda client: client.queue())
     finally:
         keys.write_text(allowed)
-
-
-@contextmanager
-def another_host_key(box: Sandbox) -> Iterator[None]:
-    """Let sshd show another key."""
-    key = box.directory / "ssh" / "host_key"
-    own = key.read_bytes(), key.with_suffix(".pub").read_bytes()
-    box.stop("sshd")
-    key.unlink()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    box.start("sshd")
-    try:
-        yield
-    finally:
-        box.stop("sshd")
-        key.write_bytes(own[0])
-        key.with_suffix(".pub").write_bytes(own[1])
-        box.start("sshd")
 
 
 def test_jobs_are_waited_for_while_the_host_key_is_another_one(
