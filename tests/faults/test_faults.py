@@ -148,7 +148,10 @@ def test_logins_are_refused_while_triggerers_restart(theatre: Theatre, number: i
         theatre.login.plan_job(stage.name(index), (60, 0))
     stage.trigger()
     tasks = f"{stage.path}/taskInstances?task_id=combination.submit"
-    submitted = lambda: [task["state"] for task in theatre.airflow.call("GET", tasks)["task_instances"]]  # noqa: E731
+
+    def submitted() -> list[str]:
+        return [task["state"] for task in theatre.airflow.call("GET", tasks)["task_instances"]]
+
     assert wait_until(lambda: submitted() == ["success"] * stage.size, 60)
     for triggerer in theatre.airflow.triggerers:
         triggerer.kill(whole=True)
@@ -156,7 +159,9 @@ def test_logins_are_refused_while_triggerers_restart(theatre: Theatre, number: i
         stage.note("triggerers killed, and the host key is another one")
         for triggerer in theatre.airflow.triggerers:
             triggerer.start()
-        stage.pause(20, 25)
+        log = theatre.box.directory / "logs" / "sshd.log"
+        assert wait_until(lambda: log.read_text().count("Host key is not trusted") >= 2, 60), "no triggerer came"
+        stage.pause(3, 8)
     stage.note("the host key is the right one again")
     stage.finish()
     waits = f"{stage.path}/taskInstances?task_id=combination.wait"
