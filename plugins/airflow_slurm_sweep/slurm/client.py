@@ -156,7 +156,7 @@ class SlurmClient:
 
     async def cancel_queued(self, job_ids: Sequence[str]) -> None:
         """Cancel those of the jobs that have not started. Whether they are gone, the next `queue` tells."""
-        completed = await self._shell.run(queue.cancel_queued(job_ids))
+        completed = await self._run(queue.cancel_queued(job_ids))
         if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
             raise ClusterUnavailableError(f"scancel: {error_text(completed)}")
 
