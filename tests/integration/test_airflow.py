@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from sandbox import Sandbox
-from sandbox.airflow import PROJECT
-from sandbox.processes import wait_until
+from sandbox.airflow import PARTS, PROJECT
+from sandbox.processes import tree, wait_until
 from tests.fixtures import Airflow
 
 pytestmark = pytest.mark.sandbox
@@ -260,3 +260,17 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         for index in (1, 2):
             record = folder / f"daily_{date:%Y%m%dT%H%M%S}_sweep_{index}" / ".slurm_sweep" / "record"
             assert f" daily {run['dag_run_id']}\n" in record.read_text()
+
+
+def test_check_cluster_logs_in_from_the_triggerer(airflow: Airflow) -> None:
+    airflow.wait_for_dag("check_cluster")
+    body = {"dag_run_id": "looks", "logical_date": None, "conf": {"profile": "default"}}
+    airflow.call("POST", "/api/v2/dags/check_cluster/dagRuns", body)
+    task = "/api/v2/dags/check_cluster/dagRuns/looks/taskInstances/login_from_triggerer"
+    assert wait_until(lambda: airflow.call("GET", task)["state"] in ("success", "failed"), 60)
+    assert airflow.call("GET", task)["state"] == "success"
+    found = airflow.call("GET", f"{task}/xcomEntries/return_value")["value"]
+    login = re.search(r"ok +login +\S+, in \d+\.\d s, from process (\d+) on ", str(found))
+    assert login, found
+    triggerer = airflow.pids[list(PARTS).index("triggerer")]
+    assert int(login[1]) in tree([triggerer]), "no worker has looked"
