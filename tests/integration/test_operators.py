@@ -17,6 +17,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent
 
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
+from airflow_slurm_sweep.tasks.loop_resources import one_loop
 from airflow_slurm_sweep.tasks.operators import SlurmJobSensor, SlurmSubmitOperator
 from sandbox import Sandbox
 
@@ -46,6 +47,14 @@ class Context(dict[str, Any]):
 @pytest.fixture(autouse=True)
 def connection(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(cluster.connection))
+
+
+@pytest.fixture(autouse=True)
+def own_loop() -> Iterator[None]:
+    """End the session with the cluster, which would keep its patience for the next test."""
+    yield
+    one_loop().close()
+    one_loop.cache_clear()
 
 
 @pytest.fixture(autouse=True)

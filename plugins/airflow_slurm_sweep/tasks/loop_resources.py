@@ -36,7 +36,8 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 @cache
-def _runner() -> asyncio.Runner:
+def one_loop() -> asyncio.Runner:
+    """Return the event loop that `run_in_one_loop` uses, until this process ends."""
     runner = asyncio.Runner()
     atexit.register(runner.close)
     return runner
@@ -44,7 +45,7 @@ def _runner() -> asyncio.Runner:
 
 def run_in_one_loop(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine as `asyncio.run` does, but all of a process in one event loop, so that they share a login."""
-    return _runner().run(work)
+    return one_loop().run(work)
 
 
 class LoopResources(Generic[Key, Value]):
