@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,8 +45,8 @@ class Context(dict[str, Any]):
 
 
 @pytest.fixture(autouse=True)
-def connection(cluster: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(cluster.connection))
+def connection(cluster: Sandbox, connected: Callable[[Sandbox], None]) -> None:
+    connected(cluster)
 
 
 @pytest.fixture(autouse=True)
