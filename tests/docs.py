@@ -31,6 +31,7 @@ ELSEWHERE = {
     "FAULTS=": "tests/faults/test_faults.py",
     "pip install ./airflow-slurm-sweep": "tests/integration/test_package.py",
     "airflow-slurm-sweep ": "tests/integration/test_package.py",
+    "ssh -M -S ": "tests/integration/test_ways_in.py",
     "docker compose": "tests/integration/test_compose.py",
     "services:": "tests/integration/test_compose.py",
 }
