@@ -51,23 +51,23 @@ def environment(job: JobRequest) -> dict[str, str]:
     }
 
 
-def call_sbatch(job: JobRequest, *, script_variable: str, programs: str = "", bound: str = "") -> list[str]:
+def call_sbatch(job: JobRequest, *, script_variable: str, bounded: bool = False) -> list[str]:
     """Return the lines that set the job's environment and call sbatch, with the batch script from that variable.
 
-    Args:
-        job: The job.
-        script_variable: Of the shell.
-        programs: A line that comes before the job's environment, whose PATH is for the job alone.
-        bound: What stands in place of the word ``sbatch``.
+    ``bounded`` ones limit sbatch's time, and find the programs before the environment, whose PATH is for the job alone.
     """
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
-    command = f"{bound or 'sbatch'} {join(sbatch_argv(job)[1:])}"
-    before = [programs] if programs else []
+    sbatch, *arguments = sbatch_argv(job)
+    if bounded:
+        timeout, _, limits = TIMEOUT.partition(" ")
+        exports.insert(0, f'set -- "$(command -v {timeout})" "$(command -v {sbatch})"')
+        sbatch = f'"$1" {limits} "$2"'
+    command = f"{sbatch} {join(arguments)}"
     if job.batch_script:
-        return [*before, *exports, f"{command} < /dev/null"]
+        return [*exports, f"{command} < /dev/null"]
     # The here-document holds a variable, not the script: dash 0.5.12 loses a byte where a line begins like the
     # delimiter ("Eé").
-    return [*before, *exports, f"{command} << END", f"${script_variable}", "END"]
+    return [*exports, f"{command} << END", f"${script_variable}", "END"]
 
 
 def preview(job: JobRequest) -> str:

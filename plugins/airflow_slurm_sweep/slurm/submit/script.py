@@ -13,12 +13,14 @@ from airflow_slurm_sweep.slurm.refusals import UNCLEAR
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
 from airflow_slurm_sweep.slurm.states import JobState, Kind
 from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
-from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, call_sbatch
+from airflow_slurm_sweep.slurm.submit.sbatch import call_sbatch
 
 Submission: TypeAlias = tuple[JobRequest, Attempt]
 
 BULK_SECONDS = 20
-_NO_SBATCH = "sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say"
+_NO_SBATCH = (
+    "sbatch is not on the PATH of this login; set login_setup in the cluster profile, such as: module load slurm"
+)
 
 SHELL_FUNCTIONS = "\n".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("record.sh", "cluster.sh", "submit.sh")
@@ -42,12 +44,7 @@ def submit_all(submissions: Sequence[Submission], mark: str) -> str:
             f"{mark}_{number}() {{",
             variables(job, attempt),
             "call_sbatch() {",
-            *call_sbatch(
-                job,
-                script_variable=names.get(job.script, ""),
-                programs='set -- "$(command -v timeout)" "$(command -v sbatch)"',
-                bound=f'"$1" {TIMEOUT.removeprefix("timeout ")} "$2"',
-            ),
+            *call_sbatch(job, script_variable=names.get(job.script, ""), bounded=True),
             "}",
             *("begin", *enter(job), "make_folders", "open_record", "decide", "submit"),
             "}",

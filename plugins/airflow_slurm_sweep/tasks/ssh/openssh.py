@@ -22,14 +22,9 @@ class OpenSshSession:
 
     def __init__(self, node: LoginNode) -> None:
         # Where there is no master, ssh would log in itself: this proxy does not let it.
-        self._ssh = ["ssh", "-S", str(node.control_path), "-o", "ControlMaster=no", "-o", "BatchMode=yes"]
-        self._ssh += [
-            "-o",
-            "ProxyCommand=false",
-            "-o",
-            "LogLevel=ERROR",
-            *(["-p", str(node.port)] if node.port else []),
-        ]
+        options = ("ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=ERROR")
+        port = ["-p", str(node.port)] if node.port else []
+        self._ssh = ["ssh", "-S", str(node.control_path), *(f"-o{option}" for option in options), *port]
         self._node = node
 
     async def check(self) -> None:

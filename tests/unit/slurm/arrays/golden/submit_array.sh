@@ -21,7 +21,7 @@ timeout 10 scontrol update JobId="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" Jo
 # The batch script.'
 environment_name=.slurm_sweep/environment output_format=--Format=JobArrayID:20,State:20,StdOut:73
 enter() {
-command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, such as: module load slurm'
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'
 for input in train.py ray.sub; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"

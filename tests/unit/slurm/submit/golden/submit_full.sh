@@ -47,7 +47,7 @@ export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
 "$1" -k 5 60 "$2" --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --export=ALL --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
 }
 begin
-command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, such as: module load slurm'
 cd -- '/lustre/me/nemo rl' || refuse 'no such directory on the cluster: /lustre/me/nemo rl'
 for input in train.py conf/grpo.yaml ray.sub; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"

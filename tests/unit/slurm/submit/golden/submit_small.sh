@@ -26,7 +26,7 @@ $batch_script_1
 END
 }
 begin
-command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, to module load slurm say'
+command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, such as: module load slurm'
 cd || refuse 'no home'
 for input in ; do
   [ -e "$input" ] || refuse "no such file on the cluster: $input (looked for from $PWD)"
