@@ -299,6 +299,15 @@ def test_a_damaged_record_of_an_unknown_owner_is_refused_while_a_job_lives(login
     assert login.live() == [first]
 
 
+def test_a_damaged_record_of_an_unknown_owner_keeps_its_live_job_beside_an_ended_one(login: Login) -> None:
+    login.submit(login.request())
+    second = login.submit_when_possible(login.request(), CLEARED)
+    (login.folder / "runs" / "job" / RECORD).write_text("")
+    with pytest.raises(ClusterRefusedError, match=rf"is damaged, and job {second}.* scancel {second}"):
+        login.submit(login.request(), replace(CLEARED, try_number=3, id="03-1"))
+    assert login.live() == [second]
+
+
 def test_a_number_that_is_another_jobs_by_now_is_neither_cancelled_nor_believed(login: Login) -> None:
     mine = login.submit(login.request("true"))
     login.wait_for(mine, "COMPLETED")

@@ -165,20 +165,33 @@ END_OF_QUEUE
   [ -n "$its_job" ] || search_logs
 }
 
+find_live() { # `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone
+  while read -r id is path; do
+    id=${id%+0}
+    if is_job "$id" && writes_here "$id" "$path" && ! has_ended "$is"; then
+      case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
+      its_job=$id
+      return
+    fi
+  done << END_OF_QUEUE
+$queue
+END_OF_QUEUE
+}
+
 search_logs() { # for the job of an intent that Slurm has forgotten
   for id in $(logs); do is_known "$id" || its_job=$id; done
 }
 
-settle() { # find the job of an intent: its sbatch may just have been cut off, and slurmctld may be slow to take it
+settle() { # FUNCTION: find a job in `queue` with it: sbatch may just have been cut off, slurmctld be slow to take it
   for pause in 0 2 3 5; do
     sleep "$pause"
     answered=
     query || continue
     answered=yes
-    search
+    "$1"
     [ -z "$its_job" ] || return 0
   done
   [ -n "$answered" ] || stop 93 "squeue: $said" # the last look is the one that counts
   query_controller || stop 93 "scontrol: $said"
-  search
+  "$1"
 }

@@ -13,7 +13,7 @@ open_record() {
   if [ -n "$its_damage" ]; then
     recover
   elif [ -n "$its_attempt" ] && [ -z "$its_job" ]; then
-    settle
+    settle search
     [ -z "$its_job" ] || must_write_record
   fi
 }
@@ -22,15 +22,14 @@ open_record() {
 # lives here is its job. Whose it is, combination.json tells.
 recover() {
   its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
-  settle
-  if [ -n "$its_job" ] && ! lives "$its_job"; then its_jobs=$its_job its_job=''; fi
+  settle find_live
   owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
   if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
     its_run=$run its_task=$task its_attempt="0 unknown"
   elif [ -n "$its_job" ]; then
     refuse "$record is damaged, and job $its_job, perhaps of another Dag run, writes here; wait, or: scancel $its_job"
   elif [ -n "$owner" ]; then
-    its_run="${run%% *} its record is damaged" its_attempt="0 unknown" its_jobs=${its_jobs:-0}
+    its_run="${run%% *} its record is damaged" its_attempt="0 unknown" its_jobs=0
   fi
 }
 
@@ -196,7 +195,7 @@ submit() {
   # A wrapper or a plugin of the site has printed something, or has failed after sbatch.
   sbatch_said=$said sbatch_status=$status queue=''
   find_printed
-  [ -n "$its_job" ] || settle
+  [ -n "$its_job" ] || settle search
   [ -z "$its_job" ] || answer_submitted
   [ "$sbatch_status" -ne 0 ] || stop 93 "sbatch printed no job id: $sbatch_said"
   take_back
