@@ -17,6 +17,7 @@ from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
+from sandbox.processes import wait_until
 from tests.integration.test_jobs import attempt, request_maker, with_client
 
 pytestmark = pytest.mark.sandbox
@@ -47,6 +48,8 @@ def full(cluster: Sandbox) -> Iterator[None]:
         "--wrap=sleep 600",
     ).strip()  # fmt: skip
     try:
+        # The jobs of earlier tests may still be completing: until then others start before it.
+        assert wait_until(lambda: "JobState=RUNNING" in cluster.slurm("scontrol", "show", "job", blocker), 60)
         yield
     finally:
         cluster.slurm("scancel", blocker)

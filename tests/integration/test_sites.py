@@ -246,6 +246,28 @@ def test_an_intent_does_not_trust_squeue_alone(login: Login) -> None:
     assert login.live() == [job]
 
 
+CUTS = {
+    "squeue behind a state": ("squeue", 'real "$@" | head -c 40'),
+    "squeue within an id": ("squeue", 'real "$@" | head -c 1'),
+    "squeue within a path": ("squeue", 'real "$@" | head -c 60'),
+    "scontrol before a path": ("scontrol", 'real "$@" | sed "/StdOut=/{s/=.*/=/;q}"'),
+}
+
+
+@variations("cut", CUTS)
+def test_a_row_that_is_cut_off_is_nobodys_job(login: Login, cut: tuple[str, str]) -> None:
+    """Sbatch was cut off before it had submitted, and another job of the user lives."""
+    other = login.submit(login.request(name="other"))
+    login.wrap("sbatch", "kill -9 $PPID")
+    with pytest.raises(ClusterUnavailableError):
+        login.submit(login.request())
+    login.wrap("sbatch", 'real "$@"')
+    login.wrap(*cut)
+    job = login.submit(login.request())
+    assert job != other
+    assert (login.live(), login.live("other")) == ([job], [other])
+
+
 CHATTER = {
     "a number before": 'echo 4200; real "$@"',
     "a number behind": 'real "$@"; echo 4200',

@@ -215,12 +215,12 @@ class SlurmClient:
 
 def has_name(job: SubmittedJob, status: JobStatus) -> bool:
     """Whether a job that squeue or sacct knows by this number has the name that it was submitted with."""
-    return job.job_name.startswith(status.job_name)
+    return status.job_name in (job.job_name, job.job_name.partition("|")[0])  # where squeue separates its fields
 
 
 def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
     """Whether a job that the controller knows by this number writes this job's log."""
-    return status.output in ("", job.log_path) or queue.run_dir_of(job.job_id, status.output) == job.run_dir
+    return status.output == job.log_path or queue.run_dir_of(job.job_id, status.output) == job.run_dir
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:

@@ -19,7 +19,7 @@ REQUEST = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/on
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, id="01-1", installation="a")
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="one", run_dir="/r/one", log_path="/r/one/logs/slurm-7.out")
 FORGOTTEN = ""
-SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n"
+SCONTROL = "JobId=7 JobName=one\n   JobState={} Reason=None Dependency=(null)\n   Requeue=1 ExitCode={}\n   StdOut=/r/one/logs/slurm-7.out\n"
 NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
 CONTROLLER_DOWN = failed("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 
@@ -66,13 +66,13 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
 @pytest.mark.parametrize(
     ("answers", "state", "source"),
     [
-        ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1||None"}, "COMPLETED", "squeue"),
-        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1||x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
-        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1||x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
-        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1||None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|Unknown|Unknown|"}, "TIMEOUT", "sacct"),
-        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|Unknown|Unknown|"}, "NODE_FAIL", "sacct"),
+        ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1|one|None"}, "COMPLETED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
+        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1|one|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|Unknown|Unknown|one"}, "TIMEOUT", "sacct"),
+        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|Unknown|Unknown|one"}, "NODE_FAIL", "sacct"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
-        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1|Unknown|Unknown|", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
+        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1|Unknown|Unknown|one", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": ""}, "LOST", ""),
     ],
@@ -103,7 +103,7 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
 
 
 def test_an_answer_that_was_cut_off_is_none() -> None:
-    cut = Completed(exit_status=0, stdout=f"{MARKER}\n7|RUNNING|0:01|N/A|N/A|n1||None\n8|RUN", stderr="")
+    cut = Completed(exit_status=0, stdout=f"{MARKER}\n7|RUNNING|0:01|N/A|N/A|n1|one|None\n8|RUN", stderr="")
     with pytest.raises(ClusterUnavailableError, match="cut off"):
         asyncio.run(SlurmClient(FakeShell(squeue=cut)).queue())
 

@@ -38,7 +38,7 @@ def wait(shell: FakeShell, *numbers: int, grace: float = 0.05) -> list[JobStatus
 
 
 def test_one_question_a_tick_for_all_waiting_tasks() -> None:
-    running = "".join(f"{number}|RUNNING|0:01|N/A|N/A|n1||None\n" for number in range(100))
+    running = "".join(f"{number}|RUNNING|0:01|N/A|N/A|n1|j|None\n" for number in range(100))
     ended = running.replace("RUNNING", "COMPLETED")
     shell = FakeShell(squeue=in_turn(running, running, ended), scontrol="", sacct=NO_ACCOUNTING)
     statuses = wait(shell, *range(100))
@@ -49,7 +49,7 @@ def test_one_question_a_tick_for_all_waiting_tasks() -> None:
 def test_jobs_that_vanished_are_looked_up_together() -> None:
     shell = FakeShell(
         squeue="",
-        sacct="1|COMPLETED|0:0|1|n1|Unknown|Unknown|\n2|FAILED|1:0|1|n1|Unknown|Unknown|\n3|TIMEOUT|0:0|1|n1|Unknown|Unknown|\n",
+        sacct="1|COMPLETED|0:0|1|n1|Unknown|Unknown|j\n2|FAILED|1:0|1|n1|Unknown|Unknown|j\n3|TIMEOUT|0:0|1|n1|Unknown|Unknown|j\n",
     )
     assert [status.text for status in wait(shell, 1, 2, 3)] == ["COMPLETED", "FAILED", "TIMEOUT"]
     assert shell.asked == ["squeue", "sacct"]
@@ -58,7 +58,7 @@ def test_jobs_that_vanished_are_looked_up_together() -> None:
 def test_silence_is_waited_out_and_each_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="airflow_slurm_sweep")
     down = failed("Unable to contact slurm controller")
-    answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|N/A|N/A|n1||None")
+    answers = in_turn(silent(), silent(), down, silent(), "1|COMPLETED|0:01|N/A|N/A|n1|j|None")
     (status,) = wait(FakeShell(squeue=answers, scontrol="", sacct=NO_ACCOUNTING), 1, grace=0)
     assert status.state is JobState.COMPLETED
     assert [record.message for record in caplog.records if "cluster" in record.message.lower()] == [
@@ -76,7 +76,7 @@ def test_a_job_that_nobody_knows_is_lost_after_the_grace_period_only() -> None:
 
 
 def test_a_job_that_comes_back_is_not_lost() -> None:
-    back = in_turn("", "1|PENDING|0:00|N/A|N/A|||BeginTime", "", "1|COMPLETED|0:01|N/A|N/A|n1||None")
+    back = in_turn("", "1|PENDING|0:00|N/A|N/A||j|BeginTime", "", "1|COMPLETED|0:01|N/A|N/A|n1|j|None")
     shell = FakeShell(squeue=back, sacct=NO_ACCOUNTING, scontrol="", head="")
     (status,) = wait(shell, 1, grace=5)
     assert status.state is JobState.COMPLETED
@@ -84,7 +84,7 @@ def test_a_job_that_comes_back_is_not_lost() -> None:
 
 def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
     shell = FakeShell(
-        squeue=in_turn("1|PREEMPTED|0:01|N/A|N/A|n1||None", "1|PREEMPTED|0:01|N/A|N/A|n1||None", ""),
+        squeue=in_turn("1|PREEMPTED|0:01|N/A|N/A|n1|j|None", "1|PREEMPTED|0:01|N/A|N/A|n1|j|None", ""),
         sacct=NO_ACCOUNTING,
         scontrol="",
         head="",
@@ -97,7 +97,7 @@ def test_a_preempted_job_is_waited_for_and_has_failed_once_it_is_gone() -> None:
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED"])
 def test_a_job_that_slurm_does_not_queue_again_has_failed_though_squeue_still_shows_it(state: str) -> None:
     again = in_turn(
-        f"1|{state}|0:01|N/A|N/A|n1||None", "1|PENDING|0:00|N/A|N/A|||BeginTime", f"1|{state}|0:01|N/A|N/A|n1||None"
+        f"1|{state}|0:01|N/A|N/A|n1|j|None", "1|PENDING|0:00|N/A|N/A||j|BeginTime", f"1|{state}|0:01|N/A|N/A|n1|j|None"
     )
     shell = FakeShell(squeue=again, sacct=NO_ACCOUNTING, scontrol="")
     (status,) = wait(shell, 1, grace=0.1)
@@ -106,11 +106,11 @@ def test_a_job_that_slurm_does_not_queue_again_has_failed_though_squeue_still_sh
 
 
 def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file_says() -> None:
-    running = "JobId=1 JobName=j\n   JobState=RUNNING Reason=None\n"
+    running = "JobId=1 JobName=j\n   JobState=RUNNING Reason=None\n   StdOut=/r/l\n"
     ended = running.replace("RUNNING", "COMPLETED").replace("Reason", "ExitCode=0:0 Reason")
     shell = FakeShell(
         squeue="",
-        sacct="1|RUNNING|0:0|1|n1|Unknown|Unknown|\n",
+        sacct="1|RUNNING|0:0|1|n1|Unknown|Unknown|j\n",
         scontrol=in_turn(running, running, running, ended),
         head="1 FAILED\n",
     )
@@ -120,7 +120,7 @@ def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file
 
 
 def test_nobody_waits_nobody_asks() -> None:
-    shell = FakeShell(squeue="1|RUNNING|0:01|N/A|N/A|n1||None")
+    shell = FakeShell(squeue="1|RUNNING|0:01|N/A|N/A|n1|j|None")
 
     async def give_up() -> int:
         monitor = Monitor(SlurmClient(shell), interval=0.01)
@@ -147,8 +147,8 @@ def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
     monkeypatch.setattr(caplog.handler, "filters", [note])
     shell = FakeShell(
         squeue=in_turn(
-            "1|RUNNING|0:01|N/A|N/A|n1||None\n2|PENDING|0:00|N/A|N/A|||Priority",
-            "1|COMPLETED|0:01|N/A|N/A|n1||None\n2|COMPLETED|0:01|N/A|N/A|n1||None",
+            "1|RUNNING|0:01|N/A|N/A|n1|j|None\n2|PENDING|0:00|N/A|N/A||j|Priority",
+            "1|COMPLETED|0:01|N/A|N/A|n1|j|None\n2|COMPLETED|0:01|N/A|N/A|n1|j|None",
         )
     )
 
@@ -171,10 +171,10 @@ def test_the_start_that_slurm_expects_is_logged_once(caplog: pytest.LogCaptureFi
     caplog.set_level("INFO", logger="airflow_slurm_sweep")
     noon = 1795694400
     answers = in_turn(
-        f"now={noon}\n1|PENDING|0:00|{noon}|N/A batch|||Priority",
-        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7200} batch|||Priority",
-        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7300} batch|||Priority",
-        "1|COMPLETED|0:01|N/A|N/A|n1||None",
+        f"now={noon}\n1|PENDING|0:00|{noon}|N/A batch||j|Priority",
+        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7200} batch||j|Priority",
+        f"now={noon}\n1|PENDING|0:00|{noon}|{noon + 7300} batch||j|Priority",
+        "1|COMPLETED|0:01|N/A|N/A|n1|j|None",
     )
     wait(FakeShell(squeue=answers), 1)
     why = "Job 1 is PENDING (Priority): jobs with a higher priority come first"
@@ -184,8 +184,8 @@ def test_the_start_that_slurm_expects_is_logged_once(caplog: pytest.LogCaptureFi
 
 
 def test_a_job_that_time_alone_will_not_start_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    never = "1|PENDING|0:00|N/A|N/A debug|||PartitionTimeLimit"
-    wait(FakeShell(squeue=in_turn(never, never, never, "1|COMPLETED|0:01|N/A|N/A|n1||None")), 1)
+    never = "1|PENDING|0:00|N/A|N/A debug||j|PartitionTimeLimit"
+    wait(FakeShell(squeue=in_turn(never, never, never, "1|COMPLETED|0:01|N/A|N/A|n1|j|None")), 1)
     (record,) = caplog.records
     assert (record.levelname, record.message) == (
         "WARNING",
@@ -195,8 +195,8 @@ def test_a_job_that_time_alone_will_not_start_is_warned_of_once(caplog: pytest.L
 
 
 def test_a_scancel_that_fails_keeps_nobody_from_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    late = "now=100\n1|PENDING|0:00|10|N/A batch|||Priority\n2|RUNNING|0:01|10|10 batch|n1||None\n"
-    ended = "1|CANCELLED|0:00|10|N/A batch|||Priority\n2|COMPLETED|0:01|10|10 batch|n1||None\n"
+    late = "now=100\n1|PENDING|0:00|10|N/A batch||j|Priority\n2|RUNNING|0:01|10|10 batch|n1|j|None\n"
+    ended = "1|CANCELLED|0:00|10|N/A batch||j|Priority\n2|COMPLETED|0:01|10|10 batch|n1|j|None\n"
     shell = FakeShell(
         squeue=in_turn(late, late, ended), scancel=failed("slurmctld is busy"), scontrol="", sacct=NO_ACCOUNTING
     )

@@ -76,10 +76,10 @@ def test_ticks() -> None:
     figures = Figures()
     shell = FakeShell(
         squeue=in_turn(
-            "1|PENDING|0:00|N/A|N/A|||Priority\n2|RUNNING|0:01|N/A|N/A|n1||None\n3|RUNNING|0:01|N/A|N/A|n1||None\n9|COMPLETED|0:01|N/A|N/A|n1||None\n",
+            "1|PENDING|0:00|N/A|N/A||a|Priority\n2|RUNNING|0:01|N/A|N/A|n1|a|None\n3|RUNNING|0:01|N/A|N/A|n1|a|None\n9|COMPLETED|0:01|N/A|N/A|n1|a|None\n",
             silent(),
-            "1|RUNNING|0:00|N/A|N/A|n1||None\n2|COMPLETED|0:01|N/A|N/A|n1||None\n3|COMPLETED|0:01|N/A|N/A|n1||None\n",
-            "1|FAILED|0:01|N/A|N/A|n1||NonZeroExitCode\n",
+            "1|RUNNING|0:00|N/A|N/A|n1|a|None\n2|COMPLETED|0:01|N/A|N/A|n1|a|None\n3|COMPLETED|0:01|N/A|N/A|n1|a|None\n",
+            "1|FAILED|0:01|N/A|N/A|n1|a|NonZeroExitCode\n",
         ),
         scontrol="",
         sacct="",

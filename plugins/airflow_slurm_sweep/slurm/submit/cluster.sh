@@ -33,7 +33,7 @@ cancel_ours() { # ID: for those who hold no lock
 query() { # squeue: all of the user's jobs; without an answer fail, with the reason in `said`
   call 60 squeue --array --me --all --noheader --states=all --sort=i "$output_format"
   [ "$status" -eq 0 ] || return 1
-  queue=$said
+  queue=${said%"${said##*"$newline"}"} # whole lines: an answer that was cut off ends within one
 }
 
 query_controller() { # likewise, from another source: squeue may hide jobs, or answer from a cache
@@ -139,6 +139,7 @@ logs() { # print the ids of the jobs that wrote a log here
 # Slurm shows an output path as it is, or as sbatch got it: an array's with %a for the index.
 writes_here() { # ID PATH: a job of this run directory
   case $2 in
+    '') return 1 ;; # also where own_log is empty
     "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"* | "$own_log") ;;
     "${escaped_dir%"$own_index"}%a/logs/slurm-"*) case $1 in *_"$own_index") ;; *) return 1 ;; esac ;;
     *) return 1 ;;
