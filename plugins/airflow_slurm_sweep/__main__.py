@@ -20,16 +20,16 @@ from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
-from airflow_slurm_sweep.schema import field_schemas, profile_schema, settings_table, sweep_schema
+from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
+from airflow_slurm_sweep.schema import field_schemas, preset_schema, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
-from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, read_layers
-from airflow_slurm_sweep.sweep.overrides import json_value
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
-_SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema}
+_SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
 _OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
 
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--include", type=Path, default=Path("include"), metavar="FOLDER", help=text)
     cluster.set_defaults(run=_check_cluster)
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files or cluster profiles")
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files, cluster profiles or presets")
     schema.add_argument("kind", choices=_SCHEMAS)
     schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
 
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar, for all jobs")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values for all jobs, as in the trigger form")
     for name, field in field_schemas(RunOptions).items():
         if field["type"] in _OPTION_TYPES:
             as_type, metavar = _OPTION_TYPES[field["type"]]
@@ -97,12 +97,18 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_preview)
 
 
+def _folders(sweep_file: Path) -> Folders:
+    include = sweep_file.absolute().parents[1]
+    return Folders(include=include, sweeps=sweep_file.parent, clusters=include / "clusters")
+
+
 def _check(options: argparse.Namespace) -> bool:
     is_faulty = False
     for path in options.files:
         try:
             spec = load_sweep(path, source=str(path), max_combinations=options.max_combinations)
-            print(f"{path}: {spec.size} combinations of {spec.script_path}")
+            layers_of(spec, _folders(path), os.environ)
+            print(f"{path}: {spec.size} combinations of {spec.what}")
         except SlurmSweepError as error:
             is_faulty = True
             print(error, file=sys.stderr)
@@ -110,12 +116,11 @@ def _check(options: argparse.Namespace) -> bool:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    include = options.file.absolute().parents[1]
-    folders = Folders(include=include, sweeps=options.file.parent, clusters=include / "clusters")
     spec = load_sweep(options.file, source=str(options.file))
     entered = read_options(vars(options))
-    planned = plan_run(spec, read_layers(spec.slurm, folders, os.environ), entered)
-    if unread := counts_to_read(spec, entered):
+    layers = layers_of(spec, _folders(options.file), os.environ)
+    planned = plan_run(spec, layers, entered)
+    if unread := counts_to_read(spec, layers, entered):
         note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
         planned = replace(planned, notes=[*planned.notes, note])
     if options.json:
@@ -134,7 +139,7 @@ def _job_as_json(job: JobRequest) -> dict[str, Any]:
     return {
         "name": job.name,
         "index": job.index,
-        "parameters": json_value(dict(job.parameters)),
+        "parameters": json_values(job.parameters),
         "overrides": list(job.overrides),
         "command": job.command,
         "run_dir": job.run_dir,

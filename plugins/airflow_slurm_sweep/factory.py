@@ -10,6 +10,7 @@ group keeps it small however many combinations there are.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ from airflow_slurm_sweep.check.operator import CheckClusterOperator, CheckLoginO
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
+from airflow_slurm_sweep.plan import layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
@@ -146,6 +148,7 @@ def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
         raise SweepFileError(source, [Fault(key="", problem=f"the name {path.stem!r} is reserved; rename the file")])
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
     try:
+        layers_of(spec, folders, os.environ)
         configuration.check_size(spec.size)
         configuration.check_executor(spec.dag.executor)
         dag = _build(spec, path, include, prefix + path.stem)
@@ -165,7 +168,7 @@ def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str) -> DAG:
         end_date=_in_timezone(section.end_date, section.timezone),
         catchup=section.catchup,
         tags=[TAG, *section.tags],
-        description=section.description or f"{spec.size} combinations of {spec.script_path}",
+        description=section.description or f"{spec.size} combinations of {spec.what}",
         max_active_runs=section.max_active_runs,
         default_args={"owner": section.owner, "retries": section.retries, "retry_delay": RETRY_DELAY},
         doc_md=_documentation(spec),
@@ -280,7 +283,7 @@ def _documentation(spec: SweepSpec) -> str:
     parameters = spec.parameters.items()
     rows = [f"| `{key}` | {len(values)} | {_cell(', '.join(map(quote, values)))} |" for key, values in parameters]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
-    head = f"`{spec.source}`: {spec.size} combinations of `{spec.script_path}`{config}."
+    head = f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
     goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
     return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
 

@@ -8,7 +8,7 @@ On the cluster, a run directory holds::
 
     parameters.json                  the combination, for the training script and for people
     metrics.json                     what the training script reports
-    checkpoints/ logs/ wandb/        made before the job starts
+    logs/                            made before the job starts, with the folders of the preset
     .slurm_sweep/record              which task submitted which job
     .slurm_sweep/combination.json    the combination and where it comes from
     .slurm_sweep/environment         an array element's environment variables, for its owner only
@@ -43,7 +43,6 @@ ROWS_KEY = "rows"  # of report: a row for each combination
 REPORT_KEY = "report"  # of report: the same as Markdown, shortened, for reading
 
 # The run directory.
-RUN_FOLDERS = ("checkpoints", "logs", "wandb")
 PARAMETERS = "parameters.json"
 METRICS = "metrics.json"
 STATE_DIR = ".slurm_sweep"

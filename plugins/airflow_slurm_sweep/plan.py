@@ -1,26 +1,27 @@
 """A sweep joined with its settings: one `JobRequest` for each combination.
 
-Of several overrides of one key the first found wins: the trigger form's > the sweep's parameter > the automatic one.
+Of several values of one parameter the first found wins: the trigger form's > the sweep's > the automatic one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from shlex import join
 from typing import Any
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
-from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.naming import base_name, is_template, job_name, label
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override, override_key
+from airflow_slurm_sweep.sweep.command import fill
+from airflow_slurm_sweep.sweep.document import read_settings, read_value
+from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, read_layers
+from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
+from airflow_slurm_sweep.sweep.run_command import RunCommand, run_command
 from airflow_slurm_sweep.sweep.setting_types import hours
-from airflow_slurm_sweep.sweep.settings import COUNTS, GPUS, NODES, ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -38,7 +39,9 @@ class RunPlan:
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
         return sum(
-            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs
+            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
+            for job in self.jobs
+            if job.gpus_per_node
         )
 
     @property
@@ -58,17 +61,36 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
     return read_settings(RunOptions, entered)
 
 
-def counts_to_read(spec: SweepSpec, options: RunOptions) -> dict[str, str]:
+def counts_to_read(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, str]:
     """Return the counts that only the script's config can set, as ``{"nodes": "cluster.num_nodes"}``."""
     if spec.config_path is None:
         return {}
-    set_in_overrides = {bare_key(key) for key in spec.parameters} | {override_key(text) for text in options.overrides}
+    set_by_parameters = {bare_key(key) for key in spec.parameters} | set(map(override_key, options.overrides))
     set_in_settings = options.model_fields_set | spec.slurm.model_fields_set
     return {
         setting: key
-        for key, setting in COUNTS.items()
-        if key not in set_in_overrides and setting not in set_in_settings
+        for setting, key in layers.preset.counts.items()
+        if key not in set_by_parameters and setting not in set_in_settings
     }
+
+
+def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
+    """Read the layers of settings below a sweep's own, and check what the sweep's command says with them.
+
+    Raises:
+        SettingsError: There is no profile or preset of that name.
+        SweepFileError: The sweep, the profile or the preset has faults.
+    """
+    layers = read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    faults = [*disagreements(spec, layers.preset.counts)]
+    try:
+        run_command(spec, layers, spec.parameters)
+        spec.slurm.jobname or base_name(*_names(spec, layers))
+    except ValueError as error:
+        faults.append(Fault(problem=str(error)))
+    if faults:
+        raise SweepFileError(spec.source, faults)
+    return layers
 
 
 def plan_run(
@@ -83,52 +105,84 @@ def plan_run(
         SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
     """
     options = options or RunOptions()
-    replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, options)
-    kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
-    sweep = replace(spec, parameters=kept)
     settings = layers.resolve(spec.slurm, options, from_config or {})
     try:
-        base = base_name(options.jobname or spec.slurm.jobname, spec.script_path)
-        if is_template(base):
-            raise ValueError(f"slurm.jobname: {base!r} is a template, which Airflow renders in a run; give a job name")
+        sweep, overrides = _with_overrides(spec, layers, options)
+        base = base_name(options.jobname or spec.slurm.jobname, *_names(spec, layers))
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
         run = _Run(
             sweep=sweep,
+            layers=layers,
             settings=settings,
             options=options,
+            overrides=overrides,
+            command=run_command(spec, layers, sweep.parameters),
             base=base,
             common=layers.job_arguments(settings),
             place=lambda key: layers.place(key, spec.slurm, options, from_config or {}),
         )
-        jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
+        jobs = [_job(run, combination) for combination in expand(sweep.parameters) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    return RunPlan(jobs=jobs, notes=_notes(spec, sweep, jobs))
+    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *run.command.notes])
+
+
+def _names(spec: SweepSpec, layers: Layers) -> tuple[str | None, ...]:
+    names = (spec.name, spec.script_path)
+    return names if layers.preset.base == "sweep" else names[::-1]
+
+
+def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[SweepSpec, tuple[str, ...]]:
+    """Return the sweep with what the form replaces, and the overrides that the command gets besides.
+
+    Where the command takes no overrides in Hydra's grammar, the form's are parameters with YAML values.
+    """
+    replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, layers, options)
+    kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
+    if "overrides" in run_command(spec, layers, spec.parameters).names:
+        check_grammar(options.overrides)
+        return replace(spec, parameters=kept), options.overrides
+    entered = {}
+    for text in options.overrides:
+        key, equals, value = text.partition("=")
+        if not equals or key.startswith(("+", "~")):
+            raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
+        entered[key] = (read_value(value, f"overrides: {key}"),)
+    return replace(spec, parameters=kept | entered), ()
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
     notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
-    if dropped := [key for key in spec.parameters if key not in sweep.parameters]:
+    if dropped := [key for key in spec.parameters if sweep.parameters.get(key) is not spec.parameters[key]]:
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
         notes.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
     return notes
 
 
-def _counts_of_the_form(spec: SweepSpec, options: RunOptions) -> set[str]:
+def disagreements(spec: SweepSpec, counts: Mapping[str, str]) -> Iterator[Fault]:
+    """Find two different numbers of nodes, or of GPUs: Slurm is asked for what the script is told."""
+    for setting, key in counts.items():
+        number = given(spec.slurm).get(setting)
+        for name, values in spec.parameters.items():
+            if bare_key(name) == key and number is not None and any(value != number for value in values):
+                shown = ", ".join(map(str, values))
+                problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
+                yield Fault(key=name, problem=problem)
+
+
+def _counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> set[str]:
     """Return the keys of the counts that the form's fields replace.
 
     Raises:
         SettingsError: The overrides set the same count, or the sweep has several values of it.
     """
-    given = {key for key, setting in COUNTS.items() if setting in options.model_fields_set}
-    for key in given:
+    entered = {key: name for name, key in layers.preset.counts.items() if name in options.model_fields_set}
+    for key, name in entered.items():
         if key in map(override_key, options.overrides):
-            raise SettingsError(f"{COUNTS[key]}: the overrides set {key} too; keep one of them")
-        if any(bare_key(name) == key and len(values) > 1 for name, values in spec.parameters.items()):
-            raise SettingsError(
-                f"{COUNTS[key]}: {spec.source} sweeps over {key}; to run with one number, override {key}"
-            )
-    return given
+            raise SettingsError(f"{name}: the overrides set {key} too; keep one of them")
+        if any(bare_key(each) == key and len(values) > 1 for each, values in spec.parameters.items()):
+            raise SettingsError(f"{name}: {spec.source} sweeps over {key}; to run with one number, override {key}")
+    return set(entered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,47 +193,53 @@ class _Run:
     """
 
     sweep: SweepSpec
+    layers: Layers
     settings: ClusterProfile
     options: RunOptions
+    overrides: tuple[str, ...]
+    command: RunCommand
     base: str
     common: Mapping[str, Any]
     place: Callable[[str], str]
 
 
 def _job(run: _Run, combination: Combination) -> JobRequest:
-    sweep, options, parameters = run.sweep, run.options, combination.parameters
-    name = job_name(run.base, combination.index, sweep.size)
-    run_dir = f"{run.settings.log}/nemo-rl/{name}"
+    sweep, preset, parameters = run.sweep, run.layers.preset, combination.parameters
     own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
-    own |= {override_key(text): _number(text.partition("=")[2]) for text in options.overrides}
-    nodes = _count(own, NODES, run.settings.nodes)
-    automatic: dict[str, Value] = {
-        "logger.log_dir": f"{run_dir}/logs",
-        "logger.wandb_enabled": True,
-        "logger.wandb.name": name,
-        "checkpointing.checkpoint_dir": f"{run_dir}/checkpoints",
-        NODES: nodes,
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides}
+    nodes = _count(run, own, "nodes")
+    gpus = _gpus(run, own, nodes)
+    name = job_name(run.base, combination.index, sweep.size)
+    places: dict[str, Value] = {
+        "log": run.settings.log,
+        "base": run.base,
+        "job_name": name,
+        "index": combination.index,
+        "nodes": nodes,
+        "gpus_per_node": gpus,
     }
-    values = {key: value for key, value in automatic.items() if key not in own} | dict(parameters)
-    overrides = [*(override(key, value) for key, value in values.items()), *options.overrides]
-    config = ["--config", sweep.config_path] if sweep.config_path else []
-    files = [sweep.script_path, *config[1:]]
+    run_dir = places["run_dir"] = str(fill(preset.run_dir, places))
+    automatic = {
+        key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in own
+    }
     swept = {key: value for key, value in parameters.items() if len(sweep.parameters[key]) > 1}
     arguments = dict(
         run.common,
         name=name,
-        label=label(swept or parameters) or " ".join(options.overrides),
+        label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
         parameters=parameters,
-        overrides=options.overrides,
-        command=join(["uv", "run", sweep.script_path, *config, *overrides]),
+        overrides=run.overrides,
+        command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
         # An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
-        inputs=[path for path in files if not (run.settings.container and PurePosixPath(path).is_absolute())],
+        inputs=[
+            path for path in run.command.files if not (run.settings.container and PurePosixPath(path).is_absolute())
+        ],
         nodes=nodes,
-        gpus_per_node=_gpus(run, own, nodes),
-        resume=options.resume,
-        dry_run=options.dry_run,
+        gpus_per_node=gpus,
+        resume=run.options.resume,
+        dry_run=run.options.dry_run,
     )
     return JobRequest(**arguments)
 
@@ -188,9 +248,10 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _count(own: Mapping[str, object], key: str, setting: int) -> int:
+def _count(run: _Run, own: Mapping[str, object], setting: str) -> int:
     """Return the job's own number of nodes or GPUs."""
-    value = own.get(key, setting)
+    key = run.layers.preset.counts.get(setting, "")
+    value = own.get(key, getattr(run.settings, setting))
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{key}: expected a whole number, got {value!r}")
     return value
@@ -201,17 +262,19 @@ def _gpus(run: _Run, own: Mapping[str, object], nodes: int) -> int:
 
     Where nothing sets the number, the user's own options of sbatch do.
     """
-    told, sbatch = _count(own, GPUS, run.settings.gpus_per_node), run.settings.sbatch
+    told, sbatch = _count(run, own, "gpus_per_node"), run.settings.sbatch
     asked = requested_gpus(sbatch, nodes + run.settings.extra_nodes)
     names = [name for name in gpu_options(sbatch) if sbatch[name] != "none"]
     if not names or asked == told:
         return told
-    is_set = GPUS in own or "gpus_per_node" in run.settings.model_fields_set
+    key = run.layers.preset.counts.get("gpus_per_node", "")
+    place = run.place("gpus_per_node")
+    is_set = key in own or place not in (run.layers.preset_place, BUILT_IN)
     if asked is not None and not is_set:
         return asked
     places = f"`sbatch: {{{names[0]}: {sbatch[names[0]]}}}` ({run.place(names[0])})"
     if asked is not None:
-        source = f"{GPUS} of the run's parameters" if GPUS in own else f"gpus_per_node ({run.place('gpus_per_node')})"
+        source = f"{key} of the run's parameters" if key in own else f"gpus_per_node ({place})"
         raise SettingsError(
             f"Slurm is asked for {asked} GPUs on each node by {places}, but the script is told {told} by {source}; "
             f"make them equal, or remove one of them"

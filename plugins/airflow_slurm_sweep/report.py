@@ -13,8 +13,8 @@ from typing import Any
 from tabulate import tabulate
 
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.sweep.dag_section import Objective
-from airflow_slurm_sweep.sweep.overrides import json_value
 
 _METRIC_COLUMNS = 8  # of a table for reading; the rows have all metrics
 _SUMMARY_ROWS = 20  # of a notification, and as many failed ones besides
@@ -50,7 +50,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
-        return {**asdict(self), "parameters": json_value(dict(self.parameters))}
+        return {**asdict(self), "parameters": json_values(self.parameters)}
 
 
 def report_rows(

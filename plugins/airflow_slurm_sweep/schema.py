@@ -6,7 +6,7 @@ need more than that, such as too many combinations, are found on loading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import Section
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, setting
+from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLACES: dict[str, type[Section]] = {"form": RunOptions, "slurm": SlurmSection, "profile": ClusterProfile}
@@ -28,13 +29,18 @@ Made by `python -m airflow_slurm_sweep settings`, from where each setting is dec
 A setting may stand in the trigger form of a sweep and on the command line of `preview` (*form*), in the section
 `slurm:` of a sweep file (*slurm*), and in a cluster profile (*profile*). The form of the Dag `launch` has the settings
 of *form* and *slurm*. The first of these places that has the setting wins. If none has it, an environment variable of
-Airflow's worker counts (those with `$` below), then the default.
+Airflow's worker counts (those with `$` below), then the preset's value, then the default.
 """
 
 
 def profile_schema() -> dict[str, Any]:
     """Return the schema of include/clusters/*.yaml."""
     return {"$schema": _DIALECT, **ClusterProfile.model_json_schema(), "title": "Cluster profile"}
+
+
+def preset_schema() -> dict[str, Any]:
+    """Return the schema of include/presets/*.yaml."""
+    return {"$schema": _DIALECT, **Preset.model_json_schema(), "title": "Preset"}
 
 
 def sweep_schema() -> dict[str, Any]:
@@ -47,8 +53,8 @@ def sweep_schema() -> dict[str, Any]:
         "$defs": definitions,
         "title": "Sweep",
         "type": "object",
-        "required": ["script_path"],
         "properties": {
+            **{name: ClusterProfile.model_json_schema()["properties"][name] for name in ("command", "preset")},
             "script_path": {"type": "string", "description": "The training script, relative to the working directory."},
             "config_path": {"type": ["string", "null"], "description": "Its base config, likewise; optional."},
             **{name: {"anyOf": [section, {"type": "null"}]} for name, section in sections.items()},
@@ -76,14 +82,26 @@ def settings_table() -> str:
     jobs = ["| setting | where | default | |", "|---|---|---|---|"]
     for name, field in (SlurmSection.model_fields | ClusterProfile.model_fields).items():
         places = ", ".join(place for place, section in _PLACES.items() if name in section.model_fields)
-        source = setting(field)
-        default = f"`${source.variable}{source.below}`, else " if source.variable else ""
-        default += "required" if source.required else _shown(field.default)
+        default = "`$LOG`, else required" if name == "log" else "; ".join(_defaults(name, field))
         jobs.append(f"| `{name}` | {places} | {default} | {field.description} |")
     of_runs = {name: field for name, field in RunOptions.model_fields.items() if name not in SlurmSection.model_fields}
     head = ["", "| key | default | |", "|---|---|---|"]
     dag = ["", "## `dag:`", *head, *_rows(DagSection.model_fields)]
     return "\n".join([_INTRODUCTION, *jobs, *dag, "", "## Runs: the trigger form", *head, *_rows(of_runs)])
+
+
+def _defaults(name: str, field: FieldInfo) -> Iterator[str]:
+    """Yield the default of a setting, and what each preset of ours says in its place."""
+    if text := _shown(field.default):
+        yield text
+    for file in sorted(OURS.glob("*.yaml")):
+        preset = load_preset(file.stem, OURS)
+        named = [f"`{preset.environment[name]}`"] if name in preset.environment else []
+        own = (
+            ["required"] if name in preset.required else [_shown(given(preset)[name])] if name in given(preset) else []
+        )
+        if (named or own) and name != "command":
+            yield f"{file.stem}: {', else '.join([*named, *own])}"
 
 
 def _rows(fields: Mapping[str, FieldInfo]) -> list[str]:

@@ -20,12 +20,11 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 from sandbox import Sandbox
+from tests.layers import make_layers
 
 pytestmark = pytest.mark.sandbox
 
@@ -294,10 +293,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
     (tmp_path / "dump.py").write_text(DUMP)
     (tmp_path / "uv").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} "$@"\n')
     (tmp_path / "uv").chmod(0o755)
-    layers = Layers(
-        profile=ClusterProfile.model_validate(profile), profile_name="p.yaml", environment={}, job_script=JOB_SCRIPT
-    )
-    (request,) = plan_run(spec, layers).jobs
+    (request,) = plan_run(spec, make_layers(profile)).jobs
     job, status = run_job(request)
     assert status.state is JobState.COMPLETED, Path(job.log_path).read_text()
     arrived = json.loads((tmp_path / "dump.py.json").read_text())["values"]

@@ -11,23 +11,19 @@ import pytest
 
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run
-from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.setting_types import hours
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from tests.layers import make_layers
 
 SWEEP = "script_path: examples/train_grpo.py\nconfig_path: configs/grpo.yaml\noptim.lr: [1e-6, 5e-6]\n"
 ENVIRONMENT = {"LOG": "/lustre/log", "ACCOUNT": "research", "CON": "/lustre/images/"}
 
 
 def layers(profile: dict[str, object] | None = None, environment: dict[str, str] | None = None) -> Layers:
-    return Layers(
-        profile=ClusterProfile.model_validate(profile or {}),
-        profile_name="include/clusters/default.yaml",
-        environment=ENVIRONMENT if environment is None else environment,
-        job_script="#!/bin/bash\n",
-    )
+    return make_layers(profile or {}, ENVIRONMENT if environment is None else environment)
 
 
 def planned(
@@ -58,7 +54,8 @@ def test_the_predecessors_defaults() -> None:
         ),
         run_dir="/lustre/log/nemo-rl/train_grpo_sweep_1",
         inputs=["examples/train_grpo.py", "configs/grpo.yaml"],
-        script="#!/bin/bash\n",
+        folders=["checkpoints", "wandb"],
+        script=JOB_SCRIPT,
         nodes=1,
         gpus_per_node=8,
         time="4:0:0",
@@ -269,11 +266,11 @@ def test_counts_that_only_the_config_can_set_are_read_there(
     text: str, options: dict[str, object], wanted: set[str]
 ) -> None:
     spec = parse_sweep(f"script_path: a.py\nconfig_path: c.yaml\n{text}", source="s.yaml")
-    assert counts_to_read(spec, RunOptions.model_validate(options)).keys() == wanted
+    assert counts_to_read(spec, layers(), RunOptions.model_validate(options)).keys() == wanted
 
 
 def test_without_a_config_there_is_nothing_to_read() -> None:
-    assert counts_to_read(parse_sweep("script_path: a.py", source="s.yaml"), RunOptions()) == {}
+    assert counts_to_read(parse_sweep("script_path: a.py", source="s.yaml"), layers(), RunOptions()) == {}
 
 
 def test_the_config_wins_over_the_profile_and_the_default() -> None:
@@ -330,6 +327,7 @@ def test_the_json_of_a_job_leaves_out_defaults() -> None:
         "ssh_conn_id",
         "name",
         "command",
+        "folders",
         "run_dir",
         "index",
         "inputs",

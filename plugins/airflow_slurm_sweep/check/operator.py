@@ -163,7 +163,7 @@ def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | 
             if "gpus_per_node" not in settings.model_fields_set:
                 asked = requested_gpus(settings.sbatch, settings.nodes + settings.extra_nodes)
                 arguments["gpus_per_node"] = asked or settings.gpus_per_node
-            run_dir = f"{settings.log}/nemo-rl/check_cluster"
+            run_dir = f"{settings.log}/check_cluster"
             job = JobRequest(name="check_cluster", command="true", run_dir=run_dir, **arguments)
         except (SettingsError, ValueError) as error:
             problem = problem or str(error)

@@ -12,12 +12,13 @@ from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
+from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.reasons import in_words
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.naming import short_names
-from airflow_slurm_sweep.sweep.overrides import bare_key, json_value, quote
+from airflow_slurm_sweep.sweep.overrides import bare_key, quote
 
 XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
 LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id
@@ -93,7 +94,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         "nodes": live.nodes if live else ended.get("nodes", ""),
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
-        "metrics": json_value(dict(mapping(ended.get("metrics")))),
+        "metrics": json_values(mapping(ended.get("metrics"))),
         # The page makes a link of it. The job's log named it, so it may be anything.
         "wandb": wandb if str(wandb).startswith(("https://", "http://")) else "",
     }
@@ -161,7 +162,7 @@ def parameters(plan: object, found: Sequence[Combination]) -> list[dict[str, Any
 def value_text(value: Any) -> str:
     """Return a parameter's value as people read it: 1e-06, 'a b', [1,2]."""
     if isinstance(value, dict | list):  # JSON, since XComs have made text of the keys, which Hydra's grammar may lack
-        return json.dumps(json_value(value), separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(json_values(value), separators=(",", ":"), ensure_ascii=False)
     return quote(value)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
+from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.validation import (
@@ -57,6 +58,7 @@ class JobRequest:
     name: str
     command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
     run_dir: str  # the job's own directory, absolute; made if it is not there
+    folders: tuple[str, ...] | list[str] = ()  # in the run directory, made if they are not there
     label: str = ""
     index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -95,6 +97,8 @@ class JobRequest:
         for subject in ("workdir", "batch_script", "time", "account", "partition"):
             value = getattr(self, subject)
             expect(value is None or is_line(value), subject, value, "printable text")
+        for name in self.folders:
+            expect(re.fullmatch(r"\w[\w.+=@-]*", name, re.ASCII), "folders", name, "names of letters and digits")
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
@@ -143,7 +147,8 @@ class JobRequest:
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
             check_variable(name)
-        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
+        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or ""}
+        values |= variables(self.parameters) | dict(self.env)
         for name, value in values.items():
             if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
                 raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")

@@ -65,6 +65,20 @@ def read_mapping(text: str, source: str) -> dict[str, Any]:
     return document
 
 
+def read_value(text: str, subject: str) -> Any:
+    """Read one YAML value.
+
+    Raises:
+        ValueError: It is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
+    except yaml.YAMLError:
+        raise ValueError(
+            f"{subject}: expected a YAML value (quote text with special characters), got {text!r}"
+        ) from None
+
+
 def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Fault(problem=f"not YAML: {error}")  # characters that YAML does not allow

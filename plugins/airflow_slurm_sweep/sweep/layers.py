@@ -1,7 +1,7 @@
 """The layers of a sweep's settings, and the value that each setting has after all of them.
 
-First found wins: the trigger form > the sweep's ``slurm:`` section > the script's config (nodes and GPUs only) > the
-cluster profile > the launcher's environment variables ``LOG``, ``ACCOUNT``, ``PARTITION``, ``CON`` > the default.
+First found wins: the trigger form > the sweep file > the script's config (nodes and GPUs, where the preset says so) >
+the cluster profile > the environment (``LOG``, and the variables that the preset names) > the preset > the default.
 Mappings (``env``, ``sbatch``) are joined, key by key.
 """
 
@@ -16,11 +16,13 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.setting_types import Secret, hours
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given, setting
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
 
 DEFAULT_PROFILE = "default"
+BUILT_IN = "the built-in default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +33,32 @@ class Folders:
     sweeps: Path  # of the sweep files
     clusters: Path  # of the cluster profiles
 
+    @property
+    def presets(self) -> Path:
+        """Where people keep presets of their own."""
+        return self.include / "presets"
+
     def shown(self, path: Path) -> str:
         """Return the path as messages name it: relative to the project's folder if it is in there."""
         root = self.include.absolute().parent
         return str(path.absolute().relative_to(root) if path.absolute().is_relative_to(root) else path)
 
 
-def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[str, str]) -> Layers:
+def read_layers(
+    section: SlurmSection,
+    folders: Folders,
+    environment: Mapping[str, str],
+    *,
+    preset: str | None = None,
+    command: str | None = None,
+) -> Layers:
     """Read the layers below a sweep: its cluster profile (or the one called default, if there is one) and the rest.
 
+    ``preset`` and ``command`` are the sweep file's own.
+
     Raises:
-        SettingsError: There is no profile of that name.
-        SweepFileError: The profile has errors.
+        SettingsError: There is no profile, or no preset, of that name.
+        SweepFileError: The profile or the preset has errors.
     """
     path = folders.clusters / f"{section.profile or DEFAULT_PROFILE}.yaml"
     shown = folders.shown(path)
@@ -55,7 +71,16 @@ def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[st
         profile = ClusterProfile()
     own = folders.include / "job.sh"
     job_script = own.read_text("utf-8") if own.exists() else JOB_SCRIPT
-    return Layers(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
+    chosen = preset or profile.preset or (PLAIN if command or profile.command else DEFAULT)
+    return Layers(
+        profile=profile,
+        profile_name=shown,
+        preset=load_preset(chosen, folders.presets),
+        preset_name=chosen,
+        command=command,
+        environment=environment,
+        job_script=job_script,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +89,16 @@ class Layers:
 
     profile: ClusterProfile  # an empty one where there is no file
     profile_name: str  # the file that holds it or could hold it, as messages name it
+    preset: Preset
+    preset_name: str
+    command: str | None  # the sweep file's own
     environment: Mapping[str, str]  # of the process that plans
     job_script: str  # the text of the batch script, for clusters that name none of their own
 
     def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
 
-        ``from_config`` has the values of ``nodes`` and ``gpus_per_node`` in the script's config.
+        ``from_config`` has the values of those ``counts`` of the preset that the script's config sets.
 
         Raises:
             SettingsError: Required ones are missing (the message names all of them and every place for each), or they
@@ -88,19 +116,26 @@ class Layers:
         """Return where the value of a setting, or of an option below ``sbatch``, stands, as messages name it."""
         stack = self._stack(section, options, from_config).items()
         places = [place for place, layer in stack if key in layer or key in layer.get("sbatch", {})]
-        return places[-1] if places else "the built-in default"
+        return places[-1] if places else BUILT_IN
 
     def _stack(
         self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]
     ) -> dict[str, Mapping[str, Any]]:
         """Return the layers by their places; the last one that has a setting wins."""
         return {
+            self.preset_place: given(self.preset),
             "the environment": self._from_environment(),
             self.profile_name: given(self.profile),
             "the script's config": from_config,
+            "the sweep file": {"command": self.command} if self.command else {},
             "the sweep file's `slurm:`": given(section),
             "the trigger form": given(options),
         }
+
+    @property
+    def preset_place(self) -> str:
+        """The preset as messages name it."""
+        return f"the preset {self.preset_name}"
 
     def workdir(self, section: SlurmSection) -> str | None:
         """Return the directory on the cluster that the sweep's paths start from."""
@@ -125,30 +160,37 @@ class Layers:
             "env": {name: value for name, value in settings.env.items() if isinstance(value, str)},
             "secrets": secrets,
             "options": settings.sbatch,
+            "folders": list(self.preset.folders),
             "array": settings.submit == "array",
             "queue_limit": _seconds(settings.queue_limit),
         }
 
     def _from_environment(self) -> dict[str, str]:
         found = {}
-        for name, field in ClusterProfile.model_fields.items():
-            source = setting(field)
-            if value := self.environment.get(source.variable):
-                found[name] = f"{value.rstrip('/')}{source.below}" if source.below else value
+        for name, text in self._sources.items():
+            variable, slash, rest = text.removeprefix("$").partition("/")
+            if value := self.environment.get(variable):
+                found[name] = f"{value.rstrip('/')}/{rest}" if slash else value
         return found
+
+    @property
+    def _sources(self) -> Mapping[str, str]:
+        return {**self.preset.environment, "log": "$LOG"}
 
     def _refuse_missing(self, values: Mapping[str, Any]) -> None:
         missing = []
-        for name, field in ClusterProfile.model_fields.items():
-            if not setting(field).required or name in values:
+        for name in ClusterProfile.model_fields:
+            if name in values or name not in ("log", *self.preset.required):
                 continue
             places = [
                 *(["the trigger form"] if name in RunOptions.model_fields else []),
                 *([f"`slurm.{name}` in the sweep file"] if name in SlurmSection.model_fields else []),
                 f"`{name}` in {self.profile_name}",
+                *([f"{self._sources[name].partition('/')[0][1:]} in the environment"] if name in self._sources else []),
             ]
-            none = " (null in a file: none)" if type(None) in get_args(field.annotation) else ""
-            missing.append(f"{name}: {', '.join(places)}, or {setting(field).variable} in the environment{none}")
+            none = type(None) in get_args(ClusterProfile.model_fields[name].annotation)
+            named = f"{', '.join(places[:-1])}, or {places[-1]}" if len(places) > 1 else places[0]
+            missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
 

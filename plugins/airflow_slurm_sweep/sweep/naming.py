@@ -32,19 +32,20 @@ def is_template(name: str) -> bool:
     return "{{" in name or "{%" in name
 
 
-def base_name(jobname: str | None, script_path: str) -> str:
-    """Return the name that all jobs of a sweep begin with: ``jobname``, or the script's base name without ``.py``.
+def base_name(*candidates: str | None) -> str:
+    """Return the name that all jobs of a sweep begin with: the first one that is given, a path without its folder.
 
     Raises:
-        ValueError: The script's name cannot name a job.
+        ValueError: It cannot name a job.
     """
-    if jobname:
-        return jobname
-    name = PurePosixPath(script_path).name
+    name = next((candidate for candidate in candidates if candidate), "sweep")
+    if is_template(name):
+        raise ValueError(f"slurm.jobname: {name!r} is a template, which Airflow renders in a run; give a job name")
+    name = PurePosixPath(name).name
     try:
         return check_name(name.removesuffix(".py"))
     except ValueError:
-        raise ValueError(f"missing; the script's name {name!r} is not a valid job name") from None
+        raise ValueError(f"slurm.jobname: missing; the name {name!r} is not a valid job name") from None
 
 
 def job_name(base: str, index: int, total: int) -> str:

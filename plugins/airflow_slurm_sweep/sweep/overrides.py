@@ -7,8 +7,8 @@ hydra.cc/docs/advanced/override_grammar/basic. What that grammar cannot express 
 from __future__ import annotations
 
 import re
-from math import isfinite
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import TypeAlias
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
 
@@ -45,19 +45,26 @@ def check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
     """Return overrides as they came.
 
     Raises:
-        ValueError: One is not in Hydra's grammar, or two set the same key.
+        ValueError: One is no ``key=value``, or two set the same key.
     """
     for text in overrides:
-        key, equals, _ = text.partition("=")
-        sets, deletes = is_key(key) and bool(equals), key.startswith("~") and is_key(key[1:]) and key[1] != "+"
-        if not sets and not deletes:
-            raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
+        if not (text.partition("=")[1] and text[0] not in "=~") and not text.startswith("~"):
+            raise ValueError(f"expected key=value, got {text!r}")
         if "\0" in text:
             raise ValueError(f"a value cannot contain a NUL character, got {text!r}")
     keys = [override_key(text) for text in overrides]
     if doubles := sorted({key for key in keys if keys.count(key) > 1}):
         raise ValueError(f"several overrides of the same key: {', '.join(doubles)}")
     return overrides
+
+
+def check_grammar(overrides: Iterable[str]) -> None:
+    """Raise ValueError for an override that is not in Hydra's grammar."""
+    for text in overrides:
+        key, equals, _ = text.partition("=")
+        sets, deletes = is_key(key) and bool(equals), key.startswith("~") and is_key(key[1:]) and key[1] != "+"
+        if not sets and not deletes:
+            raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
 
 
 def override(key: str, value: Value) -> str:
@@ -79,18 +86,8 @@ def quote(value: Value) -> str:
         return _quote_text(value)
     if isinstance(value, list):
         return f"[{','.join(map(quote, value))}]"
-    return "{" + ",".join(f"{_quote_dict_key(key)}:{quote(item)}" for key, item in value.items()) + "}"
-
-
-def json_value(value: Any) -> Any:
-    """Return ``value`` as JSON can hold it: numbers that JSON lacks, such as NaN, become text as in `quote`."""
-    if isinstance(value, float) and not isfinite(value):
-        return quote(value)
-    if isinstance(value, list):
-        return [json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): json_value(item) for key, item in value.items()}
-    return value
+    # OmegaConf's dotlist, which some scripts read overrides with, needs the blank behind a colon.
+    return "{" + ",".join(f"{_quote_dict_key(key)}: {quote(item)}" for key, item in value.items()) + "}"
 
 
 def _quote_text(text: str) -> str:
@@ -98,6 +95,8 @@ def _quote_text(text: str) -> str:
         raise ValueError("a value cannot contain a NUL character")
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_WITH_A_TYPE:
         return text
+    if "'" in text and '"' not in text and "\\" not in text:
+        return f'"{text}"'  # as OmegaConf's dotlist reads it, too
     # Inside quotes a backslash means itself, except in front of a quote: those, and only those, are doubled.
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)\Z", r"\1\1", escaped) + "'"

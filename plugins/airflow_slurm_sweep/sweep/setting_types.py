@@ -49,6 +49,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_script(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"expected a command line, got {text!r}")
+    return text
+
+
 def _split_lines(value: Any) -> Any:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
@@ -127,6 +133,7 @@ NameOrTemplate = Annotated[
     str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")
 ]
 Path = Annotated[str, AfterValidator(_check_path)]
+Script = Annotated[str, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[
     str,

@@ -4,6 +4,7 @@
     JobSettings    sweep file, cluster profile, form of the Dag `launch`
     SlurmSection   the section ``slurm:`` of a sweep file, form of `launch`
     ClusterProfile a file of include/clusters
+    Preset         a preset (presets.py), in the language of a profile
     RunOptions     trigger form, command line
 
 Type, title, description and default are pydantic's; `Setting` has the rest. Form, command line, JSON Schemas,
@@ -27,17 +28,11 @@ from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
 
-NODES, GPUS = "cluster.num_nodes", "cluster.gpus_per_node"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a setting has besides a pydantic field."""
 
-    variable: str = ""  # the environment variable that it is taken from where no file has it
-    below: str = ""  # what is appended to that variable's value
-    required: bool = False  # whether a job needs it from somewhere
-    config_key: str = ""  # the key of the script's config, and the parameter, that says the same
     option: str = ""  # the option of sbatch that it replaces
 
 
@@ -49,29 +44,31 @@ def setting(field: FieldInfo) -> Setting:
 class Resources(Section):
     """What a job asks Slurm for."""
 
-    nodes: Annotated[types.Count, Setting(config_key=NODES, option="nodes")] = Field(
+    nodes: Annotated[types.Count, Setting(option="nodes")] = Field(
         default=1,
-        description=f"Nodes of each job. Where neither sweep nor form says it: {NODES} in the script's config.",
+        description="Nodes of each job. Under nemo-rl, where neither sweep nor form says it: cluster.num_nodes in the "
+        "script's config.",
     )
-    gpus_per_node: Annotated[types.CountOrZero, Setting(config_key=GPUS), Field(title="GPUs per node")] = Field(
-        default=8, description=f"GPUs on each node; 0 asks for none. Likewise: {GPUS}."
+    gpus_per_node: Annotated[types.CountOrZero, Field(title="GPUs per node")] = Field(
+        default=0, description="GPUs on each node; 0 asks for none. Likewise: cluster.gpus_per_node."
     )
     time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = Field(
-        default="4:0:0", description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s."
+        default=None,
+        description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s; null: the partition's default.",
     )
-    account: Annotated[types.Name | None, Setting(variable="ACCOUNT", required=True, option="account")] = Field(
+    account: Annotated[types.Name | None, Setting(option="account")] = Field(
         default=None, description="Slurm account that pays for the jobs; null: the user's default account."
     )
-    partition: Annotated[types.Partitions | None, Setting(variable="PARTITION", option="partition")] = Field(
-        default="batch",
+    partition: Annotated[types.Partitions | None, Setting(option="partition")] = Field(
+        default=None,
         description="Partition of the jobs, or several (a,b or [a, b]): the first that can start a job gets it; null: "
         "the cluster's default partition.",
     )
-    container: Annotated[types.Path | None, Setting(variable="CON", below="/nemo_rl_base.sqsh", required=True)] = Field(
+    container: types.Path | None = Field(
         default=None, description="Container image, by its path on the cluster; null: no container."
     )
     mounts: types.Path | None = Field(
-        default="/lustre:/lustre", description="Mounts of the container, source:target, comma-separated; null: none."
+        default=None, description="Mounts of the container, source:target, comma-separated; null: none."
     )
 
 
@@ -158,7 +155,25 @@ class SlurmSection(JobSettings, _JobName):
     )
 
 
-class ClusterProfile(JobSettings):
+class PresetSetting(Section):
+    """The choice of a preset."""
+
+    preset: types.Name | None = Field(
+        default=None,
+        description="What kind of script runs: nemo-rl, hydra, plain, or a file of include/presets. Without it: plain "
+        "where there is a command, else nemo-rl.",
+    )
+
+
+class CommandSetting(Section):
+    """The command of jobs."""
+
+    command: types.Script | None = Field(
+        default=None, description="Command line of each job, with placeholders such as {flags}; see docs/commands.md."
+    )
+
+
+class ClusterProfile(JobSettings, PresetSetting, CommandSetting):
     """Where a cluster is, and what jobs on it ask for unless the sweep says otherwise."""
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(
@@ -170,8 +185,8 @@ class ClusterProfile(JobSettings):
     login_setup: types.Lines = Field(
         default=(), description="Commands on the login node before each of ours, such as `module load slurm`."
     )
-    log: Annotated[types.Directory, Setting(variable="LOG", required=True)] = Field(
-        default="", description="Log directory on the cluster: run directories are {log}/nemo-rl/{job name}."
+    log: types.Directory = Field(
+        default="", description="Log directory on the cluster, in which each job has a run directory."
     )
 
 
@@ -186,7 +201,9 @@ class RunOptions(Resources, _JobName):
         default=None, description="Indices of combinations, such as 1-4,9."
     )
     overrides: types.Overrides = Field(
-        default=(), description="key=value in Hydra's grammar, one a line. They win over the sweep's parameters."
+        default=(),
+        description="key=value, one a line: in Hydra's grammar where the command has {overrides}, else with YAML "
+        "values. They win over the sweep's parameters.",
     )
 
     @model_validator(mode="before")
@@ -195,10 +212,6 @@ class RunOptions(Resources, _JobName):
         return {name: value for name, value in values.items() if value is not None and value != ""}
 
     _refuse_templates = field_validator("jobname")(check_name)
-
-
-# Slurm is asked for the same number that the script is told.
-COUNTS = {key: name for name, field in Resources.model_fields.items() if (key := setting(field).config_key)}
 
 
 def given(section: Section) -> dict[str, Any]:

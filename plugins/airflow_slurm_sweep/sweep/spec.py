@@ -1,7 +1,9 @@
 """Sweep files: what they may say, and reading one with all its errors at once.
 
-script_path: examples/train_grpo.py        # required
-config_path: examples/configs/grpo.yaml    # optional
+command: python train.py {flags}           # what each job runs; see docs/commands.md
+script_path: examples/train_grpo.py        # or the script, for the command of a preset
+config_path: examples/configs/grpo.yaml    # and its config
+preset: nemo-rl                            # optional, see sweep/presets.py
 optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
 slurm: {nodes: 2}                          # optional, see sweep/settings.py
 dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
@@ -9,8 +11,9 @@ dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
 from pathlib import Path
@@ -19,12 +22,12 @@ from typing import Any
 from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import kind, read_mapping, read_text, validate
-from airflow_slurm_sweep.sweep.naming import base_name
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
-from airflow_slurm_sweep.sweep.settings import COUNTS, ClusterProfile, SlurmSection, given
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
 
 MAX_COMBINATIONS = 1000
-_OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
+_FLAG = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")  # a parameter always, whatever its name is
+_OWN_KEYS = ("script_path", "config_path", "command", "preset", "slurm", "dag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,10 @@ class SweepSpec:
     """A sweep file, read and checked."""
 
     source: str  # the file, as messages name it
-    script_path: str  # the training script, on the cluster, relative to the working directory
+    name: str | None  # the file's name without its ending; None for a sweep that is no file
+    command: str | None  # the sweep's own command line
+    preset: str | None  # the sweep's own choice
+    script_path: str | None  # the training script, on the cluster, relative to the working directory
     config_path: str | None  # its base config, likewise
     parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
     slurm: SlurmSection
@@ -43,11 +49,17 @@ class SweepSpec:
         """The number of combinations; 1 without parameters."""
         return prod(len(values) for values in self.parameters.values())
 
+    @property
+    def what(self) -> str:
+        """What runs, as people read it."""
+        return self.script_path or (self.command or "the profile's command").strip().split("\n")[0]
+
 
 def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
     """Read a sweep file from disk; see `parse_sweep`."""
     source = source or path.name
-    return parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
+    spec = parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
+    return replace(spec, name=path.stem)
 
 
 def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
@@ -88,19 +100,13 @@ def parse_sweep(
     faults: list[Fault] = []
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
-    if script is None and document.get("script_path") is None:
-        faults.append(_missing_script(document))
+    if not script_path and (near := _misspelt(document)):
+        faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
+    own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     values = {key: _values(key, value, faults) for key, value in document.items() if key not in _OWN_KEYS}
     _refuse_doubles(values, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
-    if slurm:
-        _refuse_disagreement(values, slurm, faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
-    if slurm and script_path:
-        try:
-            base_name(slurm.jobname, script_path)
-        except ValueError as error:
-            faults.append(Fault(key="slurm.jobname", problem=str(error)))
     if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
         problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
         faults.append(Fault(key="dag.start_date", problem=problem))
@@ -108,10 +114,18 @@ def parse_sweep(
     if size > max_combinations:
         problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
         faults.append(Fault(problem=problem))
-    if faults or script_path is None or slurm is None or dag is None:
+    if faults or own is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
     return SweepSpec(
-        source=source, script_path=script_path, config_path=config_path, parameters=values, slurm=slurm, dag=dag
+        source=source,
+        name=None,
+        command=own.command,
+        preset=own.preset,
+        script_path=script_path,
+        config_path=config_path,
+        parameters=values,
+        slurm=slurm,
+        dag=dag,
     )
 
 
@@ -130,16 +144,17 @@ def _path(document: dict[str, Any], key: str, started_with: str | None, faults: 
     return value
 
 
-def _missing_script(document: Mapping[str, Any]) -> Fault:
-    if near := get_close_matches("script_path", [key for key in document if key not in _OWN_KEYS], n=1):
-        return Fault(key=near[0], problem=f"unknown key {near[0]!r}; did you mean 'script_path'?")
-    problem = "missing; name the training script, relative to the working directory on the cluster"
-    return Fault(key="script_path", problem=problem)
+class _Own(PresetSetting, CommandSetting):
+    """The keys of a sweep file that a profile has, too."""
+
+
+def _misspelt(document: Mapping[str, Any]) -> str:
+    return next(iter(get_close_matches("script_path", [key for key in document if key not in _OWN_KEYS], n=1)), "")
 
 
 def _values(key: str, value: Any, faults: list[Fault]) -> tuple[Value, ...]:
-    if not is_key(key):
-        faults.append(Fault(key=key, problem="expected a parameter's name as Hydra takes it, such as optim.lr or +a.b"))
+    if not is_key(key) and not _FLAG.fullmatch(key):
+        faults.append(Fault(key=key, problem="expected a parameter's name such as lr, optim.lr, +a.b or --lr"))
     if isinstance(value, dict):
         problem = "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
         faults.append(Fault(key=key, problem=problem))
@@ -160,14 +175,3 @@ def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> No
     for key in parameters:
         if (twin := seen.setdefault(bare_key(key), key)) != key:
             faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}; remove one of them"))
-
-
-def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: SlurmSection, faults: list[Fault]) -> None:
-    """Find two different numbers of nodes, or of GPUs."""
-    for name, values in parameters.items():
-        setting = COUNTS.get(bare_key(name), "")
-        number = given(slurm).get(setting)
-        if number is not None and any(value != number for value in values):
-            shown = ", ".join(map(str, values))
-            problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
-            faults.append(Fault(key=name, problem=problem))

@@ -14,10 +14,10 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import counts_to_read, plan_run, read_options
+from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
-from airflow_slurm_sweep.sweep.layers import Folders, Layers, read_layers
+from airflow_slurm_sweep.sweep.layers import Folders, Layers
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
@@ -54,7 +54,7 @@ class PlanSweepOperator(BaseOperator):
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
-            layers = read_layers(spec.slurm, folders, os.environ)
+            layers = layers_of(spec, folders, os.environ)
             planned = plan_run(spec, layers, options, asyncio.run(_read_counts(spec, layers, options)))
         for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
@@ -88,9 +88,7 @@ class PlanSweepOperator(BaseOperator):
             run = context["dag_run"]
             if run.run_type == "manual":
                 return None
-            sweep = (
-                run.dag_id if self.sweep_file else context["params"].get("sweep") or base_name(None, spec.script_path)
-            )
+            sweep = run.dag_id if self.sweep_file else context["params"].get("sweep") or base_name(spec.script_path)
             date = date_of_run(run.logical_date or run.run_after, spec.dag.timezone)
             return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:
@@ -141,7 +139,7 @@ def _refuse_secrets_and_templates(section: SlurmSection) -> None:
 
 async def _read_counts(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, int]:
     """Read the numbers of nodes and GPUs in the script's config, unless other settings have them."""
-    wanted = counts_to_read(spec, options)
+    wanted = counts_to_read(spec, layers, options)
     path = spec.config_path
     if not wanted or path is None:
         return {}

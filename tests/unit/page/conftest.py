@@ -18,9 +18,8 @@ from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from tests.layers import make_layers
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -59,8 +58,7 @@ class Sweep:
         session.flush()
         session.add(DagTag(name=tag, dag_id=dag_id))
         text = f"script_path: a.py\nseed: {[*range(size // 2)]}\nkl: [0.01, 0.05]\nslurm: {{container: null}}\n"
-        profile = ClusterProfile.model_validate({"log": "/lustre/log", "account": "a"})
-        layers = Layers(profile=profile, profile_name="default.yaml", environment={}, job_script="#!/bin/bash\n")
+        layers = make_layers({"log": "/lustre/log", "account": "a"})
         self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), layers).jobs
         session.commit()
 

@@ -23,16 +23,11 @@ from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.snapshot import LiveJob
 from airflow_slurm_sweep.sweep.dag_section import Objective
-from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from tests.layers import make_layers
 
-LAYERS = Layers(
-    profile=ClusterProfile.model_validate({"log": "/lustre/it's log"}),
-    profile_name="default.yaml",
-    environment={"ACCOUNT": "a"},
-    job_script="#!/bin/bash\n",
-)
+LAYERS = make_layers({"log": "/lustre/it's log"}, {"ACCOUNT": "a"})
 
 
 def planned(text: str, **options: Any) -> list[dict[str, Any]]:
@@ -53,7 +48,7 @@ def columns(text: str, **options: Any) -> tuple[list[str], list[list[str]]]:
 def test_each_swept_parameter_is_a_column() -> None:
     names, values = columns('optim.lr: [1e-6, 5e-6]\n++model.name: [a b, "it\'s"]\nseed: [7]\n')
     assert names == ["optim.lr", "model.name"]
-    assert values == [["1e-06", "'a b'"], ["1e-06", r"'it\'s'"], ["5e-06", "'a b'"], ["5e-06", r"'it\'s'"]]
+    assert values == [["1e-06", "'a b'"], ["1e-06", '"it\'s"'], ["5e-06", "'a b'"], ["5e-06", '"it\'s"']]
 
 
 def test_the_number_of_nodes_is_a_column_where_it_is_swept() -> None:
@@ -90,7 +85,7 @@ def test_a_parameter_has_its_short_name_and_its_kind() -> None:
         ("1", "'1'"),
         (None, "null"),
         ([1, "a b"], '[1,"a b"]'),
-        ({"1": float("nan"), "ä": 2}, '{"1":"nan","ä":2}'),  # XComs make text of keys
+        ({"1": float("nan"), "ä": 2}, '{"1":"NaN","ä":2}'),  # XComs make text of keys
     ],
 )
 def test_a_value_is_text_for_people(value: object, text: str) -> None:

@@ -102,12 +102,12 @@ def test_a_failed_combination_has_state_reason_and_exit_code(sweep: Sweep) -> No
 def test_only_a_web_address_becomes_a_link(sweep: Sweep, said: str, shown: bool) -> None:
     run = sweep.run("r")
     run.tasks([("combination.submit", 0, "success"), ("combination.wait", 0, "success")])
-    ended = run.end(0, JobState.COMPLETED) | {"wandb": said, "metrics": {"loss": float("nan")}}
+    ended = run.end(0, JobState.COMPLETED) | {"wandb": said, "metrics": {"loss": float("NaN")}}
     run.xcoms(
         [("combination.submit", 0, "return_value", run.job(0)), ("combination.wait", 0, "return_value", as_text(ended))]
     )
     assert row(run, 0)["wandb"] == (said if shown else "")
-    assert row(run, 0)["metrics"] == {"loss": "nan"}, "JSON has no such number"
+    assert row(run, 0)["metrics"] == {"loss": "NaN"}, "JSON has no such number"
 
 
 def test_a_combination_that_was_not_submitted_leads_to_the_log_of_submit(sweep: Sweep) -> None:

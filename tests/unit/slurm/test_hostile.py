@@ -28,6 +28,7 @@ from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
 from airflow_slurm_sweep.slurm import files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name
+from airflow_slurm_sweep.slurm.parameters import variable
 from airflow_slurm_sweep.slurm.shell import END, MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
@@ -77,7 +78,7 @@ PARAMETERS = st.dictionaries(
     TEXT,
     st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)),
     max_size=4,
-)
+).filter(lambda parameters: len(set(map(variable, parameters))) == len(parameters))
 OPTIONS = ["comment", "qos", "constraint", "mail-user", "x"]
 
 
@@ -90,6 +91,7 @@ def job_of(
         name=lines[0].replace("/", "_"),
         command=texts[0],
         run_dir=run_dir,
+        folders=("checkpoints", "wandb"),
         index=number or None,
         parameters=parameters,
         overrides=texts,
@@ -240,7 +242,7 @@ def test_outputs(shell: Shell, folder: str) -> None:
 @given(job=JOBS)
 def test_preview(shell: Shell, job: JobRequest) -> None:
     calls, rest = notes(shell.run(sbatch.preview(job), FUNCTIONS))
-    folders = [f"{job.run_dir}/{name}" for name in ("checkpoints", "logs", "wandb", ".slurm_sweep")]
+    folders = [f"{job.run_dir}/{name}" for name in ("logs", "checkpoints", "wandb", ".slurm_sweep")]
     assert calls[0] == ["mkdir", "-p", "--", *folders]
     assert calls[1:-1] == ([["cd", "--", arrived(job.workdir)]] if job.workdir else [])
     check_sbatch(job, calls[-1], rest)

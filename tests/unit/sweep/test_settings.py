@@ -12,14 +12,14 @@ from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, OUR_VARIABLES
 from airflow_slurm_sweep.sweep.document import Section, read_settings
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given, setting
+from tests.layers import make_layers
 
 SECTIONS = [SlurmSection, ClusterProfile, RunOptions]
 PROFILE = {"account": "a", "container": None, "log": "/l"}
 
 
 def layers(profile: dict[str, object], **environment: str) -> Layers:
-    profile_of = ClusterProfile.model_validate(profile)
-    return Layers(profile=profile_of, profile_name="p.yaml", environment=environment, job_script="#!/bin/sh\n")
+    return make_layers(profile, environment)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)

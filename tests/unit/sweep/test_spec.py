@@ -126,10 +126,9 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
 """
     ) == [
         "config_path: expected a path on the cluster, got a list: [1]",
-        "script_path: missing; name the training script, relative to the working directory on the cluster",
         "optim.lr: expected a list of values, got a mapping (write nested keys with dots: optim.lr)",
         "empty: expected a list of values, got an empty one",
-        "two words: expected a parameter's name as Hydra takes it, such as optim.lr or +a.b",
+        "two words: expected a parameter's name such as lr, optim.lr, +a.b or --lr",
         'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
         "++x: sets the same parameter as '+x'; remove one of them",
         "slurm.nodes: expected an integer, got 'two'",
@@ -165,7 +164,6 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
         ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
         ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),
-        ("script_path: my script.py", "slurm.jobname: missing; the script's name 'my script.py' is not a valid job name"),
         ("script_path: a.py\nslurm: {jobname: ../up}", "slurm.jobname: expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got '../up'"),
         ("script_path: a.py\ndag: {schedule: '@daily'}", "dag.start_date: missing; the schedule '@daily' needs the date of the first run, such as 2026-01-31"),
         ("script_path: a.py\ndag: {start_date: 20260131}", "dag.start_date: expected a date such as 2026-01-31 or 2026-01-31T03:00, got 20260131"),
@@ -173,8 +171,6 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\ndag: {schedule: {assets: []}}", "dag.schedule: expected a cron expression, a preset such as @daily, or assets such as {assets: [sweep_a]}, got {'assets': []}"),
         ("script_path: a.py\ndag: {schedule: {asset: a}}", "dag.schedule: expected a cron expression, a preset such as @daily, or assets such as {assets: [sweep_a]}, got {'asset': 'a'}"),
         ("script_path: a.py\ndag: {schedule: 5}", "dag.schedule: expected a cron expression, a preset such as @daily, or assets such as {assets: [sweep_a]}, got 5"),
-        ("script_path: a.py\nslurm: {nodes: 1}\ncluster.num_nodes: [1, 2]", "cluster.num_nodes: the parameter is 1, 2, but slurm.nodes is 1; remove one of them"),
-        ("script_path: a.py\nslurm: {gpus_per_node: 8}\n+cluster.gpus_per_node: 4", "+cluster.gpus_per_node: the parameter is 4, but slurm.gpus_per_node is 8; remove one of them"),
         ("script_path: a.py\ndag: {objective: {metric: a, goal: up}}", "dag.objective.goal: expected 'maximize' or 'minimize', got 'up'"),
         ("script_path: a.py\ndag: {objective: {metric: a}}", "dag.objective.goal: missing; expected the keys metric, goal"),
         ("script_path: a.py\ndag: {objective: reward}", "dag.objective: expected keys with values, got text"),

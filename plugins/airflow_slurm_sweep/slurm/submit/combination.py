@@ -5,12 +5,12 @@
 """
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.parameters import json_values
 
 
 def parameters_json(job: JobRequest) -> str:
@@ -35,19 +35,6 @@ def combination_json(job: JobRequest, attempt: Attempt) -> str:
 
 
 def _dump(values: Mapping[str, Any]) -> str:
-    text = json.dumps(_json_values(values), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(json_values(values), indent=2, ensure_ascii=False, allow_nan=False)
     # A half character of UTF-16 has no UTF-8; its escape is the one that JSON has for it.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _json_values(value: Any) -> Any:
-    """Return a value as JSON can hold it: numbers that are not finite become text that `float` reads back."""
-    match value:
-        case Mapping():
-            return {_json_values(key): _json_values(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_json_values(item) for item in value]
-        case float() if not math.isfinite(value):
-            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-        case _:
-            return value

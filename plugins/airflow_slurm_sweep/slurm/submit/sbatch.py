@@ -2,9 +2,10 @@
 
 from shlex import join, quote
 
-from airflow_slurm_sweep.names import RUN_FOLDERS, STATE_DIR, log_path
+from airflow_slurm_sweep.names import STATE_DIR, log_path
 from airflow_slurm_sweep.slurm.gpus import gres
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.queue import escaped
 from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
 
@@ -40,6 +41,7 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
 def environment(job: JobRequest) -> dict[str, str]:
     """Return the environment that the batch script finds: NeMo RL's ray.sub reads these names, and so does ours."""
     return {
+        **variables(job.parameters),
         **job.env,
         "BASE_LOG_DIR": job.run_dir,
         "COMMAND": job.command,
@@ -74,7 +76,7 @@ def preview(job: JobRequest) -> str:
     """Return the commands of a submission, ready to be pasted into a shell on the login node."""
     enter = [f"cd -- {quote(shell_path(job.workdir))} || exit"] if job.workdir else []
     enter += [f"# {name} comes from Airflow's {reference}" for name, reference in job.secrets.items()]
-    folders = join(f"{job.run_dir}/{name}" for name in (*RUN_FOLDERS, STATE_DIR))
+    folders = join(f"{job.run_dir}/{name}" for name in ("logs", *job.folders, STATE_DIR))
     text = [] if job.batch_script else [f"batch_script={heredoc_text(job.script)}"]
     call = call_sbatch(job, script_variable="batch_script")
     return "\n".join(["(", f"mkdir -p -- {folders}", *enter, *text, *call, ")"])

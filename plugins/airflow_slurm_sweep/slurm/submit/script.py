@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import join, quote
 from typing import TypeAlias
 
-from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, RUN_FOLDERS, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.refusals import UNCLEAR
@@ -89,7 +89,7 @@ def functions() -> list[str]:
         _predicate("may_return", (state.value for state in JobState if state.kind is Kind.REQUEUEABLE)),
         _predicate("is_unclear", (f"*{quote(words)}*" for words in UNCLEAR)),
         SHELL_FUNCTIONS,
-        _assignments({**files, "combination_name": COMBINATION, "run_folders": " ".join(RUN_FOLDERS)}),
+        _assignments({**files, "combination_name": COMBINATION}),
     ]
 
 
@@ -104,6 +104,7 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "task": attempt.task,
         "try": str(attempt.try_number),
         "ti": attempt.instance,
+        "run_folders": " ".join(("logs", *job.folders)),
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,

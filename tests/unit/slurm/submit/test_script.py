@@ -35,6 +35,7 @@ FULL = JobRequest(
     overrides=["++seed=1"],
     command="uv run train.py 'a=it'\"'\"'s'",
     run_dir="/lustre/me/100%/nemo-rl/grpo_sweep_4",
+    folders=["checkpoints", "wandb"],
     workdir="/lustre/me/nemo rl",
     inputs=["train.py", "conf/grpo.yaml"],
     batch_script="ray.sub",
@@ -91,6 +92,8 @@ def test_a_gres_of_the_users_replaces_ours() -> None:
 
 def test_environment() -> None:
     assert sbatch.environment(FULL) == {
+        "SWEEP_OPTIM_LR": "1e-06",
+        "SWEEP_NOTE": "it's",
         "HF_HOME": "/lustre/hf home",
         "BASE_LOG_DIR": "/lustre/me/100%/nemo-rl/grpo_sweep_4",
         "COMMAND": "uv run train.py 'a=it'\"'\"'s'",

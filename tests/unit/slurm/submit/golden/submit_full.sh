@@ -7,9 +7,9 @@ may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL)
 is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
 
-state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json run_folders='checkpoints logs wandb'
+state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=parameters.json combination_name=.slurm_sweep/combination.json
 m_1() {
-run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/37649eccd16f18f6 parameters_json='{
+run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-rl/grpo_sweep_4 output_format=--Format=JobArrayID:20,State:20,StdOut:75 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 run_folders='logs checkpoints wandb' resume='' parallel='' gate=/lustre/me/100%/nemo-rl/.slurm_sweep/37649eccd16f18f6 parameters_json='{
   "optim.lr": 1e-06,
   "note": "it'"'"'s"
 }' combination_json='{
@@ -36,6 +36,8 @@ run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-r
 }'
 call_sbatch() {
 set -- "$(command -v timeout)" "$(command -v sbatch)"
+export SWEEP_OPTIM_LR=1e-06
+export SWEEP_NOTE='it'"'"'s'
 export HF_HOME='/lustre/hf home'
 export BASE_LOG_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
 export COMMAND='uv run train.py '"'"'a=it'"'"'"'"'"'"'"'"'s'"'"''

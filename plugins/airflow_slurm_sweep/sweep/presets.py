@@ -1,0 +1,84 @@
+"""Presets: what one kind of training script expects, as a YAML file in the language of cluster profiles.
+
+The package brings ``nemo-rl``, ``hydra`` and ``plain``; files of include/presets add others. A preset with ``preset:
+NAME`` of its own builds on that one: its values win, mappings are joined, and null drops an automatic key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
+from airflow_slurm_sweep.sweep import setting_types as types
+from airflow_slurm_sweep.sweep.document import read_mapping, read_text, validate
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting
+
+PLAIN, DEFAULT = "plain", "nemo-rl"
+OURS = Path(__file__).parents[1] / "presets"
+
+
+def _check_settings(names: Any) -> Any:
+    if unknown := [name for name in names if name not in ClusterProfile.model_fields]:
+        raise ValueError(f"expected settings of a cluster profile, got {unknown[0]!r}")
+    return names
+
+
+def _check_counts(counts: dict[str, str]) -> dict[str, str]:
+    if unknown := counts.keys() - {"nodes", "gpus_per_node"}:
+        raise ValueError(f"expected nodes or gpus_per_node, got {sorted(unknown)[0]!r}")
+    return counts
+
+
+class Preset(JobSettings, PresetSetting, CommandSetting):
+    """What one kind of training script expects."""
+
+    config_arguments: str = Field(
+        default="", description="What the placeholder {config_arguments} stands for where a sweep names a config."
+    )
+    automatic: dict[str, Any] = Field(
+        default={}, description="Parameters that each job gets unless the sweep or the form sets the same; null: none."
+    )
+    counts: Annotated[dict[str, str], AfterValidator(_check_counts)] = Field(
+        default={}, description="Keys of the script's config, and parameters, that say the same as a setting."
+    )
+    run_dir: str = Field(default="{log}/{base}/{job_name}", description="The run directory of each job.")
+    folders: tuple[types.Name, ...] = Field(default=(), description="Folders made in each run directory, beside logs.")
+    base: Literal["sweep", "script"] = Field(
+        default="sweep", description="Whether job names begin with the name of the sweep file or of the script."
+    )
+    environment: Annotated[dict[str, str], AfterValidator(_check_settings)] = Field(
+        default={}, description="Settings from the environment of Airflow's worker where no file has them: $NAME/rest."
+    )
+    required: Annotated[tuple[str, ...], AfterValidator(_check_settings)] = Field(
+        default=(), description="Settings without which nothing is submitted; null is a value."
+    )
+
+
+def load_preset(name: str, folder: Path) -> Preset:
+    """Read a preset: a file of that folder, or one of the package's.
+
+    Raises:
+        SettingsError: There is none of that name.
+        SweepFileError: It has faults.
+    """
+    return Preset.model_validate(_merged(name, folder, ()))
+
+
+def _merged(name: str, folder: Path, children: tuple[str, ...]) -> dict[str, Any]:
+    path = next((path for path in (folder / f"{name}.yaml", OURS / f"{name}.yaml") if path.exists()), None)
+    if path is None or name in children:
+        existing = ", ".join(sorted({file.stem for place in (folder, OURS) for file in place.glob("*.yaml")}))
+        problem = "it builds on itself" if name in children else f"there is no such preset; existing ones: {existing}"
+        raise SettingsError(f"preset {name!r}: {problem}")
+    source = f"presets/{path.name}"
+    values, faults = read_mapping(read_text(path, source), source), list[Fault]()
+    if validate(Preset, values, "", faults) is None:
+        raise SweepFileError(source, faults)
+    parent = values.pop("preset", None)
+    merged = _merged(parent, folder, (*children, name)) if parent else {}
+    for key, value in values.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged

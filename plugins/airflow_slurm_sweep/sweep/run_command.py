@@ -1,0 +1,139 @@
+"""The command of a sweep's jobs: which one, what its placeholders stand for, and which values reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from shlex import split
+
+from airflow_slurm_sweep.names import PARAMETERS
+from airflow_slurm_sweep.slurm.parameters import variable, variables
+from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
+from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
+from airflow_slurm_sweep.sweep.spec import SweepSpec
+
+_OF_ALL = ("flags", "flags_spaced", "overrides", "json", "parameters_file")  # placeholders of all parameters
+_OF_JOB = ("run_dir", "job_name", "index", "nodes", "gpus_per_node", "log", "base")
+_OF_FILES = ("script_path", "config_path", "config_dir", "config_name", "config_arguments")
+
+_CURES = {
+    "script_path": "Name the training script, relative to the working directory on the cluster, or a command of yours",
+    "config_path": "Name the config, or take its placeholder out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCommand:
+    """The command of a run's jobs.
+
+    ``words`` are those of its files; ``files`` the script and the config, where it names them.
+    """
+
+    command: Command
+    words: Mapping[str, Sequence[str]]
+    files: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its placeholders."""
+        return self.command.names
+
+    def render(
+        self,
+        parameters: Mapping[str, Value],
+        automatic: Mapping[str, Value],
+        places: Mapping[str, Value],
+        overrides: Sequence[str],
+    ) -> str:
+        """Return the command of one job, as text for a shell.
+
+        Raises:
+            ValueError: A value has no form in the place where it should stand.
+        """
+        given = {**automatic, **parameters}
+        bare = {bare_key(key): value for key, value in parameters.items()}
+
+        def words_of(name: str) -> Sequence[str]:
+            match name:
+                case "flags" | "flags_spaced":
+                    return flags(given, spaced=name == "flags_spaced")
+                case "overrides":
+                    return [*(override(key, value) for key, value in given.items()), *overrides]
+                case "json":
+                    return [json_text(parameters)]
+                case "parameters_file":
+                    return [f"{places['run_dir']}/{PARAMETERS}"]
+                case _ if name in self.words:
+                    return self.words[name]
+                case _:
+                    return words(bare[name] if name in bare else places[name])
+
+        return self.command.render(words_of)
+
+
+def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequence[Value]]) -> RunCommand:
+    """Return the command of a sweep's jobs, whose ``parameters`` may have these values.
+
+    Raises:
+        ValueError: There is none, it has faults, or a value has no form in it.
+    """
+    text = spec.command or layers.profile.command or layers.preset.command
+    if text is None:
+        example = f"`command: python {spec.script_path or 'train.py'} {{flags}}`"
+        raise ValueError(f"command: missing; write in the sweep file or the profile what each job runs: {example}")
+    keys = {bare_key(key): key for key in parameters}
+    try:
+        command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
+        if twice := sorted(command.names & {*_OF_ALL, *_OF_JOB, *_OF_FILES} & keys.keys()):
+            raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
+        in_environment = {bare for bare, key in keys.items() if variable(key) in text}
+        reached = (command.names & keys.keys()) | in_environment
+        notes = []
+        if keys and not reached and not command.names & {*_OF_ALL} and PARAMETERS not in text:
+            command = with_flags(command)
+            notes = ["The command has no placeholder of parameters: {flags} is put at its end"]
+    except ValueError as error:
+        raise ValueError(f"command: {error}") from None
+    if not command.names & {*_OF_ALL} and PARAMETERS not in text:
+        notes += [
+            f"{key}: the command finds it as ${variable(key)} only" for bare, key in keys.items() if bare not in reached
+        ]
+    _refuse_odd_values(command, parameters)
+    files = {"script_path": spec.script_path, "config_path": spec.config_path}
+    if missing := [name for name, path in files.items() if path is None and name in command.names]:
+        raise ValueError(f"{missing[0]}: missing; the command is `{text.strip()}`. {_CURES[missing[0]]}")
+    named = {"script_path": ("script_path",), "config_path": _OF_FILES[1:]}
+    return RunCommand(
+        command=command,
+        words=_words(spec, layers),
+        files=[path for name, path in files.items() if path and command.names & {*named[name]}],
+        notes=notes,
+    )
+
+
+def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value]]) -> None:
+    """Raise ValueError for parameters that the environment or flags cannot carry."""
+    variables(dict.fromkeys(parameters))
+    if command.names & {"flags", "flags_spaced"}:
+        for key, values in parameters.items():
+            for value in values:
+                flags({key: value})
+
+
+def _words(spec: SweepSpec, layers: Layers) -> dict[str, Sequence[str]]:
+    """Return what the placeholders of the script and its config stand for."""
+    found: dict[str, Sequence[str]] = {"script_path": [spec.script_path or ""], "config_arguments": []}
+    if spec.config_path:
+        config = PurePosixPath(spec.config_path)
+        values: dict[str, Value] = {
+            "config_path": spec.config_path,
+            "config_dir": str(config.parent),
+            "config_name": config.stem,
+        }
+        found |= {name: [str(value)] for name, value in values.items()}
+        found["config_arguments"] = [str(fill(each, values)) for each in split(layers.preset.config_arguments)]
+    return found

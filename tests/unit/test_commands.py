@@ -1,0 +1,225 @@
+"""What each job runs: commands, placeholders and presets, and the faults that only these tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from shlex import split
+
+import pytest
+
+from airflow_slurm_sweep.errors import SettingsError, SweepFileError
+from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.sweep.command import read_command
+from airflow_slurm_sweep.sweep.layers import Folders
+from airflow_slurm_sweep.sweep.presets import load_preset
+from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+from tests.layers import make_layers
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("x {a}", "x 'A B'"),
+        ("x --a={a}/{b}", "x --a='A B'/B"),
+        ("echo ${a} {{a}} {{print $1}} {a,b} {1..3} ${x:-{b}}", "echo ${a} {a} {print $1} {a,b} {1..3} ${x:-B}"),
+        ("awk '{print $1}' # {a}\nx {b}", "awk '{print $1}' # {a}\nx B"),
+        ("echo '{other}' \"{'k': 1}\" '{{a}}'", "echo '{other}' \"{'k': 1}\" '{a}'"),
+        ('x "$(basename {b})"', 'x "$(basename B)"'),
+        ("cat <<E {a}\n$B\nE\necho {b}", "cat <<E 'A B'\n$B\nE\necho B"),
+        ("x \\{a} a#{b} <<<{b}", "x \\{a} a#B <<<B"),
+        ("x {none} y", "x y"),
+        ("x {none}", "x"),
+    ],
+)
+def test_placeholders_are_replaced_where_the_shell_reads_a_word(text: str, rendered: str) -> None:
+    words = {"a": ["A B"], "b": ["B"], "none": []}
+    assert read_command(text, words).render(words.__getitem__) == rendered
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("echo '{a}'", "quotes"),
+        ("echo $'\\'{a}'", "quotes"),
+        ('echo "{a}"', "double quotes"),
+        ('echo "$(basename "{a}")"', "double quotes"),
+        ('echo "${x:-"{a}"}"', "double quotes"),
+        ("echo `echo {a}`", "backticks"),
+        ("cat <<E\n{a}\nE", "a here-document"),
+        ("cat <<-'E F' <<G\nx\n\tE F\n{a}\nG", "a here-document"),
+    ],
+)
+def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
+    with pytest.raises(ValueError, match=rf"^the placeholder \{{a\}} stands within {where}, .* or write \$SWEEP_A"):
+        read_command(text, {"a"})
+
+
+# The checks of a sweep file with its preset
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "script_path: a.py\nslurm: {nodes: 1}\ncluster.num_nodes: [1, 2]",
+            "cluster.num_nodes: the parameter is 1, 2, but slurm.nodes is 1; remove one of them",
+        ),
+        (
+            "script_path: a.py\nslurm: {gpus_per_node: 8}\n+cluster.gpus_per_node: 4",
+            "+cluster.gpus_per_node: the parameter is 4, but slurm.gpus_per_node is 8; remove one of them",
+        ),
+        ("script_path: my script.py", "slurm.jobname: missing; the name 'my script.py' is not a valid job name"),
+        (
+            "lr: 1",
+            "script_path: missing; the command is `uv run {script_path} {config_arguments} {overrides}`. Name the "
+            "training script, relative to the working directory on the cluster, or a command of yours",
+        ),
+        ("preset: plain\nlr: 1", "command: missing; write in the sweep file or the profile what each job runs"),
+        ("command: a {lrr}\nlr: 1", "command: unknown placeholder {lrr}; did you mean {lr}? Valid ones: {base}, "),
+        ("command: a {flags}\nlr: [[1, 2]]", "lr: [1, 2] has no form as a flag, since a repeated flag counts once"),
+        ("command: a {index}\nindex: 1", "command: {index} is a parameter and a placeholder of ours; call"),
+        ("command: a {flags}\na.b: 1\na_b: 2", "the parameters 'a.b' and 'a_b' are both SWEEP_A_B in the environment"),
+        ("command: a {config_path}\nlr: 1", "config_path: missing; the command is `a {config_path}`. Name the config"),
+        ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
+        ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),
+        (
+            "preset: nemo\nscript_path: a",
+            "preset 'nemo': there is no such preset; existing ones: hydra, nemo-rl, plain",
+        ),
+    ],
+)
+def test_faults_that_only_the_preset_tells(tmp_path: Path, text: str, fault: str) -> None:
+    folders = Folders(include=tmp_path, sweeps=tmp_path, clusters=tmp_path)
+    with pytest.raises((SweepFileError, SettingsError)) as caught:
+        layers_of(parse_sweep(text, source="s.yaml"), folders, {})
+    assert str(caught.value).removeprefix("s.yaml: ").startswith(fault)
+
+
+# Any command
+
+
+def plain(text: str, **options: object) -> RunPlan:
+    spec = parse_sweep(text, source="s.yaml")
+    below = make_layers({"log": "/log"}, preset="plain", command=spec.command)
+    return plan_run(replace(spec, name="mine"), below, RunOptions.model_validate(options))
+
+
+def test_plain_needs_a_log_directory_and_nothing_else() -> None:
+    first, second = plain("command: python train.py {flags} --out {run_dir}\nlr: [0.1, 1e-6]\nseed: 3\n").jobs
+    assert first == JobRequest(
+        ssh_conn_id="slurm",
+        name="mine_sweep_1",
+        label="lr=0.1",
+        index=1,
+        parameters={"lr": 0.1, "seed": 3},
+        command="python train.py --lr=0.1 --seed=3 --out /log/mine/mine_sweep_1",
+        run_dir="/log/mine/mine_sweep_1",
+        folders=[],
+        overrides=(),
+        inputs=[],
+        script=JOB_SCRIPT,
+    )
+    assert second.command == "python train.py --lr=1e-06 --seed=3 --out /log/mine/mine_sweep_2"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("{flags}", ["--lr=-1", "--amp", "--t=true", "--note=it's $(x)", "--model.name=-q"]),
+        ("{flags_spaced}", ["--lr", "-1", "--amp", "--t", "true", "--note", "it's $(x)", "--model.name=-q"]),
+        ("{lr} {amp} {off} {none} {model.name}", ["-1", "true", "false", "null", "-q"]),
+        ("{index} {job_name} {nodes} {gpus_per_node} {base} {log} {lr}", ["1", "mine", "2", "0", "mine", "/log", "-1"]),
+        ("{parameters_file} x={run_dir}/{lr}", ["/log/mine/mine/parameters.json", "x=/log/mine/mine/-1"]),
+        (
+            "{overrides}",
+            ["lr=-1", "amp=True", "off=False", "none=null", "t='true'", 'note="it\'s $(x)"', "model.name='-q'"],
+        ),
+    ],
+)
+def test_placeholders(command: str, words: list[str]) -> None:
+    text = (
+        f'command: "x {command}"\nlr: -1\namp: true\noff: false\nnone: null\nt: "true"\nnote: it\'s $(x)\n'
+        "model.name: -q\n"
+    )
+    (job,) = plain(text, nodes=2).jobs
+    assert split(job.command)[1:] == words
+
+
+def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:
+    (job,) = plain("command: x --sizes {sizes} --m {m} {json}\nsizes: [[64, a b]]\nm: [[{a: .nan}]]\n").jobs
+    assert split(job.command) == [
+        *("x", "--sizes", "64", "a b", "--m", '{"a": "NaN"}'),
+        '{"sizes": [64, "a b"], "m": [{"a": "NaN"}]}',
+    ]
+    with pytest.raises(SettingsError, match=r"the placeholder \{sizes\} stands for 2 words here; put blanks around it"):
+        plain("command: x --sizes={sizes}\nsizes: [[64, 128]]\n")
+
+
+def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say_so() -> None:
+    planned = plain("command: |\n  module load x\n  python train.py\nlr: [1, 2]")
+    assert [job.command for job in planned.jobs] == [f"module load x\npython train.py --lr={lr}" for lr in (1, 2)]
+    assert planned.notes[1:] == ["The command has no placeholder of parameters: {flags} is put at its end"]
+    named = plain("command: x {lr} $SWEEP_SEED\nlr: [1]\nseed: 2\nother: 3")
+    assert named.notes[1:] == ["other: the command finds it as $SWEEP_OTHER only"]
+
+
+def test_overrides_of_the_form_are_yaml_where_the_command_takes_no_hydra_overrides() -> None:
+    planned = plain("command: x {flags}\nlr: [1, 2]\nseed: 7", overrides=["lr=5e-1", "note=a b", "amp=true"])
+    (job,) = planned.jobs
+    assert split(job.command) == ["x", "--seed=7", "--lr=0.5", "--note=a b", "--amp"]
+    assert job.parameters == {"seed": 7, "lr": 0.5, "note": "a b", "amp": True}
+    with pytest.raises(SettingsError, match=r"overrides: expected name=value, got '\+lr=1'"):
+        plain("command: x {flags}\nlr: 1", overrides=["+lr=1"])
+
+
+def test_a_key_that_begins_with_dashes_is_a_parameter_whatever_its_name() -> None:
+    (job,) = plain("command: x {flags}\n--slurm: 1\n--dag: true").jobs
+    assert split(job.command) == ["x", "--slurm=1", "--dag"]
+
+
+# Presets
+
+
+def test_hydra_gets_its_run_directory_and_its_config() -> None:
+    spec = parse_sweep("script_path: app.py\nconfig_path: conf/big.yaml\nlr: [1e-6]\n", source="s.yaml")
+    (job,) = plan_run(replace(spec, name="h"), make_layers({"log": "/log"}, preset="hydra")).jobs
+    assert job.command == "python app.py --config-dir conf --config-name big hydra.run.dir=/log/h/h lr=1e-06"
+    assert job.inputs == ["app.py", "conf/big.yaml"]
+
+
+def test_a_preset_of_ones_own_builds_on_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "preset: nemo-rl\nautomatic: {logger.wandb_enabled: null, a: '{nodes}'}\nrequired: []\npartition: null\n"
+    )
+    spec = parse_sweep("script_path: app.py", source="s.yaml")
+    (job,) = plan_run(spec, make_layers({"log": "/log", "nodes": 2}, preset="mine", presets=tmp_path)).jobs
+    assert split(job.command)[3:] == [
+        "logger.log_dir=/log/nemo-rl/app/logs",
+        "logger.wandb.name=app",
+        "checkpointing.checkpoint_dir=/log/nemo-rl/app/checkpoints",
+        "cluster.num_nodes=2",
+        "a=2",
+    ]
+    assert (job.partition, job.gpus_per_node, job.container) == (None, 8, None)
+    (tmp_path / "mine.yaml").write_text("preset: mine\n")
+    with pytest.raises(SettingsError, match="preset 'mine': it builds on itself"):
+        load_preset("mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("profile", "sweep", "chosen"),
+    [
+        ("", "script_path: a.py", "nemo-rl"),
+        ("", "command: a", "plain"),
+        ("command: a", "lr: 1", "plain"),
+        ("preset: hydra", "command: a", "hydra"),
+        ("preset: hydra", "preset: nemo-rl\nscript_path: a.py", "nemo-rl"),
+    ],
+)
+def test_which_preset_counts(tmp_path: Path, profile: str, sweep: str, chosen: str) -> None:
+    (tmp_path / "default.yaml").write_text(f"log: /log\n{profile}\n")
+    folders = Folders(include=tmp_path, sweeps=tmp_path, clusters=tmp_path)
+    assert layers_of(parse_sweep(sweep, source="s.yaml"), folders, {}).preset_name == chosen
