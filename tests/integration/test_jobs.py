@@ -244,9 +244,7 @@ def test_slurm_gives_what_was_asked_for_and_the_job_finds_its_environment(
     assert "TimeLimit=08:00:00" in shown
     assert sorted(path.name for path in Path(request.run_dir).iterdir()) == [
         ".slurm_sweep",
-        "checkpoints",
         "logs",
-        "wandb",
     ]
     assert Path(job.log_path).exists()
 

@@ -74,7 +74,7 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         ("script_path: my script.py", "slurm.jobname: missing; the name 'my script.py' is not a valid job name"),
         (
             "lr: 1",
-            "script_path: missing; the command is `uv run {script_path} {config_arguments} {overrides}`. Name the "
+            "script_path: missing; the command is 'uv run {script_path} {config_arguments} {overrides}'. Name the "
             "training script, relative to the working directory on the cluster, or a command of yours",
         ),
         ("preset: plain\nlr: 1", "command: missing; write in the sweep file or the profile what each job runs"),
@@ -82,7 +82,7 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         ("command: a {flags}\nlr: [[1, 2]]", "lr: [1, 2] has no form as a flag, since a repeated flag counts once"),
         ("command: a {index}\nindex: 1", "command: {index} is a parameter and a placeholder of ours; call"),
         ("command: a {flags}\na.b: 1\na_b: 2", "the parameters 'a.b' and 'a_b' are both SWEEP_A_B in the environment"),
-        ("command: a {config_path}\nlr: 1", "config_path: missing; the command is `a {config_path}`. Name the config"),
+        ("command: a {config_path}\nlr: 1", "config_path: missing; the command is 'a {config_path}'. Name the config"),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
         ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),
         (

@@ -83,8 +83,8 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     """
     text = spec.command or layers.profile.command or layers.preset.command
     if text is None:
-        example = f"`command: python {spec.script_path or 'train.py'} {{flags}}`"
-        raise ValueError(f"command: missing; write in the sweep file or the profile what each job runs: {example}")
+        problem = "missing; write in the sweep file or the profile what each job runs, such as: python"
+        raise ValueError(f"command: {problem} {spec.script_path or 'train.py'} {{flags}}")
     keys = {bare_key(key): key for key in parameters}
     try:
         command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
@@ -105,7 +105,7 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     _refuse_odd_values(command, parameters)
     files = {"script_path": spec.script_path, "config_path": spec.config_path}
     if missing := [name for name, path in files.items() if path is None and name in command.names]:
-        raise ValueError(f"{missing[0]}: missing; the command is `{text.strip()}`. {_CURES[missing[0]]}")
+        raise ValueError(f"{missing[0]}: missing; the command is {text.strip()!r}. {_CURES[missing[0]]}")
     named = {"script_path": ("script_path",), "config_path": _OF_FILES[1:]}
     return RunCommand(
         command=command,

@@ -120,7 +120,7 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({}, "script_path: missing; the command is `uv run"),
+        ({}, "script_path: missing; the command is 'uv run"),
         ({"sweep": "none"}, "none.yaml: cannot be read: No such file"),
         ({"sweep": "../secret"}, "sweep: expected a name of letters"),
         ({"sweep": "a", "sweep_text": "b"}, "sweep and sweep_text: give one of them"),
