@@ -69,7 +69,7 @@ PROFILE: dict[str, Any] = {
     "sbatch": {"comment": "s3cret-comment"},
     "account": "s3cret-account",
 }
-WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+REPORTED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "all is well": ({}, {}, r"ok +sbatch +a job of 1 node with 8 GPUs.* comment SECRET"),
     "a line of login_setup fails": (
         {"login_setup": ["SETUP_TOKEN=s3cret-setup false"]},
@@ -84,7 +84,13 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("profile", "extra", "said"), WRONG.values(), ids=WRONG.keys())
+CASES = [
+    pytest.param(*case, id=name, marks=[pytest.mark.all] if number > 1 else ())
+    for number, (name, case) in enumerate(REPORTED.items())
+]
+
+
+@pytest.mark.parametrize(("profile", "extra", "said"), CASES)
 def test_no_secret_is_in_the_report(
     cluster: Sandbox, report: Report, tmp_path: Path, profile: dict[str, Any], extra: dict[str, Any], said: str
 ) -> None:

@@ -30,6 +30,7 @@ _PACKAGES = ("apache-airflow", "apache-airflow-providers-ssh", "asyncssh")
 _MEANS = ("password", "key_file", "private_key", "passphrase", "host_keys", "known_hosts", "control_path")
 _HARMLESS = ("time", "queue_limit", "gpu_request", "submit")  # texts of a form that holds no secret
 _COUNTS = ("cpus", "gpus", "gres", "mem", "ntasks", "tres")  # options of sbatch that ask for so much of something
+_LONGEST = 60.0  # seconds that the questions behind the checks may take
 _TEXT, _WORD = 4, 8  # characters of a secret at least; as part of a text, so that `module load slurm` hides no `slurm`
 
 # Without prelude.sh, which unsets them: the login shell, and the names of Slurm's variables.
@@ -70,11 +71,11 @@ async def _way_in(ssh_conn_id: str) -> tuple[LoginNode | None, list[str]]:
     transport = "OpenSSH" if node.control_path else "asyncssh"
     way = f"way in: {transport}, {len(node.jumps)} jump hosts; the connection has {', '.join(means) or 'no key'}"
     try:
-        async with SshShell(ssh_conn_id) as shell:
+        async with asyncio.timeout(_LONGEST), SshShell(ssh_conn_id) as shell:
             connection = getattr(await shell.connect(), "connection", None)
             said = (await shell.run(_ASK)).stdout.partition(f"{MARKER}\n")[2].split()
-    except SlurmSweepError:
-        return node, [way, "sshd, login shell: not known, the login failed"]
+    except (SlurmSweepError, TimeoutError):
+        return node, [way, "sshd, login shell: not known, no answer"]
     sshd = connection.get_extra_info("server_version").split()[0] if connection else "behind OpenSSH"
     shell_name, *variables = said or ["not known"]
     return node, [way, f"sshd: {sshd}", f"login shell: {shell_name}; it exports: {', '.join(variables) or 'nothing'}"]
