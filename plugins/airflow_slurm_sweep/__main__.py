@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("profile", nargs="?", default=DEFAULT_PROFILE, metavar="NAME", help=_SHOW_DEFAULT)
     text = f"holds clusters and job.sh; {_SHOW_DEFAULT}"
     cluster.add_argument("--include", type=Path, default=Path("include"), metavar="FOLDER", help=text)
+    text = "print a text for a bug report instead, without secrets and names"
+    cluster.add_argument("--report", action="store_true", help=text)
     cluster.set_defaults(run=_check_cluster)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of sweep files, cluster profiles or presets")
@@ -155,7 +157,11 @@ def _check_cluster(options: argparse.Namespace) -> bool:
         from airflow_slurm_sweep.check import operator  # noqa: PLC0415  # the other commands work without Airflow
     except ModuleNotFoundError as error:
         raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
-    found = operator.check_cluster(options.profile, options.include, partial(print, flush=True))
+    if options.report:
+        found, report = operator.check_for_report(options.profile, options.include)
+        print(report)
+    else:
+        found = operator.check_cluster(options.profile, options.include, partial(print, flush=True))
     print(operator.summary(found))
     return any(finding.grade is Grade.FAILED for finding in found)
 

@@ -21,6 +21,7 @@ from sandbox import Sandbox
 from sandbox.airflow import PROJECT
 from sandbox.processes import wait_until
 from tests.integration.test_airflow import dags_test
+from tests.integration.test_clusters import second_cluster
 
 pytestmark = pytest.mark.sandbox
 
@@ -323,6 +324,24 @@ def test_the_accounting_database_is_down(cluster_accounting: Sandbox, check: Che
         found = check(cluster_accounting)
     assert not_ok(found) == {"accounting": Grade.FAILED}, found
     assert_says(found["accounting"], r"sacct does not answer: .*Tell the site's administrators \(slurmdbd\)")
+
+
+@pytest.mark.all
+def test_another_cluster_behind_the_same_login(
+    cluster_accounting: Sandbox, check: Check, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each answer is that of the profile's cluster."""
+    sacctmgr = ("sacctmgr", "-i")
+    cluster_accounting.slurm(*sacctmgr, "add", "account", "first", "cluster=sandbox")
+    user = str(cluster_accounting.connection["login"])
+    cluster_accounting.slurm(*sacctmgr, "add", "user", user, "account=first", "cluster=sandbox")
+    with second_cluster(cluster_accounting, tmp_path_factory.mktemp("b"), "third", "PartitionName=own Nodes=ALL"):
+        with program(cluster_accounting, "sacct", f'echo "$*" > {tmp_path}/asked; exec /usr/bin/sacct "$@"'):
+            assert not_ok(check(cluster_accounting, clusters="third", partition="own", gpus_per_node=0)) == {}
+        assert (tmp_path / "asked").read_text().startswith("--clusters=third ")
+        found = check(cluster_accounting, clusters="third", account="nobody")
+        assert_says(found["sbatch"], r"to one of \w+'s here: (root, )?sandbox$")
+    assert_says(check(cluster_accounting, account="nobody")["sbatch"], r"here: first, (root, )?sandbox$")
 
 
 def test_the_command_finds_a_connection_in_airflows_database(

@@ -20,6 +20,7 @@ from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.check.findings import Add, Finding, Grade
 from airflow_slurm_sweep.check.questions import Subject
+from airflow_slurm_sweep.check.report import bug_report
 from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.check.way_in import check_login, check_way_in
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
@@ -134,6 +135,16 @@ def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) 
     for check in CHECKS[len(found) :]:
         add(check, Grade.SKIPPED, f"the check {last!r} failed")
     return found
+
+
+def check_for_report(profile: str, include: Path) -> tuple[list[Finding], str]:
+    """Check a profile; return the findings, and the text for a bug report."""
+    found = check_cluster(profile, include, lambda _: None)
+    try:
+        layers = _read_layers(profile, configuration.folders(include))
+    except SlurmSweepError:
+        layers = None
+    return found, bug_report(layers, found)
 
 
 def _check(profile: str, folders: Folders, add: Add) -> None:

@@ -10,6 +10,7 @@ from shlex import join, quote
 
 from airflow_slurm_sweep.slurm import shell
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.queue import SACCT
 from airflow_slurm_sweep.slurm.shell import Site, heredoc_text, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, sbatch_argv
 
@@ -19,6 +20,7 @@ TOOLS = (
     "timeout", "tr",
 )  # fmt: skip
 _TIMEOUT = "timeout 20"  # Slurm's commands give up on a controller that hangs after MessageTimeout, 10 s by default
+_OF_CLUSTER = '${SLURM_CLUSTERS:+"cluster=$SLURM_CLUSTERS"}'  # sacctmgr lists all clusters otherwise
 
 # `ask NAME COMMAND` is one question. Only `log` leaves a trace, for a moment: a file that shows that it can be written.
 _FUNCTIONS = """\
@@ -68,8 +70,8 @@ def script(subject: Subject, mark: str) -> str:
         f"tools missing {join(TOOLS)}",
         "path printenv PATH",
         "version sbatch --version",
-        f'accounts {_TIMEOUT} sacctmgr -n -P show associations user="$(id -un)" format=Account',
-        f"accounting {_TIMEOUT} sacct -X -n -P -o JobIDRaw -j 1",
+        f'accounts {_TIMEOUT} sacctmgr -n -P show associations user="$(id -un)" {_OF_CLUSTER} format=Account',
+        f"accounting {_TIMEOUT} {SACCT} -X -n -P -o JobIDRaw -j 1",
     ]
     of_controller = [
         f"config {_TIMEOUT} scontrol show config",

@@ -16,6 +16,7 @@ from airflow_slurm_sweep.slurm.states import JobState
 
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
+SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
 
 _EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
 _NAME_MAX = 255  # bytes of a file name
@@ -112,11 +113,9 @@ def run_dir_of(job_id: str, output: str) -> str | None:
 def sacct(job_ids: Collection[str]) -> str:
     """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
     fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
-    # squeue and the others obey SLURM_CLUSTERS by themselves.
-    cluster = '${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'
     return script(
         f"command -v sacct > /dev/null || {{ echo {NO_ACCOUNTING}; exit 1; }}",
-        f"{_EPOCH} {BOUND} sacct {cluster} -X -n -P -o {fields} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
+        f"{_EPOCH} {BOUND} {SACCT} -X -n -P -o {fields} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
     )
 
 
