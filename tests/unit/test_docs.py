@@ -14,8 +14,9 @@ from airflow.cli.cli_parser import ALL_COMMANDS_DICT
 from airflow.dag_processing.dagbag import DagBag
 
 from airflow_slurm_sweep.check.verdicts import CHECKS
-from airflow_slurm_sweep.plan import plan_run
-from airflow_slurm_sweep.sweep.layers import Folders, read_layers
+from airflow_slurm_sweep.plan import layers_of, plan_run
+from airflow_slurm_sweep.sweep.layers import Folders
+from airflow_slurm_sweep.sweep.presets import load_preset
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, SlurmSection
 from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep
 from airflow_slurm_sweep.tasks.form import launch_form
@@ -95,22 +96,26 @@ def test_yaml(block: Block, include: Path) -> None:
         return
     keys = set(yaml.safe_load(block.text))
     file = include / (block.file.removeprefix("include/") or "sweeps/block.yaml")
+    file.parent.mkdir(exist_ok=True)
     file.write_text(block.text)
     if keys & {"ssh_conn_id", "log"}:
         assert keys <= ClusterProfile.model_fields.keys()
         load_profile(file)
         return
-    assert "script_path" in keys or keys <= {"slurm", "dag"}, (
-        f"{block}: neither a sweep (script_path), nor a profile (ssh_conn_id or log), nor sections of a sweep (slurm, dag); "
-        f"if it is something else, let tests/docs.py know how it is tried"
+    if file.parent.name == "presets":
+        load_preset(file.stem, file.parent)
+        return
+    assert keys & {"script_path", "command"} or keys <= {"slurm", "dag"}, (
+        f"{block}: neither a sweep (script_path or command), nor a preset (include/presets), nor a profile (ssh_conn_id "
+        f"or log), nor sections of a sweep (slurm, dag); if it is something else, let tests/docs.py know how it is tried"
     )
-    if "script_path" not in keys:
+    if not keys & {"script_path", "command"}:
         file.write_text(f"script_path: train.py\n{block.text}")
     spec = load_sweep(file)
     profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text()
     (include / "clusters" / f"{spec.slurm.profile or 'default'}.yaml").write_text(profile)
     folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
-    assert len(plan_run(spec, read_layers(spec.slurm, folders, ENVIRONMENT)).jobs) == spec.size
+    assert len(plan_run(spec, layers_of(spec, folders, ENVIRONMENT)).jobs) == spec.size
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)

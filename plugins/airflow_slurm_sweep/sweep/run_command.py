@@ -83,8 +83,10 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     """
     text = spec.command or layers.profile.command or layers.preset.command
     if text is None:
-        problem = "missing; write in the sweep file or the profile what each job runs, such as: python"
-        raise ValueError(f"command: {problem} {spec.script_path or 'train.py'} {{flags}}")
+        raise ValueError(
+            "command: missing; write in the sweep file or the profile what each job runs, such as: python "
+            f"{spec.script_path or 'train.py'} {{flags}}"
+        )
     keys = {bare_key(key): key for key in parameters}
     try:
         command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
