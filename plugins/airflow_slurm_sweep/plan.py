@@ -38,7 +38,9 @@ class RunPlan:
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
         return sum(
-            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE") for job in self.jobs
+            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
+            for job in self.jobs
+            if job.gpus_per_node
         )
 
     @property
@@ -103,7 +105,7 @@ def plan_run(
         jobs = [_job(run, combination) for combination in expand(kept) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    return RunPlan(jobs=jobs, notes=_notes(spec, sweep, jobs))
+    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *spec.warnings, *layers.warnings])
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:

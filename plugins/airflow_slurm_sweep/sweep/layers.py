@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isinf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,8 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.files import yaml_files
+from airflow_slurm_sweep.sweep.sbatch_options import joined
 from airflow_slurm_sweep.sweep.setting_types import Secret, hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given, setting
 from airflow_slurm_sweep.sweep.spec import load_profile
@@ -44,18 +47,28 @@ def read_layers(section: SlurmSection, folders: Folders, environment: Mapping[st
         SettingsError: There is no profile of that name.
         SweepFileError: The profile has errors.
     """
-    path = folders.clusters / f"{section.profile or DEFAULT_PROFILE}.yaml"
+    name, files = section.profile or DEFAULT_PROFILE, yaml_files(folders.clusters)
+    path, *others = files.get(name, [folders.clusters / f"{name}.yaml"])
     shown = folders.shown(path)
-    if path.exists():
-        profile = load_profile(path, source=shown)
+    warnings: list[str] = []
+    if others:
+        raise SettingsError(f"slurm.profile: {shown} and {folders.shown(others[0])} have one name; rename one of them")
+    if name in files:
+        profile = load_profile(path, source=shown, warnings=warnings)
     elif section.profile:
-        existing = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
+        existing = ", ".join(files) or "none"
         raise SettingsError(f"slurm.profile: the file {shown} does not exist; existing profiles: {existing}")
     else:
         profile = ClusterProfile()
     own = folders.include / "job.sh"
     job_script = own.read_text("utf-8") if own.exists() else JOB_SCRIPT
-    return Layers(profile=profile, profile_name=shown, environment=environment, job_script=job_script)
+    return Layers(
+        profile=profile,
+        profile_name=shown,
+        environment=environment,
+        job_script=job_script,
+        warnings=tuple(warnings),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +79,7 @@ class Layers:
     profile_name: str  # the file that holds it or could hold it, as messages name it
     environment: Mapping[str, str]  # of the process that plans
     job_script: str  # the text of the batch script, for clusters that name none of their own
+    warnings: tuple[str, ...] = ()  # what is odd in the profile's file but harms nothing
 
     def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
@@ -80,7 +94,7 @@ class Layers:
         for layer in self._stack(section, options, from_config).values():
             for name in layer.keys() & ClusterProfile.model_fields.keys():
                 value = layer[name]
-                values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+                values[name] = joined(values.get(name, {}), value) if isinstance(value, dict) else value
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 
@@ -155,4 +169,4 @@ class Layers:
 
 def _seconds(limit: str | None) -> int | None:
     """Return a duration in seconds; None for no limit, as Slurm's 0 is."""
-    return None if limit is None or limit.isalpha() else round(hours(limit) * 3600) or None
+    return None if limit is None or isinf(hours(limit)) else round(hours(limit) * 3600)

@@ -18,13 +18,15 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.dag_section import DagSection
-from airflow_slurm_sweep.sweep.document import kind, read_mapping, read_text, validate
+from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
+from airflow_slurm_sweep.sweep.foreign import other_tool
 from airflow_slurm_sweep.sweep.naming import base_name
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import COUNTS, ClusterProfile, SlurmSection, given
+from airflow_slurm_sweep.sweep.values import read_values
 
 MAX_COMBINATIONS = 1000
-_OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
+OWN_KEYS = ("script_path", "config_path", "slurm", "dag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class SweepSpec:
     parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
     slurm: SlurmSection
     dag: DagSection
+    warnings: tuple[str, ...] = ()  # what is odd in the file but harms nothing
 
     @property
     def size(self) -> int:
@@ -50,15 +53,16 @@ def load_sweep(path: Path, *, source: str | None = None, max_combinations: int =
     return parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
 
 
-def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
-    """Read a cluster profile from disk.
+def load_profile(path: Path, *, source: str | None = None, warnings: list[str] | None = None) -> ClusterProfile:
+    """Read a cluster profile from disk; add to ``warnings`` what is odd in it but harms nothing.
 
     Raises:
         SweepFileError: The file has errors; the message lists them all.
     """
     source = source or path.name
     faults: list[Fault] = []
-    profile = validate(ClusterProfile, read_mapping(read_text(path, source), source), "", faults)
+    found = [] if warnings is None else warnings
+    profile = validate(ClusterProfile, read_mapping(read_text(path, source), source, found), "", faults)
     if profile is None:
         raise SweepFileError(source, faults)
     return profile
@@ -84,13 +88,22 @@ def parse_sweep(
     Raises:
         SweepFileError: The text has errors; the message lists them all.
     """
-    document = read_mapping(text, source)
+    warnings: list[str] = []
+    document = read_mapping(text, source, warnings)
+    if tool := other_tool(document):
+        problem = f"this is a file of {tool}; `airflow-slurm-sweep convert {source}` writes it as a sweep file"
+        raise SweepFileError(source, [Fault(problem=problem)])
     faults: list[Fault] = []
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
     if script is None and document.get("script_path") is None:
         faults.append(_missing_script(document))
-    values = {key: _values(key, value, faults) for key, value in document.items() if key not in _OWN_KEYS}
+    anchored = anchored_keys(text)
+    values = {
+        key: read_values(key, value, is_anchored=key in anchored, faults=faults)
+        for key, value in document.items()
+        if key not in OWN_KEYS
+    }
     _refuse_doubles(values, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     if slurm:
@@ -111,7 +124,13 @@ def parse_sweep(
     if faults or script_path is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
     return SweepSpec(
-        source=source, script_path=script_path, config_path=config_path, parameters=values, slurm=slurm, dag=dag
+        source=source,
+        script_path=script_path,
+        config_path=config_path,
+        parameters=values,
+        slurm=slurm,
+        dag=dag,
+        warnings=tuple(warnings),
     )
 
 
@@ -131,28 +150,10 @@ def _path(document: dict[str, Any], key: str, started_with: str | None, faults: 
 
 
 def _missing_script(document: Mapping[str, Any]) -> Fault:
-    if near := get_close_matches("script_path", [key for key in document if key not in _OWN_KEYS], n=1):
+    if near := get_close_matches("script_path", [key for key in document if key not in OWN_KEYS], n=1):
         return Fault(key=near[0], problem=f"unknown key {near[0]!r}; did you mean 'script_path'?")
     problem = "missing; name the training script, relative to the working directory on the cluster"
     return Fault(key="script_path", problem=problem)
-
-
-def _values(key: str, value: Any, faults: list[Fault]) -> tuple[Value, ...]:
-    if not is_key(key):
-        faults.append(Fault(key=key, problem="expected a parameter's name as Hydra takes it, such as optim.lr or +a.b"))
-    if isinstance(value, dict):
-        problem = "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
-        faults.append(Fault(key=key, problem=problem))
-        return ()
-    if value == []:
-        faults.append(Fault(key=key, problem="expected a list of values, got an empty one"))
-    values = tuple(value) if isinstance(value, list) else (value,)
-    for item in values:
-        try:
-            quote(item)
-        except ValueError as error:
-            faults.append(Fault(key=key, problem=f"{error}, in {item!r}"))
-    return values
 
 
 def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> None:

@@ -12,6 +12,7 @@ from airflow.sdk import Param
 
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
+from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -21,7 +22,9 @@ _LIMITS = ("minimum", "items", "enum")
 def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
     form = _run_form()
-    form["only"].description = f"{form['only'].description} This sweep has {spec.size}."
+    text = f"{form['only'].description} This sweep has {spec.size}: expected indices from 1 to {spec.size}."
+    form["only"].description = text
+    form["only"].schema["pattern"] = f"^$|{only_pattern(spec.size)}"
     in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
     for name in SlurmSection.model_fields:
         if name in RunOptions.model_fields:
