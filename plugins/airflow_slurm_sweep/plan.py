@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isinf
 from pathlib import PurePosixPath
 from shlex import join
 from typing import Any
@@ -47,6 +48,8 @@ class RunPlan:
     def summary(self) -> str:
         """Return the number of jobs and the upper bound of their GPU hours."""
         count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
+        if isinf(self.gpu_hours):
+            return f"{count}, without a time limit: no bound on their GPU-hours"
         return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
 
 

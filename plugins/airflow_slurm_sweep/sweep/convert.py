@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.document import read_mapping
-from airflow_slurm_sweep.sweep.foreign import is_foreign, other_tool, values_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, is_foreign, other_tool, values_of
 from airflow_slurm_sweep.sweep.spec import OWN_KEYS
-from airflow_slurm_sweep.sweep.values import as_yaml, is_parameter, protected
+from airflow_slurm_sweep.sweep.values import is_parameter, protected
 
 _RANDOM = {"min", "max", "distribution", "lower", "upper", "low", "high", "mu", "sigma", "probabilities"}
 _WORDS_OF_COMMANDS = {
@@ -27,7 +27,7 @@ _WORDS_OF_COMMANDS = {
     "${args_json}": "{json}",
     "${args_json_file}": "{parameters_file}",
 }
-_FROM_WANDB = {"program", "command", "parameters", "metric", "description"}
+_FROM_WANDB = {"program", "command", "method", "parameters", "metric", "description"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def convert(text: str, source: str) -> str:
     document = read_mapping(text, source, [])
     tool = other_tool(document)
     if tool is None:
-        raise SweepFileError(source, [Fault(problem="expected a sweep of W&B or Hydra, got none")])
+        raise SweepFileError(source, [Fault(problem="expected a sweep of another tool, got none")])
     sweep = _of_wandb(document) if tool == "Weights & Biases" else _of_others(document, tool)
     if not sweep.parameters:
         problem = f"holds no values that a grid can run over: {'; '.join(sweep.unsaid) or 'no parameters'}"
@@ -71,8 +71,8 @@ def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
         sweep.unsaid.append("the program, which the file does not name: replace train.py")
     if (method := document.get("method", "grid")) != "grid":
         sweep.unsaid.append(f"method {method}: each combination of the values runs")
-    for key in document.keys() - _FROM_WANDB - {"method"}:
-        sweep.unsaid.append(f"{key}, which has no counterpart here")
+    unknown = [key for key in document if key not in _FROM_WANDB]
+    sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in unknown)
     _add(sweep, document["parameters"], "")
     metric = document.get("metric")
     if isinstance(metric, dict) and metric.get("name"):
@@ -107,7 +107,8 @@ def _hydra_spaces(document: Mapping[str, Any], sweep: _Sweep) -> Iterator[Mappin
     yield _mapping(sweeper.get("search_space"))
     task = _mapping(hydra.get("overrides")).get("task")
     texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
-    yield {key: value for key, _, value in (text.partition("=") for text in texts)}
+    pairs = (text.partition("=") for text in texts)
+    yield {key: value if is_foreign(value) else values_of(f"[{value}]") for key, _, value in pairs}
     left = [f"hydra.sweeper.{key}" for key in sweeper if key not in ("params", "search_space", "_target_")]
     left += [f"hydra.{key}" for key in hydra if key not in ("sweeper", "overrides", "mode")]
     left += [key for key in document if key != "hydra"]

@@ -72,7 +72,7 @@ class _Loader(CCoreLoader):  # type: ignore[misc]  # yamlcore has no types
             value = self.construct_object(value_node, deep=True)  # whole, so that it can be compared
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, "found unhashable key", key_node.start_mark)
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 merged += value if isinstance(value, list) else [value]
             elif key in found:
                 self.doubles.append((str(key), lines[key], line, repr(value) == repr(found[key])))

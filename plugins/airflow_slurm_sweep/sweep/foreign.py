@@ -13,7 +13,7 @@ from math import ceil, isfinite
 from typing import Any
 
 import yaml
-from yamlcore import CCoreLoader
+from yamlcore import CCoreDumper, CCoreLoader
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _NUMBERS = re.compile(rf"\s*{_NUMBER}\s*(?:,\s*{_NUMBER}\s*)+,?\s*")
@@ -29,6 +29,7 @@ _RANDOM = {
     "qlognormal", "q_log_normal", "suggest_float", "suggest_int", "suggest_uniform", "suggest_loguniform",
 }  # fmt: skip
 _MOST = 1000
+_SHOWN = 12  # values in a message
 
 
 def is_foreign(text: str) -> bool:
@@ -45,6 +46,25 @@ def is_call(text: str) -> bool:
 def is_comma_list(text: str) -> bool:
     """Tell whether a text is numbers or words with commas between them."""
     return _NUMBERS.fullmatch(text) is not None or _WORDS.fullmatch(text) is not None
+
+
+def list_to_write(text: str) -> str | None:
+    """Return the list that says in YAML what another tool's sweep means, in its own digits; None for no list."""
+    values = values_of(text)
+    if values is None:
+        return None
+    call = _CALL.fullmatch(text)
+    plain = text if not is_call(text) else call[2] if call and call[1].lower() in _LISTS else ""
+    if plain and not re.search(r"""["'\[\]{}]""", plain):  # 1e-4 stays 1e-4
+        return f"[{', '.join(part.strip() for part in plain.strip().strip(',').split(','))}]"
+    shown = as_yaml(values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown[:-1]}, ...] with all {len(values)} values"
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML's core schema writes it, on one line: ``[1e-05, adam]``."""
+    text: str = yaml.dump(value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
 
 
 def values_of(text: str) -> list[Any] | None:
@@ -97,6 +117,6 @@ def other_tool(document: Mapping[str, Any]) -> str | None:
         return "a build matrix"
     if "param_space" in mappings or "tune_config" in mappings:
         return "Ray Tune"
-    if {"search_space", "searchSpace"} & document.keys() and document.keys() - {"script_path"}:
-        return "NNI" if "searchSpace" in document else "Optuna"
+    if {"search_space", "searchSpace"} & mappings:
+        return "NNI" if "searchSpace" in mappings else "Optuna"
     return "another sweep tool" if {"parameters", "params", "hyperparameters", "grid", "search"} & mappings else None

@@ -154,7 +154,8 @@ class JobSettings(Resources):
 class _JobName(Section):
     jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name"), Field(title="Job name")] = Field(
         default=None,
-        description="Beginning of job names and run directories; a sweep file may have a Jinja template here. "
+        description="Beginning of job names and run directories: letters, digits and _ . + = @ -, no blanks. A sweep "
+        "file may have a Jinja template here. "
         "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
 

@@ -90,9 +90,7 @@ def parse_sweep(
     """
     warnings: list[str] = []
     document = read_mapping(text, source, warnings)
-    if tool := other_tool(document):
-        problem = f"this is a file of {tool}; `airflow-slurm-sweep convert {source}` writes it as a sweep file"
-        raise SweepFileError(source, [Fault(problem=problem)])
+    _refuse_other_tools(document, source)
     faults: list[Fault] = []
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
@@ -132,6 +130,12 @@ def parse_sweep(
         dag=dag,
         warnings=tuple(warnings),
     )
+
+
+def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
+    if tool := other_tool(document):
+        problem = f"this is a file of {tool}; `airflow-slurm-sweep convert {source}` writes it as a sweep file"
+        raise SweepFileError(source, [Fault(problem=problem)])
 
 
 def _path(document: dict[str, Any], key: str, started_with: str | None, faults: list[Fault]) -> str | None:

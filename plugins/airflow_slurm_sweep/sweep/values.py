@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-from yamlcore import CCoreDumper
-
 from airflow_slurm_sweep.errors import Fault
-from airflow_slurm_sweep.sweep.foreign import is_call, is_foreign, values_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, is_call, is_foreign, list_to_write
 from airflow_slurm_sweep.sweep.overrides import Value, is_key, quote
-
-_SHOWN = 12  # values
 
 
 def is_parameter(key: str) -> bool:
@@ -44,12 +39,6 @@ def read_values(key: str, value: Any, *, is_anchored: bool, faults: list[Fault])
     return tuple(_unquoted(item) for item in values)
 
 
-def as_yaml(value: Any) -> str:
-    """Return a value as YAML's core schema writes it, on one line: ``[1e-05, adam]``."""
-    text: str = yaml.dump(value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
-
-
 def protected(value: Value) -> Value:
     """Return a value as a sweep file has to say it to mean it: texts that look like another tool's sweep in quotes."""
     return f'"{value}"' if isinstance(value, str) and is_foreign(_unquoted_text(value)) else value
@@ -71,19 +60,13 @@ def _unquoted_text(text: str) -> str:
 def _of_mapping(key: str, value: dict[Any, Any]) -> str:
     listed = value.get("values", value.get("choices", value.get("_value")))
     if isinstance(listed, list) and listed:
-        return f"expected a list of values, got a mapping; write {key}: {_shown(listed)}"
+        return f"expected a list of values, got a mapping; write {key}: {as_yaml(listed)}"
     return "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
 
 
 def _of_foreign_text(key: str, text: str) -> str:
-    meant = values_of(text)
+    meant = list_to_write(text)
     mean_it = f"""(or, to mean the text itself: '"{text}"')"""
     if meant is None:
         return f"{text!r} is another tool's search; list the values to try, such as {key}: [1, 2] {mean_it}"
-    return f"{text!r} is another tool's list of values; write {key}: {_shown(meant)} {mean_it}"
-
-
-def _shown(values: list[Any]) -> str:
-    if len(values) <= _SHOWN:
-        return as_yaml(values)
-    return f"{as_yaml(values[:_SHOWN])[:-1]}, ...] with all {len(values)} values"
+    return f"{text!r} is another tool's list of values; write {key}: {meant} {mean_it}"
