@@ -124,7 +124,8 @@ def _verdict(path: Path, max_combinations: int) -> str:
     folder = root_of(absolute, "sweeps")
     if path.exists() and not is_read(absolute, folder):
         return f"{source}: passed over; a sweep file's name ends in .yaml or .yml, and begins with no . or #"
-    if fault := dict(doubles(yaml_files(folder), folder)).get(absolute):
+    files = yaml_files(folder) if folder.name == "sweeps" else {}
+    if fault := dict(doubles(files, folder)).get(absolute):
         raise SweepFileError(source, [fault])
     check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
