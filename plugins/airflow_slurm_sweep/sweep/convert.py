@@ -52,7 +52,10 @@ def convert(text: str, source: str) -> str:
     if not sweep.parameters:
         problem = f"holds no values that a grid can run over: {'; '.join(sweep.unsaid) or 'no parameters'}"
         raise SweepFileError(source, [Fault(problem=problem)])
-    lines = [f"# From {source}, a file of {tool}.", *(f"# Not taken over: {each}." for each in sweep.unsaid)]
+    lines = [
+        f"# From {source}, a file of {tool}.",
+        *(f"# Not taken over: {' '.join(each.split())}." for each in sweep.unsaid),
+    ]
     lines.append(f"command: {as_yaml(sweep.command)}")
     for key, values in sweep.parameters.items():
         name = f"--{key}" if key in OWN_KEYS else key
@@ -136,7 +139,9 @@ def _add(sweep: _Sweep, space: Mapping[str, Any], prefix: str) -> None:
         key = f"{prefix}{name}"
         nested = value.get("parameters", value) if isinstance(value, dict) else None
         values = _listed(value)
-        if values and is_parameter(key):
+        if name in ("include", "exclude") and values and all(isinstance(each, dict) for each in values):
+            sweep.unsaid.append(f"{key}: {as_yaml(value)}: all combinations run")  # of a build matrix
+        elif values and is_parameter(key):
             sweep.parameters[key] = values
         elif isinstance(nested, dict) and values is None and not _RANDOM & nested.keys():
             _add(sweep, nested, f"{key}.")

@@ -162,6 +162,8 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 too, with another value; delete one of them"),
         ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: the key 'nodes' stands in line 3 too, with another value; delete one of them"),
         ("1: 2", "1: expected text as a key"),
+        ("a: &a [*a]", "line 1: not YAML: found unconstructable recursive node"),
+        ("script_path: a.py\nx: {[a]: 1}", "line 2: not YAML: found unhashable key"),
         ("script_path: a.py\nslurm: {c: 8}", "slurm: 'c' is a short option of sbatch; write cpus_per_task"),
         ("script_path: a.py\nslurm: {sbatch: {p: 8}}", "slurm.sbatch: 'p' is a short option of sbatch; write partition"),
         ("script_path: a.py\nslurm: {mem: 1G, sbatch: {mem: 2G}}", "slurm: 'mem' stands below sbatch too; remove one of them"),

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.sweep.convert import convert
+from airflow_slurm_sweep.sweep.foreign import as_yaml
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.values import protected
 
 WANDB = """\
 program: train.py
@@ -91,6 +95,13 @@ def test_a_text_in_double_quotes_is_the_text_inside(text: str) -> None:
 )  # fmt: skip
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert values(f"'{text}'") == (text,)
+
+
+@given(
+    st.text(alphabet="\"',()a1 ]/.", max_size=8) | st.sampled_from(["choice(1)", "1,2"]).map(lambda text: f'"{text}"')
+)
+def test_each_text_can_be_said(text: str) -> None:
+    assert values(as_yaml([protected(text)])) == (text,)
 
 
 def test_texts_with_commas_in_a_list_of_several_stay_as_they_are() -> None:
