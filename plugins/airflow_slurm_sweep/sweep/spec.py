@@ -9,7 +9,7 @@ dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import prod
@@ -96,13 +96,7 @@ def parse_sweep(
     config_path = _path(document, "config_path", config, faults)
     if script is None and document.get("script_path") is None:
         faults.append(_missing_script(document))
-    anchored = anchored_keys(text)
-    values = {
-        key: read_values(key, value, is_anchored=key in anchored, faults=faults)
-        for key, value in document.items()
-        if key not in OWN_KEYS
-    }
-    _refuse_doubles(values, faults)
+    values = _parameters(document, anchored_keys(text), faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     if slurm:
         _refuse_disagreement(values, slurm, faults)
@@ -160,11 +154,19 @@ def _missing_script(document: Mapping[str, Any]) -> Fault:
     return Fault(key="script_path", problem=problem)
 
 
-def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> None:
+def _parameters(
+    document: Mapping[str, Any], anchored: Collection[str], faults: list[Fault]
+) -> dict[str, tuple[Value, ...]]:
+    """Return the parameters and their values; two of one name are a fault."""
+    values: dict[str, tuple[Value, ...]] = {}
     seen: dict[str, str] = {}
-    for key in parameters:
+    for key, value in document.items():
+        if key in OWN_KEYS:
+            continue
+        values[key] = read_values(key, value, is_anchored=key in anchored, faults=faults)
         if (twin := seen.setdefault(bare_key(key), key)) != key:
             faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}; remove one of them"))
+    return values
 
 
 def _refuse_disagreement(parameters: Mapping[str, Sequence[Value]], slurm: SlurmSection, faults: list[Fault]) -> None:
