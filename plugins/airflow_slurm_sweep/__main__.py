@@ -2,6 +2,7 @@
 
 python -m airflow_slurm_sweep check include/sweeps/*.yaml
 python -m airflow_slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+python -m airflow_slurm_sweep convert wandb.yaml > include/sweeps/grid.yaml
 python -m airflow_slurm_sweep check-cluster default
 """
 
@@ -19,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
-from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
+from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
 from airflow_slurm_sweep.schema import field_schemas, preset_schema, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
+from airflow_slurm_sweep.sweep.convert import convert
+from airflow_slurm_sweep.sweep.document import read_text
+from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
@@ -54,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="list all errors of sweep files")
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sweep file, or a folder of them")
     check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
     check.set_defaults(run=_check)
 
@@ -63,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
         "sweep file's; environment variables such as LOG and ACCOUNT count as in a run."
     )
     _add_preview(commands.add_parser("preview", help="show what a sweep would submit", description=description))
+
+    text = "print another tool's sweep file (W&B, Hydra) as one of ours, with comments on what is left out"
+    converter = commands.add_parser("convert", help=text)
+    converter.add_argument("file", type=Path, metavar="FILE")
+    converter.set_defaults(run=_convert)
 
     description = (
         "Check a cluster profile, from the login to sbatch on the cluster, and name what is wrong. The command needs "
@@ -100,21 +109,40 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
 
 
 def _folders(sweep_file: Path) -> Folders:
-    include = sweep_file.absolute().parents[1]
-    return Folders(include=include, sweeps=sweep_file.parent, clusters=include / "clusters")
+    sweeps = root_of(sweep_file.absolute(), "sweeps")
+    return Folders(include=sweeps.parent, sweeps=sweeps, clusters=sweeps.parent / "clusters")
 
 
 def _check(options: argparse.Namespace) -> bool:
     is_faulty = False
     for path in options.files:
-        try:
-            spec = load_sweep(path, source=str(path), max_combinations=options.max_combinations)
-            layers_of(spec, _folders(path), os.environ)
-            print(f"{path}: {spec.size} combinations of {spec.what}")
-        except SlurmSweepError as error:
-            is_faulty = True
-            print(error, file=sys.stderr)
+        for file in [each for files in yaml_files(path).values() for each in files] if path.is_dir() else [path]:
+            try:
+                print(_verdict(file, options.max_combinations))
+            except SlurmSweepError as error:
+                is_faulty = True
+                print(error, file=sys.stderr)
     return is_faulty
+
+
+def _verdict(path: Path, max_combinations: int) -> str:
+    """Return what Airflow makes of a sweep file; a SweepFileError says why it makes nothing of it."""
+    absolute, source = path.absolute(), str(path)
+    folder = root_of(absolute, "sweeps")
+    if path.exists() and not is_read(absolute, folder):
+        return f"{source}: passed over; a sweep file's name ends in .yaml or .yml, and begins with no . or #"
+    files = yaml_files(folder) if folder.name == "sweeps" else {}
+    if fault := dict(doubles(files, folder)).get(absolute):
+        raise SweepFileError(source, [fault])
+    check_dag_id(absolute, folder, source)
+    spec = load_sweep(path, source=source, max_combinations=max_combinations)
+    layers_of(spec, _folders(path), os.environ)
+    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *spec.warnings])
+
+
+def _convert(options: argparse.Namespace) -> None:
+    source = str(options.file)
+    print(convert(read_text(options.file, source), source), end="")
 
 
 def _preview(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
     # dags/sweeps.py
     globals().update(sweep_dags(Path(__file__).parents[1] / "include"))
 
-Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name without ``.yaml``; a second Dag
+Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name (sweep/files.py); a second Dag
 bundle in the same Airflow gives its Dags a prefix. A mapped task
 group keeps it small however many combinations there are.
 """
@@ -11,7 +11,6 @@ group keeps it small however many combinations there are.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, Sw
 from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
 from airflow_slurm_sweep.plan import layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
+from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
 from airflow_slurm_sweep.sweep.overrides import quote
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
@@ -42,7 +42,6 @@ from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
-_DAG_ID = re.compile(r"[\w.-]+", re.ASCII)
 _OF_WORKERS = ("queue", "pool", "executor", "priority_weight")  # Airflow's arguments of tasks that run in a worker
 _CELL = 60  # characters of a parameter's values in the Dag's documentation
 
@@ -76,9 +75,12 @@ def check_sweeps(include: Path, *, prefix: str = "") -> None:
 
 def _load(include: Path, prefix: str, *, only: str | None = None) -> tuple[dict[str, DAG], list[str]]:
     """Return the Dags of the sweep files by id, and the faults of the files that do not load."""
-    dags, faults, broken = {}, [], {}
-    for path in sorted(configuration.folders(include).sweeps.glob("*.yaml")):
-        dag_id = prefix + path.stem
+    dags, broken = {}, {}
+    folders = configuration.folders(include)
+    files = yaml_files(folders.sweeps)
+    faults = [str(SweepFileError(folders.shown(path), [fault])) for path, fault in doubles(files, folders.sweeps)]
+    for name, (path, *_) in files.items():
+        dag_id = prefix + name
         if only in (None, dag_id):
             try:
                 dags[dag_id] = sweep_dag(path, include, prefix=prefix)
@@ -106,7 +108,7 @@ def _stand_ins(include: Path, broken: Mapping[str, Path], only: str | None) -> d
         notes = {**{dag_id: Note(path, "") for dag_id, path in broken.items()}, **notes}
     found = {}
     for dag_id, note in notes.items():
-        path = folders.sweeps / note.source.name
+        path = folders.sweeps / note.source.relative_to(folders.sweeps.resolve())
         if only not in (None, dag_id) or (path.exists() and dag_id not in broken):
             continue
         if is_task or owners.has_unfinished_run(dag_id):
@@ -141,17 +143,13 @@ def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
     """
     folders = configuration.folders(include)
     source = folders.shown(path)
-    if not _DAG_ID.fullmatch(prefix + path.stem):
-        problem = f"expected a file name of letters, digits and _ . -, since it names the Dag, got {path.stem!r}"
-        raise SweepFileError(source, [Fault(key="", problem=problem)])
-    if path.stem in (LAUNCH, CHECK):
-        raise SweepFileError(source, [Fault(key="", problem=f"the name {path.stem!r} is reserved; rename the file")])
+    dag_id = check_dag_id(path, folders.sweeps, source, prefix)
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
     try:
         layers_of(spec, folders, os.environ)
         configuration.check_size(spec.size)
         configuration.check_executor(spec.dag.executor)
-        dag = _build(spec, path, include, prefix + path.stem)
+        dag = _build(spec, path, include, dag_id)
         dag.validate()
         claim(dag.dag_id, path)
     except (AirflowException, SettingsError, ValueError) as error:  # one file must not take the others down
@@ -283,7 +281,8 @@ def _documentation(spec: SweepSpec) -> str:
     parameters = spec.parameters.items()
     rows = [f"| `{key}` | {len(values)} | {_cell(', '.join(map(quote, values)))} |" for key, values in parameters]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
-    head = f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
+    head = "".join(f"**{warning}.** " for warning in spec.warnings)
+    head += f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
     goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
     return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isinf
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,6 +49,8 @@ class RunPlan:
     def summary(self) -> str:
         """Return the number of jobs and the upper bound of their GPU hours."""
         count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
+        if isinf(self.gpu_hours):
+            return f"{count}, without a time limit: no bound on their GPU-hours"
         return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
 
 
@@ -124,7 +127,7 @@ def plan_run(
         jobs = [_job(run, combination) for combination in expand(sweep.parameters) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *run.command.notes])
+    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings])
 
 
 def _names(spec: SweepSpec, layers: Layers) -> tuple[str | None, ...]:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
+from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,8 +35,8 @@ Airflow's worker counts (those with `$` below), then the preset's value, then th
 
 
 def profile_schema() -> dict[str, Any]:
-    """Return the schema of include/clusters/*.yaml."""
-    return {"$schema": _DIALECT, **ClusterProfile.model_json_schema(), "title": "Cluster profile"}
+    """Return the schema of the files of include/clusters."""
+    return {"$schema": _DIALECT, **_with_words_of_sbatch(ClusterProfile), "title": "Cluster profile"}
 
 
 def preset_schema() -> dict[str, Any]:
@@ -44,8 +45,8 @@ def preset_schema() -> dict[str, Any]:
 
 
 def sweep_schema() -> dict[str, Any]:
-    """Return the schema of include/sweeps/*.yaml."""
-    sections = {"slurm": SlurmSection.model_json_schema(), "dag": DagSection.model_json_schema()}
+    """Return the schema of the files of include/sweeps."""
+    sections = {"slurm": _with_words_of_sbatch(SlurmSection), "dag": DagSection.model_json_schema()}
     # References begin at the root of the whole.
     definitions = {name: schema for section in sections.values() for name, schema in section.pop("$defs", {}).items()}
     return {
@@ -59,12 +60,22 @@ def sweep_schema() -> dict[str, Any]:
             "config_path": {"type": ["string", "null"], "description": "Its base config, likewise; optional."},
             **{name: {"anyOf": [section, {"type": "null"}]} for name, section in sections.items()},
         },
+        "patternProperties": {r"^(x-|\.)": {"description": "Holds anchors; no parameter."}},
         "additionalProperties": {
             "type": ["array", "string", "number", "boolean", "null"],
             "minItems": 1,
             "description": "A parameter and its values; each is combined with all those of the others.",
         },
     }
+
+
+def _with_words_of_sbatch(section: type[Section]) -> dict[str, Any]:
+    """Return the schema of a section that takes sbatch's long options: with ``_`` for completion, with ``-`` too."""
+    schema = section.model_json_schema()
+    option = {"type": ["string", "integer", "boolean", "null"]}
+    words = {word: {**option, "description": "Option of sbatch."} for word in section.further_keys}
+    dashed = "|".join(word for word in LONG if "-" in word)
+    return {**schema, "properties": schema["properties"] | words, "patternProperties": {f"^({dashed})$": option}}
 
 
 @cache

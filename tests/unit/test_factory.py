@@ -183,9 +183,32 @@ def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
             "include/sweeps/broken.yaml",
             "slurm.nodess: unknown key 'nodess'; did you mean 'nodes'? Valid keys: account, batch_script, container, "
             "env, extra_nodes, gpu_request, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, profile, "
-            "queue_limit, sbatch, stream_log, submit, time, workdir",
+            "queue_limit, sbatch, stream_log, submit, time, workdir, and the long options of sbatch",
         ),
     ]
+
+
+def test_files_are_loaded_by_names_and_folders_and_leftovers_are_passed_over(include: Path) -> None:
+    sweeps = include / "sweeps"
+    for folder in ("team", ".ipynb_checkpoints"):
+        (sweeps / folder).mkdir()
+        (sweeps / folder / "c.yaml").write_text(GOOD)
+    for name in ("a.yaml", "b.yml", "a.yml", ".#a.yaml", "a.yaml~", "._a.yaml", "#a.yaml#", ".DS_Store", "notes.txt"):
+        (sweeps / name).write_text(GOOD)
+    (sweeps / ".#b.yaml").symlink_to("someone@host.1234")  # as Emacs locks a file
+    assert sorted(sweep_dags(include, prefix="x_")) == ["x_a", "x_b", "x_team.c"]
+    with pytest.raises(SlurmSweepError) as caught:
+        check_sweeps(include)
+    assert str(caught.value) == (
+        "include/sweeps/a.yml: a.yaml has the name 'a' too, and is read instead; rename one of them"
+    )
+
+
+def test_a_warning_about_a_file_stands_in_its_dags_documentation(include: Path) -> None:
+    dag = sweep_dag(write(include, "a", GOOD + "seed: 1\nseed: 1\n"), include)
+    assert str(dag.doc_md).startswith(
+        "**include/sweeps/a.yaml: line 4: the key 'seed' stands in line 3 too, with the same value.** "
+    )
 
 
 def test_airflow_shows_faults_as_an_import_error_of_a_file_without_dags(

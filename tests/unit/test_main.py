@@ -59,6 +59,67 @@ def test_check_lists_all_errors_of_all_files(good: Path) -> None:
     assert run("check", good).returncode == 0
 
 
+def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> None:
+    sweeps = include / "sweeps"
+    (sweeps / "team").mkdir()
+    for name in (
+        "a.yaml",
+        "a.yml",
+        "b.yml",
+        "team/c.yaml",
+        "launch.yaml",
+        "my sweep.yaml",
+        ".#a.yaml",
+        "a.yaml~",
+        "._a.yaml",
+    ):
+        (sweeps / name).write_text(GOOD)
+    done = run("check", sweeps)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{sweeps}/{name}: 2 combinations of examples/train.py" for name in ("a.yaml", "b.yml", "team/c.yaml")
+    ]
+    assert done.stderr.splitlines() == [
+        f"{sweeps}/a.yml: a.yaml has the name 'a' too, and is read instead; rename one of them",
+        f"{sweeps}/launch.yaml: the name 'launch' is reserved; rename the file",
+        f"{sweeps}/my sweep.yaml: expected a file name of letters, digits and _ . -, since it names the Dag, got 'my sweep'",
+    ]
+    one = run("check", sweeps / ".#a.yaml", sweeps / "team" / "c.yaml")
+    assert (one.returncode, "passed over" in one.stdout) == (0, True)
+
+
+def test_check_and_preview_show_warnings(include: Path) -> None:
+    path = include / "sweeps" / "a.yaml"
+    path.write_text(f"{GOOD}seed: 1\nseed: 1\n")
+    (include / "clusters" / "default.yml").write_text("qos: a\nqos: a\n")
+    warning = f"{path}: line 4: the key 'seed' stands in line 3 too, with the same value"
+    assert warning in run("check", path).stdout
+    notes = json.loads(run("preview", path, "--json").stdout)["notes"]
+    assert warning in notes
+    assert "default.yml: line 2: the key 'qos' stands in line 1 too, with the same value" in notes[-1]
+
+
+def test_preview_of_a_file_in_a_subfolder_reads_the_profiles_too(include: Path) -> None:
+    path = include / "sweeps" / "team" / "a.yaml"
+    path.parent.mkdir()
+    path.write_text(f"{GOOD}slurm: {{mem: 1G, time: 0}}")
+    (include / "clusters" / "default.yml").write_text("mem_per_gpu: 2G\n")
+    done = run("preview", path)
+    assert " --mem=1G" in done.stdout
+    assert "mem-per-gpu" not in done.stdout
+    assert done.stdout.endswith("# 2 jobs, without a time limit: no bound on their GPU-hours\n")
+
+
+def test_convert_writes_our_syntax_or_fails(include: Path) -> None:
+    path = include / "wandb.yaml"
+    path.write_text("program: a.py\nmethod: grid\nparameters: {lr: {values: [1, 2]}}\n")
+    assert run("convert", path).stdout.splitlines()[1:] == ["command: python a.py {flags}", "lr: [1, 2]"]
+    path.write_text(GOOD)
+    done = run("convert", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{path}: expected a sweep of another tool, got none\n"
+
+
 def test_preview_in_json(good: Path) -> None:
     done = run("preview", good, "seed=7", "--nodes", "2", "--time", "1:0:0", "--only", "2", "--json")
     assert done.returncode == 0, done.stderr
@@ -143,6 +204,7 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     jsonschema.Draft202012Validator(profile_schema()).validate(
         yaml.safe_load((PROJECT / "include" / "clusters" / "example.yaml").read_text())
     )
+    sweeps.validate({"script_path": "a", "x-a": {}, "slurm": {"cpus_per_task": 8, "mem-per-cpu": "1G", "qos": None}})
     sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
     for wrong in (
         {"script_path": "a", "dag": {"objective": {"metric": "reward", "goal": "best"}}},

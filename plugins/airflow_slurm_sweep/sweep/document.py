@@ -1,12 +1,15 @@
 """YAML documents that people write: YAML 1.2's core schema, so that what looks like text or a number is one.
 
-``1e-6`` is a float, ``8:0:0`` and ``no`` are text, a duplicate key is an error with its line (yamlcore, for PyYAML).
+``1e-6`` is a float, ``8:0:0`` and ``no`` are text (yamlcore, for PyYAML). Keys that begin with ``x-`` or ``.`` hold
+anchors and are left out; ``<<`` merges mappings, as in YAML 1.1. A key that stands twice is an error, or a warning
+where both values are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -26,6 +29,9 @@ class Section(BaseModel):
         coerce_numbers_to_str=True,
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
     )
+
+    further_keys: ClassVar[Sequence[str]] = ()
+    """Keys that are accepted besides the fields."""
 
     former_keys: ClassVar[Mapping[str, str]] = {}
     """Keys of earlier versions, and what the message says about each: ``it is called 'profile'``."""
@@ -48,21 +54,61 @@ def read_text(path: Path, source: str) -> str:
         raise SweepFileError(source, [Fault(problem=f"expected UTF-8 text: {error}")]) from None
 
 
-def read_mapping(text: str, source: str) -> dict[str, Any]:
-    """Read a YAML document that has to be a mapping with text as keys.
+class _Loader(CCoreLoader):  # type: ignore[misc]  # yamlcore has no types
+    """Plain values only; remembers which keys stand twice in a mapping."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.doubles: list[tuple[str, int, int, bool]] = []  # key, the two lines, and whether the values are equal
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: ARG002
+        """Return the mapping of a node; of a key that stands twice the first value."""
+        found: dict[Any, Any] = {}
+        lines: dict[Any, int] = {}
+        merged: list[Any] = []
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = self.construct_object(key_node, deep=True)
+            value = self.construct_object(value_node, deep=True)  # whole, so that it can be compared
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "found unhashable key", key_node.start_mark)
+            if key == "<<" and not key_node.style:
+                merged += value if isinstance(value, list) else [value]
+            elif key in found:
+                self.doubles.append((str(key), lines[key], line, repr(value) == repr(found[key])))
+            else:
+                found[key], lines[key] = value, line
+        if not all(isinstance(each, dict) for each in merged):
+            problem = "<< merges mappings only"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        for each in merged:
+            found = {**found, **{key: value for key, value in each.items() if key not in found}}
+        return found
+
+
+def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
+    """Read a YAML document that has to be a mapping with text as keys; add to ``warnings`` what is odd but harmless.
 
     Raises:
         SweepFileError: It is no YAML, or not such a mapping; the message has the line where YAML names one.
     """
     try:
-        document = yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
+        loader = _Loader(text)
+        document = loader.get_single_data()
     except yaml.YAMLError as error:
-        raise SweepFileError(source, [_syntax_fault(error, text)]) from None
+        raise SweepFileError(source, [_syntax_fault(error)]) from None
     if not isinstance(document, dict):
         raise SweepFileError(source, [Fault(problem=f"expected keys with values, got {kind(document)}")])
-    if odd := [key for key in document if not isinstance(key, str)]:
-        raise SweepFileError(source, [Fault(key=str(key), problem="expected text as a key") for key in odd])
-    return document
+    faults = [Fault(key=str(key), problem="expected text as a key") for key in document if not isinstance(key, str)]
+    for key, first, second, is_equal in loader.doubles:
+        if is_equal:
+            warnings.append(f"{source}: line {second}: the key {key!r} stands in line {first} too, with the same value")
+            continue
+        problem = f"the key {key!r} stands in line {first} too, with another value; delete one of them"
+        faults.append(Fault(key=f"line {second}", problem=problem))
+    if faults:
+        raise SweepFileError(source, faults)
+    return {key: value for key, value in document.items() if not key.startswith(("x-", "."))}
 
 
 def read_value(text: str, subject: str) -> Any:
@@ -79,14 +125,21 @@ def read_value(text: str, subject: str) -> Any:
         ) from None
 
 
-def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
+def anchored_keys(text: str) -> set[str]:
+    """Return the keys of a valid document whose values have an anchor: ``{"_common"}`` for ``_common: &a [1, 2]``."""
+    return {
+        key.value
+        for key, value in pairwise(yaml.parse(text, Loader=CCoreLoader))
+        if isinstance(key, yaml.ScalarEvent)
+        and not isinstance(value, yaml.AliasEvent)
+        and getattr(value, "anchor", None)
+    }
+
+
+def _syntax_fault(error: yaml.YAMLError) -> Fault:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Fault(problem=f"not YAML: {error}")  # characters that YAML does not allow
-    number = error.problem_mark.line
-    if error.problem == "found duplicate key":
-        key = text.splitlines()[number].strip().partition(":")[0]
-        return Fault(key=f"line {number + 1}", problem=f"duplicate key {key!r}")
-    return Fault(key=f"line {number + 1}", problem=f"not YAML: {error.problem}")
+    return Fault(key=f"line {error.problem_mark.line + 1}", problem=f"not YAML: {error.problem}")
 
 
 def kind(value: object) -> str:
@@ -146,9 +199,10 @@ def _problem(model: type[Section], detail: dict[str, Any]) -> str:
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        near = get_close_matches(key, section.model_fields, n=1)
+        near = get_close_matches(key, [*section.model_fields, *section.further_keys], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(section.model_fields))}"
+        more = ", and the long options of sbatch" if section.further_keys else ""
+        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(section.model_fields))}{more}"
     if detail["type"] == "missing":
         return f"missing; expected the keys {', '.join(section.model_fields)}"
     if detail["type"] == "value_error":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isinf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,9 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
+from airflow_slurm_sweep.sweep.sbatch_options import joined
 from airflow_slurm_sweep.sweep.setting_types import Secret, hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
@@ -60,12 +63,16 @@ def read_layers(
         SettingsError: There is no profile, or no preset, of that name.
         SweepFileError: The profile or the preset has errors.
     """
-    path = folders.clusters / f"{section.profile or DEFAULT_PROFILE}.yaml"
+    name, files = section.profile or DEFAULT_PROFILE, yaml_files(folders.clusters)
+    path, *others = files.get(name, [folders.clusters / f"{name}.yaml"])
     shown = folders.shown(path)
-    if path.exists():
-        profile = load_profile(path, source=shown)
+    warnings: list[str] = []
+    if others:
+        raise SettingsError(f"slurm.profile: {shown} and {folders.shown(others[0])} have one name; rename one of them")
+    if name in files:
+        profile = load_profile(path, source=shown, warnings=warnings)
     elif section.profile:
-        existing = ", ".join(sorted(file.stem for file in folders.clusters.glob("*.yaml"))) or "none"
+        existing = ", ".join(files) or "none"
         raise SettingsError(f"slurm.profile: the file {shown} does not exist; existing profiles: {existing}")
     else:
         profile = ClusterProfile()
@@ -80,6 +87,7 @@ def read_layers(
         command=command,
         environment=environment,
         job_script=job_script,
+        warnings=tuple(warnings),
     )
 
 
@@ -94,6 +102,7 @@ class Layers:
     command: str | None  # the sweep file's own
     environment: Mapping[str, str]  # of the process that plans
     job_script: str  # the text of the batch script, for clusters that name none of their own
+    warnings: tuple[str, ...] = ()  # what is odd in the profile's file but harms nothing
 
     def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
@@ -108,7 +117,7 @@ class Layers:
         for layer in self._stack(section, options, from_config).values():
             for name in layer.keys() & ClusterProfile.model_fields.keys():
                 value = layer[name]
-                values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+                values[name] = joined(values.get(name, {}), value) if isinstance(value, dict) else value
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 
@@ -197,4 +206,4 @@ class Layers:
 
 def _seconds(limit: str | None) -> int | None:
     """Return a duration in seconds; None for no limit, as Slurm's 0 is."""
-    return None if limit is None or limit.isalpha() else round(hours(limit) * 3600) or None
+    return None if limit is None or isinf(hours(limit)) else round(hours(limit) * 3600)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import read_mapping, read_text, validate
+from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting
 
 PLAIN, DEFAULT = "plain", "nemo-rl"
@@ -68,13 +69,17 @@ def load_preset(name: str, folder: Path) -> Preset:
 
 
 def _merged(name: str, folder: Path, children: tuple[str, ...]) -> dict[str, Any]:
-    path = next((path for path in (folder / f"{name}.yaml", OURS / f"{name}.yaml") if path.exists()), None)
-    if path is None or name in children:
-        existing = ", ".join(sorted({file.stem for place in (folder, OURS) for file in place.glob("*.yaml")}))
-        problem = "it builds on itself" if name in children else f"there is no such preset; existing ones: {existing}"
+    found = {**yaml_files(OURS), **yaml_files(folder)}
+    if name not in found or name in children:
+        problem = (
+            "it builds on itself"
+            if name in found
+            else f"there is no such preset; existing ones: {', '.join(sorted(found))}"
+        )
         raise SettingsError(f"preset {name!r}: {problem}")
+    path = found[name][0]
     source = f"presets/{path.name}"
-    values, faults = read_mapping(read_text(path, source), source), list[Fault]()
+    values, faults = read_mapping(read_text(path, source), source, []), list[Fault]()
     if validate(Preset, values, "", faults) is None:
         raise SweepFileError(source, faults)
     parent = values.pop("preset", None)

@@ -16,19 +16,39 @@ from airflow_slurm_sweep.sweep.overrides import check_overrides
 # sbatch(1), --time
 TIME_PATTERN = r"^(\d+(:\d+(:\d+)?)?|\d+-\d+(:\d+(:\d+)?)?|UNLIMITED|INFINITE)$"
 ONLY_PATTERN = r"^\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*$"
+
+
+def only_pattern(size: int) -> str:
+    """Return the pattern of a text such as ``1-4,9`` with indices from 1 to ``size``."""
+    index = f"(?:{_up_to(str(size))})"
+    return ONLY_PATTERN.replace(r"\d+", index)
+
+
+def _up_to(last: str) -> str:
+    """Return the pattern of the numbers from 1 to ``last``: for 42 that is ``[1-9]|[1-3][0-9]|4[0-2]``."""
+    shorter = ["[1-9]" + "[0-9]" * length for length in range(len(last) - 1)]
+    same = []
+    for place, digit in enumerate(last):
+        first = 0 if place else 1
+        if int(digit) > first:  # smaller in this place, equal in those before
+            same.append(f"{last[:place]}[{first}-{int(digit) - 1}]" + "[0-9]" * (len(last) - place - 1))
+    return "|".join([*shorter, *same, last])
+
+
 OVERRIDE_PATTERN = r"^(\+{0,2}[^=+~\s][^=\s]*=|~[^=\s]+)"
 
 
 def hours(time: str) -> float:
-    """Return a time limit in hours; infinity for none."""
+    """Return a time limit in hours; infinity for none, which Slurm also writes as 0."""
     if time.isalpha():
         return float("inf")
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     # d-h:m:s and h:m:s begin with hours, m and m:s with minutes
     begin_with_hours = bool(dash) or len(parts) == 3
-    seconds = [3600, 60, 1] if begin_with_hours else [60, 1]
-    return int(days or 0) * 24 + sum(part * factor for part, factor in zip(parts, seconds, strict=False)) / 3600
+    factors = [3600, 60, 1] if begin_with_hours else [60, 1]
+    seconds = sum(part * factor for part, factor in zip(parts, factors, strict=False))
+    return int(days or 0) * 24 + seconds / 3600 or float("inf")
 
 
 def _check_time(time: str) -> str:

@@ -16,17 +16,18 @@ is looked for in the next layer, ``container:`` with nothing behind it (null) sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from airflow_slurm_sweep.slurm.validation import check_option, our_option
+from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
+from airflow_slurm_sweep.sweep.sbatch_options import LONG, check_length, check_memory, moved_below_sbatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,9 @@ class JobSettings(Resources):
         description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",
     )
     sbatch: Annotated[types.Options, Field(title="sbatch options")] = Field(
-        default={}, description="Options of sbatch by their long names; true for one without a value."
+        default={},
+        description="Options of sbatch by their long names; true for one without a value. Those of Slurm 22.05 and "
+        "24.11 may also stand beside the settings: cpus_per_task, mem, qos.",
     )
     submit: Annotated[Literal["each", "array"], Setting(option="array")] = Field(
         default="each",
@@ -113,12 +116,21 @@ class JobSettings(Resources):
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
     )
 
+    further_keys: ClassVar[Sequence[str]] = tuple(word.replace("-", "_") for word in LONG)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _move_words_of_sbatch(cls, values: Any) -> Any:
+        return moved_below_sbatch(values, cls.model_fields, OUR_OPTIONS) if isinstance(values, dict) else values
+
     @field_validator("sbatch")
     @classmethod
     def _check_options(cls, options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         instead = {setting(field).option: name for name, field in SlurmSection.model_fields.items()}
         instead["clusters"] = "clusters (of the cluster profile)"
+        check_memory(options)
         for name, value in options.items():
+            check_length(name)
             check_option(name, value)
             if (ours := our_option(name)) in instead:
                 raise ValueError(f"the option {ours!r} is reserved; use the setting {instead[ours]!r}")
@@ -139,7 +151,8 @@ class JobSettings(Resources):
 class _JobName(Section):
     jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name"), Field(title="Job name")] = Field(
         default=None,
-        description="Beginning of job names and run directories; a sweep file may have a Jinja template here. "
+        description="Beginning of job names and run directories: letters, digits and _ . + = @ -, no blanks. A sweep "
+        "file may have a Jinja template here. "
         "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
 

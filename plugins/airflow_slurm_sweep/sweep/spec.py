@@ -11,8 +11,7 @@ dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
@@ -21,13 +20,15 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.dag_section import DagSection
-from airflow_slurm_sweep.sweep.document import kind, read_mapping, read_text, validate
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, quote
+from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
+from airflow_slurm_sweep.sweep.files import name_of, root_of
+from airflow_slurm_sweep.sweep.foreign import other_tool
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
+from airflow_slurm_sweep.sweep.values import read_values
 
 MAX_COMBINATIONS = 1000
-_FLAG = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")  # a parameter always, whatever its name is
-_OWN_KEYS = ("script_path", "config_path", "command", "preset", "slurm", "dag")
+OWN_KEYS = ("script_path", "config_path", "command", "preset", "slurm", "dag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class SweepSpec:
     parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
     slurm: SlurmSection
     dag: DagSection
+    warnings: tuple[str, ...] = ()  # what is odd in the file but harms nothing
 
     @property
     def size(self) -> int:
@@ -59,18 +61,19 @@ def load_sweep(path: Path, *, source: str | None = None, max_combinations: int =
     """Read a sweep file from disk; see `parse_sweep`."""
     source = source or path.name
     spec = parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
-    return replace(spec, name=path.stem)
+    return replace(spec, name=name_of(path.absolute(), root_of(path.absolute(), "sweeps")))
 
 
-def load_profile(path: Path, *, source: str | None = None) -> ClusterProfile:
-    """Read a cluster profile from disk.
+def load_profile(path: Path, *, source: str | None = None, warnings: list[str] | None = None) -> ClusterProfile:
+    """Read a cluster profile from disk; add to ``warnings`` what is odd in it but harms nothing.
 
     Raises:
         SweepFileError: The file has errors; the message lists them all.
     """
     source = source or path.name
     faults: list[Fault] = []
-    profile = validate(ClusterProfile, read_mapping(read_text(path, source), source), "", faults)
+    found = [] if warnings is None else warnings
+    profile = validate(ClusterProfile, read_mapping(read_text(path, source), source, found), "", faults)
     if profile is None:
         raise SweepFileError(source, faults)
     return profile
@@ -96,15 +99,16 @@ def parse_sweep(
     Raises:
         SweepFileError: The text has errors; the message lists them all.
     """
-    document = read_mapping(text, source)
+    warnings: list[str] = []
+    document = read_mapping(text, source, warnings)
+    _refuse_other_tools(document, source)
     faults: list[Fault] = []
     script_path = _path(document, "script_path", script, faults)
     config_path = _path(document, "config_path", config, faults)
     if not script_path and (near := _misspelt(document)):
         faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
-    values = {key: _values(key, value, faults) for key, value in document.items() if key not in _OWN_KEYS}
-    _refuse_doubles(values, faults)
+    values = _parameters(document, anchored_keys(text), faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
     if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
@@ -126,7 +130,14 @@ def parse_sweep(
         parameters=values,
         slurm=slurm,
         dag=dag,
+        warnings=tuple(warnings),
     )
+
+
+def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
+    if tool := other_tool(document):
+        problem = f"this is a file of {tool}; `airflow-slurm-sweep convert {source}` writes it as a sweep file"
+        raise SweepFileError(source, [Fault(problem=problem)])
 
 
 def _path(document: dict[str, Any], key: str, started_with: str | None, faults: list[Fault]) -> str | None:
@@ -149,29 +160,19 @@ class _Own(PresetSetting, CommandSetting):
 
 
 def _misspelt(document: Mapping[str, Any]) -> str:
-    return next(iter(get_close_matches("script_path", [key for key in document if key not in _OWN_KEYS], n=1)), "")
+    return next(iter(get_close_matches("script_path", [key for key in document if key not in OWN_KEYS], n=1)), "")
 
 
-def _values(key: str, value: Any, faults: list[Fault]) -> tuple[Value, ...]:
-    if not is_key(key) and not _FLAG.fullmatch(key):
-        faults.append(Fault(key=key, problem="expected a parameter's name such as lr, optim.lr, +a.b or --lr"))
-    if isinstance(value, dict):
-        problem = "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
-        faults.append(Fault(key=key, problem=problem))
-        return ()
-    if value == []:
-        faults.append(Fault(key=key, problem="expected a list of values, got an empty one"))
-    values = tuple(value) if isinstance(value, list) else (value,)
-    for item in values:
-        try:
-            quote(item)
-        except ValueError as error:
-            faults.append(Fault(key=key, problem=f"{error}, in {item!r}"))
-    return values
-
-
-def _refuse_doubles(parameters: Mapping[str, object], faults: list[Fault]) -> None:
+def _parameters(
+    document: Mapping[str, Any], anchored: Collection[str], faults: list[Fault]
+) -> dict[str, tuple[Value, ...]]:
+    """Return the parameters and their values; two of one name are a fault."""
+    values: dict[str, tuple[Value, ...]] = {}
     seen: dict[str, str] = {}
-    for key in parameters:
+    for key, value in document.items():
+        if key in OWN_KEYS:
+            continue
+        values[key] = read_values(key, value, is_anchored=key in anchored, faults=faults)
         if (twin := seen.setdefault(bare_key(key), key)) != key:
             faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}; remove one of them"))
+    return values

@@ -12,6 +12,7 @@ from airflow.sdk import Param
 
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
+from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -21,7 +22,9 @@ _LIMITS = ("minimum", "items", "enum")
 def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     """Return the Params of a sweep's Dag; an empty field means "as in the sweep file"."""
     form = _run_form()
-    form["only"].description = f"{form['only'].description} This sweep has {spec.size}."
+    only = field_schemas(RunOptions)["only"]
+    text = f"{only['description']} This sweep has {spec.size}: from 1 to {spec.size}."
+    form["only"] = _param({**only, "description": text, "pattern": only_pattern(spec.size)}, None)
     in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
     for name in SlurmSection.model_fields:
         if name in RunOptions.model_fields:
@@ -70,6 +73,9 @@ def _param(schema: dict[str, Any], default: Any, **more: Any) -> Param:
     """Return a field of the form: it may be left empty, unless it is a switch."""
     limits = {name: schema[name] for name in _LIMITS if name in schema}
     if "pattern" in schema:
+        limits["expected"] = schema[
+            "description"
+        ]  # no word of JSON Schema's: Airflow shows it where a value is refused
         limits["pattern"] = f"^$|{schema['pattern']}"
     if "enum" in schema:
         limits["enum"] = [*schema["enum"], None]

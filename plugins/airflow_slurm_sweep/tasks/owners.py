@@ -17,6 +17,7 @@ from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import REPORT
+from airflow_slurm_sweep.sweep.files import is_read
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
 
 FORGOTTEN = 600.0  # seconds; Airflow reads each Dag file more often
@@ -61,7 +62,7 @@ def claim(dag_id: str, source: Path) -> None:
 def notes(folder: Path) -> dict[str, Note]:
     """Return the notes of the Dags that sweep files of a folder make, or made, by Dag id."""
     found = {path.name: _read(path) for path in _folder().glob("*") if "~" not in path.name}
-    return {dag_id: note for dag_id, note in found.items() if note and note.source.parent == folder.resolve()}
+    return {dag_id: note for dag_id, note in found.items() if note and is_read(note.source, folder.resolve())}
 
 
 def forget(dag_id: str) -> None:

@@ -17,6 +17,7 @@ from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
+from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.layers import Folders, Layers
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.setting_types import Secret
@@ -110,7 +111,8 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     source = "sweep_text" if text else "script"
     if name:
         try:
-            path = folders.sweeps / f"{check_name(name)}.yaml"  # a name, no path: only files of the folder
+            # a name, no path: only files of the folder
+            path = yaml_files(folders.sweeps).get(check_name(name), [folders.sweeps / f"{name}.yaml"])[0]
         except ValueError as error:
             raise SettingsError(f"sweep: {error}") from None
         source = folders.shown(path)

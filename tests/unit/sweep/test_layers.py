@@ -1,9 +1,12 @@
-"""The batch script of a sweep's jobs."""
+"""The layers below a sweep: its batch script, its cluster profile."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT
 from airflow_slurm_sweep.sweep.layers import Folders, read_layers
 from airflow_slurm_sweep.sweep.settings import SlurmSection
@@ -14,3 +17,16 @@ def test_a_job_sh_in_include_replaces_the_packages(include: Path) -> None:
     assert read_layers(SlurmSection(), folders, {}).job_script == JOB_SCRIPT
     (include / "job.sh").write_text('#!/bin/bash -l\nmodule load cuda\nexec bash -c "$COMMAND"\n')
     assert "module load cuda" in read_layers(SlurmSection(), folders, {}).job_script
+
+
+def test_profiles_end_in_yml_too_and_two_of_one_name_are_refused(include: Path) -> None:
+    folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
+    (include / "clusters" / "big.yml").write_text("qos: a\n")
+    (include / "clusters" / "._big.yaml").write_text("not a profile")
+    assert read_layers(SlurmSection(profile="big"), folders, {}).profile.sbatch == {"qos": "a"}
+    (include / "clusters" / "big.yaml").write_text("qos: b\n")
+    message = r"include/clusters/big.yaml and include/clusters/big.yml have one name; rename one of them"
+    with pytest.raises(SettingsError, match=message):
+        read_layers(SlurmSection(profile="big"), folders, {})
+    with pytest.raises(SettingsError, match=r"existing profiles: big$"):
+        read_layers(SlurmSection(profile="small"), folders, {})

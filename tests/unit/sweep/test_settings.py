@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from airflow_slurm_sweep.errors import SettingsError
@@ -11,6 +13,7 @@ from airflow_slurm_sweep.slurm.submit.sbatch import environment
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, OUR_VARIABLES
 from airflow_slurm_sweep.sweep.document import Section, read_settings
 from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.setting_types import hours, only_pattern
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given, setting
 from tests.layers import make_layers
 
@@ -65,3 +68,23 @@ def test_the_launchers_variables_are_checked_like_settings() -> None:
 def test_null_is_refused_where_none_means_nothing(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: expected "):
         read_settings(ClusterProfile, {name: None})
+
+
+@pytest.mark.parametrize("above", [{"mem": "1G"}, {"mem_per_cpu": "1G"}, {"sbatch": {"mem-per-gpu": "1G"}}])
+def test_options_of_memory_replace_each_other_across_layers(above: dict[str, object]) -> None:
+    section = SlurmSection.model_validate(above)
+    resolved = layers({**PROFILE, "mem": "9G", "qos": "p"}).resolve(section, RunOptions(), {})
+    assert resolved.sbatch == {"qos": "p", **section.sbatch}
+
+
+@pytest.mark.parametrize("time", ["0", "0:0", "0:00:00", "0-0", "UNLIMITED", "INFINITE"])
+def test_a_time_of_zero_is_no_limit_as_in_slurm(time: str) -> None:
+    assert hours(time) == float("inf")
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 10, 42, 99, 100, 101, 250, 1000])
+def test_the_pattern_of_indices_takes_those_of_the_sweep_and_no_others(size: int) -> None:
+    pattern = re.compile(only_pattern(size))
+    assert [number for number in range(1200) if pattern.match(str(number))] == list(range(1, size + 1))
+    assert pattern.match(f" 1 - {size}, 1")
+    assert not pattern.match(f"1-{size + 1}")

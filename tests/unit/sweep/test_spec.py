@@ -129,8 +129,8 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "optim.lr: expected a list of values, got a mapping (write nested keys with dots: optim.lr)",
         "empty: expected a list of values, got an empty one",
         "two words: expected a parameter's name such as lr, optim.lr, +a.b or --lr",
-        'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
         "++x: sets the same parameter as '+x'; remove one of them",
+        'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
         "slurm.nodes: expected an integer, got 'two'",
         "slurm.gpus_per_node: expected an integer, got True",
         "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",
@@ -138,7 +138,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "slurm.sbatch: the option 'job-name' is reserved; use the setting 'jobname'",
         "slurm.node: unknown key 'node'; did you mean 'nodes'? Valid keys: account, batch_script, container, env, "
         "extra_nodes, gpu_request, gpus_per_node, jobname, max_parallel_jobs, mounts, nodes, partition, profile, "
-        "queue_limit, sbatch, stream_log, submit, time, workdir",
+        "queue_limit, sbatch, stream_log, submit, time, workdir, and the long options of sbatch",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
         "dag.retries: expected greater than or equal to 0, got -1",
     ]
@@ -158,9 +158,20 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("", "expected keys with values, got nothing"),
         ("- a", "expected keys with values, got a list"),
         ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
-        ("a: 1\nb: 2\na: 3", "line 3: duplicate key 'a'"),
-        ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: duplicate key 'nodes'"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 too, with another value; delete one of them"),
+        ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: the key 'nodes' stands in line 3 too, with another value; delete one of them"),
         ("1: 2", "1: expected text as a key"),
+        ("a: &a [*a]", "line 1: not YAML: found unconstructable recursive node"),
+        ("script_path: a.py\nx: {[a]: 1}", "line 2: not YAML: found unhashable key"),
+        ("script_path: a.py\nslurm: {c: 8}", "slurm: 'c' is a short option of sbatch; write cpus_per_task"),
+        ("script_path: a.py\nslurm: {sbatch: {p: 8}}", "slurm.sbatch: 'p' is a short option of sbatch; write partition"),
+        ("script_path: a.py\nslurm: {mem: 1G, sbatch: {mem: 2G}}", "slurm: 'mem' stands below sbatch too; remove one of them"),
+        ("script_path: a.py\nslurm: {mem: 1G, mem_per_cpu: 2G}", "slurm.sbatch: mem and mem-per-cpu exclude each other in Slurm; keep one of them"),
+        ("script_path: a.py\nslurm: {job-name: a}", "slurm.sbatch: the option 'job-name' is reserved; use the setting 'jobname'"),
+        ("script_path: a.py\n_common: &l [1e-4, 1e-3]\noptim.lr: *l", "_common: holds an anchor and is no parameter; name the key 'x-common'"),
+        ("script_path: a.py\ncommon: &l {nodes: 2}\nslurm: *l", "common: holds an anchor and is no parameter; name the key 'x-common'"),
+        ("script_path: a.py\nslurm: {<<: 1}", "line 2: not YAML: << merges mappings only"),
+        ("script_path: a.py\nlr: {values: [1, 2]}", "lr: expected a list of values, got a mapping; write lr: [1, 2]"),
         ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
         ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
         ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),
@@ -224,3 +235,54 @@ def test_a_limit_of_parallel_jobs_is_refused_with_arrays() -> None:
         parse_sweep(text, source="s.yaml")
     with pytest.raises(SweepFileError, match=r"slurm.submit: .*'each' or 'array'"):
         parse_sweep(text.replace("array", "all"), source="s.yaml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x-common: &l [1, 2]", ".common: &l [1, 2]", "x-nested: {a: &l [1, 2]}", "x-text: &t a\nx-common: &l [1, 2]"],
+)
+def test_keys_with_x_or_a_dot_in_front_hold_anchors_and_are_no_parameters(line: str) -> None:
+    spec = parse_sweep(f"script_path: a.py\n{line}\nlr: *l\nvalue.lr: *l", source="s.yaml")
+    assert spec.parameters == {"lr": (1, 2), "value.lr": (1, 2)}
+
+
+def test_a_key_with_an_underscore_in_front_is_a_parameter_unless_it_holds_an_anchor() -> None:
+    assert parse_sweep("script_path: a.py\n_target_: [a.B]", source="s").parameters == {"_target_": ("a.B",)}
+
+
+def test_a_key_with_two_dashes_in_front_is_a_parameter_whatever_follows() -> None:
+    spec = parse_sweep("script_path: a.py\n--slurm: [1]\n--lr: 2", source="s")
+    assert spec.parameters == {"--slurm": (1,), "--lr": (2,)}
+
+
+def test_mappings_are_merged_where_the_key_is_not_quoted() -> None:
+    text = "script_path: a.py\nx-a: &a {nodes: 1, time: 1:0:0}\nx-b: &b {nodes: 3, qos: q}\nslurm: {<<: [*a, *b], time: 2:0:0}"
+    slurm = parse_sweep(text, source="s").slurm
+    assert (slurm.nodes, slurm.time, slurm.sbatch) == (1, "2:0:0", {"qos": "q"})
+    assert faults("script_path: a.py\nslurm: {'<<': {}}")[0].startswith("slurm.<<: unknown key")
+
+
+@pytest.mark.parametrize("value", ["1", "[1e-4, a]", "{a: [1]}", ".nan", ""])
+def test_a_key_given_twice_with_equal_values_is_a_warning(value: str) -> None:
+    text = f"script_path: a.py\nx-a: {value}\nx-a: {value}\nlr: 1\nslurm:\n  nodes: 2\n  nodes: 2"
+    assert parse_sweep(text, source="s.yaml").warnings == (
+        "s.yaml: line 3: the key 'x-a' stands in line 2 too, with the same value",
+        "s.yaml: line 7: the key 'nodes' stands in line 6 too, with the same value",
+    )
+
+
+@pytest.mark.parametrize("second", ["1.0", "'1'", "true", "[1]"])
+def test_values_of_different_types_are_not_equal(second: str) -> None:
+    (fault,) = faults(f"script_path: a.py\nlr: 1\nlr: {second}")
+    assert fault == "line 3: the key 'lr' stands in line 2 too, with another value; delete one of them"
+
+
+def test_options_of_sbatch_stand_beside_the_settings_in_sweeps_and_profiles(tmp_path: Path) -> None:
+    words = "cpus_per_task: 8\nmem-per-gpu: 32G\nqos: high\nexclusive: true\nconstraint:\nsbatch: {mail_type: END}\n"
+    expected = {
+        "cpus-per-task": 8, "mem-per-gpu": "32G", "qos": "high", "exclusive": True, "constraint": False, "mail-type": "END"
+    }  # fmt: skip
+    section = "".join(f"  {line}\n" for line in words.splitlines())
+    assert parse_sweep(f"script_path: a.py\nslurm:\n{section}", source="s").slurm.sbatch == expected
+    (tmp_path / "p.yaml").write_text(words)
+    assert load_profile(tmp_path / "p.yaml").sbatch == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -47,13 +48,13 @@ def test_a_field_says_what_counts_if_it_is_empty() -> None:
     assert str(form["gpus_per_node"].description).endswith(" If empty: 0, as in the sweep file.")
     assert str(form["account"].description).endswith(" If empty: null, as in the sweep file.")
     assert str(form["time"].description).endswith(" If empty: as in the profile.")
-    assert str(form["only"].description).endswith(" This sweep has 2.")
+    assert str(form["only"].description).endswith(" This sweep has 2: from 1 to 2.")
 
 
 @pytest.mark.parametrize(
     "conf",
     [
-        {"nodes": 4, "gpus_per_node": 0, "time": "8:0:0", "only": "1-4, 9", "jobname": "a.b-1"},
+        {"nodes": 4, "gpus_per_node": 0, "time": "8:0:0", "only": "1-2, 1", "jobname": "a.b-1"},
         {"time": "", "only": "", "jobname": "", "account": "", "overrides": None},
         {"overrides": ["a.b=1", "+x={a: 1}", "++y='it''s'", "~z", "empty=", "hydra/job@x=1"]},
         {"time": "1-0", "dry_run": True},
@@ -73,6 +74,8 @@ def test_valid_values_are_accepted(conf: dict[str, Any]) -> None:
         {"time": "1:2:3:4"},
         {"only": "1-"},
         {"only": "a"},
+        {"only": "7-9"},
+        {"jobname": "my job"},
         {"jobname": "../up"},
         {"overrides": "a=1"},
         {"overrides": ["no value"]},
@@ -95,3 +98,17 @@ def test_invalid_values_are_refused(conf: dict[str, Any]) -> None:
 def test_errors_beyond_json_schema_are_found_by_plan(conf: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_options(checked(**conf))
+
+
+@pytest.mark.parametrize(
+    ("conf", "sentence"),
+    [
+        ({"only": "7-9"}, "from 1 to 2"),
+        ({"jobname": "my job"}, "letters, digits"),
+        ({"time": "soon"}, "minutes, h:m:s"),
+    ],
+)
+def test_what_airflow_says_of_a_refused_value_has_a_sentence(conf: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ParamValidationError) as caught:
+        checked(**conf)
+    assert sentence in re.sub(r"'\s+'", "", str(caught.value))  # Python breaks long texts

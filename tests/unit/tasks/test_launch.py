@@ -162,3 +162,11 @@ def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str
 def test_the_form_refuses_values_of_another_type(include: Path, conf: dict[str, Any]) -> None:
     with pytest.raises(ParamValidationError):
         launch(include, **conf)
+
+
+@pytest.mark.parametrize(("file", "name"), [("a.yml", "a"), ("team/a.yaml", "team.a")])
+def test_a_sweep_is_found_by_the_name_of_its_dag(include: Path, file: str, name: str) -> None:
+    path = include / "sweeps" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SWEEP)
+    assert len(launch(include, sweep=name)) == 2

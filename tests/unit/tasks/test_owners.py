@@ -57,6 +57,13 @@ def test_a_note_keeps_the_text_of_a_file_that_is_gone(sources: tuple[Path, Path]
     assert owners.notes(first.parent) == {}
 
 
+def test_the_notes_of_a_folder_are_those_of_its_subfolders_too(sources: tuple[Path, Path]) -> None:
+    first, second = sources
+    owners.claim("one.a", first)
+    assert owners.notes(first.parents[1]) == {"one.a": owners.Note(first, "script_path: one.py\n")}
+    assert owners.notes(second.parent) == {}
+
+
 def test_workers_note_nothing(sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = sources
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "a")

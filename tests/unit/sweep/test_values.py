@@ -1,0 +1,192 @@
+"""Values that are another tool's syntax, and whole files of other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_slurm_sweep.errors import SweepFileError
+from airflow_slurm_sweep.sweep.convert import convert
+from airflow_slurm_sweep.sweep.foreign import as_yaml
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.values import protected
+
+WANDB = """\
+program: train.py
+method: bayes
+metric: {name: loss, goal: minimize}
+command: ["${env}", python3, "${program}", "${args}", --tag, "a {b}"]
+early_terminate: {type: hyperband}
+parameters:
+  lr: {values: [1e-4, 1e-3]}
+  optimizer: {value: "adam,w"}
+  model: {parameters: {depth: {values: [2, 4]}, dropout: {min: 0.0, max: 0.5}}}
+  slurm: {value: x}
+"""
+HYDRA = """\
+defaults: [_self_, {override hydra/sweeper: basic}]
+hydra:
+  sweeper: {params: {lr: "choice(1e-4,1e-3)", +n: "range(2,6)", model: "a,b", z: "interval(0,1)", optimizer: adam}}
+  overrides: {task: ["seed=1,2", wd=0.1]}
+"""
+
+
+def fault(text: str) -> str:
+    with pytest.raises(SweepFileError) as caught:
+        parse_sweep(f"script_path: a.py\n{text}", source="s.yaml")
+    return str(caught.value).removeprefix("s.yaml: ")
+
+
+def values(text: str) -> tuple[object, ...]:
+    return tuple(parse_sweep(f"script_path: a.py\nx: {text}", source="s.yaml").parameters["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("1e-4,1e-3", "[1e-4, 1e-3]"),
+        ("1e-4, 1e-3", "[1e-4, 1e-3]"),
+        ("adam,sgd", "[adam, sgd]"),
+        ("org/a-1B,org/b-3B", "[org/a-1B, org/b-3B]"),
+        ("choice(1,2)", "[1, 2]"),
+        ("choice(adam, sgd)", "[adam, sgd]"),
+        ("tune.choice([1, 2])", "[1, 2]"),
+        ("trial.suggest_categorical('a', ['x', 'y'])", "[x, y]"),
+        ("range(2,6)", "[2, 3, 4, 5]"),
+        ("range(3)", "[0, 1, 2]"),
+        ("range(0, 1, 0.25)", "[0.0, 0.25, 0.5, 0.75]"),
+        ("range(6,2,-2)", "[6, 4]"),
+        ("np.linspace(0,1,3)", "[0.0, 0.5, 1.0]"),
+        ("logspace(-3, -1, 3)", "[0.001, 0.01, 0.1]"),
+        ("geomspace(1, 100, 3)", "[1.0, 10.0, 100.0]"),
+        ("range(50)", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...] with all 50 values"),
+    ],
+)
+def test_a_list_of_another_tool_is_refused_with_the_list_to_write(text: str, meant: str) -> None:
+    quoted = text.replace("'", "''")
+    said = f"is another tool's list of values; write x: {meant} (or, to mean the text itself: "
+    assert said in fault(f"x: '{quoted}'")
+
+
+@pytest.mark.parametrize(
+    "text", ["interval(0, 1)", "loguniform(1e-5,1e-3)", "glob(*)", "tune.uniform(0, 1)", "range(a)", "range(1,2,0)"]
+)
+def test_a_search_of_another_tool_is_refused_as_it_names_no_values(text: str) -> None:
+    said = f"x: {text!r} is another tool's search; list the values to try, such as x: [1, 2] (or, to mean the text "
+    assert fault(f"x: '{text}'").startswith(said)
+    assert fault(f"x: [1, '{text}']").startswith(said)
+
+
+@pytest.mark.parametrize("text", ["1,2", "adam,sgd", "choice(1,2)", "interval(0, 1)"])
+def test_a_text_in_double_quotes_is_the_text_inside(text: str) -> None:
+    assert values(f"""'"{text}"'""") == (text,)
+    assert values(f"""'""{text}""'""") == (f'"{text}"',)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello, world", "a, b and c", "/data/a,/data/b", "/lustre:/lustre,/home:/home", "[1,2]", "f(x),g(x)", "a=1,b=2",
+        "1,a b", "(1,2)", "my_choice(1,2)", "say range(2,6)", '"quoted"', '"', ",", "1.5", "meta-llama/Llama-3.2-1B",
+    ],
+)  # fmt: skip
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert values(f"'{text}'") == (text,)
+
+
+@given(
+    st.text(alphabet="\"',()a1 ]/.", max_size=8) | st.sampled_from(["choice(1)", "1,2"]).map(lambda text: f'"{text}"')
+)
+def test_each_text_can_be_said(text: str) -> None:
+    assert values(as_yaml([protected(text)])) == (text,)
+
+
+def test_texts_with_commas_in_a_list_of_several_stay_as_they_are() -> None:
+    assert values('["q_proj,v_proj", "q_proj,k_proj,v_proj"]') == ("q_proj,v_proj", "q_proj,k_proj,v_proj")
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        (WANDB, "Weights & Biases"),
+        (HYDRA, "Hydra"),
+        ("defaults: [_self_, model: a]\nlr: 0.1", "Hydra"),
+        ("strategy: {matrix: {lr: [1, 2]}}", "a build matrix"),
+        ("matrix: {lr: [1, 2]}", "a build matrix"),
+        ("search_space: {lr: {type: float}}\nn_trials: 5", "Optuna"),
+        ("searchSpace: {lr: {_type: choice, _value: [1, 2]}}", "NNI"),
+        ("param_space: {lr: {grid_search: [1, 2]}}", "Ray Tune"),
+        ("parameters: {lr: [1, 2]}", "another sweep tool"),
+    ],
+)
+def test_a_file_of_another_tool_is_one_error_that_names_the_command(text: str, tool: str) -> None:
+    said = f"s.yaml: this is a file of {tool}; `airflow-slurm-sweep convert s.yaml` writes it as a sweep file"
+    with pytest.raises(SweepFileError, match=f"^{said}$"):
+        parse_sweep(text, source="s.yaml")
+
+
+def test_a_sweep_of_wandb_becomes_ours() -> None:
+    assert (
+        convert(WANDB, "w.yaml")
+        == """\
+# From w.yaml, a file of Weights & Biases.
+# Not taken over: method bayes: each combination of the values runs.
+# Not taken over: early_terminate, which has no counterpart here.
+# Not taken over: model.dropout: {max: 0.5, min: 0.0}, which is no list of values.
+# Not taken over: reading the metric from W&B: the report reads it from metrics.json of each run directory.
+command: python3 train.py {flags} --tag 'a {{b}}'
+lr: [0.0001, 0.001]
+optimizer: ['"adam,w"']
+model.depth: [2, 4]
+--slurm: [x]
+dag: {objective: {goal: minimize, metric: loss}}
+"""
+    )
+
+
+def test_a_sweep_of_hydra_becomes_ours() -> None:
+    assert (
+        convert(HYDRA, "h.yaml")
+        == """\
+# From h.yaml, a file of Hydra.
+# Not taken over: the program, which the file does not name: replace train.py.
+# Not taken over: z: interval(0,1), which is no list of values.
+# Not taken over: defaults, which the script's own config keeps.
+command: python train.py {overrides}
+lr: [0.0001, 0.001]
++n: [2, 3, 4, 5]
+model: [a, b]
+optimizer: [adam]
+seed: [1, 2]
+wd: [0.1]
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "text", [WANDB, HYDRA, "matrix: {a: [1, 2]}", "searchSpace: {a: {_type: choice, _value: [1]}}"]
+)
+def test_the_parameters_of_a_converted_file_load(text: str) -> None:
+    lines = [line for line in convert(text, "f.yaml").splitlines() if not line.startswith("command:")]
+    assert parse_sweep("\n".join(["script_path: a.py", *lines]), source="s").parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr: [1, 2]", "expected a sweep of another tool, got none"),
+        ("parameters: {lr: {min: 0, max: 1}}\nmethod: random", "holds no values that a grid can run over: "),
+        ("param_space: {lr: 'uniform(0, 1)'}", "holds no values that a grid can run over: "),
+    ],
+)
+def test_a_file_that_cannot_be_said_is_an_error(text: str, said: str) -> None:
+    with pytest.raises(SweepFileError, match=f"^f.yaml: {said}"):
+        convert(text, "f.yaml")
+
+
+def test_no_example_of_the_project_is_taken_for_another_tools() -> None:
+    for path in (Path(__file__).parents[3] / "include" / "sweeps").glob("*.yaml"):
+        assert parse_sweep(path.read_text(), source=path.name).size > 1
