@@ -1,5 +1,6 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
@@ -21,6 +22,7 @@ from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
+_SETUP_FAILED = re.compile(r"^setup line [0-9]+ failed with exit status [0-9]+: .*$", re.MULTILINE)
 
 
 class SlurmClient:
@@ -224,9 +226,16 @@ def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Return how a job failed, with all that shows why without a login."""
+    """Return how a job failed, with all that shows why without a login; a setup line that failed comes first."""
     facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
-    return f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    setup = _SETUP_FAILED.search(log_tail) if _is_of_setup(status) else None
+    return f"{setup[0]}\n{text}" if setup else text
+
+
+def _is_of_setup(status: JobStatus) -> bool:
+    """Whether a job ended with the exit status of setup.sh."""
+    return status.exit_code.startswith("78:")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.setup import with_setup
 from airflow_slurm_sweep.slurm.validation import (
     check_directory,
     check_option,
@@ -65,6 +66,8 @@ class JobRequest:
     workdir: str | None = None  # where the job runs; None for the login directory
     # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
     inputs: tuple[str, ...] | list[str] = ()
+    # Lines for bash that run before ``command``, in the same shell. A ``batch_script`` finds them in SETUP_COMMAND.
+    setup: tuple[str, ...] | list[str] = ()
     script: str = ""  # the text of the batch script, in place of ``batch_script``
     batch_script: str | None = None
     nodes: int = 1  # as the batch script is told
@@ -97,6 +100,8 @@ class JobRequest:
             expect(value is None or is_line(value), subject, value, "printable text")
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
+        for line in self.setup:
+            expect(is_text(line) and line.strip(), "setup", line, "shell lines")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         for subject in ("extra_nodes", "gpus_per_node"):
@@ -143,7 +148,8 @@ class JobRequest:
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
             check_variable(name)
-        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
+        command = with_setup(self.setup, self.command)
+        values = {"COMMAND": command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or "", **self.env}
         for name, value in values.items():
             if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
                 raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")

@@ -94,6 +94,11 @@ class JobSettings(Resources):
     batch_script: types.Path | None = Field(
         default=None, description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh."
     )
+    setup: types.Setup = Field(
+        default=(),
+        description="Lines for bash before the command, in its shell, also in the container, such as `module load x`; "
+        "the profile's come first. A batch_script finds them in SETUP_COMMAND.",
+    )
     env: Annotated[types.Env, Setting(option="export"), Field(title="Environment")] = Field(
         default={},
         description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",

@@ -158,6 +158,15 @@ def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: s
     assert queue.run_dir_of("7", output) == run_dir
 
 
+@pytest.mark.parametrize(("exit_code", "is_first"), [("78:0", True), ("1:0", False)])
+def test_a_failure_text_begins_with_the_setup_line_that_failed(exit_code: str, is_first: bool) -> None:
+    status = JobStatus(job_id="7", text="FAILED", exit_code=exit_code, source="sacct")
+    said = "setup line 2 failed with exit status 1: module load cuda"
+    text = failure_text(JOB, status, f"Unknown module\n{said}\nsrun: error: n1: task 0: Exited with exit code 78")
+    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED") == is_first
+    assert text.startswith("Job 7 (one) ended as FAILED") != is_first
+
+
 def test_a_failure_text_has_all_facts() -> None:
     status = JobStatus(
         job_id="7",

@@ -98,6 +98,7 @@ def test_environment() -> None:
         "GPUS_PER_NODE": "8",
         "MOUNTS": "/lustre:/lustre,/home:/home",
         "NUM_ACTOR_NODES": "4",
+        "SETUP_COMMAND": "",
         "WANDB_DIR": "/lustre/me/100%/nemo-rl/grpo_sweep_4",
     }
 

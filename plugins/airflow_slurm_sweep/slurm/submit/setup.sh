@@ -1,0 +1,17 @@
+# shellcheck shell=bash disable=SC1091
+# The lines of `setup`, then the job's own command. All of it is one text for bash: what a line changes, the command has.
+slurm_sweep_fail() { # STATUS
+  slurm_sweep_own_trap
+  echo "setup line $slurm_sweep_number failed with exit status $1: ${slurm_sweep_line%%$'\n'*}" >&2
+  exit 78
+}
+slurm_sweep_own_trap() { # remove it, unless a line has set another one
+  case $(trap -p EXIT) in *slurm_sweep_fail*) trap - EXIT ;; esac
+}
+trap 'slurm_sweep_fail $?' EXIT # for lines that leave the shell, with status 0 too: the command would not run
+slurm_sweep_number=0 slurm_sweep_line='. /etc/profile'
+if ! declare -F module > /dev/null && [ -r /etc/profile ]; then
+  slurm_sweep_before="$(declare -px)"$'\n'"umask $(umask)"
+  . /etc/profile > /dev/null 2>&1 < /dev/null
+  eval "$slurm_sweep_before" 2> /dev/null
+fi
