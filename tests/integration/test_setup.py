@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,7 +45,7 @@ def end(login: Login, job: SubmittedJob) -> tuple[str, str]:
     return asyncio.run(wait())
 
 
-def run(login: Login, command: str, *setup: str, **changes: object) -> tuple[str, str]:
+def run(login: Login, command: str, *setup: str, **changes: Any) -> tuple[str, str]:
     """Run a job; return its state and exit code, and what a failed task shows."""
     request = login.request(command, setup=setup, **changes)
     return end(login, submitted_job(request, login.submit(request)))

@@ -87,6 +87,8 @@ class JobRequest:
     resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
     max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
+    # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
+    log_file: tuple[str, ...] | list[str] = ()
     stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     dry_run: bool = False
@@ -100,6 +102,8 @@ class JobRequest:
             expect(value is None or is_line(value), subject, value, "printable text")
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
+        for pattern in self.log_file:
+            expect(is_line(pattern), "log_file", pattern, "printable patterns")
         for line in self.setup:
             expect(is_text(line) and line.strip(), "setup", line, "shell lines")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
@@ -221,6 +225,7 @@ class SubmittedJob:
     log_path: str
     label: str = ""
     index: int | None = None
+    log_file: tuple[str, ...] | list[str] = ()  # see `JobRequest`
     stream_log: bool = False
     clusters: str = ""  # see `Site`; so is login_setup
     login_setup: tuple[str, ...] | list[str] = ()

@@ -53,6 +53,12 @@ def _split_lines(value: Any) -> Any:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
+def _check_pattern(pattern: str) -> str:
+    if unknown := set(re.findall(r"\{.*?\}", _check_path(pattern))) - {"{job_id}", "{run_dir}"}:
+        raise ValueError(f"expected no placeholders but {{job_id}} and {{run_dir}}, got {', '.join(sorted(unknown))}")
+    return pattern
+
+
 def _check_setup(lines: tuple[str, ...]) -> tuple[str, ...]:
     for line in lines:
         if not line.strip() or "\0" in line:
@@ -136,6 +142,7 @@ NameOrTemplate = Annotated[
 Path = Annotated[str, AfterValidator(_check_path)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Setup = Annotated[tuple[str, ...], BeforeValidator(_split_lines), AfterValidator(_check_setup)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[
     str,
     BeforeValidator(_join_partitions),

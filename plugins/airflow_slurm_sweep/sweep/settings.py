@@ -117,6 +117,11 @@ class JobSettings(Resources):
         default=None,
         description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
     )
+    log_file: types.Patterns = Field(
+        default=(),
+        description="Where the training's output is if not in Slurm's log, such as `{job_id}-logs/ray-driver.log`: "
+        "patterns of the shell, with {job_id} and {run_dir}, relative to the latter; the newest match counts.",
+    )
     stream_log: types.Flag = Field(
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."
     )
