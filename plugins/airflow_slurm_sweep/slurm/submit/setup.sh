@@ -8,6 +8,9 @@ slurm_sweep_fail() { # STATUS
 slurm_sweep_own_trap() { # remove it, unless a line has set another one
   case $(trap -p EXIT) in *slurm_sweep_fail*) trap - EXIT ;; esac
 }
+# As long as this file is there, the command has not begun: job.sh looks. A container may lack the run directory.
+slurm_sweep_unfinished=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup slurm_sweep_rm=$(type -P rm) # lines may change PATH
+(set -C && : > "$slurm_sweep_unfinished") 2> /dev/null
 trap 'slurm_sweep_fail $?' EXIT # for lines that leave the shell, with status 0 too: the command would not run
 slurm_sweep_number=0 slurm_sweep_line='. /etc/profile'
 if ! declare -F module > /dev/null && [ -r /etc/profile ]; then
