@@ -20,5 +20,4 @@ def with_setup(lines: Sequence[str], command: str) -> str:
         'eval -- "$slurm_sweep_line" || slurm_sweep_fail $?\n'
         for number, line in enumerate(lines, start=1)
     ]
-    end = '"$slurm_sweep_rm" -f -- "$slurm_sweep_unfinished"\nslurm_sweep_own_trap\n'
-    return f"{_BEGIN}{''.join(each)}{end}{command}"
+    return f"{_BEGIN}{''.join(each)}slurm_sweep_finish\n{command}"
