@@ -13,6 +13,7 @@ On the cluster, a run directory holds::
     .slurm_sweep/combination.json    the combination and where it comes from
     .slurm_sweep/environment         an array element's environment variables, for its owner only
     .slurm_sweep/JOBID.exit          the exit status of job.sh
+    .slurm_sweep/JOBID.setup         there while the lines of setup run
 """
 
 from __future__ import annotations

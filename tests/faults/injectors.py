@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from airflow_slurm_sweep.names import RECORD
-from airflow_slurm_sweep.slurm.job import Attempt
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from sandbox.processes import send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
 from tests.faults.stage import FULL

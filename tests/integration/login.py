@@ -12,8 +12,9 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.names import RECORD
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.shell import ARGUMENT, Completed, Site
 from sandbox import Sandbox
 from sandbox.processes import wait_until

@@ -29,8 +29,9 @@ from airflow_slurm_sweep.errors import (
 )
 from airflow_slurm_sweep.names import COMBINATION, ENVIRONMENT, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission, submit_all

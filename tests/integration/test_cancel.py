@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, TaskTimeoutError
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.one_job import await_job, submit_job
 from sandbox import Sandbox
 from sandbox.processes import wait_until

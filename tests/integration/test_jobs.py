@@ -16,8 +16,9 @@ from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.errors import ClusterRefusedError
 from airflow_slurm_sweep.names import COMBINATION, PARAMETERS
 from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.spec import parse_sweep

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
 from sandbox.processes import send, tree, wait_until, writing_to
@@ -97,6 +98,36 @@ def test_requeued_by_hand(
     if "no accounting" not in request.node.name:
         assert len(rows(box, job.job_id)) == 1
         assert len(rows(box, job.job_id, "--duplicates")) == 2
+
+
+def test_the_log_file_of_the_latest_run_is_shown(
+    box: Sandbox, make: Callable[..., JobRequest], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As ray.sub writes it: late, and after a requeue into another folder."""
+    caplog.set_level(logging.INFO, logger="airflow_slurm_sweep")
+    command = (
+        'echo starting; sleep 2; cd "$BASE_LOG_DIR" && mkdir "$SLURM_JOB_ID${SLURM_RESTART_COUNT:+-$SLURM_RESTART_COUNT}-logs" '
+        '&& exec > "$_/ray-driver.log"; echo "run ${SLURM_RESTART_COUNT:-0} of the training"; '
+        f"{ENDS_THE_SECOND_TIME}; exit 3"
+    )
+    patterns = ["{job_id}-logs/ray-driver.log", "{job_id}-*-logs/ray-driver.log"]
+
+    async def work(client: SlurmClient) -> str:
+        job = await client.submit(make(command, log_file=patterns, stream_log=True), attempt())
+        async with LogFollower(client, interval=0.3).following(job):
+            waiting = asyncio.create_task(end(client, job))
+            async with asyncio.timeout(60):
+                while "| run 0 of the training" not in caplog.messages:
+                    await asyncio.sleep(0.2)
+            box.slurm("scontrol", "requeue", job.job_id)
+            status = await waiting
+        assert (job.job_id, status.state) == (status.job_id, JobState.FAILED)
+        log = await client.failure_log(job, status)
+        return log.replace(f"{job.run_dir}/{job.job_id}-1-", "")
+
+    assert with_client(work) == "logs/ray-driver.log:\nrun 1 of the training"
+    shown = [message for message in caplog.messages if message.startswith("| ")]
+    assert shown == ["| starting", "| run 0 of the training", "| run 1 of the training"]
 
 
 def test_held_after_its_requeue(box: Sandbox, make: Callable[..., JobRequest]) -> None:

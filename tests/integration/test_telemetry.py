@@ -17,7 +17,8 @@ from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 from opentelemetry import metrics
 
-from airflow_slurm_sweep.slurm.job import Attempt, JobStatus
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from sandbox import Sandbox

@@ -1,15 +1,18 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
+from shlex import quote
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import Piece
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results
 from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
@@ -21,6 +24,7 @@ from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
+_SETUP_FAILED = re.compile(r"^setup (?:line [0-9]+ )?failed with exit status [0-9]+: .*$", re.MULTILINE)
 
 
 class SlurmClient:
@@ -164,17 +168,19 @@ class SlurmClient:
         """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
         if status.state.is_success:
             return ""
-        return job_logs.read_tail(await self._run(job_logs.tail(job.log_path)))
+        words = quote(job.log_path) if _is_of_setup(status) else job_logs.log_words(job)
+        return job_logs.read_tail(await self._run(job_logs.tail(words)))
 
     async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
         """Return what jobs left in their run directories, in their order."""
-        found = await self._ask(results.results((job.run_dir, job.log_path) for job in jobs), results.read_results)
+        asked = [(job.run_dir, job_logs.log_words(job)) for job in jobs]
+        found = await self._ask(results.results(asked), results.read_results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
-    async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
-        """Return what is new in logs, given as path and the number of bytes that are known already; None if no room."""
+    async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
+        """Return what is new in logs; None if no room."""
         found = await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
-        return [found.get(number, (known, b"")) for number, (_, known) in enumerate(logs)]
+        return [found.get(number, Piece(known, b"", inode)) for number, (_, inode, known) in enumerate(logs)]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read; see `files.files`."""
@@ -224,9 +230,16 @@ def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Return how a job failed, with all that shows why without a login."""
+    """Return how a job failed, with all that shows why without a login; a setup line that failed comes first."""
     facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
-    return f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    setup = _SETUP_FAILED.search(log_tail) if _is_of_setup(status) else None
+    return f"{setup[0]}\n{text}" if setup else text
+
+
+def _is_of_setup(status: JobStatus) -> bool:
+    """Whether a job ended with the exit status of setup.sh."""
+    return status.exit_code.startswith("78:")

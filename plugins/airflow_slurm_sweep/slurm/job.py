@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.submit.setup import with_setup
 from airflow_slurm_sweep.slurm.validation import (
     check_directory,
     check_option,
@@ -67,6 +67,8 @@ class JobRequest:
     workdir: str | None = None  # where the job runs; None for the login directory
     # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
     inputs: tuple[str, ...] | list[str] = ()
+    # Lines for bash that run before ``command``, in the same shell. A ``batch_script`` finds them in SETUP_COMMAND.
+    setup: tuple[str, ...] | list[str] = ()
     script: str = ""  # the text of the batch script, in place of ``batch_script``
     batch_script: str | None = None
     nodes: int = 1  # as the batch script is told
@@ -86,6 +88,8 @@ class JobRequest:
     resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
     max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
+    # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
+    log_file: tuple[str, ...] | list[str] = ()
     stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     dry_run: bool = False
@@ -101,6 +105,10 @@ class JobRequest:
             expect(re.fullmatch(r"\w[\w.+=@-]*", name, re.ASCII), "folders", name, "names of letters and digits")
         for path in self.inputs:
             expect(is_line(path), "inputs", path, "printable paths")
+        for pattern in self.log_file:
+            expect(is_line(pattern), "log_file", pattern, "printable patterns")
+        for line in self.setup:
+            expect(is_text(line) and line.strip(), "setup", line, "shell lines")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         for subject in ("extra_nodes", "gpus_per_node"):
@@ -147,7 +155,8 @@ class JobRequest:
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
             check_variable(name)
-        values = {"COMMAND": self.command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or ""}
+        command = with_setup(self.setup, self.command)
+        values = {"COMMAND": command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or ""}
         values |= variables(self.parameters) | dict(self.env)
         for name, value in values.items():
             if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
@@ -163,53 +172,6 @@ def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """Who asks for a job: one try of one task of one Dag run. The cluster keeps it beside the job's id.
-
-    ``id`` is Airflow's id of the task instance, a UUID of version 7: another one for each try, also where a Dag run was
-    deleted and made again.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    id: str
-    installation: str  # which Airflow: two may have the same Dag and run ids on one log directory
-
-    @property
-    def run(self) -> str:
-        """The Dag run, as the record names it."""
-        return run_name(self.installation, self.dag_id, self.run_id)
-
-    @property
-    def task(self) -> str:
-        """The task, as the record names it."""
-        return task_name(self.task_id, self.map_index)
-
-    @property
-    def instance(self) -> str:
-        """The id, as the record names it."""
-        return _word(self.id)
-
-
-def run_name(installation: str, dag_id: str, run_id: str) -> str:
-    """Return a Dag run's name: three words, and no other Dag run's."""
-    return f"{_word(installation)} {_word(dag_id)} {_word(run_id)}"
-
-
-def task_name(task_id: str, map_index: int) -> str:
-    """Return a task instance's name in its Dag run: two words, and no other's."""
-    return f"{_word(task_id)} {map_index}"
-
-
-def _word(name: str) -> str:
-    """Return a name as one word: as it is in Airflow's own forms, else percent-encoded."""
-    return quote(name, safe=":+~@,", errors="surrogatepass") or "%"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob:
     """A job that Slurm accepted; ``label``, ``index``, ``stream_log`` and ``queue_limit`` as in `JobRequest`."""
 
@@ -220,6 +182,7 @@ class SubmittedJob:
     log_path: str
     label: str = ""
     index: int | None = None
+    log_file: tuple[str, ...] | list[str] = ()  # see `JobRequest`
     stream_log: bool = False
     clusters: str = ""  # see `Site`; so is login_setup
     login_setup: tuple[str, ...] | list[str] = ()

@@ -8,8 +8,9 @@ from base64 import b64decode
 from collections.abc import Iterable
 from contextlib import suppress
 from shlex import quote
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, printable, script
 
 TAIL_LINES = 50
@@ -21,48 +22,103 @@ NEW_LINES = 200  # of one log in one answer
 LINE_LENGTH = 1000  # characters
 PREFIX = "| "
 
-Piece: TypeAlias = tuple[int, bytes]  # of a log: its offset in bytes, and its content
 
-_NEWS = re.compile(r"^= ([0-9]+) ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
+class Piece(NamedTuple):
+    """What is new in a log: where it begins in the file, in bytes, its content, and which file that is."""
+
+    start: int
+    data: bytes
+    inode: str = ""  # another one than before: the log is another file by now
+    path: str = ""
+
+
+Question: TypeAlias = tuple[str, str, int]  # of a log: `log_words`; inode and bytes that are known already
+
+_NEWS = re.compile(r"^= ([0-9]+) ([0-9]+) ([0-9]+) (.+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 _NO_ROOM = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
 
 
-def tail(path: str) -> str:
-    """Return the script that prints a log's last lines. Slurm's logs are regular files: nothing else is read."""
-    file = quote(path)
-    refusal = quote(f"{path} is no regular file; it is not read")
+# Sets `log` to the newest regular file among the matches of `log_file`, which jobs may name as they like, or else to
+# Slurm's own. The shell leaves a pattern without a match as it is.
+NEWEST_LOG = """\
+find_log() { # SLURM'S [MATCH ...]
+  log=$1 newest=
+  shift
+  for match in "$@"; do
+    case $match in *[[:cntrl:]]*) continue ;; esac
+    [ -f "$match" ] && [ ! -L "$match" ] && [ -r "$match" ] || continue
+    [ "$newest" -nt "$match" ] || newest=$match
+  done
+  log=${newest:-$log}
+}"""
+_GLOB = re.compile(r"(\*|\?|\[[!^]?[\w.-]+\])", re.ASCII)
+
+
+def log_words(job: SubmittedJob) -> str:
+    """Return the arguments of `find_log`: Slurm's log, then the patterns of ``log_file`` for the shell to expand."""
+    values = {"{run_dir}": job.run_dir, "{job_id}": job.job_id}
+    words = [quote(job.log_path)]
+    for pattern in job.log_file:
+        absolute = pattern if pattern.startswith(("/", "{run_dir}")) else f"{{run_dir}}/{pattern}"
+        # What a placeholder stands for is no pattern, and nothing but a pattern is left unquoted.
+        pieces = re.split(r"({run_dir}|{job_id})", absolute)
+        words.append("".join(quote(values[piece]) if piece in values else _unquoted_globs(piece) for piece in pieces))
+    return " ".join(words)
+
+
+def _unquoted_globs(text: str) -> str:
+    return "".join(piece if _GLOB.fullmatch(piece) else quote(piece) for piece in _GLOB.split(text) if piece)
+
+
+def tail(words: str) -> str:
+    """Return the script that prints the last lines of a log, given as `log_words`, below a line with its path.
+
+    The line is empty for Slurm's own log. Logs are regular files: nothing else is read.
+    """
     return script(
-        f"if [ -L {file} ] || {{ [ -e {file} ] && [ ! -f {file} ]; }}; then printf '%s\\n' {refusal} >&2; exit 1; fi",
-        f"tail -c {_TAIL_BYTES} -- {file} | tail -n {TAIL_LINES}",
+        NEWEST_LOG,
+        f"find_log {words}",
+        'if [ -L "$log" ] || { [ -e "$log" ] && [ ! -f "$log" ]; }; then',
+        '  echo "$log is no regular file; it is not read" >&2',
+        "  exit 1",
+        "fi",
+        "printf '%s\\n' \"${newest:+$newest:}\"",
+        f'tail -c {_TAIL_BYTES} -- "$log" | tail -n {TAIL_LINES}',
     )
 
 
 def read_tail(completed: Completed) -> str:
     """Read the answer to `tail`: the lines, or why there are none."""
-    lines = printable(output(completed)).rstrip().splitlines()[-TAIL_LINES:]
-    return "\n".join(lines) or error_text(completed) or "(the log is empty)"
+    path, _, text = printable(output(completed)).partition("\n")
+    lines = "\n".join(text.rstrip().splitlines()[-TAIL_LINES:]) or error_text(completed) or "(the log is empty)"
+    return f"{path}\n{lines}" if path else lines
 
 
-def new_output(logs: Iterable[tuple[str, int]]) -> str:
-    """Return the script that reads what is new in logs, given as path and the number of bytes that are known already.
+def new_output(logs: Iterable[Question]) -> str:
+    """Return the script that reads what is new in logs.
 
-    The answer has, for each log with news, a line ``= NUMBER START``, the number from 0, and lines of base64: the last
-    `NEW_BYTES` bytes at most. START is less than the known offset if the log is shorter. After `NEW_BYTES_IN_ALL` bytes
-    there is a line ``! NUMBER`` for each further log with news.
+    The answer has, for each log with news, a line ``= NUMBER START INODE PATH``, the number from 0, and lines of
+    base64: the last `NEW_BYTES` bytes at most. START is 0 if the log is another file, or shorter than what is known.
+    After `NEW_BYTES_IN_ALL` bytes there is a line ``! NUMBER`` for each further log with news.
     """
     return script(
         f"left={NEW_BYTES_IN_ALL}",
-        "follow() {",
-        '  [ -f "$3" ] && [ ! -L "$3" ] && [ -r "$3" ] && size=$(stat -c %s -- "$3") || return 0',
-        '  if [ "$size" -ge "$2" ]; then start=$2; else start=0; fi',
+        NEWEST_LOG,
+        "follow() { # NUMBER INODE KNOWN WORDS",
+        "  number=$1 inode=$2 start=$3",
+        "  shift 3",
+        '  find_log "$@"',
+        '  [ -f "$log" ] && [ ! -L "$log" ] && [ -r "$log" ] && size=$(stat -c "%i %s" -- "$log") || return 0',
+        '  [ "${size% *}" = "$inode" ] && [ "${size#* }" -ge "$start" ] || start=0',
+        "  inode=${size% *} size=${size#* }",
         '  [ "$size" -gt "$start" ] || return 0',
-        '  [ "$left" -gt 0 ] || { printf \'! %s\\n\' "$1"; return 0; }',
+        '  [ "$left" -gt 0 ] || { printf \'! %s\\n\' "$number"; return 0; }',
         f'  [ "$((size - start))" -le {NEW_BYTES} ] || start=$((size - {NEW_BYTES}))',
         "  left=$((left - size + start))",
-        '  printf \'= %s %s\\n\' "$1" "$start"',
-        '  tail -c "+$((start + 1))" -- "$3" | head -c "$((size - start))" | base64',
+        '  printf \'= %s %s %s %s\\n\' "$number" "$start" "$inode" "$log"',
+        '  tail -c "+$((start + 1))" -- "$log" | head -c "$((size - start))" | base64',
         "}",
-        *(f"follow {number} {known} {quote(path)}" for number, (path, known) in enumerate(logs)),
+        *(f"follow {number} '{inode}' {known} {words}" for number, (words, inode, known) in enumerate(logs)),
         "true",
     )
 
@@ -70,9 +126,9 @@ def new_output(logs: Iterable[tuple[str, int]]) -> str:
 def read_new_output(output: str) -> dict[int, Piece | None]:
     """Read the answer to `new_output`, by the logs' numbers; None for news that had no room."""
     found: dict[int, Piece | None] = dict.fromkeys(map(int, _NO_ROOM.findall(output)))
-    for number, start, body in _NEWS.findall(output):
+    for number, start, inode, path, body in _NEWS.findall(output):
         with suppress(ValueError):  # base64 that was cut off
-            found[int(number)] = int(start), b64decode(body)
+            found[int(number)] = Piece(int(start), b64decode(body), inode, printable(path))
     return found
 
 

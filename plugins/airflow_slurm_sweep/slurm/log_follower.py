@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import Piece, lines_of
+from airflow_slurm_sweep.slurm.job_logs import Piece, Question, lines_of, log_words
 from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import WaitForSlot, no_wait
 
@@ -47,7 +47,7 @@ class LogFollower:
             yield
             return
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        follower = asyncio.create_task(self._follow(job.log_path, ended))
+        follower = asyncio.create_task(self._follow(log_words(job), ended))
         try:
             yield
             ended.set_result(None)
@@ -55,14 +55,16 @@ class LogFollower:
         finally:
             follower.cancel()
 
-    async def _follow(self, path: str, ended: asyncio.Future[None]) -> None:
-        offset, is_read, has_warned = 0, False, False
+    async def _follow(self, words: str, ended: asyncio.Future[None]) -> None:
+        inode, offset, is_read, has_warned = "", 0, False, False
         while not is_read:
             is_last = ended.done()  # a job that ends after the question may have more
             try:
-                ask = self._ask_soon((path, offset)) if is_last else self._unless(ended, path, offset)
+                ask = self._ask_soon((words, inode, offset)) if is_last else self._unless(ended, (words, inode, offset))
                 if piece := await ask:
-                    lines, offset = lines_of(path, offset, *piece, ended=is_last)
+                    if piece.inode != inode:  # the training's own log begins, or one after a requeue
+                        inode, offset = piece.inode, 0
+                    lines, offset = lines_of(piece.path, offset, piece.start, piece.data, ended=is_last)
                     await self._log(lines)
                     await asyncio.sleep(0)  # logs that had no room in the answer come first in the next one
                     is_read, has_warned = is_last, False
@@ -72,9 +74,9 @@ class LogFollower:
                     log.warning("The jobs' logs are not shown for now: %s", error)
                 has_warned, is_read = True, is_last
 
-    async def _unless(self, ended: asyncio.Future[None], path: str, offset: int) -> Piece | None:
+    async def _unless(self, ended: asyncio.Future[None], log: Question) -> Piece | None:
         """Ask for a log when it is its turn; return None at once if the job ends before."""
-        question = asyncio.create_task(self._ask_in_turn((path, offset)))
+        question = asyncio.create_task(self._ask_in_turn(log))
         try:
             await asyncio.wait((question, ended), return_when=asyncio.FIRST_COMPLETED)
             return question.result() if question.done() else None

@@ -15,6 +15,7 @@ from shlex import quote
 
 from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import NEWEST_LOG
 from airflow_slurm_sweep.slurm.shell import script
 
 MAX_BYTES = 16 * 1024  # of metrics.json: Airflow's database keeps it, and report reads those of thousands of jobs
@@ -43,26 +44,30 @@ _NOT_READABLE = Results(fault="expected a regular file that we may read, got ano
 
 
 def results(jobs: Iterable[tuple[str, str]]) -> str:
-    """Return the script that reads what jobs left, given as run directory and log.
+    """Return the script that reads what jobs left, given as run directory and `job_logs.log_words`.
 
     The answer has, for each metrics.json, a line ``= NUMBER``, the job's number from 0, and lines of base64; or a line
     ``= NUMBER -`` for one that is not read: a link, a pipe. Where wandb prints the run's address at the beginning of
     the log, the answer has a line ``@ NUMBER URL``.
     """
     return script(
-        "results() {",
-        '  if [ -f "$3" ] && [ ! -L "$3" ]; then',
-        f'    url=$(head -c {_WANDB_BYTES} -- "$3" | LC_ALL=C sed -n {quote(_VIEW_RUN)})',
-        '    [ -z "$url" ] || printf \'@ %s %s\\n\' "$1" "$url"',
+        NEWEST_LOG,
+        "results() { # NUMBER METRICS WORDS",
+        "  number=$1 metrics=$2",
+        "  shift 2",
+        '  find_log "$@"',
+        '  if [ -f "$log" ] && [ ! -L "$log" ]; then',
+        f'    url=$(head -c {_WANDB_BYTES} -- "$log" | LC_ALL=C sed -n {quote(_VIEW_RUN)})',
+        '    [ -z "$url" ] || printf \'@ %s %s\\n\' "$number" "$url"',
         "  fi",
-        '  if [ -L "$2" ] || { [ -e "$2" ] && ! { [ -f "$2" ] && [ -r "$2" ]; }; }; then',
-        "    printf '= %s -\\n' \"$1\"",
-        '  elif [ -e "$2" ]; then',
-        "    printf '= %s\\n' \"$1\"",
-        f'    head -c {MAX_BYTES + 1} -- "$2" | base64',
+        '  if [ -L "$metrics" ] || { [ -e "$metrics" ] && ! { [ -f "$metrics" ] && [ -r "$metrics" ]; }; }; then',
+        "    printf '= %s -\\n' \"$number\"",
+        '  elif [ -e "$metrics" ]; then',
+        "    printf '= %s\\n' \"$number\"",
+        f'    head -c {MAX_BYTES + 1} -- "$metrics" | base64',
         "  fi",
         "}",
-        *(f"results {number} {quote(f'{folder}/{METRICS}')} {quote(log)}" for number, (folder, log) in enumerate(jobs)),
+        *(f"results {number} {quote(f'{folder}/{METRICS}')} {words}" for number, (folder, words) in enumerate(jobs)),
         "true",
     )
 

@@ -13,8 +13,11 @@ OUR_OPTIONS = frozenset(
 
 # Environment variables that `sbatch.environment` sets for each job.
 OUR_VARIABLES = frozenset(
-    {"BASE_LOG_DIR", "COMMAND", "CONTAINER", "GPUS_PER_NODE", "MOUNTS", "NUM_ACTOR_NODES", "WANDB_DIR"}
-)
+    {
+        "BASE_LOG_DIR", "COMMAND", "CONTAINER", "GPUS_PER_NODE", "MOUNTS", "NUM_ACTOR_NODES",
+        "SETUP_COMMAND", "WANDB_DIR",
+    }
+)  # fmt: skip
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 

@@ -2,7 +2,7 @@
 
 First found wins: the trigger form > the sweep file > the script's config (nodes and GPUs, where the preset says so) >
 the cluster profile > the environment (``LOG``, and the variables that the preset names) > the preset > the default.
-Mappings (``env``, ``sbatch``) are joined, key by key.
+Mappings (``env``, ``sbatch``) are joined, key by key, and so are the lines of ``setup``, the lowest layer's first.
 """
 
 from __future__ import annotations
@@ -117,7 +117,11 @@ class Layers:
         for layer in self._stack(section, options, from_config).values():
             for name in layer.keys() & ClusterProfile.model_fields.keys():
                 value = layer[name]
-                values[name] = joined(values.get(name, {}), value) if isinstance(value, dict) else value
+                if isinstance(value, dict):
+                    value = joined(values.get(name, {}), value)
+                elif name == "setup":
+                    value = (*values.get(name, ()), *value)
+                values[name] = value
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 

@@ -79,6 +79,19 @@ def _split_lines(value: Any) -> Any:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
+def _check_pattern(pattern: str) -> str:
+    if unknown := set(re.findall(r"\{.*?\}", _check_path(pattern))) - {"{job_id}", "{run_dir}"}:
+        raise ValueError(f"expected no placeholders but {{job_id}} and {{run_dir}}, got {', '.join(sorted(unknown))}")
+    return pattern
+
+
+def _check_setup(lines: tuple[str, ...]) -> tuple[str, ...]:
+    for line in lines:
+        if not line.strip() or "\0" in line:
+            raise ValueError(f"expected a shell line, got {line!r}")
+    return lines
+
+
 def _join_partitions(value: Any) -> Any:
     """Return Slurm's form of a list of partitions: ``a,b``."""
     names = value.split(",") if isinstance(value, str) else value
@@ -155,6 +168,8 @@ NameOrTemplate = Annotated[
 Path = Annotated[str, AfterValidator(_check_path)]
 Script = Annotated[str, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
+Setup = Annotated[tuple[str, ...], BeforeValidator(_split_lines), AfterValidator(_check_setup)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[
     str,
     BeforeValidator(_join_partitions),

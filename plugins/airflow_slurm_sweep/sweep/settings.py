@@ -92,6 +92,11 @@ class JobSettings(Resources):
     batch_script: types.Path | None = Field(
         default=None, description="Batch script on the cluster, such as ray.sub, relative to workdir; null: our job.sh."
     )
+    setup: types.Setup = Field(
+        default=(),
+        description="Lines for bash before the command, in its shell, also in the container, such as `module load x`; "
+        "the profile's come first. A batch_script finds them in SETUP_COMMAND.",
+    )
     env: Annotated[types.Env, Setting(option="export"), Field(title="Environment")] = Field(
         default={},
         description="Environment variables: text, or a secret of Airflow's: {variable: NAME} or {connection: ID}.",
@@ -111,6 +116,11 @@ class JobSettings(Resources):
     queue_limit: types.Time | None = Field(
         default=None,
         description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
+    )
+    log_file: types.Patterns = Field(
+        default=(),
+        description="Where the training's output is if not in Slurm's log, such as `{job_id}-logs/ray-driver.log`: "
+        "patterns of the shell, with {job_id} and {run_dir}, relative to the latter; the newest match counts.",
     )
     stream_log: types.Flag = Field(
         default=False, description="Whether the log of `wait` shows the job's new lines while it runs."

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from airflow_slurm_sweep.errors import AloneError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently

@@ -8,8 +8,9 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm import results
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import failure_text
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.live_view import on_page

@@ -20,8 +20,8 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
+from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
-from airflow_slurm_sweep.slurm.job import run_name, task_name
 from airflow_slurm_sweep.tasks.cancel import OVER, is_over, retry_cancelling, states_of
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running

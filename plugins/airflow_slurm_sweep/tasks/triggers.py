@@ -20,7 +20,8 @@ from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, WANDB_KEY
-from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob, run_name, task_name
+from airflow_slurm_sweep.slurm.attempt import run_name, task_name
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, scancel_by_name, states_of, withdraw
 from airflow_slurm_sweep.tasks.cluster import cluster_session

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.shell import ARGUMENT, END, PRELUDE
 from airflow_slurm_sweep.slurm.submit.answer import read_answers
 from airflow_slurm_sweep.slurm.submit.script import submit_all

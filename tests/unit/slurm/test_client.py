@@ -9,8 +9,9 @@ from fake_shell import FakeShell, Submission, failed, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
@@ -116,10 +117,10 @@ def test_output_that_is_no_job_id_is_an_error() -> None:
 def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
     status = JobStatus(job_id="7", text="FAILED", source="sacct")
     hostile = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\x08\x00 10%\r 20%\r\nlast \x1bc\x1b\ttab grüße 雪\n"
-    said = asyncio.run(SlurmClient(FakeShell(tail=hostile)).failure_log(JOB, status))
+    said = asyncio.run(SlurmClient(FakeShell(tail=f"\n{hostile}")).failure_log(JOB, status))
     assert said == "red31m 10%\n 20%\nlast tab grüße 雪"
     progress = "\r".join(map(str, range(1000)))
-    said = asyncio.run(SlurmClient(FakeShell(tail=progress)).failure_log(JOB, status))
+    said = asyncio.run(SlurmClient(FakeShell(tail=f"\n{progress}")).failure_log(JOB, status))
     assert said.split("\n") == [str(number) for number in range(950, 1000)]
     with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
         submit(FakeShell(sbatch=Submission(exit_status=ExitStatus.REFUSED, text="\x1b[2Jno\x07")))
@@ -156,6 +157,15 @@ def test_owner_of_a_live_job_is_looked_up_once() -> None:
 )
 def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: str | None) -> None:
     assert queue.run_dir_of("7", output) == run_dir
+
+
+@pytest.mark.parametrize(("exit_code", "is_first"), [("78:0", True), ("1:0", False)])
+def test_a_failure_text_begins_with_the_setup_line_that_failed(exit_code: str, is_first: bool) -> None:
+    status = JobStatus(job_id="7", text="FAILED", exit_code=exit_code, source="sacct")
+    said = "setup line 2 failed with exit status 1: module load cuda"
+    text = failure_text(JOB, status, f"Unknown module\n{said}\nsrun: error: n1: task 0: Exited with exit code 78")
+    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED") == is_first
+    assert text.startswith("Job 7 (one) ended as FAILED") != is_first
 
 
 def test_a_failure_text_has_all_facts() -> None:

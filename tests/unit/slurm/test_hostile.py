@@ -27,7 +27,8 @@ from airflow_slurm_sweep.names import COMBINATION, RECORD, STATE_DIR
 from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
 from airflow_slurm_sweep.slurm import files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob, run_name
+from airflow_slurm_sweep.slurm.attempt import Attempt, run_name
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import variable
 from airflow_slurm_sweep.slurm.shell import END, MARKER, script
 from airflow_slurm_sweep.slurm.submit import sbatch
@@ -320,7 +321,7 @@ def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
     root: Path = tree()
     root.mkdir()
     (root / name).write_bytes(content.encode())
-    assert after_marker(shell.run(job_logs.tail(str(root / name)))) == content
+    assert after_marker(shell.run(job_logs.tail(quote(str(root / name))))) == f"\n{content}"
 
 
 @settings(CONTEXT, max_examples=100)
@@ -617,7 +618,7 @@ def test_only_files_are_shown_as_logs(login: Login, tmp_path: Path, kind: str) -
     (tmp_path / "key").write_text("s3cret")
     log = tmp_path / "slurm-7.out"
     {"link": lambda: log.symlink_to("key"), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[kind]()  # type: ignore[no-untyped-call]
-    done = login.run(job_logs.tail(str(log)))
+    done = login.run(job_logs.tail(quote(str(log))))
     assert (done.stdout, done.stderr) == (f"{MARKER}\n", f"{log} is no regular file; it is not read\n")
 
 

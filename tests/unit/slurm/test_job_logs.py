@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from login_shell import SHELLS, Login
 from test_results import LoginShell
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import LINE_LENGTH, NEW_BYTES, NEW_BYTES_IN_ALL, NEW_LINES, lines_of
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import (
+    LINE_LENGTH,
+    NEW_BYTES,
+    NEW_BYTES_IN_ALL,
+    NEW_LINES,
+    Piece,
+    lines_of,
+    log_words,
+)
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -71,16 +81,60 @@ def test_only_files_are_read_and_only_so_much(shell: str, tmp_path: Path) -> Non
     paths["folder"].mkdir()
     os.mkfifo(paths["fifo"])
     client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
-    answer = asyncio.run(client.new_output([(str(path), 3) for path in paths.values()]))
-    nothing = 3, b""
-    assert dict(zip(paths, answer, strict=True)) == dict.fromkeys(paths, nothing) | {
-        "new": (3, b"\xff\0d"),
-        "long": (100_003 - NEW_BYTES, b"x" * (NEW_BYTES - 3) + b"end"),
-        "short": (0, b"ab"),
+    inodes = {name: str(path.stat().st_ino) if path.exists() else "" for name, path in paths.items()}
+    answer = asyncio.run(client.new_output([(quote(str(path)), inodes[name], 3) for name, path in paths.items()]))
+    news = {"new": (3, b"\xff\0d"), "long": (100_003 - NEW_BYTES, b"x" * (NEW_BYTES - 3) + b"end"), "short": (0, b"ab")}
+    assert dict(zip(paths, answer, strict=True)) == {
+        name: Piece(*news[name], inodes[name], str(path)) if name in news else Piece(3, b"", inodes[name])
+        for name, path in paths.items()
     }
     many = NEW_BYTES_IN_ALL // NEW_BYTES
-    answer = asyncio.run(client.new_output([(str(paths["long"]), 0)] * (many + 3)))
+    answer = asyncio.run(client.new_output([(quote(str(paths["long"])), "", 0)] * (many + 3)))
     assert [piece is None for piece in answer] == [False] * many + [True] * 3
+
+
+HOSTILE = "it's $(touch ran) [ab] *"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("patterns", "names", "chosen"),
+    [
+        (["{job_id}-logs/driver.log"], ["7-logs/driver.log", "logs/own"], "7-logs/driver.log"),
+        (["{job_id}-logs/driver.log"], ["8-logs/driver.log", "logs/own"], "logs/own"),
+        (["{job_id}-logs*/d.log"], ["7-logs/d.log", "7-logs-1/d.log", "logs/own"], "7-logs-1/d.log"),
+        (["{job_id}-logs*/d.log"], ["7-logs-1/d.log", "7-logs/d.log", "logs/own"], "7-logs/d.log"),
+        (["{run_dir}/a[0-9].log", "b ?.log"], ["a1.log", "b $.log", "ab.log", "logs/own"], "b $.log"),
+        ([f"{HOSTILE}/x.log"], [f"{HOSTILE}/x.log", "it's $(touch ran) a b/x.log", "logs/own"], "it's $(touch ran) a b/x.log"),
+        (["[$(touch ran)]", "`touch ran`", "; touch ran", "*.log"], ["a\n= 0 0 1 x\nQUJD\n.log", "logs/own"], "logs/own"),
+        (["*.log"], ["-n.log", "logs/own"], "-n.log"),
+    ],
+)  # fmt: skip
+def test_the_newest_match_of_log_file_is_the_log(
+    shell: str, patterns: list[str], names: list[str], chosen: str, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / HOSTILE
+    for age, name in enumerate(names):
+        path = run_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"wandb: View run at https://w.org/runs/{age}\n")
+        os.utime(path, (1e9 + age, 1e9 + age))
+    os.mkfifo(run_dir / "fifo.log")
+    (run_dir / "link.log").symlink_to("logs/own")
+    (run_dir / "folder.log").mkdir()
+    submitted = replace(job(run_dir / "logs" / "own"), run_dir=str(run_dir), log_file=patterns)
+    client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
+    (piece,) = asyncio.run(client.new_output([(log_words(submitted), "", 0)]))
+    assert piece is not None
+    assert piece.path == str(run_dir / chosen)
+    (left,) = asyncio.run(client.results([submitted]))
+    assert left.wandb == f"https://w.org/runs/{names.index(chosen)}"
+    failed = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
+    lines = asyncio.run(client.failure_log(submitted, failed)).splitlines()
+    assert lines == [*([f"{run_dir / chosen}:"] if chosen != "logs/own" else []), f"wandb: View run at {left.wandb}"]
+    of_setup = asyncio.run(client.failure_log(submitted, replace(failed, exit_code="78:0")))
+    assert of_setup == f"wandb: View run at https://w.org/runs/{names.index('logs/own')}"
+    assert not list(tmp_path.rglob("ran"))
 
 
 @pytest.mark.parametrize("stream_log", [True, False])

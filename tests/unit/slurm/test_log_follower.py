@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from test_results import LoginShell
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, Piece
+from airflow_slurm_sweep.slurm.job_logs import NEW_BYTES, NEW_BYTES_IN_ALL, Piece, Question
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
 
 
@@ -63,9 +64,9 @@ def test_a_log_that_had_no_room_in_an_answer_comes_first_in_the_next_one() -> No
 
         answered: list[str]
 
-        async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
-            self.answered += [path for path, _ in logs[:2]]
-            return [(known, b"x\n") if number < 2 else None for number, (_, known) in enumerate(logs)]
+        async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
+            self.answered += [words for words, _, _ in logs[:2]]
+            return [Piece(known, b"x\n") if number < 2 else None for number, (_, _, known) in enumerate(logs)]
 
     async def follow() -> list[str]:
         client = Crowded(FakeShell())
@@ -92,7 +93,7 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
         asked, ended = asyncio.Event(), asyncio.Event()
 
-        async def new_output(self, logs: Sequence[tuple[str, int]]) -> list[Piece | None]:
+        async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
             answer = await super().new_output(logs)
             self.asked.set()
             await self.ended.wait()
@@ -107,6 +108,27 @@ def test_a_job_that_ends_while_it_is_asked_for_loses_no_line(tmp_path: Path, cap
 
     asyncio.run(asyncio.wait_for(follow(), 20))
     assert caplog.messages == ["| first", "| last"]
+
+
+def test_the_log_file_is_followed_from_its_beginning_as_soon_as_there_is_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where it is longer than Slurm's log, and after a requeue, which makes a new one."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "own").write_text("starting\n")
+    request = replace(job(tmp_path / "own"), run_dir=str(tmp_path), log_file=["{job_id}-logs*/driver.log"])
+
+    async def follow() -> None:
+        client = SlurmClient(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+        async with LogFollower(client, interval=0.1).following(request):
+            for count, (folder, line) in enumerate([("7-logs", "the first run"), ("7-logs-1", "again")], start=1):
+                while len(caplog.messages) < count:
+                    await asyncio.sleep(0.05)
+                (tmp_path / folder).mkdir()
+                (tmp_path / folder / "driver.log").write_text(f"{line}\n")
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    assert caplog.messages == ["| starting", "| the first run", "| again"]
 
 
 def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,9 @@ import pytest
 from fake_shell import FakeShell, Submission, silent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
+from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.telemetry import Metrics
 

@@ -55,6 +55,17 @@ def test_mappings_of_all_layers_are_joined_and_other_values_replaced() -> None:
     assert (resolved.nodes, resolved.gpus_per_node, resolved.submit, resolved.time) == (4, 1, "array", "4:0:0")
 
 
+def test_setup_lines_of_the_profile_come_before_those_of_the_sweep() -> None:
+    below = layers({**PROFILE, "setup": ["module load cuda", "conda activate x"]})
+    section = SlurmSection.model_validate({"setup": "export A=1\n\nexport B=2\n"})
+    lines = ("module load cuda", "conda activate x", "export A=1", "export B=2")
+    assert below.resolve(section, RunOptions(), {}).setup == lines
+    assert below.job_arguments(below.resolve(section, RunOptions(), {}))["setup"] == lines
+    for wrong in (["a", " "], ["a\0b"]):
+        with pytest.raises(SettingsError, match="setup: expected a shell line, got "):
+            read_settings(SlurmSection, {"setup": wrong})
+
+
 def test_the_launchers_variables_are_checked_like_settings() -> None:
     below = layers({"container": None}, ACCOUNT="two words", LOG="logs")
     with pytest.raises(SettingsError) as caught:

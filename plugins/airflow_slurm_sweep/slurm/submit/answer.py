@@ -71,6 +71,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         log_path=log_path(job.run_dir, job_id),
         label=job.label,
         index=job.index,
+        log_file=job.log_file,
         stream_log=job.stream_log,
         clusters=job.clusters,
         login_setup=job.login_setup,

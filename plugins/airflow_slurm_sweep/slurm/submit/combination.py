@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_slurm_sweep import __version__
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.parameters import json_values
 
 

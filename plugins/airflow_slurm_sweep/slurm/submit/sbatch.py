@@ -8,6 +8,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.queue import escaped
 from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
+from airflow_slurm_sweep.slurm.submit.setup import with_setup
 
 TIMEOUT = "timeout -k 5 60"  # sbatch retries by itself, for minutes, where the controller is full
 
@@ -44,11 +45,12 @@ def environment(job: JobRequest) -> dict[str, str]:
         **variables(job.parameters),
         **job.env,
         "BASE_LOG_DIR": job.run_dir,
-        "COMMAND": job.command,
+        "COMMAND": job.command if job.batch_script else with_setup(job.setup, job.command),
         "CONTAINER": job.container or "",
         "GPUS_PER_NODE": str(job.gpus_per_node),
         "MOUNTS": job.mounts or "",
         "NUM_ACTOR_NODES": str(job.nodes),
+        "SETUP_COMMAND": "\n".join(job.setup) if job.batch_script else "",
         "WANDB_DIR": job.run_dir,  # wandb makes its own `wandb` in there
     }
 

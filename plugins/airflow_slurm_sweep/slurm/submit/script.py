@@ -7,7 +7,8 @@ from shlex import join, quote
 from typing import TypeAlias
 
 from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, STATE_DIR
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.refusals import UNCLEAR
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path

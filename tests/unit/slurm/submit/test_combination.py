@@ -14,7 +14,8 @@ from login_shell import SHELLS, Login
 
 from airflow_slurm_sweep import __version__
 from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.combination import combination_json, parameters_json
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slurm_sweep import __version__
-from airflow_slurm_sweep.slurm.job import Attempt, JobRequest
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.shell import ARGUMENT, END, MARKER, PRELUDE, script
 from airflow_slurm_sweep.slurm.submit import sbatch
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all
@@ -101,6 +102,7 @@ def test_environment() -> None:
         "GPUS_PER_NODE": "8",
         "MOUNTS": "/lustre:/lustre,/home:/home",
         "NUM_ACTOR_NODES": "4",
+        "SETUP_COMMAND": "",
         "WANDB_DIR": "/lustre/me/100%/nemo-rl/grpo_sweep_4",
     }
 

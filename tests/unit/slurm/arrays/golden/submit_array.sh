@@ -42,6 +42,7 @@ export CONTAINER='"'"''"'"'
 export GPUS_PER_NODE=8
 export MOUNTS='"'"''"'"'
 export NUM_ACTOR_NODES=4
+export SETUP_COMMAND='"'"''"'"'
 export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
 export SLURM_JOB_NAME=grpo_sweep_4'
 }
@@ -54,6 +55,7 @@ export CONTAINER='"'"''"'"'
 export GPUS_PER_NODE=8
 export MOUNTS='"'"''"'"'
 export NUM_ACTOR_NODES=4
+export SETUP_COMMAND='"'"''"'"'
 export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
 export SLURM_JOB_NAME=grpo_sweep_10'
 }
