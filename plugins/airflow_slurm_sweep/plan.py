@@ -20,7 +20,7 @@ from airflow_slurm_sweep.sweep.document import read_settings, read_value
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
-from airflow_slurm_sweep.sweep.run_command import RunCommand, run_command
+from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
 from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
@@ -77,6 +77,11 @@ def counts_to_read(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict
     }
 
 
+def unchecked_layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
+    """Read the layers of settings below a sweep's own, where the run's form adds to the sweep."""
+    return read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+
+
 def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
     """Read the layers of settings below a sweep's own, and check what the sweep's command says with them.
 
@@ -84,7 +89,7 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
         SettingsError: There is no profile or preset of that name.
         SweepFileError: The sweep, the profile or the preset has faults.
     """
-    layers = read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    layers = unchecked_layers_of(spec, folders, environment)
     faults = [*disagreements(spec, layers.preset.counts)]
     try:
         run_command(spec, layers, spec.parameters)
@@ -142,7 +147,7 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
     """
     replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, layers, options)
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
-    if "overrides" in run_command(spec, layers, spec.parameters).names:
+    if "{overrides}" in command_text(spec, layers):
         check_grammar(options.overrides)
         return replace(spec, parameters=kept), options.overrides
     entered = {}

@@ -82,6 +82,11 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         ("command: a {flags}\nlr: [[1, 2]]", "lr: [1, 2] has no form as a flag, since a repeated flag counts once"),
         ("command: a {index}\nindex: 1", "command: {index} is a parameter and a placeholder of ours; call"),
         ("command: a {flags}\na.b: 1\na_b: 2", "the parameters 'a.b' and 'a_b' are both SWEEP_A_B in the environment"),
+        ("command: a {overrides}\n--lr: 1", "--lr: expected a name that Hydra's overrides can have, such as optim.lr"),
+        (
+            'script_path: a.py\ndeep: [{"it\'s": 1}]',
+            'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
+        ),
         ("command: a {config_path}\nlr: 1", "config_path: missing; the command is 'a {config_path}'. Name the config"),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
         ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),

@@ -12,7 +12,7 @@ from airflow_slurm_sweep.slurm.parameters import variable, variables
 from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
 from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
 from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 _OF_ALL = ("flags", "flags_spaced", "overrides", "json", "parameters_file")  # placeholders of all parameters
@@ -75,11 +75,11 @@ class RunCommand:
         return self.command.render(words_of)
 
 
-def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequence[Value]]) -> RunCommand:
-    """Return the command of a sweep's jobs, whose ``parameters`` may have these values.
+def command_text(spec: SweepSpec, layers: Layers) -> str:
+    """Return the command of a sweep's jobs as it is written.
 
     Raises:
-        ValueError: There is none, it has faults, or a value has no form in it.
+        ValueError: There is none.
     """
     text = spec.command or layers.profile.command or layers.preset.command
     if text is None:
@@ -87,6 +87,16 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
             "command: missing; write in the sweep file or the profile what each job runs, such as: python "
             f"{spec.script_path or 'train.py'} {{flags}}"
         )
+    return text
+
+
+def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequence[Value]]) -> RunCommand:
+    """Return the command of a sweep's jobs, whose ``parameters`` may have these values.
+
+    Raises:
+        ValueError: There is none, it has faults, or a value has no form in it.
+    """
+    text = command_text(spec, layers)
     keys = {bare_key(key): key for key in parameters}
     try:
         command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
@@ -118,12 +128,23 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
 
 
 def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value]]) -> None:
-    """Raise ValueError for parameters that the environment or flags cannot carry."""
+    """Raise ValueError for parameters that the environment, flags or overrides cannot carry."""
     variables(dict.fromkeys(parameters))
-    if command.names & {"flags", "flags_spaced"}:
-        for key, values in parameters.items():
-            for value in values:
+    for key, values in parameters.items():
+        for value in values:
+            if command.names & {"flags", "flags_spaced"}:
                 flags({key: value})
+            if "overrides" in command.names:
+                _check_override(key, value)
+
+
+def _check_override(key: str, value: Value) -> None:
+    if not is_key(key):
+        raise ValueError(f"{key}: expected a name that Hydra's overrides can have, such as optim.lr or +a.b")
+    try:
+        override(key, value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}, in {value!r}") from None
 
 
 def _words(spec: SweepSpec, layers: Layers) -> dict[str, Sequence[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
 from airflow_slurm_sweep.sweep.foreign import as_yaml, is_call, is_foreign, list_to_write
-from airflow_slurm_sweep.sweep.overrides import Value, is_key, quote
+from airflow_slurm_sweep.sweep.overrides import Value, is_key
 
 
 def is_parameter(key: str) -> bool:
@@ -31,12 +32,19 @@ def read_values(key: str, value: Any, *, is_anchored: bool, faults: list[Fault])
         # Of a list with several items each is meant as it stands, also with commas: [[q, v], "q,v"].
         if isinstance(item, str) and (is_call(item) or (len(values) == 1 and is_foreign(item))):
             faults.append(Fault(key=key, problem=_of_foreign_text(key, item)))
-    for item in values:
-        try:
-            quote(item)
-        except ValueError as error:
-            faults.append(Fault(key=key, problem=f"{error}, in {item!r}"))
+    if any("\0" in text for item in values for text in _texts(item)):
+        faults.append(Fault(key=key, problem="a value cannot contain a NUL character"))
     return tuple(_unquoted(item) for item in values)
+
+
+def _texts(value: Value) -> Iterator[str]:
+    """Yield all texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (text for item in value for text in _texts(item))
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for item in pair for text in _texts(item))
 
 
 def protected(value: Value) -> Value:

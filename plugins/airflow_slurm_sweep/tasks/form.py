@@ -38,6 +38,8 @@ def launch_form() -> dict[str, Param]:
     return {
         "script": _text("Script", "Training script on the cluster."),
         "config": _text("Config", "Base config of the script, if it takes one."),
+        "command": _text("Command", "Command line of each job, where the sweep names none.", format="multiline"),
+        "preset": _text("Preset", "What kind of script it is: nemo-rl, hydra, plain, or a file of include/presets."),
         "sweep": _text("Sweep file", "File of include/sweeps to run instead, without .yaml."),
         "sweep_text": _text("Sweep", "Sweep to run instead, as YAML text.", format="multiline"),
         **_run_form(),

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
+from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
@@ -55,7 +55,7 @@ class PlanSweepOperator(BaseOperator):
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
-            layers = layers_of(spec, folders, os.environ)
+            layers = (layers_of if self.sweep_file else unchecked_layers_of)(spec, folders, os.environ)
             planned = plan_run(spec, layers, options, asyncio.run(_read_counts(spec, layers, options)))
         for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
@@ -128,7 +128,12 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
     for typed in [section, *([] if name else [spec.slurm])]:
         _refuse_secrets_and_templates(typed)
-    return replace(spec, slurm=spec.slurm.model_copy(update=given(section)))
+    return replace(
+        spec,
+        command=spec.command or params.get("command") or None,
+        preset=spec.preset or params.get("preset") or None,
+        slurm=spec.slurm.model_copy(update=given(section)),
+    )
 
 
 def _refuse_secrets_and_templates(section: SlurmSection) -> None:

@@ -130,7 +130,6 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "empty: expected a list of values, got an empty one",
         "two words: expected a parameter's name such as lr, optim.lr, +a.b or --lr",
         "++x: sets the same parameter as '+x'; remove one of them",
-        'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
         "slurm.nodes: expected an integer, got 'two'",
         "slurm.gpus_per_node: expected an integer, got True",
         "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",

@@ -38,7 +38,7 @@ def test_the_form_has_a_field_for_every_option() -> None:
 
 
 def test_the_form_of_launch_has_every_setting_of_a_sweep_file_too() -> None:
-    own = {"script", "config", "sweep", "sweep_text"}
+    own = {"script", "config", "command", "preset", "sweep", "sweep_text"}
     assert launch_form().keys() == own | RunOptions.model_fields.keys() | SlurmSection.model_fields.keys()
 
 

@@ -89,6 +89,11 @@ def test_example_6(include: Path) -> None:
     assert "logger.wandb.name=custom_experiment" in overrides(job)
 
 
+def test_a_command_in_place_of_a_script(include: Path) -> None:
+    (job,) = launch(include, command="echo {lr} > {run_dir}/x", overrides=["lr=1e-6"], jobname="mine")
+    assert (job["command"], job["run_dir"]) == ("echo 1e-06 > /l/mine/mine/x", "/l/mine/mine")
+
+
 def test_a_sweep_as_text_and_by_name(include: Path) -> None:
     (include / "sweeps" / "mine.yaml").write_text(SWEEP)
     for conf in ({"sweep": "mine"}, {"sweep_text": SWEEP}, {"sweep": "mine", "script": "a.py", "config": "c.yaml"}):
