@@ -88,6 +88,10 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
             'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
         ),
         ("command: a {config_path}\nlr: 1", "config_path: missing; the command is 'a {config_path}'. Name the config"),
+        (
+            "command: python a.py ${args}\nlr: 1",
+            "command: ${args} is a macro of W&B's, which no shell knows; write {flags}",
+        ),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
         ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),
         (

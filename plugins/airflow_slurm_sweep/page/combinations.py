@@ -18,7 +18,7 @@ from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.naming import short_names
-from airflow_slurm_sweep.sweep.overrides import bare_key, quote
+from airflow_slurm_sweep.sweep.overrides import bare_key, shown
 
 XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
 LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id
@@ -163,7 +163,7 @@ def value_text(value: Any) -> str:
     """Return a parameter's value as people read it: 1e-06, 'a b', [1,2]."""
     if isinstance(value, dict | list):  # JSON, since XComs have made text of the keys, which Hydra's grammar may lack
         return json.dumps(json_values(value), separators=(",", ":"), ensure_ascii=False)
-    return quote(value)
+    return shown(value)
 
 
 def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, quote
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, shown
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
 LABEL_LENGTH = 120
@@ -75,6 +75,6 @@ def label(parameters: Mapping[str, Value]) -> str:
     At most `LABEL_LENGTH` characters: Airflow's map index names have 250 on Postgres.
     """
     names = zip(short_names(list(parameters)), parameters.values(), strict=True)
-    parts = (f"{name}={value if isinstance(value, str) else quote(value)}" for name, value in names)
+    parts = (f"{name}={value if isinstance(value, str) else shown(value)}" for name, value in names)
     text = " ".join(" ".join(parts).split())
     return text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…"

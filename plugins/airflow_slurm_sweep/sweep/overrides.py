@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from airflow_slurm_sweep.slurm.parameters import word
+
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
 
 # Text that stands for itself: it starts with a letter or slash and holds nothing that the grammar gives a meaning to.
@@ -88,6 +90,14 @@ def quote(value: Value) -> str:
         return f"[{','.join(map(quote, value))}]"
     # OmegaConf's dotlist, which some scripts read overrides with, needs the blank behind a colon.
     return "{" + ",".join(f"{_quote_dict_key(key)}: {quote(item)}" for key, item in value.items()) + "}"
+
+
+def shown(value: Value) -> str:
+    """Return a value as people read it: as in an override, or as JSON where none can hold it."""
+    try:
+        return quote(value)
+    except ValueError:
+        return word(value)
 
 
 def _quote_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -99,6 +100,8 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     text = command_text(spec, layers)
     keys = {bare_key(key): key for key in parameters}
     try:
+        if of_wandb := re.search(r"\$\{(args\w*|env|program|interpreter)\}", text):
+            raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {{flags}} for arguments")
         command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
         if twice := sorted(command.names & {*_OF_ALL, *_OF_JOB, *_OF_FILES} & keys.keys()):
             raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")

@@ -111,9 +111,8 @@ def parse_sweep(
     values = _parameters(document, anchored_keys(text), faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
-    if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
-        problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
-        faults.append(Fault(key="dag.start_date", problem=problem))
+    if dag:
+        _refuse_missing_start(dag, faults)
     size = prod(len(items) for items in values.values())
     if size > max_combinations:
         problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
@@ -132,6 +131,12 @@ def parse_sweep(
         dag=dag,
         warnings=tuple(warnings),
     )
+
+
+def _refuse_missing_start(dag: DagSection, faults: list[Fault]) -> None:
+    if isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
+        problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
+        faults.append(Fault(key="dag.start_date", problem=problem))
 
 
 def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
