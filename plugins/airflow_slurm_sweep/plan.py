@@ -13,6 +13,8 @@ from typing import Any
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
+from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_value
@@ -33,6 +35,8 @@ class RunPlan:
     """
 
     jobs: Sequence[JobRequest]
+    names: RunNames
+    existing: str  # what to do where earlier runs have these names; see `RunOptions`
     notes: Sequence[str]
 
     @property
@@ -41,14 +45,14 @@ class RunPlan:
         return sum(
             (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
             for job in self.jobs
-            if job.gpus_per_node
+            if job.gpus_per_node and not job.done
         )
 
     @property
     def summary(self) -> str:
         """Return the number of jobs and the upper bound of their GPU hours."""
-        count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
-        return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
+        count = sum(not job.done for job in self.jobs)
+        return f"{count} {'job' if count == 1 else 'jobs'}, at most {self.gpu_hours:.4g} GPU-hours"
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
@@ -85,7 +89,7 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     faults = [*disagreements(spec, layers.preset.counts)]
     try:
         run_command(spec, layers, spec.parameters)
-        spec.slurm.jobname or base_name(*_names(spec, layers))
+        spec.slurm.jobname or base_of(spec, layers, None)
     except ValueError as error:
         faults.append(Fault(problem=str(error)))
     if faults:
@@ -94,12 +98,16 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
 
 
 def plan_run(
-    spec: SweepSpec, layers: Layers, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
+    spec: SweepSpec,
+    layers: Layers,
+    options: RunOptions | None = None,
+    from_config: Mapping[str, int] | None = None,
+    earlier: Mapping[int, EarlierJob] | None = None,
 ) -> RunPlan:
     """Return what a run submits.
 
     ``layers`` are the settings below the sweep's own, ``from_config`` what the script's config says of
-    `counts_to_read`.
+    `counts_to_read`, ``earlier`` the jobs that combinations go on from, by the combination's number.
 
     Raises:
         SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
@@ -108,7 +116,7 @@ def plan_run(
     settings = layers.resolve(spec.slurm, options, from_config or {})
     try:
         sweep, overrides = _with_overrides(spec, layers, options)
-        base = base_name(options.jobname or spec.slurm.jobname, *_names(spec, layers))
+        base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
         run = _Run(
             sweep=sweep,
@@ -119,17 +127,22 @@ def plan_run(
             command=run_command(spec, layers, sweep.parameters),
             base=base,
             common=layers.job_arguments(settings),
+            earlier=earlier or {},
             place=lambda key: layers.place(key, spec.slurm, options, from_config or {}),
         )
+        names = layers.run_names(base, settings.log)
         jobs = [_job(run, combination) for combination in expand(sweep.parameters) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *run.command.notes])
+    existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
+    notes = [*_notes(spec, sweep, jobs), *run.command.notes]
+    return RunPlan(jobs=jobs, names=names, existing=existing, notes=notes)
 
 
-def _names(spec: SweepSpec, layers: Layers) -> tuple[str | None, ...]:
+def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
+    """Return the name that jobs begin with; ``jobname`` is the run's own. A ValueError if it cannot name a job."""
     names = (spec.name, spec.script_path)
-    return names if layers.preset.base == "sweep" else names[::-1]
+    return base_name(jobname, *(names if layers.preset.base == "sweep" else names[::-1]))
 
 
 def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[SweepSpec, tuple[str, ...]]:
@@ -199,6 +212,7 @@ class _Run:
     overrides: tuple[str, ...]
     command: RunCommand
     base: str
+    earlier: Mapping[int, EarlierJob]
     common: Mapping[str, Any]
     place: Callable[[str], str]
 
@@ -209,16 +223,17 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
     own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides}
     nodes = _count(run, own, "nodes")
     gpus = _gpus(run, own, nodes)
-    name = job_name(run.base, combination.index, sweep.size)
+    earlier = run.earlier.get(combination.index)
+    name = earlier.name if earlier else job_name(run.base, combination.index, sweep.size)
     places: dict[str, Value] = {
         "log": run.settings.log,
-        "base": run.base,
+        "base": earlier.base if earlier else run.base,
         "job_name": name,
         "index": combination.index,
         "nodes": nodes,
         "gpus_per_node": gpus,
     }
-    run_dir = places["run_dir"] = str(fill(preset.run_dir, places))
+    run_dir = places["run_dir"] = earlier.run_dir if earlier else str(fill(preset.run_dir, places))
     automatic = {
         key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in own
     }
@@ -229,6 +244,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
         parameters=parameters,
+        swept=list(swept),
         overrides=run.overrides,
         command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
@@ -238,7 +254,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         ],
         nodes=nodes,
         gpus_per_node=gpus,
-        resume=run.options.resume,
+        resume=earlier is not None,
         dry_run=run.options.dry_run,
     )
     return JobRequest(**arguments)

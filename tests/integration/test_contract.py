@@ -225,7 +225,7 @@ def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps
     run = Run(airflow, cluster, sweeps, "dry", "true", 2, dry_run=True)
     assert run.wait_for_end() == "success"
     assert {run.tasks()[task, index] for task in ("submit", "wait") for index in (0, 1)} == {"skipped"}
-    assert f"Dry run: {run.name}_sweep_1 is not submitted" in run.log("submit", 0)
+    assert f"{run.name}_sweep_1 is not submitted: this is a dry run" in run.log("submit", 0)
     assert not run.jobs(0)
 
 

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
+from airflow_slurm_sweep.plan import RunPlan, counts_to_read, layers_of, plan_run, read_options
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.layers import Folders, Layers
@@ -23,7 +23,9 @@ from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
+from airflow_slurm_sweep.tasks.run_names import settle_names
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 
@@ -55,19 +57,32 @@ class PlanSweepOperator(BaseOperator):
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             layers = layers_of(spec, folders, os.environ)
-            planned = plan_run(spec, layers, options, asyncio.run(_read_counts(spec, layers, options)))
+            planned = asyncio.run(self._plan(spec, layers, options, context["ti"]))
         for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
         for job in planned.jobs:
-            if options.dry_run:
+            if job.done:
+                self.log.info(job.why_skipped)
+            elif options.dry_run:
                 self.log.info("%s: %s\nrun directory: %s\n%s", job.name, job.label, job.run_dir, preview(job))
             else:
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
+        if done := sum(bool(job.done) for job in planned.jobs):
+            self.log.info("%s more are done in earlier runs", done)
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.dag.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.dag.objective.model_dump())
         return [replace(job, script="").to_json() for job in planned.jobs]
+
+    async def _plan(self, spec: SweepSpec, layers: Layers, options: RunOptions, ti: Any) -> RunPlan:
+        counts = await _read_counts(spec, layers, options)
+        planned = plan_run(spec, layers, options, counts)
+        if options.dry_run:
+            return planned
+        names = await settle_names(planned, installation(), ti)
+        options = options.model_copy(update={"jobname": names.base})
+        return names.added_to(plan_run(spec, layers, options, counts, names.earlier))
 
     def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         if self.sweep_file is None:
