@@ -31,7 +31,7 @@ from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
-_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
+_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for the others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,7 +91,7 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values for all jobs, as in the trigger form")
     for name, field in field_schemas(RunOptions).items():
-        if field["type"] in _OPTION_TYPES:
+        if field["type"] in _OPTION_TYPES and "enum" not in field:
             as_type, metavar = _OPTION_TYPES[field["type"]]
             flag = f"--{name.replace('_', '-')}"
             parser.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])

@@ -244,7 +244,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
         parameters=parameters,
-        swept=list(swept),
+        swept=list(swept) or (),
         overrides=run.overrides,
         command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,

@@ -45,6 +45,7 @@ def test_the_predecessors_defaults() -> None:
         label="lr=1e-06",
         index=1,
         parameters={"optim.lr": 1e-6},
+        swept=["optim.lr"],
         command=(
             "uv run examples/train_grpo.py --config configs/grpo.yaml "
             "logger.log_dir=/lustre/log/nemo-rl/train_grpo_sweep_1/logs logger.wandb_enabled=True "

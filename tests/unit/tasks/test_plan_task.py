@@ -26,6 +26,7 @@ def names(
 ) -> list[str]:
     path = include / "sweeps" / "s.yaml"
     path.write_text(text)
+    params = {"dry_run": True, **params}
     context = {
         "params": params,
         "dag_run": SimpleNamespace(dag_id=dag_id, run_type=run_type, logical_date=date, run_after=date, conf=params),
