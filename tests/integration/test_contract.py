@@ -288,13 +288,14 @@ def test_a_submission_waits_for_the_cluster_in_the_triggerer(
 def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
     airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
-    run = Run(airflow, cluster, sweeps, "resumed", "sleep 1", 2)
-    assert run.wait_for_end() == "success"
+    script = '[ -e "$BASE_LOG_DIR/failed" ] || { touch "$BASE_LOG_DIR/failed"; exit 1; }'
+    run = Run(airflow, cluster, sweeps, "resumed", script, 2)
+    assert run.wait_for_end() == "failed"
     (first,) = run.jobs(0)
     path = run.path.rpartition("/")[0]
-    later = airflow.call("POST", path, {"logical_date": None, "conf": {"resume": True}})["dag_run_id"]
+    later = airflow.call("POST", path, {"logical_date": None, "conf": {"existing": "resume"}})["dag_run_id"]
     assert wait_until(lambda: airflow.call("GET", f"{path}/{later}")["state"] == "success", 120)
     assert len(run.jobs(0)) == 2
     run.clear("wait", 0, downstream=True)
-    run.wait_for({("wait", 0): "success", ("report", -1): "success"})
-    assert run.xcom("combination.wait", 0)["job_id"] == first, "the record is the later run's"
+    run.wait_for({("wait", 0): "failed", ("report", -1): "failed"})
+    assert run.xcom("combination.wait", 0, "status")["job_id"] == first, "the record is the later run's"

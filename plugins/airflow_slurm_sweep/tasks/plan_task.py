@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from jinja2 import TemplateError
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import RunPlan, counts_to_read, layers_of, plan_run, read_options
+from airflow_slurm_sweep.plan import RunPlan, base_of, counts_to_read, layers_of, plan_run, read_options
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.layers import Folders, Layers
@@ -57,8 +58,9 @@ class PlanSweepOperator(BaseOperator):
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             layers = layers_of(spec, folders, os.environ)
+            notes = [] if options.jobname else _namesakes(spec, layers, folders)
             planned = asyncio.run(self._plan(spec, layers, options, context["ti"]))
-        for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
+        for note in [*planned.notes, *notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
         for job in planned.jobs:
             if job.done:
@@ -108,6 +110,23 @@ class PlanSweepOperator(BaseOperator):
             return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:
             raise SettingsError(f"slurm.jobname: {error}") from None
+
+
+def _namesakes(spec: SweepSpec, layers: Layers, folders: Folders) -> list[str]:
+    """Say which other sweep files name their jobs likewise, where names begin with the script's."""
+    base, found = base_of(spec, layers, None), []
+    for path in sorted(folders.sweeps.glob("*.yaml")) if layers.preset.base == "script" else []:
+        with suppress(SlurmSweepError, ValueError):  # a file that does not load runs nothing
+            other = load_sweep(path, source=folders.shown(path))
+            name = base_of(other, layers_of(other, folders, os.environ), other.slurm.jobname)
+            if name == base and other.source != spec.source:
+                found.append(other.source)
+    if not found:
+        return []
+    return [
+        f"The jobs of {', '.join(found)} have the name {base} too, that of the script: the runs are numbered together. "
+        "Set slurm.jobname in each"
+    ]
 
 
 def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:

@@ -62,6 +62,27 @@ def test_two_sweeps_of_one_script_have_names_of_their_own_when_scheduled(include
 
 
 @pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("others", "run", "said"),
+    [
+        ("script_path: x/train.py", "script_path: train.py", True),
+        ("script_path: other.py", "script_path: train.py", False),
+        ("script_path: train.py\nslurm: {jobname: mine}", "script_path: train.py", False),
+        ("script_path: train.py", "script_path: train.py\nslurm: {jobname: mine}", False),
+        ("script_path: [", "script_path: train.py", False),
+        ("script_path: train.py\npreset: plain\ncommand: x", "script_path: train.py", False),
+    ],
+)
+def test_another_sweep_file_with_the_same_names_is_said(
+    include: Path, others: str, run: str, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (include / "sweeps" / "other.yaml").write_text(others)
+    names(include, run, run_type="manual")
+    note = "The jobs of include/sweeps/other.yaml have the name train too, that of the script"
+    assert (note in "".join(capsys.readouterr())) is said
+
+
+@pytest.mark.usefixtures("environment")
 def test_scheduled_runs_are_named_in_the_sweeps_timezone(include: Path) -> None:
     text = "script_path: a.py\ndag: {timezone: Europe/Berlin}"
     midnight = datetime(2026, 10, 24, 22, tzinfo=UTC)
