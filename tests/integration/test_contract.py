@@ -288,7 +288,7 @@ def test_a_submission_waits_for_the_cluster_in_the_triggerer(
 def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
     airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
-    script = '[ -e "$BASE_LOG_DIR/failed" ] || { touch "$BASE_LOG_DIR/failed"; exit 1; }'
+    script = '[ "$INDEX" = 2 ] || [ -e "$BASE_LOG_DIR/failed" ] || { touch "$BASE_LOG_DIR/failed"; exit 1; }'
     run = Run(airflow, cluster, sweeps, "resumed", script, 2)
     assert run.wait_for_end() == "failed"
     (first,) = run.jobs(0)
@@ -296,6 +296,7 @@ def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
     later = airflow.call("POST", path, {"logical_date": None, "conf": {"existing": "resume"}})["dag_run_id"]
     assert wait_until(lambda: airflow.call("GET", f"{path}/{later}")["state"] == "success", 120)
     assert len(run.jobs(0)) == 2
+    assert len(run.jobs(1)) == 1, "no exit file, but Slurm says COMPLETED"
     run.clear("wait", 0, downstream=True)
     run.wait_for({("wait", 0): "failed", ("report", -1): "failed"})
     assert run.xcom("combination.wait", 0, "status")["job_id"] == first, "the record is the later run's"

@@ -22,7 +22,7 @@ echo "$1" >> "$BASE_LOG_DIR/ran"
 echo "{\\"reward\\": $1}" > "$BASE_LOG_DIR/metrics.json"
 [ ! -e "fails_$1" ]
 """
-DAG = "dag: {objective: {metric: reward, goal: maximize}}\n"
+DAG = "dag: {retries: 0, objective: {metric: reward, goal: maximize}}\n"
 
 
 class Sweep:
@@ -86,11 +86,34 @@ def test_refuse_and_a_resume_of_another_sweep_fail_before_the_first_job(
     assert sweep.ran() == {"once_sweep_1": "1", "once_sweep_2": "2"}
 
 
+@pytest.mark.all
+def test_plan_waits_for_a_cluster_that_does_not_answer_for_as_long_as_submit_does(
+    cluster: Sandbox, environment: dict[str, str], sweeps: Path
+) -> None:
+    sweep = Sweep(cluster, environment | {"AIRFLOW__SLURM_SWEEP__PATIENCE": "4"}, sweeps, "silent")
+    cluster.stop("sshd")
+    try:
+        exit_code, log = sweep.run("seed: [1, 2]")
+    finally:
+        cluster.start("sshd")
+    assert exit_code == 1
+    assert "Waiting: " in log
+    assert "waited 4 s for the cluster" in log
+    assert sweep.ran() == {}
+    assert sweep.run("seed: [1, 2]")[0] == 0
+    assert sweep.ran() == {"silent_sweep_1": "1", "silent_sweep_2": "2"}
+
+
+def times_run(log: Path, name: str) -> dict[str, int]:
+    """Return how many jobs ran in each run directory."""
+    return {file.parent.name: len(file.read_text().splitlines()) for file in log.glob(f"{name}*/*/ran")}
+
+
 def test_simultaneous_runs_have_names_of_their_own_and_a_cleared_plan_keeps_them(
     airflow: Airflow, cluster: Sandbox, sweeps: Path
 ) -> None:
     name, log = "twice", Path(str(cluster.profile["log"]))
-    text = "command: sleep 1; echo x >> {run_dir}/ran\nseed: [1, 2]\ndag: {max_active_runs: 3}\n"
+    text = "command: sleep 1; echo {seed} >> {run_dir}/ran\nseed: [1, 2]\ndag: {max_active_runs: 3}\n"
     (sweeps / f"{name}.yaml").write_text(text)
     airflow.wait_for_dag(name)
     path = f"/api/v2/dags/{name}/dagRuns"
@@ -107,12 +130,11 @@ def test_simultaneous_runs_have_names_of_their_own_and_a_cleared_plan_keeps_them
     before = {run: names(run) for run in runs}
     bases = [name, f"{name}_run2", f"{name}_run3"]
     assert sorted(before.values()) == sorted([f"{base}_sweep_1", f"{base}_sweep_2"] for base in bases)
-    ran = {file.parent.name: file.read_text() for file in log.glob(f"{name}*/*/ran")}
-    assert ran == {job: "x\n" for jobs in before.values() for job in jobs}
+    assert times_run(log, name) == {job: 1 for jobs in before.values() for job in jobs}
 
     airflow.clear_task(name, runs[0], "plan", -1, downstream=True)
     time.sleep(2)
     assert wait_until(have_ended, 120)
     assert {run: names(run) for run in runs} == before
-    ran = {file.parent.name: file.read_text() for file in log.glob(f"{name}*/*/ran")}
-    assert ran == {job: "x\nx\n" if run == runs[0] else "x\n" for run, jobs in before.items() for job in jobs}
+    expected = {job: 2 if run == runs[0] else 1 for run, jobs in before.items() for job in jobs}
+    assert times_run(log, name) == expected

@@ -14,6 +14,7 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, run_name
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
+from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
@@ -27,15 +28,17 @@ class SettledNames:
     base: str
     earlier: Mapping[int, EarlierJob]
     done: Mapping[int, JobStatus]
-    root: str
+    first: RunNames  # those that the run would have if it were the only one
 
     def added_to(self, planned: RunPlan) -> RunPlan:
         """Return a plan that skips what is done, and whose notes say what else is not as planned at first."""
         ends = {index: status.to_json() for index, status in self.done.items()}
         # Directories of several runs may have several parents.
-        folder = self.root if self.earlier else ""
+        folder = self.first.root if self.earlier else ""
         jobs = [replace(job, run_folder=folder, done=ends.get(job.index or 0, {})) for job in planned.jobs]
         notes = [*planned.notes, *differences(jobs, self.earlier)]
+        if self.base != self.first.base:
+            notes.append(f"The name {self.first.base} is another run's; this run is {self.base}")
         if planned.existing == "resume":
             going_on = len(self.earlier) - len(self.done)
             new = len(jobs) - len(self.earlier)
@@ -62,7 +65,7 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
         if len(earlier) < len(planned.jobs):
             only_base = planned.existing == "refuse"
             base = await _patiently(lambda: client.reserve(names, run, only_base=only_base))
-    return SettledNames(base=base, earlier=earlier, done=done, root=names.root)
+    return SettledNames(base=base, earlier=earlier, done=done, first=names)
 
 
 async def _choose(
