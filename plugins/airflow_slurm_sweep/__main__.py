@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
+from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options
+from airflow_slurm_sweep.plan import layers_of, plan_run, read_options
 from airflow_slurm_sweep.schema import field_schemas, preset_schema, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.parameters import json_values
@@ -35,7 +36,7 @@ from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
-_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
+_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for the others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,7 +101,7 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values for all jobs, as in the trigger form")
     for name, field in field_schemas(RunOptions).items():
-        if field["type"] in _OPTION_TYPES:
+        if field["type"] in _OPTION_TYPES and "enum" not in field:
             as_type, metavar = _OPTION_TYPES[field["type"]]
             flag = f"--{name.replace('_', '-')}"
             parser.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])

@@ -14,6 +14,10 @@ On the cluster, a run directory holds::
     .slurm_sweep/environment         an array element's environment variables, for its owner only
     .slurm_sweep/JOBID.exit          the exit status of job.sh
     .slurm_sweep/JOBID.setup         there while the lines of setup run
+
+and the folder that has all run directories, for each run's name::
+
+    .slurm_sweep_runs/NAME           which Dag run has it
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ STATE_DIR = ".slurm_sweep"
 RECORD = f"{STATE_DIR}/record"
 COMBINATION = f"{STATE_DIR}/combination.json"
 ENVIRONMENT = f"{STATE_DIR}/environment"
+RESERVATIONS = ".slurm_sweep_runs"
 
 
 def log_path(run_dir: str, job_id: str) -> str:

@@ -5,15 +5,18 @@ Of several values of one parameter the first found wins: the trigger form's > th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isinf
 from pathlib import PurePosixPath
 from typing import Any
 
+from airflow_slurm_sweep.counts import counts_of_the_form, disagreements
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
+from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_value
@@ -22,7 +25,7 @@ from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
 from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
 from airflow_slurm_sweep.sweep.setting_types import hours
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, given
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -34,6 +37,8 @@ class RunPlan:
     """
 
     jobs: Sequence[JobRequest]
+    names: RunNames
+    existing: str  # what to do where earlier runs have these names; see `RunOptions`
     notes: Sequence[str]
 
     @property
@@ -42,16 +47,17 @@ class RunPlan:
         return sum(
             (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
             for job in self.jobs
-            if job.gpus_per_node
+            if job.gpus_per_node and not job.done
         )
 
     @property
     def summary(self) -> str:
         """Return the number of jobs and the upper bound of their GPU hours."""
-        count = "1 job" if len(self.jobs) == 1 else f"{len(self.jobs)} jobs"
+        count = sum(not job.done for job in self.jobs)
+        jobs = f"{count} {'job' if count == 1 else 'jobs'}"
         if isinf(self.gpu_hours):
-            return f"{count}, without a time limit: no bound on their GPU-hours"
-        return f"{count}, at most {self.gpu_hours:.4g} GPU-hours"
+            return f"{jobs}, without a time limit: no bound on their GPU-hours"
+        return f"{jobs}, at most {self.gpu_hours:.4g} GPU-hours"
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
@@ -62,19 +68,6 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
     """
     entered = {name: values[name] for name in RunOptions.model_fields if values.get(name) is not None}
     return read_settings(RunOptions, entered)
-
-
-def counts_to_read(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, str]:
-    """Return the counts that only the script's config can set, as ``{"nodes": "cluster.num_nodes"}``."""
-    if spec.config_path is None:
-        return {}
-    set_by_parameters = {bare_key(key) for key in spec.parameters} | set(map(override_key, options.overrides))
-    set_in_settings = options.model_fields_set | spec.slurm.model_fields_set
-    return {
-        setting: key
-        for setting, key in layers.preset.counts.items()
-        if key not in set_by_parameters and setting not in set_in_settings
-    }
 
 
 def unchecked_layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
@@ -93,7 +86,7 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     faults = [*disagreements(spec, layers.preset.counts)]
     try:
         run_command(spec, layers, spec.parameters)
-        spec.slurm.jobname or base_name(*_names(spec, layers))
+        spec.slurm.jobname or base_of(spec, layers, None)
     except ValueError as error:
         faults.append(Fault(problem=str(error)))
     if faults:
@@ -102,12 +95,16 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
 
 
 def plan_run(
-    spec: SweepSpec, layers: Layers, options: RunOptions | None = None, from_config: Mapping[str, int] | None = None
+    spec: SweepSpec,
+    layers: Layers,
+    options: RunOptions | None = None,
+    from_config: Mapping[str, int] | None = None,
+    earlier: Mapping[int, EarlierJob] | None = None,
 ) -> RunPlan:
     """Return what a run submits.
 
     ``layers`` are the settings below the sweep's own, ``from_config`` what the script's config says of
-    `counts_to_read`.
+    `counts_to_read`, ``earlier`` the jobs that combinations go on from, by the combination's number.
 
     Raises:
         SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
@@ -116,7 +113,7 @@ def plan_run(
     settings = layers.resolve(spec.slurm, options, from_config or {})
     try:
         sweep, overrides = _with_overrides(spec, layers, options)
-        base = base_name(options.jobname or spec.slurm.jobname, *_names(spec, layers))
+        base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
         run = _Run(
             sweep=sweep,
@@ -127,17 +124,22 @@ def plan_run(
             command=run_command(spec, layers, sweep.parameters),
             base=base,
             common=layers.job_arguments(settings),
+            earlier=earlier or {},
             place=lambda key: layers.place(key, spec.slurm, options, from_config or {}),
         )
+        names = layers.run_names(base, settings.log)
         jobs = [_job(run, combination) for combination in expand(sweep.parameters) if combination.index in chosen]
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    return RunPlan(jobs=jobs, notes=[*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings])
+    existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
+    notes = [*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings]
+    return RunPlan(jobs=jobs, names=names, existing=existing, notes=notes)
 
 
-def _names(spec: SweepSpec, layers: Layers) -> tuple[str | None, ...]:
+def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
+    """Return the name that jobs begin with; ``jobname`` is the run's own. A ValueError if it cannot name a job."""
     names = (spec.name, spec.script_path)
-    return names if layers.preset.base == "sweep" else names[::-1]
+    return base_name(jobname, *(names if layers.preset.base == "sweep" else names[::-1]))
 
 
 def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[SweepSpec, tuple[str, ...]]:
@@ -145,7 +147,7 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
 
     Where the command takes no overrides in Hydra's grammar, the form's are parameters with YAML values.
     """
-    replaced = {override_key(text) for text in options.overrides} | _counts_of_the_form(spec, layers, options)
+    replaced = {override_key(text) for text in options.overrides} | counts_of_the_form(spec, layers, options)
     kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
     if "{overrides}" in command_text(spec, layers):
         check_grammar(options.overrides)
@@ -167,32 +169,6 @@ def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> lis
     return notes
 
 
-def disagreements(spec: SweepSpec, counts: Mapping[str, str]) -> Iterator[Fault]:
-    """Find two different numbers of nodes, or of GPUs: Slurm is asked for what the script is told."""
-    for setting, key in counts.items():
-        number = given(spec.slurm).get(setting)
-        for name, values in spec.parameters.items():
-            if bare_key(name) == key and number is not None and any(value != number for value in values):
-                shown = ", ".join(map(str, values))
-                problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
-                yield Fault(key=name, problem=problem)
-
-
-def _counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> set[str]:
-    """Return the keys of the counts that the form's fields replace.
-
-    Raises:
-        SettingsError: The overrides set the same count, or the sweep has several values of it.
-    """
-    entered = {key: name for name, key in layers.preset.counts.items() if name in options.model_fields_set}
-    for key, name in entered.items():
-        if key in map(override_key, options.overrides):
-            raise SettingsError(f"{name}: the overrides set {key} too; keep one of them")
-        if any(bare_key(each) == key and len(values) > 1 for each, values in spec.parameters.items()):
-            raise SettingsError(f"{name}: {spec.source} sweeps over {key}; to run with one number, override {key}")
-    return set(entered)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """What all jobs of a run share.
@@ -207,6 +183,7 @@ class _Run:
     overrides: tuple[str, ...]
     command: RunCommand
     base: str
+    earlier: Mapping[int, EarlierJob]
     common: Mapping[str, Any]
     place: Callable[[str], str]
 
@@ -217,16 +194,17 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
     own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides}
     nodes = _count(run, own, "nodes")
     gpus = _gpus(run, own, nodes)
-    name = job_name(run.base, combination.index, sweep.size)
+    earlier = run.earlier.get(combination.index)
+    name = earlier.name if earlier else job_name(run.base, combination.index, sweep.size)
     places: dict[str, Value] = {
         "log": run.settings.log,
-        "base": run.base,
+        "base": earlier.base if earlier else run.base,
         "job_name": name,
         "index": combination.index,
         "nodes": nodes,
         "gpus_per_node": gpus,
     }
-    run_dir = places["run_dir"] = str(fill(preset.run_dir, places))
+    run_dir = places["run_dir"] = earlier.run_dir if earlier else str(fill(preset.run_dir, places))
     automatic = {
         key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in own
     }
@@ -237,6 +215,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
         parameters=parameters,
+        swept=list(swept) or (),
         overrides=run.overrides,
         command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
@@ -246,7 +225,7 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
         ],
         nodes=nodes,
         gpus_per_node=gpus,
-        resume=run.options.resume,
+        resume=earlier is not None,
         dry_run=run.options.dry_run,
     )
     return JobRequest(**arguments)

@@ -12,10 +12,12 @@ from typing import Any
 
 from tabulate import tabulate
 
+from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.sweep.dag_section import Objective
 
+DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
 _METRIC_COLUMNS = 8  # of a table for reading; the rows have all metrics
 _SUMMARY_ROWS = 20  # of a notification, and as many failed ones besides
 
@@ -31,7 +33,7 @@ class Row:
         job: The job's name.
         job_id: Slurm's; empty where nothing was submitted. So are `elapsed` and `log` where they are not known.
         state: In Slurm's own words, or why there is none.
-        succeeded: Whether the job is COMPLETED.
+        succeeded: Whether the job is COMPLETED, in this run or an earlier one.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
         metrics: What the job left in ``metrics.json``.
@@ -72,6 +74,10 @@ def report_rows(
         if end:
             succeeded = end.state.is_success
             row = replace(row, state=end.text, succeeded=succeeded, elapsed=end.elapsed, metrics=end.metrics)
+        if request.done:
+            end = JobStatus.from_json(request.done)
+            row = replace(row, state=DONE_EARLIER, succeeded=True, elapsed=end.elapsed, metrics=end.metrics)
+            row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         rows.append(row)
     return rows
 

@@ -15,6 +15,7 @@ from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.values import protected
 from sandbox import Sandbox
 from tests.integration.test_jobs import run_job
 from tests.layers import make_layers
@@ -82,7 +83,9 @@ def arrived(cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Pa
     def run(program: str, command: str, *, preset: str = "plain", **more: Any) -> tuple[Any, JobRequest]:
         (tmp_path / "program.py").write_text(program)
         keys = {"command": f"{sys.executable} {command}", "script_path": "program.py", **more, **PARAMETERS}
-        spec = parse_sweep(json.dumps(keys | {name: [value] for name, value in PARAMETERS.items()}), source="s.yaml")
+        spec = parse_sweep(
+            json.dumps(keys | {name: [protected(value)] for name, value in PARAMETERS.items()}), source="s.yaml"
+        )
         profile = {**cluster.profile, "workdir": str(tmp_path), "log": str(tmp_path / "log")}
         (request,) = plan_run(replace(spec, name="s"), make_layers(profile, preset=preset, command=spec.command)).jobs
         job, status = run_job(request)

@@ -120,7 +120,7 @@ def test_a_first_sweep_and_what_down_and_up_keep(stack: Stack) -> None:
     with pytest.raises(HTTPError) as refused:
         stack.call("POST", "/auth/token", {"username": "admin", "password": "admin"})
     refused.value.close()
-    run_the_demo(stack, {"resume": True})
+    run_the_demo(stack, {})
 
     stack.compose("down", "--volumes")
     assert stack.left("container") == stack.left("network") == stack.left("volume") == []

@@ -225,7 +225,7 @@ def test_a_dry_run_submits_nothing(airflow: Standalone, cluster: Sandbox, sweeps
     run = Run(airflow, cluster, sweeps, "dry", "true", 2, dry_run=True)
     assert run.wait_for_end() == "success"
     assert {run.tasks()[task, index] for task in ("submit", "wait") for index in (0, 1)} == {"skipped"}
-    assert f"Dry run: {run.name}_sweep_1 is not submitted" in run.log("submit", 0)
+    assert f"{run.name}_sweep_1 is not submitted: this is a dry run" in run.log("submit", 0)
     assert not run.jobs(0)
 
 
@@ -288,13 +288,15 @@ def test_a_submission_waits_for_the_cluster_in_the_triggerer(
 def test_a_run_that_is_resumed_leaves_the_waits_of_the_earlier_one_their_jobs(
     airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
-    run = Run(airflow, cluster, sweeps, "resumed", "sleep 1", 2)
-    assert run.wait_for_end() == "success"
+    script = '[ "$INDEX" = 2 ] || [ -e "$BASE_LOG_DIR/failed" ] || { touch "$BASE_LOG_DIR/failed"; exit 1; }'
+    run = Run(airflow, cluster, sweeps, "resumed", script, 2)
+    assert run.wait_for_end() == "failed"
     (first,) = run.jobs(0)
     path = run.path.rpartition("/")[0]
-    later = airflow.call("POST", path, {"logical_date": None, "conf": {"resume": True}})["dag_run_id"]
+    later = airflow.call("POST", path, {"logical_date": None, "conf": {"existing": "resume"}})["dag_run_id"]
     assert wait_until(lambda: airflow.call("GET", f"{path}/{later}")["state"] == "success", 120)
     assert len(run.jobs(0)) == 2
+    assert len(run.jobs(1)) == 1, "no exit file, but Slurm says COMPLETED"
     run.clear("wait", 0, downstream=True)
-    run.wait_for({("wait", 0): "success", ("report", -1): "success"})
-    assert run.xcom("combination.wait", 0)["job_id"] == first, "the record is the later run's"
+    run.wait_for({("wait", 0): "failed", ("report", -1): "failed"})
+    assert run.xcom("combination.wait", 0, "status")["job_id"] == first, "the record is the later run's"

@@ -83,7 +83,7 @@ def test_people_are_told_and_other_dags_follow(
 
     file.unlink()
     fails.unlink()
-    name, state = run(resume=True)
+    name, state = run(existing="resume")
     assert state == "success", "whatever a notifier raises"
     assert file.read_text().startswith(f"told {name}: 2 of 2 combinations succeeded\n\nBest: reward -2 with seed=1 (")
 

@@ -22,6 +22,7 @@ from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, JobStatus, Sub
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.values import protected
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 from sandbox import Sandbox
@@ -280,7 +281,7 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
         [1, [2, "it's"]],
         {"a": {"b": ["$(touch x)", None]}},
     ]
-    parameters = "".join(f"value{number}: {json.dumps([value])}\n" for number, value in enumerate(values))
+    parameters = "".join(f"value{number}: {json.dumps([protected(value)])}\n" for number, value in enumerate(values))
     spec = parse_sweep(f"script_path: dump.py\n{parameters}", source="s.yaml")
     profile = {
         **cluster.profile,

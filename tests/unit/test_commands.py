@@ -124,6 +124,7 @@ def test_plain_needs_a_log_directory_and_nothing_else() -> None:
         label="lr=0.1",
         index=1,
         parameters={"lr": 0.1, "seed": 3},
+        swept=["lr"],
         command="python train.py --lr=0.1 --seed=3 --out /log/mine/mine_sweep_1",
         run_dir="/log/mine/mine_sweep_1",
         folders=[],

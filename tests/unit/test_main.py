@@ -193,7 +193,7 @@ def test_the_documentation_of_settings_is_current() -> None:
 def test_preview_has_an_option_for_each_setting_of_the_form() -> None:
     shown = run("preview", "--help").stdout
     options = set(re.findall(r"^  --([\w-]+)", shown, re.MULTILINE))
-    fields = {name.replace("_", "-") for name in RunOptions.model_fields} - {"dry-run", "resume", "overrides"}
+    fields = {name.replace("_", "-") for name in RunOptions.model_fields} - {"dry-run", "existing", "overrides"}
     assert options == fields | {"json"}
 
 

@@ -9,8 +9,9 @@ from shlex import split
 
 import pytest
 
+from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
-from airflow_slurm_sweep.plan import RunPlan, counts_to_read, plan_run
+from airflow_slurm_sweep.plan import RunPlan, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.setting_types import hours
@@ -45,6 +46,7 @@ def test_the_predecessors_defaults() -> None:
         label="lr=1e-06",
         index=1,
         parameters={"optim.lr": 1e-6},
+        swept=["optim.lr"],
         command=(
             "uv run examples/train_grpo.py --config configs/grpo.yaml "
             "logger.log_dir=/lustre/log/nemo-rl/train_grpo_sweep_1/logs logger.wandb_enabled=True "

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import metric_names, ranks, result_text
+from airflow_slurm_sweep.report import DONE_EARLIER, metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.reasons import in_words
@@ -69,6 +69,9 @@ def _combination(run: Run, map_index: int) -> Combination:
     job = planned_job(run.plan, map_index) or {}
     submit, wait = (run.tasks.get((task_id, map_index), _NOT_MADE) for task_id in (SUBMIT, WAIT))
     submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
+    if done := mapping(job.get("done")):
+        submitted = {"job_id": done.get("job_id", ""), "log_path": log_path(job["run_dir"], done.get("job_id", ""))}
+        ended = {**done, "text": DONE_EARLIER, "reason": ""}
     job_id = submitted.get("job_id", "")
     stage = stage_of(submit.state, wait.state)
     live = run.live.get((map_index, job_id)) if stage is Stage.IN_SLURM else None
@@ -87,6 +90,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         **_state(stage, task_id, task, live, ended),
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
         "is_stuck": live.stuck if live else False,
+        "is_done_earlier": bool(done),
         "task": task_id,
         "exit_code": "" if exit_code == "0:0" else exit_code,
         "job_id": job_id,
@@ -168,7 +172,8 @@ def value_text(value: Any) -> str:
 
 def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str, Any]:
     """Give each combination its rank by the objective, as `report` does; return objective, best one and metrics."""
-    places = ranks(((each["stage"] == Stage.SUCCEEDED, each["metrics"]) for each in found), objective)
+    has_result = (each["stage"] == Stage.SUCCEEDED or each["is_done_earlier"] for each in found)
+    places = ranks(zip(has_result, (each["metrics"] for each in found), strict=True), objective)
     for each, place in zip(found, places, strict=True):
         each["rank"] = place
     best = None

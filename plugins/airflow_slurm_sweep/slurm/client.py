@@ -14,7 +14,10 @@ from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.refusals import is_too_many
-from airflow_slurm_sweep.slurm.results import NO_FILE, Results
+from airflow_slurm_sweep.slurm.results import NO_FILE, Results, add
+from airflow_slurm_sweep.slurm.runs import reservation
+from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
+from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
@@ -104,6 +107,33 @@ class SlurmClient:
         asked = {str(number): run_dir for number, run_dir in enumerate(run_dirs)}
         found = await self._ask(records(asked), read_records)
         return [found.get(number) for number in asked]
+
+    async def reserve(self, names: RunNames, run: str, *, only_base: bool = False) -> str:
+        """Return the name of a Dag run, `Attempt.run`: the first free one, or the one that it has already.
+
+        ``only_base``: `ClusterRefusedError` if another Dag run has the base.
+        """
+        completed = await self._run(reservation.reserve(names, run, only_base=only_base))
+        if completed.exit_status == ExitStatus.REFUSED:
+            raise ClusterRefusedError(error_text(completed))
+        return self._read(completed, str.strip)
+
+    async def earlier_jobs(self, names: RunNames, dag: str) -> list[EarlierJob]:
+        """Return what the runs of a Dag, which `Attempt.run` begins with, left in their run directories."""
+        return await self._ask(reservation.list_runs(names, dag), read_runs)
+
+    async def completed(self, earlier: Sequence[EarlierJob]) -> dict[str, JobStatus]:
+        """Return the ends of those earlier jobs that are done, by run directory, with what they left.
+
+        Where job.sh left an exit file, that counts, else what Slurm knows.
+        """
+        known = queue.read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
+        jobs = [job.submitted(self._site) for job in earlier]
+        if unknown := [job for job in jobs if job.job_id not in known]:
+            known |= (await self.look_up(unknown))[0]
+        done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
+        left = await self.results(done) if done else []
+        return {job.run_dir: add(job, known[job.job_id], each) for job, each in zip(done, left, strict=True)}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
@@ -213,7 +243,9 @@ class SlurmClient:
         return [job_of_answer(job, answers.get(number), self.metrics) for number, job in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
-        completed = await self._run(question)
+        return self._read(await self._run(question), read)
+
+    def _read(self, completed: Completed, read: Callable[[str], Answer]) -> Answer:
         if completed.exit_status != 0:
             raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
         return read(output(completed))

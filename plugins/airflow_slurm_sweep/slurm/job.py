@@ -58,12 +58,13 @@ class JobRequest:
     name: str
     command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
     run_dir: str  # the job's own directory, absolute; made if it is not there
+    run_folder: str = ""  # where the Dag run keeps what its jobs share; empty: the parent of run_dir
     folders: tuple[str, ...] | list[str] = ()  # in the run directory, made if they are not there
     label: str = ""
     index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    # What the person who started the run overrode, ``key=value`` in Hydra's grammar.
-    overrides: tuple[str, ...] | list[str] = ()
+    swept: tuple[str, ...] | list[str] = ()  # the parameters that tell the sweep's combinations apart
+    overrides: tuple[str, ...] | list[str] = ()  # of the person who started the run, in Hydra's grammar
     workdir: str | None = None  # where the job runs; None for the login directory
     # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.
     inputs: tuple[str, ...] | list[str] = ()
@@ -93,6 +94,7 @@ class JobRequest:
     stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     dry_run: bool = False
+    done: Mapping[str, Any] = field(default_factory=dict)  # how it ended in an earlier run, a `JobStatus` as JSON
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value that cannot go where it shall, without values that may be secrets."""
@@ -115,11 +117,9 @@ class JobRequest:
             value = getattr(self, subject)
             expect(is_count(value, 0), subject, value, "a whole number from 0")
         expect(self.gpu_request in ("gres", "none"), "gpu_request", self.gpu_request, "'gres' or 'none'")
-        expect(self.index is None or is_count(self.index, 1), "index", self.index, "a whole number from 1, or None")
-        limit = self.max_parallel_jobs
-        expect(limit is None or is_count(limit, 1), "max_parallel_jobs", limit, "a whole number from 1, or None")
-        limit = self.queue_limit
-        expect(limit is None or is_count(limit, 1), "queue_limit", limit, "a whole number from 1, or None")
+        for subject in ("index", "max_parallel_jobs", "queue_limit"):
+            limit = getattr(self, subject)
+            expect(limit is None or is_count(limit, 1), subject, limit, "a whole number from 1, or None")
         expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)
@@ -134,6 +134,13 @@ class JobRequest:
     def site(self) -> Site:
         """Where the job shall live."""
         return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
+
+    @property
+    def why_skipped(self) -> str:
+        """Why nothing is submitted; empty for a job that is."""
+        done = f"its job {self.done['job_id']} completed in an earlier run" if self.done else ""
+        why = "this is a dry run" if self.dry_run else done
+        return f"{self.name} is not submitted: {why}" if why else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data, without fields that have their default."""

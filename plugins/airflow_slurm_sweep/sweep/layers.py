@@ -15,7 +15,9 @@ from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
+from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
@@ -159,6 +161,14 @@ class Layers:
         """Where the cluster is."""
         profile = self.profile
         return Site(ssh_conn_id=profile.ssh_conn_id, clusters=profile.clusters or "", login_setup=profile.login_setup)
+
+    def run_names(self, base: str, log: str) -> RunNames:
+        """Return what the runs of a sweep may be called, and where their run directories are."""
+        places = {"log": log, "base": BASE, **dict.fromkeys(("index", "nodes", "gpus_per_node"), NUMBER)}
+        names = (BASE, f"{BASE}_sweep_{NUMBER}")
+        return RunNames(
+            base=base, run_dirs=tuple(str(fill(self.preset.run_dir, {**places, "job_name": name})) for name in names)
+        )
 
     def job_arguments(self, settings: ClusterProfile) -> dict[str, Any]:
         """Return the arguments of `JobRequest` that settings decide: those of the same name, and some others."""

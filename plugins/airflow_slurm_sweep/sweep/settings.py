@@ -158,16 +158,22 @@ class JobSettings(Resources):
         return self
 
 
-class _JobName(Section):
+class _RunSettings(Section):
     jobname: Annotated[types.NameOrTemplate | None, Setting(option="job-name"), Field(title="Job name")] = Field(
         default=None,
         description="Beginning of job names and run directories: letters, digits and _ . + = @ -, no blanks. A sweep "
         "file may have a Jinja template here. "
         "Without it: the script's name without .py, in scheduled runs with the run's date.",
     )
+    existing: Annotated[Literal["new", "resume", "refuse"], Field(title="Existing runs")] = Field(
+        default="new",
+        description="What a run does where earlier runs have its names. new: the run's names end in _run2, _run3 ... "
+        "resume: combinations that are done are skipped, the others go on in their directories, and new ones start. "
+        "refuse: the run fails.",
+    )
 
 
-class SlurmSection(JobSettings, _JobName):
+class SlurmSection(JobSettings, _RunSettings):
     """How the jobs of a sweep ask Slurm for what they need."""
 
     former_keys: ClassVar[Mapping[str, str]] = {"cluster": "it is called 'profile'"}
@@ -213,13 +219,10 @@ class ClusterProfile(JobSettings, PresetSetting, CommandSetting):
     )
 
 
-class RunOptions(Resources, _JobName):
+class RunOptions(Resources, _RunSettings):
     """What the person who starts a run may say. An empty field of the form says nothing."""
 
     dry_run: types.Flag = Field(default=False, description="Show what would be submitted, and submit nothing.")
-    resume: types.Flag = Field(
-        default=False, description="Go on in an earlier run's directories, from its checkpoints; else they are refused."
-    )
     only: Annotated[types.Only | None, Field(title="Only these combinations")] = Field(
         default=None, description="Indices of combinations, such as 1-4,9."
     )

@@ -118,8 +118,8 @@ class SlurmSubmitOperator(_TriggererOperator):
 
         with airflow_errors():
             request = read_job(JobRequest, self.job).with_script(self._script(context))
-            if request.dry_run:
-                self.log.info("Dry run: %s is not submitted", request.name)
+            if request.why_skipped:
+                self.log.info("%s", request.why_skipped)
                 raise AirflowSkipException
             # Tasks run one after the other there: no array comes together.
             ready, attempt = replace(with_secrets(request), array=False), attempt_of(installation(), context["ti"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from jinja2 import TemplateError
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.counts import counts_to_read
+from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import counts_to_read, layers_of, plan_run, read_options, unchecked_layers_of
+from airflow_slurm_sweep.plan import RunPlan, base_of, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
@@ -24,7 +26,9 @@ from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
+from airflow_slurm_sweep.tasks.run_names import settle_names
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 
@@ -56,19 +60,33 @@ class PlanSweepOperator(BaseOperator):
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
             layers = (layers_of if self.sweep_file else unchecked_layers_of)(spec, folders, os.environ)
-            planned = plan_run(spec, layers, options, asyncio.run(_read_counts(spec, layers, options)))
-        for note in [*planned.notes, *configuration.warnings(len(planned.jobs))]:
+            notes = [] if options.jobname else _namesakes(spec, layers, folders)
+            planned = asyncio.run(self._plan(spec, layers, options, context["ti"]))
+        for note in [*planned.notes, *notes, *configuration.warnings(len(planned.jobs))]:
             self.log.info(note)
         for job in planned.jobs:
-            if options.dry_run:
+            if job.done:
+                self.log.info(job.why_skipped)
+            elif options.dry_run:
                 self.log.info("%s: %s\nrun directory: %s\n%s", job.name, job.label, job.run_dir, preview(job))
             else:
                 self.log.info("%s: %s", job.name, job.command)
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
+        if done := sum(bool(job.done) for job in planned.jobs):
+            self.log.info("%s more are done in earlier runs", done)
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.dag.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.dag.objective.model_dump())
         return [replace(job, script="").to_json() for job in planned.jobs]
+
+    async def _plan(self, spec: SweepSpec, layers: Layers, options: RunOptions, ti: Any) -> RunPlan:
+        counts = await _read_counts(spec, layers, options)
+        planned = plan_run(spec, layers, options, counts)
+        if options.dry_run:
+            return planned
+        names = await settle_names(planned, installation(), ti)
+        options = options.model_copy(update={"jobname": names.base})
+        return names.added_to(plan_run(spec, layers, options, counts, names.earlier))
 
     def _read_sweep(self, folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         if self.sweep_file is None:
@@ -94,6 +112,23 @@ class PlanSweepOperator(BaseOperator):
             return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:
             raise SettingsError(f"slurm.jobname: {error}") from None
+
+
+def _namesakes(spec: SweepSpec, layers: Layers, folders: Folders) -> list[str]:
+    """Say which other sweep files name their jobs likewise, where names begin with the script's."""
+    base, found = base_of(spec, layers, None), []
+    for path in sorted(folders.sweeps.glob("*.yaml")) if layers.preset.base == "script" else []:
+        with suppress(SlurmSweepError, ValueError):  # a file that does not load runs nothing
+            other = load_sweep(path, source=folders.shown(path))
+            name = base_of(other, layers_of(other, folders, os.environ), other.slurm.jobname)
+            if name == base and other.source != spec.source:
+                found.append(other.source)
+    if not found:
+        return []
+    return [
+        f"The jobs of {', '.join(found)} have the name {base} too, that of the script: the runs are numbered together. "
+        "Set slurm.jobname in each"
+    ]
 
 
 def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -61,7 +62,7 @@ class ReportSweepOperator(BaseOperator):
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
-            asyncio.run(self._cancel_orphans(ti, requests[0]))
+            asyncio.run(self._cancel_orphans(ti, requests))
         return self._end(context, rows, objective)
 
     def _end(self, context: Context, rows: Sequence[Row], objective: Objective | None) -> dict[str, int]:
@@ -83,7 +84,8 @@ class ReportSweepOperator(BaseOperator):
             context["outlet_events"][asset].extra = extra
         return {"combinations": len(rows), "succeeded": succeeded}
 
-    async def _cancel_orphans(self, ti: Any, first: JobRequest) -> None:
-        siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, first.run_dir.rpartition("/")[0])
-        async with slurm_client(first.site) as client:
-            await patiently(lambda: cancel_orphans(client, siblings), PATIENCE)
+    async def _cancel_orphans(self, ti: Any, requests: Sequence[JobRequest]) -> None:
+        async with slurm_client(requests[0].site) as client:
+            for folder in dict.fromkeys(job.run_dir.rpartition("/")[0] for job in requests):
+                siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
+                await patiently(partial(cancel_orphans, client, siblings), PATIENCE)

@@ -159,8 +159,9 @@ class SubmitTrigger(_TaskTrigger):
     async def _submit(
         self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
     ) -> TriggerEvent:
-        if request.dry_run:
-            log.info("Dry run: %s is not submitted", request.name)
+        if request.why_skipped:
+            await wait_for_slot()
+            log.info("%s", request.why_skipped)
             return TaskSkippedEvent()
         self._submitting = request
         siblings = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)

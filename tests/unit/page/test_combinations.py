@@ -21,6 +21,7 @@ from airflow_slurm_sweep.page.combinations import (
 )
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.snapshot import LiveJob
 from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.settings import RunOptions
@@ -98,6 +99,18 @@ def test_numbers_are_those_of_the_sweep_file() -> None:
     assert [(each["index"], each["number"]) for each in found] == [(0, 2), (1, 4), (2, 5), (3, 4)]
 
 
+def test_what_is_done_in_an_earlier_run_has_its_result_and_a_rank() -> None:
+    plan = planned("seed: [1, 2]\n")
+    plan[0]["done"] = JobStatus(job_id="7", text="COMPLETED", source="sacct", metrics={"reward": 3}).to_json()
+    (first, second) = view(
+        Run(plan, {(SUBMIT, 0): Task("skipped", None)}, {}, {}), None, Objective(metric="reward", goal="maximize")
+    )["combinations"]
+    assert (first["stage"], first["state"], first["job_id"]) == (Stage.SKIPPED, "done in an earlier run", "7")
+    assert first["log_path"] == f"{plan[0]['run_dir']}/logs/slurm-7.out"
+    assert (first["rank"], first["metrics"]) == (1, {"reward": 3})
+    assert (second["state"], second["rank"]) == (Stage.WAITING, None)
+
+
 def ended(*times: float | None) -> list[Combination]:
     """Return combinations that ended at a time, or have not."""
     return [
@@ -122,7 +135,14 @@ def test_the_rest_ends_as_the_combinations_before_did(
 
 
 def result(number: int, stage: Stage = Stage.SUCCEEDED, **metrics: Any) -> Combination:
-    return {"index": number - 1, "number": number, "label": f"lr={number}", "stage": stage, "metrics": metrics}
+    return {
+        "index": number - 1,
+        "number": number,
+        "label": f"lr={number}",
+        "stage": stage,
+        "is_done_earlier": False,
+        "metrics": metrics,
+    }
 
 
 @pytest.mark.parametrize(

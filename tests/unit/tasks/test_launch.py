@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
     """Do what Airflow does with a run's conf, and plan."""
     params = launch_dag(include).params
-    params.update(conf)
+    params.update({"dry_run": True, **conf})
     context = {
         "params": params.validate(),
         "dag_run": SimpleNamespace(run_type="manual", conf=None),

@@ -26,6 +26,7 @@ def names(
 ) -> list[str]:
     path = include / "sweeps" / "s.yaml"
     path.write_text(text)
+    params = {"dry_run": True, **params}
     context = {
         "params": params,
         "dag_run": SimpleNamespace(dag_id=dag_id, run_type=run_type, logical_date=date, run_after=date, conf=params),
@@ -58,6 +59,27 @@ def test_two_sweeps_of_one_script_have_names_of_their_own_when_scheduled(include
     first, second = (names(include, "script_path: a.py", run_type="scheduled", dag_id=dag_id) for dag_id in "ab")
     assert first == ["a_20260131T030000"]
     assert second == ["b_20260131T030000"]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("others", "run", "said"),
+    [
+        ("script_path: x/train.py", "script_path: train.py", True),
+        ("script_path: other.py", "script_path: train.py", False),
+        ("script_path: train.py\nslurm: {jobname: mine}", "script_path: train.py", False),
+        ("script_path: train.py", "script_path: train.py\nslurm: {jobname: mine}", False),
+        ("script_path: [", "script_path: train.py", False),
+        ("script_path: train.py\npreset: plain\ncommand: x", "script_path: train.py", False),
+    ],
+)
+def test_another_sweep_file_with_the_same_names_is_said(
+    include: Path, others: str, run: str, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (include / "sweeps" / "other.yaml").write_text(others)
+    names(include, run, run_type="manual")
+    note = "The jobs of include/sweeps/other.yaml have the name train too, that of the script"
+    assert (note in "".join(capsys.readouterr())) is said
 
 
 @pytest.mark.usefixtures("environment")

@@ -178,3 +178,10 @@ def test_a_notification_is_short_and_has_the_failures() -> None:
     (line,) = summary("t", [replace(row(1), combination="a=x|y")]).splitlines()[4:]
     assert r" a=x\|y " in line
     assert line.count("|") - line.count(r"\|") == 7
+
+
+def test_what_is_done_in_an_earlier_run_stands_in_the_table_with_its_result() -> None:
+    end = JobStatus(job_id="5", text="COMPLETED", source="sacct", elapsed="00:00:09", metrics={"a": 1})
+    (row,) = report_rows([request(1, done=end.to_json())], [], [])
+    assert (row.state, row.succeeded, row.job_id, row.metrics) == ("done in an earlier run", True, "5", {"a": 1})
+    assert (row.log, row.elapsed) == ("/r/a_sweep_1/logs/slurm-5.out", "00:00:09")

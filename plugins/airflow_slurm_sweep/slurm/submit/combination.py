@@ -26,10 +26,13 @@ def combination_json(job: JobRequest, attempt: Attempt) -> str:
     return _dump(
         {
             "index": job.index,
+            "name": job.name,
             "run": {"airflow": attempt.installation, "dag_id": attempt.dag_id, "run_id": attempt.run_id},
             "task": {"task_id": attempt.task_id, "map_index": attempt.map_index},
             "parameters": job.parameters,
+            "swept": list(job.swept),
             "overrides": list(job.overrides),
+            "command": job.command,
             "versions": {"airflow_slurm_sweep": __version__},
         }
     )

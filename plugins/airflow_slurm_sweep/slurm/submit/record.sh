@@ -228,6 +228,11 @@ must_write_record() {
   write_record || refuse "cannot write into the run directory $run_dir"
 }
 
+describe_owner() { # RUN: set `described`; the owner is not this Dag run
+  described="another Dag run (${1#* })"
+  [ "${1%% *}" = "${run%% *}" ] || described="a Dag run (${1#* }) of another Airflow (${1%% *})"
+}
+
 take_over() { # the record, for this attempt
   its_run=$run its_task=$task its_attempt=$attempt
 }

@@ -60,14 +60,13 @@ decide() {
 decide_resume() { # the record is another task's, or another Dag run's
   [ "$its_run" != "$run" ] ||
     refuse "the run directory $run_dir belongs to another task of this Dag run ($its_task)"
-  owner="another Dag run (${its_run#* })"
-  [ "${its_run%% *}" = "${run%% *}" ] || owner="a Dag run (${its_run#* }) of another Airflow (${its_run%% *})"
+  describe_owner "$its_run"
   [ -n "$resume" ] ||
-    refuse "the run directory $run_dir belongs to $owner; resume it, or choose another job name"
+    refuse "the run directory $run_dir belongs to $described; resume it, or choose another job name"
   [ -n "$its_job" ] || return 0
   ask
   ! lives "$its_job" ||
-    refuse "$run_dir belongs to $owner, whose job $its_job is $is; wait, or: scancel $its_job"
+    refuse "$run_dir belongs to $described, whose job $its_job is $is; wait, or: scancel $its_job"
 }
 
 decide_clear() { # a user cleared the task, which has no retries: its job must be gone before another one comes

@@ -33,6 +33,7 @@ def job(run_dir: Path | str = "/r/a", **changes: Any) -> JobRequest:
         "script": "#!/bin/sh\n",
         "index": 4,
         "parameters": {"z.lr": 1e-6, "a": [1, [2.0, None]]},
+        "swept": ("a",),
         "overrides": ("++seed=1",),
     }
     return JobRequest(**{**values, **changes})
@@ -69,10 +70,13 @@ def test_parameters_are_in_the_order_of_the_sweep_file_and_indented() -> None:
 def test_combination_names_run_task_overrides_and_version() -> None:
     assert json.loads(combination_json(job(), ATTEMPT)) == {
         "index": 4,
+        "name": "a",
         "run": {"airflow": "a", "dag_id": "d", "run_id": "r"},
         "task": {"task_id": "t", "map_index": 3},
         "parameters": {"z.lr": 1e-6, "a": [1, [2.0, None]]},
+        "swept": ["a"],
         "overrides": ["++seed=1"],
+        "command": "true",
         "versions": {"airflow_slurm_sweep": __version__},
     }
 

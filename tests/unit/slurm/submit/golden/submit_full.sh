@@ -14,6 +14,7 @@ run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-r
   "note": "it'"'"'s"
 }' combination_json='{
   "index": 4,
+  "name": "grpo_sweep_4",
   "run": {
     "airflow": "a",
     "dag_id": "grpo",
@@ -27,9 +28,11 @@ run_dir=/lustre/me/100%/nemo-rl/grpo_sweep_4 escaped_dir=/lustre/me/100%%/nemo-r
     "optim.lr": 1e-06,
     "note": "it'"'"'s"
   },
+  "swept": [],
   "overrides": [
     "++seed=1"
   ],
+  "command": "uv run train.py '"'"'a=it'"'"'\"'"'"'\"'"'"'s'"'"'",
   "versions": {
     "airflow_slurm_sweep": "VERSION"
   }

@@ -1,0 +1,53 @@
+"""The numbers of nodes and GPUs that a sweep's settings, its parameters and its script's config say: who has said them.
+
+A preset's ``counts`` name the keys of the script's config, and so the parameters, that say the same as a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from airflow_slurm_sweep.errors import Fault, SettingsError
+from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.overrides import bare_key, override_key
+from airflow_slurm_sweep.sweep.settings import RunOptions, given
+from airflow_slurm_sweep.sweep.spec import SweepSpec
+
+
+def counts_to_read(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, str]:
+    """Return the counts that only the script's config can set, as ``{"nodes": "cluster.num_nodes"}``."""
+    if spec.config_path is None:
+        return {}
+    set_by_parameters = {bare_key(key) for key in spec.parameters} | set(map(override_key, options.overrides))
+    set_in_settings = options.model_fields_set | spec.slurm.model_fields_set
+    return {
+        setting: key
+        for setting, key in layers.preset.counts.items()
+        if key not in set_by_parameters and setting not in set_in_settings
+    }
+
+
+def disagreements(spec: SweepSpec, counts: Mapping[str, str]) -> Iterator[Fault]:
+    """Find two different numbers of nodes, or of GPUs: Slurm is asked for what the script is told."""
+    for setting, key in counts.items():
+        number = given(spec.slurm).get(setting)
+        for name, values in spec.parameters.items():
+            if bare_key(name) == key and number is not None and any(value != number for value in values):
+                shown = ", ".join(map(str, values))
+                problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
+                yield Fault(key=name, problem=problem)
+
+
+def counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> set[str]:
+    """Return the keys of the counts that the form's fields replace.
+
+    Raises:
+        SettingsError: The overrides set the same count, or the sweep has several values of it.
+    """
+    entered = {key: name for name, key in layers.preset.counts.items() if name in options.model_fields_set}
+    for key, name in entered.items():
+        if key in map(override_key, options.overrides):
+            raise SettingsError(f"{name}: the overrides set {key} too; keep one of them")
+        if any(bare_key(each) == key and len(values) > 1 for each, values in spec.parameters.items()):
+            raise SettingsError(f"{name}: {spec.source} sweeps over {key}; to run with one number, override {key}")
+    return set(entered)

@@ -1,0 +1,85 @@
+"""What a Dag run is called on the cluster, and which earlier run directories it goes on in: decided once, by ``plan``.
+
+See `runs.sh` for names, `earlier` for *resume*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from airflow_slurm_sweep.plan import RunPlan
+from airflow_slurm_sweep.slurm.attempt import run_name
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
+from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledNames:
+    """The name of a Dag run, and by the combination's number the earlier jobs, and how those ended that are done."""
+
+    base: str
+    earlier: Mapping[int, EarlierJob]
+    done: Mapping[int, JobStatus]
+    first: RunNames  # those that the run would have if it were the only one
+
+    def added_to(self, planned: RunPlan) -> RunPlan:
+        """Return a plan that skips what is done, and whose notes say what else is not as planned at first."""
+        ends = {index: status.to_json() for index, status in self.done.items()}
+        # Directories of several runs may have several parents.
+        folder = self.first.root if self.earlier else ""
+        jobs = [replace(job, run_folder=folder, done=ends.get(job.index or 0, {})) for job in planned.jobs]
+        notes = [*planned.notes, *differences(jobs, self.earlier)]
+        if self.base != self.first.base:
+            notes.append(f"The name {self.first.base} is another run's; this run is {self.base}")
+        if planned.existing == "resume":
+            going_on = len(self.earlier) - len(self.done)
+            new = len(jobs) - len(self.earlier)
+            notes.append(f"resume: {len(self.done)} combinations are done, {going_on} go on, {new} are new")
+        return replace(planned, jobs=jobs, notes=notes)
+
+
+async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledNames:
+    """Reserve the name of the Dag run on the cluster, and find its earlier runs if it resumes them.
+
+    A cleared plan, or another try, gets the same name again.
+
+    Raises:
+        ClusterRefusedError: Another Dag run has the name, and ``existing`` is refuse; or the login is refused.
+        SettingsError: The earlier runs swept over other parameters.
+        ClusterUnavailableError: The cluster was silent for longer than ``patience``.
+    """
+    names, run = planned.names, run_name(installation, ti.dag_id, ti.run_id)
+    earlier, done, base = dict[int, EarlierJob](), dict[int, JobStatus](), names.base
+    async with slurm_client(planned.jobs[0].site) as client:
+        if planned.existing == "resume":
+            found = await _patiently(lambda: client.earlier_jobs(names, run.rpartition(" ")[0]))
+            earlier, done = await _choose(client, match(planned.jobs, found))
+        if len(earlier) < len(planned.jobs):
+            only_base = planned.existing == "refuse"
+            base = await _patiently(lambda: client.reserve(names, run, only_base=only_base))
+    return SettledNames(base=base, earlier=earlier, done=done, first=names)
+
+
+async def _choose(
+    client: SlurmClient, places: Mapping[int, list[EarlierJob]]
+) -> tuple[dict[int, EarlierJob], dict[int, JobStatus]]:
+    """Return the directory in which each combination goes on: one whose job is done, or else the latest run's."""
+    every = [job for jobs in places.values() for job in jobs if job.job_id]
+    completed = await _patiently(lambda: client.completed(every)) if every else {}
+    earlier = {
+        index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
+    }
+    return earlier, {index: completed[job.run_dir] for index, job in earlier.items() if job.run_dir in completed}
+
+
+async def _patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
+    return await patiently(ask, configuration.patience())
