@@ -252,8 +252,6 @@ def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(
     wrapper.unlink()
     again = login.ids_when_possible(requests, CLEARED)
     assert again[1] == new
-    array = again[0].partition("_")[0]
-    assert [again[0], *again[2:]] == [f"{array}_1", f"{array}_3", f"{array}_4"], "the others go together again"
     assert login.alive() == sorted(again)
 
 
