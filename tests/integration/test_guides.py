@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ bash -c "$COMMAND" > "$logs/ray-driver.log" 2>&1
 
 
 @pytest.fixture
-def reader(environment: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Reader:
-    return Reader(tmp_path, {**environment, "AIRFLOW_CONN_SLURM": json.dumps(cluster.connection)}, cluster)
+def reader(environment: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path, {**environment, "AIRFLOW_CONN_SLURM": json.dumps(cluster.connection)}, cluster)
+    yield reader
+    shutil.rmtree(reader.home / "lustre")  # gigabytes of torch
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def judge_script(answers: Answers) -> Verdict:
     """Judge whether the batch script can be read."""
     job = answers.job
     if job.batch_script is None:
-        return Grade.OK, "include/job.sh, which is sent along"
+        return Grade.OK, "job.sh, which is sent along"
     if not answers.works("workdir"):
         raise SkippedError("the working directory is not there")
     if answers.text("script") == "readable":
@@ -128,7 +128,7 @@ def judge_container(answers: Answers) -> Verdict:
         return Grade.FAILED, _not_readable(answers, "container", job.container, "container", "")
     if "pyxis" in answers.said and "--container-image" not in answers.text("pyxis"):
         return Grade.FAILED, (
-            "srun knows no --container-image here: the site has no pyxis, which include/job.sh starts containers with. "
+            "srun knows no --container-image here: the site has no pyxis, which job.sh starts containers with. "
             f"Name a batch script that knows the site's way (`batch_script` in {profile}), or no container "
             "(`container:` with nothing behind it)"
         )

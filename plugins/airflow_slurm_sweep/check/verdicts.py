@@ -80,11 +80,11 @@ def _judge_accounting(answers: Answers) -> Verdict:
     if job and job.batch_script:
         return Grade.WARNING, (
             f"{known}; one whose end nobody saw in that time counts as LOST, a failure, since {job.batch_script} "
-            "leaves no exit status. Have it write one as include/job.sh does, or ask the site for accounting or a "
+            "leaves no exit status. Have it write one as job.sh does, or ask the site for accounting or a "
             "longer MinJobAge"
         )
     return Grade.WARNING, (
-        f"{known}, and then from the exit status that include/job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then "
+        f"{known}, and then from the exit status that job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then "
         "read FAILED. Sweeps run all the same"
     )
 
