@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SlurmSweepError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # `... | head`
         sys.stderr.close()
         return 0

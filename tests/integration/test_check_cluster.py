@@ -224,7 +224,9 @@ def test_ctrl_c_cancels_the_job(cluster: Sandbox, environment: dict[str, str], i
     ) as process:
         assert wait_until(lambda: left_behind(cluster)[1] != [], 60)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) != 0
+        assert process.wait(60) == 130
+        assert process.stderr
+        assert process.stderr.read().decode().splitlines()[-1] == "interrupted"
     assert left_behind(cluster) == ([], [])
 
 

@@ -53,6 +53,7 @@ class Reader:
             "HOME": str(self.home),
         }
         self._cluster = cluster
+        self.seconds = SECONDS
         self.replaced: dict[str, str] = {}  # further texts of the page, and what stands in their place
         self._exported = folder / "exported"
         self._exported.touch()
@@ -75,7 +76,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
+            timeout=self.seconds,
             check=False,
         )
         assert done.returncode == 0, f"{block}: exit code {done.returncode}\n{commands}\n{done.stdout[-4000:]}"

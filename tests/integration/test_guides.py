@@ -51,7 +51,9 @@ def reader(environment: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Ite
     ],
 )
 def test_a_guide(reader: Reader, section: int) -> None:
-    if SECTIONS[section] not in DOWNLOADS:
+    if SECTIONS[section] in DOWNLOADS:
+        reader.seconds = 1800
+    else:
         reader.replaced["python3 -m venv venv && venv/bin/pip install"] = OWN_VENV
     if "NeMo" in SECTIONS[section]:
         check_out_nemo_rl(reader.home / "lustre" / "nemo-rl")

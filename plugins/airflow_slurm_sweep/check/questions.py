@@ -21,6 +21,7 @@ TOOLS = (
     "timeout", "tr",
 )  # fmt: skip
 SETUP_SECONDS = 60
+LOOKED = "looked for from"
 _TIMEOUT = "timeout 20"  # Slurm's commands give up on a controller that hangs after MessageTimeout, 10 s by default
 _OF_CLUSTER = '${SLURM_CLUSTERS:+"cluster=$SLURM_CLUSTERS"}'  # sacctmgr lists all clusters otherwise
 
@@ -76,7 +77,7 @@ def look_for(program: str) -> str:
     """Return the command that prints where a program is, or where it is not."""
     if not program:
         return "true"
-    return f'command -v -- {quote(program)} || {{ echo "looked for from $PWD, PATH=$PATH"; exit 1; }}'
+    return f'command -v -- {quote(program)} || {{ echo "{LOOKED} $PWD, PATH=$PATH"; exit 1; }}'
 
 
 def script(subject: Subject, mark: str) -> str:

@@ -10,7 +10,7 @@ from shlex import quote
 
 from airflow_slurm_sweep.check.findings import Add, Grade, Verdict
 from airflow_slurm_sweep.check.job_needs import why_not_found
-from airflow_slurm_sweep.check.questions import Subject
+from airflow_slurm_sweep.check.questions import LOOKED, Subject
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.names import CHECK
 from airflow_slurm_sweep.slurm.attempt import Attempt
@@ -64,7 +64,7 @@ async def _run(shell: Shell, subject: Subject, request: JobRequest) -> Verdict:
         found = f" has {subject.program}, and" if subject.program else ""
         return Grade.OK, f"{ran}{found} wrote its log in {subject.log}"
     said = await client.failure_log(job, status)
-    if status.exit_code.startswith("78:") or (subject.program and "PATH=" in said):
+    if said.rpartition("\n")[2].startswith(("setup ", LOOKED)):
         return Grade.FAILED, f"{ran}: {why_not_found(subject, said)}"
     tail = " / ".join(said.splitlines()[-_LINES:])
     return Grade.FAILED, (
