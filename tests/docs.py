@@ -6,6 +6,7 @@
 | ``python`` | unit/test_docs.py has Airflow load it as a Dag file |
 | ``bash`` | integration/test_docs.py runs it, in a copy of the project, with an Airflow and a cluster, unless it stands in `ELSEWHERE` |
 | ``text`` behind ``bash``, in its section | integration/test_docs.py looks for its lines in what the commands print; ``…`` stands for anything |
+| any whose first line is ``# /lustre/me/...`` | a file on the cluster: integration/test_guides.py puts it there, and runs the page by its sections |
 | other ``text``, no language | a picture, or output that needs more than the page's commands: not tried |
 
 Commands between backticks in a sentence are run like ``bash``, behind the page's blocks, if they are complete: no ``...``, no NAME
@@ -58,9 +59,14 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The file of the project that the block is, if its first line says so."""
-        found = re.match(r"# (include/\S+)\n", self.text)
+        """The file of the project, or on the cluster, that the block is, if its first line says so."""
+        found = re.match(r"# ((?:include|/lustre/me)/\S+)\n", self.text)
         return found[1] if found else ""
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether the block is a file on the cluster."""
+        return self.file.startswith("/")
 
     @property
     def commands(self) -> str:
@@ -85,6 +91,11 @@ def blocks(page: Path) -> list[Block]:
             )
         )
     return result
+
+
+def sections(page: Path) -> list[str]:
+    """Return the headings of a page; a block's `section` is the number of its heading, from 1."""
+    return re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
 
 
 def spans(page: Path) -> list[Block]:

@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SlurmSweepError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # `... | head`
         sys.stderr.close()
         return 0
@@ -84,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("profile", nargs="?", default=DEFAULT_PROFILE, metavar="NAME", help=_SHOW_DEFAULT)
     text = f"holds clusters and job.sh; {_SHOW_DEFAULT}"
     cluster.add_argument("--include", type=Path, default=Path("include"), metavar="FOLDER", help=text)
+    text = "also submit a job of a minute, and look for what the command needs on its compute node"
+    cluster.add_argument("--submit", action="store_true", help=text)
     text = "print a text for a bug report instead, without secrets and names"
     cluster.add_argument("--report", action="store_true", help=text)
     cluster.set_defaults(run=_check_cluster)
@@ -190,7 +195,8 @@ def _check_cluster(options: argparse.Namespace) -> bool:
         found, report = operator.check_for_report(options.profile, options.include)
         print(report)
     else:
-        found = operator.check_cluster(options.profile, options.include, partial(print, flush=True))
+        show = partial(print, flush=True)
+        found = operator.check_cluster(options.profile, options.include, show, submits=options.submit)
     print(operator.summary(found))
     return any(finding.grade is Grade.FAILED for finding in found)
 

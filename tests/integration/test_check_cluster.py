@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +37,9 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
     for name in ("LOG", "ACCOUNT", "PARTITION", "CON"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(box: Sandbox, connection: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Finding]:
+    def run(
+        box: Sandbox, connection: Mapping[str, Any] | None = None, *, submits: bool = False, **changes: Any
+    ) -> dict[str, Finding]:
         Path(str(box.profile["workdir"])).mkdir(exist_ok=True)
         connected(box)
         if connection is not None:
@@ -46,7 +49,7 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
         (include / "clusters" / "default.yaml").write_text(json.dumps(profile))
 
         shown: list[Finding] = []
-        found = check_cluster("default", include, shown.append)
+        found = check_cluster("default", include, shown.append, submits=submits)
         assert shown == found
         assert [finding.check for finding in found] == IN_ORDER, "one line a check, whatever fails"
         assert all("\n" not in str(finding) for finding in found)
@@ -56,11 +59,15 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
 
 
 def not_ok(found: Mapping[str, Finding]) -> dict[str, Grade]:
-    """Return what is not ok; the sandbox's file system is this machine's own, which `log` warns of everywhere."""
+    """Return what is not ok.
+
+    The sandbox's file system is this machine's own, which `log` warns of everywhere; its profile has no command.
+    """
+    always = [("log", Grade.WARNING), ("program", Grade.SKIPPED), ("job", Grade.SKIPPED)]
     return {
         name: finding.grade
         for name, finding in found.items()
-        if finding.grade is not Grade.OK and (name, finding.grade) != ("log", Grade.WARNING)
+        if finding.grade is not Grade.OK and (name, finding.grade) not in always
     }
 
 
@@ -141,6 +148,86 @@ def test_without_accounting(cluster: Sandbox, check: Check) -> None:
     (Path(str(cluster.profile["workdir"])) / "own.sh").write_text("#!/bin/sh\n")
     found = check(cluster, batch_script="own.sh")
     assert "counts as LOST, a failure, since own.sh leaves no exit status" in found["accounting"].text
+
+
+ON_NODES = '[ -z "$SLURMD_NODENAME" ] || '  # in front of a setup line: only on compute nodes
+ON_LOGIN_NODE = '[ -n "$SLURMD_NODENAME" ] || '
+NOT_FOUND = r"there is no (uv|sh) \(looked for from \S+/workspace, PATH=/nowhere\)\. Install it, or have `setup` in \S+/default.yaml"
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade", "said"),
+    [
+        ({"command": "A=1 exec python3 train.py {flags}"}, Grade.OK, "^python3 is /.*/python3$"),
+        ({"preset": "hydra", "env": {"PATH": "/nowhere"}}, Grade.FAILED, "there is no python .*PATH=/nowhere"),
+        ({"command": "uv run train.py", "setup": ["PATH=/nowhere"]}, Grade.FAILED, NOT_FOUND),
+        ({"command": ".venv/bin/python a.py"}, Grade.FAILED, r"there is no .venv/bin/python \(looked for from \S+/workspace, "),
+        ({"command": "python a.py", "setup": ["true", "module load it"]}, Grade.FAILED, "setup line 2 failed with exit status 127: module load it. Correct"),
+        ({"command": "own a.py", "setup": ["own() { echo; }"]}, Grade.OK, "^own is own$"),
+        ({"command": "{lr} a.py"}, Grade.SKIPPED, "no command that begins with a program's name"),
+        ({"command": "uv run a.py", "workdir": "/no/such"}, Grade.SKIPPED, "the working directory is not there"),
+        ({"command": "uv run a.py", "container": "/etc/passwd"}, Grade.SKIPPED, "in the container, by a job"),
+    ],
+)  # fmt: skip
+def test_the_program_of_the_command_is_looked_for_after_setup(
+    cluster_accounting: Sandbox, check: Check, changes: dict[str, Any], grade: Grade, said: str
+) -> None:
+    found = check(cluster_accounting, **{"gpus_per_node": 0, **changes})
+    assert found["program"].grade is grade, found
+    assert_says(found["program"], said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "program", "job", "said"),
+    [
+        ({}, Grade.SKIPPED, Grade.OK, r"^job \d+ on n\d wrote its log in /"),
+        ({"setup": [f"{ON_LOGIN_NODE}PATH=/nowhere"], "command": "sh -c a"}, Grade.WARNING, Grade.OK, r"on n\d has sh, and wrote"),
+        ({"setup": [f"{ON_NODES}PATH=/nowhere"], "command": "sh run"}, Grade.OK, Grade.FAILED, rf"^job \d+ on n\d: {NOT_FOUND}"),
+        ({"setup": [f"{ON_NODES}(exit 4)"], "command": "sh run"}, Grade.OK, Grade.FAILED, r"on n\d: setup line 1 failed with exit status 4: .*Correct `setup`"),
+        ({"batch_script": "no_command.sh"}, Grade.SKIPPED, Grade.FAILED, r"ended as FAILED.*exit code 3:0: .*no GPU here\. Where there is no log"),
+    ],
+    ids=["plain", "only on nodes", "not on nodes", "setup", "batch script"],
+)  # fmt: skip
+def test_a_job_tells_what_compute_nodes_lack(
+    cluster_accounting: Sandbox, check: Check, changes: dict[str, Any], program: Grade, job: Grade, said: str
+) -> None:
+    (Path(str(cluster_accounting.profile["workdir"])) / "no_command.sh").write_text(
+        "#!/bin/sh\necho no GPU here\nexit 3"
+    )
+    found = check(cluster_accounting, submits=True, **changes)
+    assert (found["program"].grade, found["job"].grade) == (program, job), found
+    assert_says(found["job"], said)
+    assert left_behind(cluster_accounting) == ([], [])
+
+
+def test_no_job_is_submitted_where_another_check_failed(cluster_accounting: Sandbox, check: Check) -> None:
+    found = check(cluster_accounting, submits=True, account="nobody")
+    assert found["job"] == Finding(check="job", grade=Grade.SKIPPED, text="the check 'sbatch' failed")
+
+
+def left_behind(box: Sandbox) -> tuple[list[Path], list[str]]:
+    """Return the folders of tried jobs, and such jobs that live."""
+    jobs = box.slurm("squeue", "--noheader", "--format=%j").split()
+    return list(Path(str(box.profile["log"])).glob("check_cluster*")), [job for job in jobs if "check_cluster" in job]
+
+
+def test_ctrl_c_cancels_the_job(cluster: Sandbox, environment: dict[str, str], include: Path) -> None:
+    profile = {**cluster.profile, "setup": [f"{ON_NODES}sleep 600"], "command": "sh run"}
+    (include / "clusters" / "mine.yaml").write_text(json.dumps(profile))
+    settings = {
+        "PYTHONPATH": str(PROJECT / "plugins"),
+        "AIRFLOW__SLURM_SWEEP__CLUSTERS_FOLDER": str(include / "clusters"),
+    }
+    command = [sys.executable, "-m", "airflow_slurm_sweep", "check-cluster", "mine", "--submit"]
+    with subprocess.Popen(
+        command, env={**environment, **settings}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert wait_until(lambda: left_behind(cluster)[1] != [], 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr
+        assert process.stderr.read().decode().splitlines()[-1] == "interrupted"
+    assert left_behind(cluster) == ([], [])
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
@@ -280,7 +367,9 @@ def test_a_noisy_shell_is_passed_over(cluster_accounting: Sandbox, check: Check)
 def test_a_shell_that_does_not_run_our_script(cluster_accounting: Sandbox, check: Check, text: str) -> None:
     with bashrc(cluster_accounting, text):
         found = check(cluster_accounting)
-    assert set(not_ok(found)) == set(IN_ORDER[IN_ORDER.index("shell") :])
+    behind = IN_ORDER[IN_ORDER.index("shell") + 1 :]
+    assert {name: found[name].grade for name in behind} == dict.fromkeys(behind, Grade.SKIPPED)
+    assert not_ok(found)["shell"] is Grade.FAILED
     assert_says(
         found["shell"], r"it said: bye\..*~/\.bashrc.*has to print `works`: echo echo works \| ssh -i \S+ -p \d+ "
     )
@@ -368,17 +457,18 @@ def test_the_command_finds_a_connection_in_airflows_database(
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\nok       connection  'in_database' is {cluster.connection['login']}@127.0.0.1:" in done.stdout
     assert "\nok       sbatch      a job of 1 node with 8 GPUs" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("16 checks: 14 ok, 2 warning")
+    assert done.stdout.splitlines()[-1].startswith("18 checks: 14 ok, 2 warning, 2 skipped")
     done = run("other")
     assert done.returncode == 1
     assert done.stdout.startswith("FAILED   profile     slurm.profile: the file")
-    assert done.stdout.splitlines()[-1] == "16 checks: 1 failed, 15 skipped"
+    assert done.stdout.splitlines()[-1] == "18 checks: 1 failed, 17 skipped"
 
 
 def test_the_dag(environment: dict[str, str], include: Path) -> None:
-    exit_code, log = dags_test(environment, "check_cluster", conf={"profile": "default"})
+    exit_code, log = dags_test(environment, "check_cluster", conf={"profile": "default", "submit": True})
     assert exit_code == 0, log
     assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
+    assert "ok       job         job " in log
     task = CheckClusterOperator(task_id="check", include=str(include))
-    with pytest.raises(AirflowFailException, match=r"^none: 16 checks: 1 failed, 15 skipped; checks failed: profile$"):
+    with pytest.raises(AirflowFailException, match=r"^none: 18 checks: 1 failed, 17 skipped; checks failed: profile$"):
         task.execute({"params": {"profile": "none"}})

@@ -32,6 +32,7 @@ COMMANDS = [
     if any(block.language == "bash" and block.commands for block in blocks(page)) or complete(spans(page))
 ]
 WITH_ITS_OWN = "first_sweep.md"  # it starts a cluster and an Airflow
+BY_SECTION = "guides.md"  # test_guides.py follows it
 
 
 class Reader:
@@ -52,12 +53,16 @@ class Reader:
             "HOME": str(self.home),
         }
         self._cluster = cluster
+        self.seconds = SECONDS
+        self.replaced: dict[str, str] = {}  # further texts of the page, and what stands in their place
         self._exported = folder / "exported"
         self._exported.touch()
 
     def saves(self, block: Block) -> None:
         """Put the file that a block is where its first line says."""
-        (self.project / block.file).write_text(self._the_readers(block.text))
+        path = self.project / self._the_readers(block.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self._the_readers(block.text))
 
     def runs(self, block: Block) -> str:
         """Run a block's commands, and return what they print; what one block exports, the next ones find."""
@@ -71,7 +76,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
+            timeout=self.seconds,
             check=False,
         )
         assert done.returncode == 0, f"{block}: exit code {done.returncode}\n{commands}\n{done.stdout[-4000:]}"
@@ -97,6 +102,7 @@ class Reader:
             'env: {PATH: "/home/me/.local/bin:/usr/local/bin:/usr/bin:/bin"}': f"env: {jobs}",
             "/home/me": str(self.home),
             "/lustre/me": f"{self.home}/lustre",
+            **self.replaced,
         }
         for example, own in names.items():
             text = text.replace(example, str(own))
@@ -117,7 +123,9 @@ def reader(prepared: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Reader
     return Reader(tmp_path, prepared, cluster)
 
 
-@pytest.mark.parametrize("page", [page for page in COMMANDS if page.name != WITH_ITS_OWN], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in COMMANDS if page.name not in (WITH_ITS_OWN, BY_SECTION)], ids=lambda page: page.stem
+)
 def test_the_commands_of_a_page(reader: Reader, page: Path) -> None:
     for _ in follow(reader, page):
         pass

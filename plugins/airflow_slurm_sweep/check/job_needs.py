@@ -6,6 +6,7 @@ import re
 from shlex import join
 
 from airflow_slurm_sweep.check.findings import Answers, Grade, SkippedError, Verdict
+from airflow_slurm_sweep.check.questions import SETUP_SECONDS, Subject
 from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.refusals import is_passing
@@ -89,7 +90,7 @@ def judge_script(answers: Answers) -> Verdict:
     """Judge whether the batch script can be read."""
     job = answers.job
     if job.batch_script is None:
-        return Grade.OK, "include/job.sh, which is sent along"
+        return Grade.OK, "job.sh, which is sent along"
     if not answers.works("workdir"):
         raise SkippedError("the working directory is not there")
     if answers.text("script") == "readable":
@@ -127,7 +128,7 @@ def judge_container(answers: Answers) -> Verdict:
         return Grade.FAILED, _not_readable(answers, "container", job.container, "container", "")
     if "pyxis" in answers.said and "--container-image" not in answers.text("pyxis"):
         return Grade.FAILED, (
-            "srun knows no --container-image here: the site has no pyxis, which include/job.sh starts containers with. "
+            "srun knows no --container-image here: the site has no pyxis, which job.sh starts containers with. "
             f"Name a batch script that knows the site's way (`batch_script` in {profile}), or no container "
             "(`container:` with nothing behind it)"
         )
@@ -146,6 +147,43 @@ def _not_readable(answers: Answers, question: str, path: str, setting: str, wher
     is_absent = answers.text(question) == "absent"
     problem = f"is not there, or {user} may not enter its folder" if is_absent else f"is no file that {user} may read"
     return f"{path} {problem}{where}. Correct `{setting}` in {answers.subject.profile}, or the file's permissions"
+
+
+def judge_program(answers: Answers) -> Verdict:
+    """Judge whether the command's program is on the login node, behind the lines of `setup`."""
+    subject = answers.subject
+    if answers.job.container:
+        raise SkippedError("it is looked for in the container, by a job: check-cluster --submit")
+    if not subject.program:
+        raise SkippedError("the profile has no command that begins with a program's name; sweeps bring theirs")
+    if not answers.works("workdir"):
+        raise SkippedError("the working directory is not there")
+    status, said = answers.said["program"]
+    if status == 0:
+        return Grade.OK, f"{subject.program} is {_last_line(said)}"
+    # A job looks again, and decides: compute nodes may have what the login node lacks.
+    grade = Grade.WARNING if subject.submits else Grade.FAILED
+    if status == 124:
+        return (
+            grade,
+            f"`setup` in {subject.profile} did not end within {SETUP_SECONDS} s on the login node",
+        )
+    return grade, f"on the login node {why_not_found(subject, said)}"
+
+
+def why_not_found(subject: Subject, said: str) -> str:
+    """Return why a job's command finds no program, and the cure; ``said`` is what `questions.look_for` printed."""
+    line, profile = _last_line(said), subject.profile
+    if line.startswith("setup "):
+        return f"{line}. Correct `setup` in {profile}"
+    return (
+        f"there is no {subject.program} ({line}). Install it, or have `setup` in {profile} load or activate what "
+        "brings it, such as [source /path/of/venv/bin/activate], or set `env: {PATH: ...}`"
+    )
+
+
+def _last_line(said: str) -> str:
+    return said.rpartition("\n")[2]
 
 
 def judge_sbatch(answers: Answers) -> Verdict:

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.check.findings import Add, Finding, Grade
-from airflow_slurm_sweep.check.questions import Subject
+from airflow_slurm_sweep.check.questions import Subject, look_for, program_of
 from airflow_slurm_sweep.check.report import bug_report
 from airflow_slurm_sweep.check.verdicts import CHECKS
 from airflow_slurm_sweep.check.way_in import check_login, check_way_in
@@ -36,6 +37,8 @@ from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 class CheckClusterOperator(BaseOperator):
     """Check the cluster profile that the Dag run's parameter ``profile`` names; fail if a check failed.
 
+    With the parameter ``submit`` a job of a minute is tried as well.
+
     Args:
         include: The folder that holds clusters/ and job.sh.
     """
@@ -48,8 +51,8 @@ class CheckClusterOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Log a line for each check."""
-        profile = context["params"].get("profile") or DEFAULT_PROFILE
-        found = check_cluster(profile, Path(self.include), partial(_log, self.log))
+        profile, submits = context["params"].get("profile") or DEFAULT_PROFILE, context["params"].get("submit", False)
+        found = check_cluster(profile, Path(self.include), partial(_log, self.log), submits=submits)
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:
             raise AirflowFailException(f"{profile}: {summary(found)}; checks failed: {', '.join(failed)}")
         self.log.info("%s: %s", profile, summary(found))
@@ -118,8 +121,10 @@ def summary(found: list[Finding]) -> str:
     return f"{len(found)} checks: {', '.join(parts)}"
 
 
-def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) -> list[Finding]:
-    """Check a profile, and show each finding as soon as it is known.
+def check_cluster(
+    profile: str, include: Path, show: Callable[[Finding], None], *, submits: bool = False
+) -> list[Finding]:
+    """Check a profile, and show each finding as soon as it is known; ``submits`` tries a job as well.
 
     Returns:
         A finding for each of `CHECKS`. The first failure on the way in skips all checks behind it.
@@ -130,10 +135,11 @@ def check_cluster(profile: str, include: Path, show: Callable[[Finding], None]) 
         found.append(Finding(check=check, grade=grade, text=text))
         show(found[-1])
 
-    _check(profile, configuration.folders(include), add)
-    last = found[-1].check
+    _check(profile, configuration.folders(include), add, submits)
+    failed = [finding.check for finding in found if finding.grade is Grade.FAILED]
+    reason = f"the check {failed[-1]!r} failed" if failed else "none is submitted; check-cluster --submit tries one"
     for check in CHECKS[len(found) :]:
-        add(check, Grade.SKIPPED, f"the check {last!r} failed")
+        add(check, Grade.SKIPPED, reason)
     return found
 
 
@@ -147,7 +153,7 @@ def check_for_report(profile: str, include: Path) -> tuple[list[Finding], str]:
     return found, bug_report(layers, found)
 
 
-def _check(profile: str, folders: Folders, add: Add) -> None:
+def _check(profile: str, folders: Folders, add: Add, submits: bool) -> None:
     try:
         layers = _read_layers(profile, folders)
     except SlurmSweepError as error:
@@ -160,7 +166,16 @@ def _check(profile: str, folders: Folders, add: Add) -> None:
         text = f"{layers.profile_name} is missing or empty: the built-in defaults hold. {cure}"
         add("profile", Grade.WARNING, text)
     log, job = _check_settings(layers, add)
-    subject = Subject(profile=layers.profile_name, site=layers.site, login="", log=log, job=job)
+    program = program_of(layers.profile.command or (layers.preset.command if layers.profile.preset else None))
+    subject = Subject(
+        profile=layers.profile_name,
+        site=layers.site,
+        login="",
+        log=log,
+        job=job and replace(job, command=look_for(program)),
+        program=program,
+        submits=submits,
+    )
     asyncio.run(check_way_in(layers.profile.ssh_conn_id, subject, add))
 
 

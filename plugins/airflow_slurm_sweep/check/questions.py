@@ -5,22 +5,28 @@ Pure: values in, text out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from shlex import join, quote
 
 from airflow_slurm_sweep.slurm import shell
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import SACCT
 from airflow_slurm_sweep.slurm.shell import Site, heredoc_text, shell_path
-from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, sbatch_argv
+from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_argv
 
 SLURM = ("sbatch", "squeue", "scancel", "scontrol")
 TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync", "tail",
     "timeout", "tr",
 )  # fmt: skip
+SETUP_SECONDS = 60
+LOOKED = "looked for from"
 _TIMEOUT = "timeout 20"  # Slurm's commands give up on a controller that hangs after MessageTimeout, 10 s by default
 _OF_CLUSTER = '${SLURM_CLUSTERS:+"cluster=$SLURM_CLUSTERS"}'  # sacctmgr lists all clusters otherwise
+
+# The first word of a command, behind variables and `exec`; none where the shell would expand it.
+_PROGRAM = re.compile(r"\s*(?:[A-Za-z_]\w*=\S*\s+)*(?:exec\s+)?([\w./+-]+)(?=[\s;]|$)")
 
 # `ask NAME COMMAND` is one question. Only `log` leaves a trace, for a moment: a file that shows that it can be written.
 _FUNCTIONS = """\
@@ -55,7 +61,23 @@ class Subject:
     site: Site
     login: str  # the command with which a person logs in there
     log: str | None  # the log directory; None where no setting names it
-    job: JobRequest | None  # as the profile alone describes it; None where settings are missing
+    # As the profile alone describes it, with a command that looks for `program`; None where settings are missing.
+    job: JobRequest | None
+    program: str = ""  # what the profile's command runs; empty where that is not known
+    submits: bool = False  # whether the job is submitted, too
+
+
+def program_of(command: str | None) -> str:
+    """Return the program that a command runs first; empty where that is not known."""
+    found = _PROGRAM.match(command or "")
+    return found[1] if found else ""
+
+
+def look_for(program: str) -> str:
+    """Return the command that prints where a program is, or where it is not."""
+    if not program:
+        return "true"
+    return f'command -v -- {quote(program)} || {{ echo "{LOOKED} $PWD, PATH=$PATH"; exit 1; }}'
 
 
 def script(subject: Subject, mark: str) -> str:
@@ -84,6 +106,7 @@ def script(subject: Subject, mark: str) -> str:
         questions.append(f"log log {quote(subject.log)}")
     if subject.job:
         questions += _job_questions(subject.job)
+        questions += ["program inside program"] if subject.program and not subject.job.container else []
     asking = shell.script(
         f"mark={mark}",
         _FUNCTIONS,
@@ -99,14 +122,24 @@ def script(subject: Subject, mark: str) -> str:
 
 
 def _job_functions(job: JobRequest) -> list[str]:
-    """Return `inside`, which runs a command where the job would begin, and `test_only`, which has sbatch look at it."""
+    """Return functions.
+
+    `inside` runs a command where the job would begin, `program` the job's command with its setup and environment, and
+    `test_only` has sbatch look at the job.
+    """
     workdir = f" -- {quote(shell_path(job.workdir))}" if job.workdir else ""
-    inside = f'inside() {{ cd{workdir} && "$@"; }}'
+    exports = [f"export {name}={quote(value)}" for name, value in environment(replace(job, batch_script=None)).items()]
+    inside = [
+        f'inside() {{ cd{workdir} && "$@"; }}',
+        'program() {\nset -- "$(command -v timeout)" "$(command -v bash)"',  # PATH is for the job alone
+        *exports,
+        f'"$1" -k 5 {SETUP_SECONDS} "$2" -c "$COMMAND"\n}}',
+    ]
     sbatch = f"{TIMEOUT} {join(['sbatch', '--test-only', *sbatch_argv(job)[2:]])}"
     if job.batch_script:
-        return [inside, f"test_only() {{ {sbatch} < /dev/null; }}"]
+        return [*inside, f"test_only() {{ {sbatch} < /dev/null; }}"]
     script = f"batch_script={heredoc_text(job.script)}"
-    return [inside, script, "test_only() {", f"{sbatch} << END", "$batch_script", "END", "}"]
+    return [*inside, script, "test_only() {", f"{sbatch} << END", "$batch_script", "END", "}"]
 
 
 def _job_questions(job: JobRequest) -> list[str]:

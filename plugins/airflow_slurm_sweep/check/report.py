@@ -91,7 +91,7 @@ def _shown(name: str, value: Any) -> str:
 def _secrets(layers: Layers, node: LoginNode | None) -> Iterator[str]:
     """Yield each text that may be or hold a secret, and its long words: a message may quote a part."""
     profile = layers.profile
-    texts = [*profile.login_setup, *(value for value in profile.env.values() if isinstance(value, str))]
+    texts = [*profile.login_setup, *profile.setup, *(value for value in profile.env.values() if isinstance(value, str))]
     texts += [str(value) for name, value in profile.sbatch.items() if not name.startswith(_COUNTS)]
     values = [getattr(node, name) for name in _MEANS] if node else []
     texts += [line for value in values if value for line in ([value] if isinstance(value, str) else value)]

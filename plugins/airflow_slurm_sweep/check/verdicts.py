@@ -80,11 +80,11 @@ def _judge_accounting(answers: Answers) -> Verdict:
     if job and job.batch_script:
         return Grade.WARNING, (
             f"{known}; one whose end nobody saw in that time counts as LOST, a failure, since {job.batch_script} "
-            "leaves no exit status. Have it write one as include/job.sh does, or ask the site for accounting or a "
+            "leaves no exit status. Have it write one as job.sh does, or ask the site for accounting or a "
             "longer MinJobAge"
         )
     return Grade.WARNING, (
-        f"{known}, and then from the exit status that include/job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then "
+        f"{known}, and then from the exit status that job.sh leaves: TIMEOUT, CANCELLED and PREEMPTED then "
         "read FAILED. Sweeps run all the same"
     )
 
@@ -116,27 +116,36 @@ _VERDICTS: Mapping[str, Callable[[Answers], Verdict]] = {
     "workdir": job_needs.judge_workdir,
     "script": job_needs.judge_script,
     "container": job_needs.judge_container,
+    "program": job_needs.judge_program,
     "sbatch": job_needs.judge_sbatch,
     "clock": _judge_clock,
 }
-CHECKS = (*WAY_IN, "shell", *_VERDICTS)  # in their order
+CHECKS = (*WAY_IN, "shell", *_VERDICTS, "job")  # in their order
 
 
-def judge(subject: Subject, completed: Completed, mark: str, airflow_times: tuple[float, float], add: Add) -> None:
-    """Add a finding for the login shell and, if it ran `questions.script` with ``mark``, for each check behind it."""
+def judge(subject: Subject, completed: Completed, mark: str, airflow_times: tuple[float, float], add: Add) -> bool:
+    """Add a finding for the login shell and, if it ran `questions.script` with ``mark``, for each check behind it.
+
+    Returns:
+        Whether none of them failed.
+    """
     noise, marker, output = completed.stdout.partition(f"{MARKER}\n")
     if not marker:
         add("shell", Grade.FAILED, _no_shell(completed, subject.login))
-        return
+        return False
     add("shell", Grade.OK, _shell(printable(noise).strip()))
     answers = Answers(
         subject=subject, said=dict(_answers(output.removesuffix(f"{END}\n"), mark)), airflow_times=airflow_times
     )
+    is_well = True
     for check, verdict in _VERDICTS.items():
         try:
-            add(check, *verdict(answers))
+            grade, text = verdict(answers)
         except SkippedError as reason:
-            add(check, Grade.SKIPPED, str(reason))
+            grade, text = Grade.SKIPPED, str(reason)
+        add(check, grade, text)
+        is_well = is_well and grade is not Grade.FAILED
+    return is_well
 
 
 def _answers(output: str, mark: str) -> Iterator[tuple[str, tuple[int, str]]]:

@@ -11,6 +11,7 @@ from secrets import token_hex
 
 from airflow_slurm_sweep.check import questions, verdicts
 from airflow_slurm_sweep.check.findings import Add, Grade
+from airflow_slurm_sweep.check.trial import try_job
 from airflow_slurm_sweep.errors import LoginRefusedError, SlurmSweepError
 from airflow_slurm_sweep.tasks.ssh.login import Login
 from airflow_slurm_sweep.tasks.ssh.node import LoginNode, read_login_node
@@ -97,4 +98,5 @@ async def _ask(shell: SshShell, subject: questions.Subject, add: Add) -> None:
         text = f"{why}. This has to print `works` at once: echo echo works | {subject.login} sh -s"
         add("shell", Grade.FAILED, text)
         return
-    verdicts.judge(subject, completed, mark, (sent, time.time()), add)
+    if verdicts.judge(subject, completed, mark, (sent, time.time()), add) and subject.submits:
+        await try_job(shell, subject, add)

@@ -55,7 +55,11 @@ def check_form() -> dict[str, Param]:
     """Return the Params of the Dag ``check_cluster``."""
     field = {name: field_schemas(SlurmSection)["profile"][name] for name in ("type", "pattern", "title")}
     description = "Name of a profile in include/clusters, without .yaml."
-    return {"profile": Param(DEFAULT_PROFILE, description=description, **field)}
+    submit = "Also submit a job of a minute, and look for what the profile's command needs on its compute node."
+    return {
+        "profile": Param(DEFAULT_PROFILE, description=description, **field),
+        "submit": Param(False, description=submit, type="boolean", title="Submit a job"),
+    }
 
 
 def _run_form() -> dict[str, Param]:

@@ -21,7 +21,9 @@ HOSTILE = 'a\'b $(touch x) `touch y` "c" ;& -z *'
 def subject(log: str = "/l", **changes: object) -> questions.Subject:
     values: dict[str, object] = {"name": "check_cluster", "command": "true", "run_dir": "/l/c", "script": "#!/bin/sh\n"}
     job = JobRequest(ssh_conn_id="c", **{**values, **changes})  # type: ignore[arg-type]
-    return questions.Subject(profile="p.yaml", site=Site(ssh_conn_id="x"), login="ssh me@host", log=log, job=job)
+    return questions.Subject(
+        profile="p.yaml", site=Site(ssh_conn_id="x"), login="ssh me@host", log=log, job=job, program="uv"
+    )
 
 
 def judged(of: questions.Subject, completed: Completed, sent: float, received: float) -> dict[str, Finding]:
@@ -31,7 +33,7 @@ def judged(of: questions.Subject, completed: Completed, sent: float, received: f
         found[check] = Finding(check=check, grade=grade, text=text)
 
     judge(of, completed, "mark", (sent, received), add)
-    assert list(found) == list(CHECKS[len(WAY_IN) :])
+    assert list(found) == list(CHECKS[len(WAY_IN) : -1])
     return found
 
 
@@ -77,7 +79,7 @@ def answered(**answers: str) -> Completed:
     """Return what a good login node says, but for some answers: ``STATUS TEXT``."""
     good = {
         "clock": "0 1000", "user": "0 me", "slurm": "0 ", "tools": "0 ", "path": "0 /bin", "version": "0 slurm 25.05",
-        "accounts": "0 lab", "accounting": "0 ", "log": "0 /l\n1000000 4096 lustre", "workdir": "0 ",
+        "accounts": "0 lab", "accounting": "0 ", "log": "0 /l\n1000000 4096 lustre", "workdir": "0 ", "program": "0 loaded\n/bin/uv",
         "controller": "0 Slurmctld(primary) at c is UP", "config": "0 MinJobAge = 300 sec", "partitions": "0 batch",
         "sbatch": "0 sbatch: Job 1 to start", "clock_at_end": "0 1001",
     }  # fmt: skip
@@ -102,6 +104,9 @@ def answered(**answers: str) -> Completed:
         ("controller", "124 ", Grade.FAILED, "slurmctld does not answer: scontrol ping said nothing in 20 s"),
         ("sbatch", "1 sbatch: error: QOSMaxSubmitJobPerUserLimit", Grade.WARNING, "takes no job of 1 node now"),
         ("sbatch", "1 sbatch: error: no", Grade.FAILED, "of 1 node is refused: no. Correct what it names in p.yaml"),
+        ("program", "0 loaded\n/bin/uv", Grade.OK, "uv is /bin/uv"),
+        ("program", "124 loaded", Grade.FAILED, "`setup` in p.yaml did not end within 60 s on the login node"),
+        ("program", "127 ", Grade.FAILED, "on the login node there is no uv ("),
         ("workdir", "2 sh: cd: permission denied", Grade.FAILED, "/w is not there, or me may not enter it"),
     ],
 )
@@ -111,7 +116,7 @@ def test_an_answer(check: str, answer: str, grade: Grade, said: str) -> None:
     assert finding.grade is grade, finding
     assert said in finding.text
     others = {name: one.grade for name, one in found.items() if one != finding and one.grade is not Grade.OK}
-    assert others in ({}, {"sbatch": Grade.SKIPPED})
+    assert others in [dict.fromkeys(names, Grade.SKIPPED) for names in ((), ("sbatch",), ("program", "sbatch"))]
 
 
 TAKEN = "0 sbatch: Job 1 to start at 2026-11-26T07:57:42 using {} processors on nodes n[1-2] in partition gpu"
