@@ -29,6 +29,7 @@ pytestmark = pytest.mark.sandbox
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGB+DJSJhb8F71LCDyYXvbtb15wDJHJa7gSg7UBKdaRO"
 IN_ORDER = list(CHECKS)
 Check = Callable[..., dict[str, Finding]]
+GPU_JOB = {"gpus_per_node": 8, "time": "4:0:0"}
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def check(connected: Callable[[Sandbox], None], include: Path, monkeypatch: pyte
         connected(box)
         if connection is not None:
             monkeypatch.setenv("AIRFLOW_CONN_SLURM_SANDBOX", json.dumps(connection))
-        values = {**box.profile, **changes}
+        values = {**box.profile, **GPU_JOB, **changes}
         profile = {name: value for name, value in values.items() if name not in changes or value is not None}
         (include / "clusters" / "default.yaml").write_text(json.dumps(profile))
 
@@ -278,7 +279,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Grade], str]] = {
         r"Required settings are missing. Set log: `log` in .*default.yaml, or LOG in the environment",
     ),
     "no account said": (
-        {"account": None},
+        {"account": None, "preset": "nemo-rl", "command": "true"},
         {"settings": Grade.WARNING},
         r"Set account: the trigger form, .* Sweeps that do not set it fail",
     ),
@@ -452,7 +453,7 @@ def test_the_command_finds_a_connection_in_airflows_database(
         command = [sys.executable, "-m", "airflow_slurm_sweep", "check-cluster", name, f"--include={include}"]
         return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
 
-    (clusters / "mine.yaml").write_text(json.dumps({**cluster.profile, "ssh_conn_id": "in_database"}))
+    (clusters / "mine.yaml").write_text(json.dumps({**cluster.profile, **GPU_JOB, "ssh_conn_id": "in_database"}))
     done = run("mine")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\nok       connection  'in_database' is {cluster.connection['login']}@127.0.0.1:" in done.stdout
@@ -467,7 +468,7 @@ def test_the_command_finds_a_connection_in_airflows_database(
 def test_the_dag(environment: dict[str, str], include: Path) -> None:
     exit_code, log = dags_test(environment, "check_cluster", conf={"profile": "default", "submit": True})
     assert exit_code == 0, log
-    assert "ok       sbatch      a job of 1 node with 8 GPUs" in log
+    assert "ok       sbatch      a job of 1 node" in log
     assert "ok       job         job " in log
     task = CheckClusterOperator(task_id="check", include=str(include))
     with pytest.raises(AirflowFailException, match=r"^none: 18 checks: 1 failed, 17 skipped; checks failed: profile$"):

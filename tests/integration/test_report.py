@@ -32,7 +32,7 @@ def report(cluster: Sandbox, environment: dict[str, str], include: Path) -> Repo
     Path(str(cluster.profile["workdir"])).mkdir(exist_ok=True)
 
     def run(connection: dict[str, Any], **changes: Any) -> str:
-        profile = {**cluster.profile, "ssh_conn_id": "reported", **changes}
+        profile = {**cluster.profile, "gpus_per_node": 8, "time": "4:0:0", "ssh_conn_id": "reported", **changes}
         (include / "clusters" / "mine.yaml").write_text(json.dumps(profile))
         done = subprocess.run(
             [sys.executable, "-m", "airflow_slurm_sweep", "check-cluster", "mine", f"--include={include}", "--report"],
@@ -126,7 +126,7 @@ def test_the_report_says_what_a_bug_needs(cluster: Sandbox, report: Report) -> N
         "way in: asyncssh, 0 jump hosts; the connection has key_file, host_keys",
         r"sshd: (SSH-2.0-)?OpenSSH_\S+",
         r"login shell: \w+; it exports: (\w+, )*SBATCH_EXPORT(, \w+)*",
-        r"profile: account: set; container: null; env: \{TOKEN\}; log: set; login_setup: set; mounts: null; nodes: 2; "
+        r"profile: account: set; container: null; env: \{TOKEN\}; gpus_per_node: 8; log: set; login_setup: set; mounts: null; nodes: 2; "
         "partition: set; ssh_conn_id: set; workdir: set",
         r"ok       commands    slurm-wlm \S+, and all else that our scripts need",
         r"ok       controller  Slurmctld\(primary\) at HOST is UP",

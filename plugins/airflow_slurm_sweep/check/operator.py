@@ -106,7 +106,8 @@ async def check_login_of(profile: str, include: str, log: Any) -> tuple[list[Fin
 def _read_layers(profile: str, folders: Folders) -> Layers:
     # Sweeps do without the profile called default.
     section = read_settings(SlurmSection, {"profile": profile} if profile != DEFAULT_PROFILE else {})
-    return read_layers(section, folders, os.environ)
+    # A profile that says nothing of scripts is checked for any command, not for NeMo RL's.
+    return read_layers(section, folders, os.environ, command="true")
 
 
 def _log(log: Any, finding: Finding) -> None:
@@ -186,7 +187,7 @@ def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | 
         try:
             settings = layers.resolve(section, RunOptions(), {})
             arguments = layers.job_arguments(settings)
-            if "gpus_per_node" not in settings.model_fields_set:
+            if "gpus_per_node" not in layers.profile.model_fields_set:
                 asked = requested_gpus(settings.sbatch, settings.nodes + settings.extra_nodes)
                 arguments["gpus_per_node"] = asked or settings.gpus_per_node
             run_dir = f"{settings.log}/check_cluster"
@@ -198,7 +199,7 @@ def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | 
             text = f"{problem}. Sweeps that do not set it fail; the other checks go on without it"
             add("settings", Grade.WARNING, text)
         else:
-            add("settings", Grade.OK, "complete")
+            add("settings", Grade.OK, f"complete, with the preset {layers.preset_name}")
         return settings.log, job
     add("settings", Grade.FAILED, problem)
     return layers.profile.log or None, None
