@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SlurmSweepError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # `... | head`
         sys.stderr.close()
         return 0

@@ -138,6 +138,7 @@ class _Watched:
 
     def _take_up(self) -> None:
         """Note what an earlier process did; its jobs are this one's now."""
+        self._progress.say("going on with the run that was left; its jobs are not submitted again")
         self._progress.total = len(self._run.xcom(PLAN, RETURN_KEY) or [])
         ends = {task.map_index: task.state for task in self._run.tasks() if task.task_id == WAIT}
         for task in self._run.tasks():
@@ -151,7 +152,6 @@ class _Watched:
                 else:
                     self._cancel.cancel_if_interrupted(job)
         self._follow()
-        self._progress.say("going on with the run that was left; its jobs are not submitted again")
 
     def _note(self, task: Any, error: BaseException | None) -> None:
         """Show what has changed with the end of a task."""
@@ -170,7 +170,7 @@ class _Watched:
             self._errors.add(text)
             first, *others = text.splitlines()
             again = "; it is tried again" if task.state == "up_for_retry" else ""
-            self._progress.say("\n    ".join([f"{task.task_id}: {first}{again}", *others[-_LINES:]]))
+            self._progress.say("\n    ".join([f"{first}{again}", *others[-_LINES:]]))
 
     def _follow(self) -> None:
         """Follow the jobs that are new, beside the task that waits for one of them."""
@@ -206,6 +206,7 @@ class _Watched:
                 again = f"to wait for them again: airflow-slurm-sweep run {self._file}, with the same options"
                 print(f"The jobs go on; {again}", file=self._terminal.stream, flush=True)
                 return True
+        self._progress.total = 0  # no line among those that follow
         self._run.abandon()
         self._terminal.restore()
         return False

@@ -70,7 +70,7 @@ def let_coroutines_ask() -> None:
         return self.send(msg)
 
     if not hasattr(InProcessSupervisorComms, "asend"):
-        InProcessSupervisorComms.asend = asend
+        InProcessSupervisorComms.asend = asend  # type: ignore[attr-defined]  # Airflow lacks it
 
 
 def is_dag_processor() -> bool:
