@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
@@ -74,7 +75,8 @@ class Person:
         )  # fmt: skip
 
     def jobs(self, name: str) -> list[str]:
-        """Return the states of all jobs of a sweep that the cluster has seen."""
+        """Return the states of all jobs of a sweep that the cluster has seen, when none is about to end."""
+        assert wait_until(lambda: "COMPLETING" not in self.cluster.slurm("squeue", "--format=%T"), SECONDS)
         shown = self.cluster.slurm("scontrol", "show", "job")
         return re.findall(rf"JobName={name}_sweep_\d.*?JobState=(\w+)", shown, re.DOTALL)
 
@@ -194,6 +196,7 @@ def test_an_interrupt_without_a_terminal_cancels_the_jobs(person: Person) -> Non
 
 
 @pytest.mark.all
+@pytest.mark.slow("two whole runs, one of which is killed")
 def test_a_process_that_was_killed_is_gone_on_with(person: Person) -> None:
     person.knows_the_cluster()
     assert interrupted(person, "killed", signal.SIGKILL) == -signal.SIGKILL
@@ -222,9 +225,6 @@ def interrupted(person: Person, name: str, number: int) -> int:
     with subprocess.Popen(
         command, env=person.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + SECONDS
-        while person.jobs(name) != ["RUNNING", "RUNNING"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        assert wait_until(lambda: person.jobs(name) == ["RUNNING", "RUNNING"], SECONDS)
         process.send_signal(number)
         return process.wait(SECONDS)
