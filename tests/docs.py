@@ -40,7 +40,9 @@ LANGUAGES = ("bash", "python", "yaml", *NOT_TRIED)
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:airflow|airflow-slurm-sweep|python -m) [^`]+)`")
-_INCOMPLETE = re.compile(r"…|\.\.\.|\[-|\||\b[A-Z]{2,}\b|--\w+$|^(airflow( \S+){1,2}|python -m \S+( \S+)?)$")
+_INCOMPLETE = re.compile(
+    r"…|\.\.\.|\[-|\||\b[A-Z]{2,}\b|--\w+$|^(airflow( \S+){1,2}|(airflow-slurm-sweep|python -m \S+)( \S+)?)$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -183,8 +183,10 @@ def test_jobs_are_cancelled_at_ctrl_c_if_somebody_says_so_and_the_next_run_is_a_
     assert terminal.ends() == 130
     assert person.jobs("ended") == ["CANCELLED", "CANCELLED"]
     (person.folder / "go_ended").touch()
-    assert "going on" not in person.runs([*command, "--jobname", "ended_again"]).stdout
-    assert person.jobs("ended_again") == ["COMPLETED", "COMPLETED"]
+    again = person.runs(command)
+    assert "going on" not in again.stdout
+    assert again.returncode == 1
+    assert "ended_sweep_1" in again.stdout, "the first run's directories are not a new one's"
 
 
 @pytest.mark.all

@@ -43,9 +43,9 @@ class LocalRun:
         Raises:
             SettingsError: Airflow has no database yet, or its scheduler would run the same tasks.
         """
-        settings.initialize()
         self._dag = dag
-        self._session: Any = settings.Session()  # type: ignore[misc]  # set by initialize()
+        # Not the scoped session: in this process that one lost the state of an abandoned run.
+        self._session: Any = settings.NonScopedSession()  # type: ignore[misc]  # Airflow has set it
         try:
             self._refuse_scheduler()
             unfinished = select(DagRun).where(
