@@ -62,7 +62,9 @@ class Reader:
 
     def saves(self, block: Block) -> None:
         """Put the file that a block is where its first line says."""
-        (self.project / block.file).write_text(self._the_readers(block.text))
+        path = self.project / block.file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(self._the_readers(block.text))
 
     def runs(self, block: Block) -> str:
         """Run a block's commands, and return what they print; the next ones find what they export, and their folder."""

@@ -130,7 +130,7 @@ class LocalRun:
                 result = _run_task(ti=task, task=self._dag.task_dict[task.task_id], run_triggerer=True)
                 if result and isinstance(result.error, KeyboardInterrupt):  # Airflow takes it for the task's failure
                     raise KeyboardInterrupt
-                yield task, result.error if result else None
+                yield task, result.error if result else RuntimeError(f"{task.task_id} failed: see Airflow's log")
 
     @property
     def succeeded(self) -> bool:
