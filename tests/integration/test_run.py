@@ -221,6 +221,33 @@ def test_one_process_at_a_time_runs_a_sweep(person: Person) -> None:
     assert person.jobs("once") == ["COMPLETED", "COMPLETED"]
 
 
+@pytest.mark.all
+@pytest.mark.slow("Airflow's scheduler starts")
+def test_a_sweep_that_a_scheduler_may_run_is_left_to_it(person: Person) -> None:
+    project = person.folder / "project"
+    for name in ("dags", "include/sweeps"):
+        (project / name).mkdir(parents=True)
+    (project / "dags" / "sweeps.py").write_text((PROJECT / "dags" / "sweeps.py").read_text())
+    path = project / "include" / "sweeps" / "active.yaml"
+    path.write_text("command: train\nlr: [0.1]\n")
+    settings = {"DAGS_FOLDER": project / "dags", "DAGS_ARE_PAUSED_AT_CREATION": False, "LOAD_EXAMPLES": False}
+    person.environment |= {f"AIRFLOW__CORE__{name}": str(value) for name, value in settings.items()}
+    person.airflow("dags", "reserialize")
+    check = ["airflow", "jobs", "check", "--job-type", "SchedulerJob"]
+    with subprocess.Popen(
+        ["airflow", "scheduler"], env=person.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as scheduler:
+        try:
+            assert wait_until(
+                lambda: subprocess.run(check, env=person.environment, check=False).returncode == 0, SECONDS
+            )
+            done = person.runs([sys.executable, "-m", "airflow_slurm_sweep", "run", str(path)])
+        finally:
+            scheduler.terminate()
+    assert done.returncode == 1
+    assert "the Dag active is active in this Airflow" in done.stderr
+
+
 def interrupted(person: Person, name: str, number: int) -> int:
     """Run a sweep without a terminal until its jobs run, send the process a signal, and return its exit code."""
     command = person.writes(name, f"wait-for: {person.folder}/go_{name}\n")
