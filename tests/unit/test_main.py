@@ -165,8 +165,9 @@ INIT = ("--host", "login", "--user", "me", "--workdir", "/w", "--log", "/l")
 
 def test_init_writes_a_sweep_that_can_be_previewed(tmp_path: Path) -> None:
     done = run("init", tmp_path, *INIT)
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("export"))
-    shell = subprocess.run(["sh", "-c", f"{line}; printenv AIRFLOW_CONN_SLURM"], capture_output=True, check=True)
+    exports = "\n".join(line for line in done.stdout.splitlines() if line.startswith("export"))
+    shell = subprocess.run(["sh", "-c", f"{exports}\nprintenv AIRFLOW_CONN_SLURM"], capture_output=True, check=True)
+    assert f"export AIRFLOW__CORE__DAGS_FOLDER={tmp_path}/dags\n" in done.stdout
     assert json.loads(shell.stdout) == {"conn_type": "ssh", "host": "login", "login": "me"}
     preview = json.loads(run("preview", tmp_path / "include" / "sweeps" / "first.yaml", "--json").stdout)
     assert [job["command"] for job in preview["jobs"]][5] == (

@@ -56,8 +56,9 @@ check_sweeps(Path(__file__).parents[1] / "include")
 }
 _NEXT = """\
 
-# The Airflow connection, for the environment of all of Airflow's components:
+# For the environment of all of Airflow's components: the connection, and where the Dag files are
 export AIRFLOW_CONN_SLURM={connection}
+export AIRFLOW__CORE__DAGS_FOLDER={dags}
 
 # Next: put your command into include/sweeps/first.yaml, then
 {cd}airflow db migrate
@@ -100,7 +101,8 @@ def _init(options: argparse.Namespace) -> None:
     extra = {"extra": {"key_file": str(path)}} if path else {}
     connection = quote(json.dumps({"conn_type": "ssh", "host": host, "login": user, **extra}))
     cd = "" if options.folder == Path() else f"cd {quote(str(options.folder))}\n"
-    print(_NEXT.format(connection=connection, cd=cd), end="")
+    dags = quote(str((options.folder / "dags").absolute()))
+    print(_NEXT.format(connection=connection, dags=dags, cd=cd), end="")
 
 
 def _ask(option: str, question: str, default: str | None = None) -> str:
