@@ -31,7 +31,7 @@ ELSEWHERE = {
     "FAULT_SEED=": "tests/faults/test_faults.py",
     "FAULTS=": "tests/faults/test_faults.py",
     "pip install ./airflow-slurm-sweep": "tests/integration/test_package.py",
-    "airflow-slurm-sweep ": "tests/integration/test_package.py",
+    "python3 -m venv ~/airflow-venv": "tests/integration/test_package.py",
     "ssh -M -S ": "tests/integration/test_ways_in.py",
     "docker compose": "tests/integration/test_compose.py",
     "services:": "tests/integration/test_compose.py",
@@ -40,8 +40,10 @@ NOT_TRIED = "text", ""
 LANGUAGES = ("bash", "python", "yaml", *NOT_TRIED)
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_SPAN = re.compile(r"`((?:airflow|python -m) [^`]+)`")
-_INCOMPLETE = re.compile(r"…|\.\.\.|\[-|\||\b[A-Z]{2,}\b|--\w+$|^(airflow( \S+){1,2}|python -m \S+( \S+)?)$")
+_SPAN = re.compile(r"`((?:airflow|airflow-slurm-sweep|python -m) [^`]+)`")
+_INCOMPLETE = re.compile(
+    r"…|\.\.\.|\[-|\||\b[A-Z]{2,}\b|--\w+$|^(airflow( \S+){1,2}|(airflow-slurm-sweep|python -m \S+)( \S+)?)$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

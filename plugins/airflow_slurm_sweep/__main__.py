@@ -1,7 +1,9 @@
-"""Check sweep files and preview what they would submit, without Airflow; check a cluster profile, with Airflow.
+"""Begin, check, preview and run sweeps, and check a cluster profile; `run` and `check-cluster` need Airflow.
 
+python -m airflow_slurm_sweep init
 python -m airflow_slurm_sweep check include/sweeps/*.yaml
 python -m airflow_slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+python -m airflow_slurm_sweep run include/sweeps/grpo.yaml
 python -m airflow_slurm_sweep convert wandb.yaml > include/sweeps/grid.yaml
 python -m airflow_slurm_sweep check-cluster default
 """
@@ -10,33 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
-from airflow_slurm_sweep.counts import counts_to_read
+from airflow_slurm_sweep.cli import init, preview, run
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.plan import layers_of, plan_run, read_options
-from airflow_slurm_sweep.schema import field_schemas, preset_schema, profile_schema, settings_table, sweep_schema
-from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.slurm.parameters import json_values
-from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
+from airflow_slurm_sweep.plan import layers_of
+from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
-from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
-_OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for the others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,11 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
     check.set_defaults(run=_check)
 
+    text = "write the files of a first sweep of your own, and print the Airflow connection's text"
+    init.add_arguments(commands.add_parser("init", help=text, description=init.__doc__))
+
     description = (
         "Show what a sweep would submit: a dry run. Cluster profiles are read from the folder clusters beside the "
         "sweep file's; environment variables such as LOG and ACCOUNT count as in a run."
     )
-    _add_preview(commands.add_parser("preview", help="show what a sweep would submit", description=description))
+    preview.add_arguments(
+        commands.add_parser("preview", help="show what a sweep would submit", description=description)
+    )
+
+    text = "run a sweep here, without a scheduler"
+    run.add_arguments(commands.add_parser("run", help=text, description=run.__doc__))
 
     text = "print another tool's sweep file (W&B, Hydra) as one of ours, with comments on what is left out"
     converter = commands.add_parser("convert", help=text)
@@ -102,23 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_preview(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values for all jobs, as in the trigger form")
-    for name, field in field_schemas(RunOptions).items():
-        if field["type"] in _OPTION_TYPES and "enum" not in field:
-            as_type, metavar = _OPTION_TYPES[field["type"]]
-            flag = f"--{name.replace('_', '-')}"
-            parser.add_argument(flag, type=as_type, metavar=metavar, help=field["description"])
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    parser.set_defaults(run=_preview)
-
-
-def _folders(sweep_file: Path) -> Folders:
-    sweeps = root_of(sweep_file.absolute(), "sweeps")
-    return Folders(include=sweeps.parent, sweeps=sweeps, clusters=sweeps.parent / "clusters")
-
-
 def _check(options: argparse.Namespace) -> bool:
     is_faulty = False
     for path in options.files:
@@ -142,46 +127,13 @@ def _verdict(path: Path, max_combinations: int) -> str:
         raise SweepFileError(source, [fault])
     check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
-    layers_of(spec, _folders(path), os.environ)
+    layers_of(spec, Folders.around(path), os.environ)
     return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *spec.warnings])
 
 
 def _convert(options: argparse.Namespace) -> None:
     source = str(options.file)
     print(convert(read_text(options.file, source), source), end="")
-
-
-def _preview(options: argparse.Namespace) -> None:
-    spec = load_sweep(options.file, source=str(options.file))
-    entered = read_options(vars(options))
-    layers = layers_of(spec, _folders(options.file), os.environ)
-    planned = plan_run(spec, layers, entered)
-    if unread := counts_to_read(spec, layers, entered):
-        note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
-        planned = replace(planned, notes=[*planned.notes, note])
-    if options.json:
-        gpu_hours = planned.gpu_hours if math.isfinite(planned.gpu_hours) else None  # JSON knows no infinity
-        jobs = [_job_as_json(job) for job in planned.jobs]
-        print(json.dumps({"notes": list(planned.notes), "gpu_hours": gpu_hours, "jobs": jobs}, indent=2))
-        return
-    for note in planned.notes:
-        print(f"# {note}")
-    for job in planned.jobs:
-        print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
-    print(f"\n# {planned.summary}")
-
-
-def _job_as_json(job: JobRequest) -> dict[str, Any]:
-    return {
-        "name": job.name,
-        "index": job.index,
-        "parameters": json_values(job.parameters),
-        "overrides": list(job.overrides),
-        "command": job.command,
-        "run_dir": job.run_dir,
-        "sbatch": sbatch_argv(job),
-        "env": environment(job),
-    }
 
 
 def _check_cluster(options: argparse.Namespace) -> bool:

@@ -10,6 +10,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import SlurmSweepError
+from airflow_slurm_sweep.packages import missing_packages
 from airflow_slurm_sweep.page import PREFIX
 
 
@@ -50,6 +51,6 @@ class SlurmSweepPlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Raise an error, which Airflow shows in Admin > Plugins and logs, if there are two copies of the package."""
-        if twice := second_copy():
-            raise SlurmSweepError(twice)
+        """Raise an error, which Airflow shows in Admin > Plugins and logs, if the installation is not sound."""
+        if problem := second_copy() or missing_packages():
+            raise SlurmSweepError(problem)

@@ -147,6 +147,63 @@ def test_preview_as_text_reads_the_profile_beside_the_sweeps(good: Path) -> None
     assert done.stdout.endswith("\n# 2 jobs, at most 64 GPU-hours\n")
 
 
+def test_preview_shows_the_first_job_whole_and_all_jobs_in_a_table(good: Path) -> None:
+    shown, everything = run("preview", good).stdout, run("preview", good, "--all").stdout
+    assert (shown.count("sbatch --parsable"), everything.count("sbatch --parsable")) == (1, 2)
+    assert re.search(r"^# 1 +train_sweep_1 +lr=1e-06\n# 2 +train_sweep_2 +lr=5e-06$", shown, re.MULTILINE)
+    assert "# train_sweep_2: lr=5e-06" in everything
+
+
+def test_preview_of_a_file_anywhere_reads_the_default_profile_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "alone.yaml").write_text("command: train\nlr: [0.1]\n")
+    (tmp_path / "default.yaml").write_text("log: /beside\n")
+    assert "# run directory: /beside/alone/alone\n" in run("preview", tmp_path / "alone.yaml").stdout
+
+
+INIT = ("--host", "login", "--user", "me", "--workdir", "/w", "--log", "/l")
+
+
+def test_init_writes_a_sweep_that_can_be_previewed(tmp_path: Path) -> None:
+    done = run("init", tmp_path, *INIT)
+    exports = "\n".join(line for line in done.stdout.splitlines() if line.startswith("export"))
+    shell = subprocess.run(["sh", "-c", f"{exports}\nprintenv AIRFLOW_CONN_SLURM"], capture_output=True, check=True)
+    assert f"export AIRFLOW__CORE__DAGS_FOLDER={tmp_path}/dags\n" in done.stdout
+    assert json.loads(shell.stdout) == {"conn_type": "ssh", "host": "login", "login": "me"}
+    preview = json.loads(run("preview", tmp_path / "include" / "sweeps" / "first.yaml", "--json").stdout)
+    assert [job["command"] for job in preview["jobs"]][5] == (
+        "python3 train.py --lr=0.01 --seed=3 --out /l/first/first_sweep_6"
+    )
+    for path in (tmp_path / "dags").iterdir():
+        assert path.read_text() == (PROJECT / "dags" / path.name).read_text()
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    run("init", tmp_path, *INIT)
+    file = tmp_path / "include" / "sweeps" / "first.yaml"
+    file.write_text("mine")
+    done = run("init", tmp_path, *INIT)
+    assert (done.returncode, file.read_text()) == (0, "mine")
+    assert f"# {file} exists, and stays as it is" in done.stdout
+
+
+def test_init_without_a_terminal_names_the_missing_option_and_writes_nothing(tmp_path: Path) -> None:
+    done = run("init", tmp_path, *INIT[2:])
+    assert (done.returncode, done.stderr) == (1, "--host is missing: login node of the cluster (as for ssh)\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_an_import_error_that_names_the_command() -> None:
+    program = (
+        "import sys; sys.modules['yamlcore'] = None; from airflow_slurm_sweep.plugin import SlurmSweepPlugin as plugin\n"
+        "try: plugin.on_load()\n"
+        "except Exception as error: print(error)\n"
+        "import airflow_slurm_sweep.factory"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, text=True, capture_output=True, check=False)
+    for said in (done.stdout, done.stderr):
+        assert "Run `pip install yamlcore`" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -194,7 +251,7 @@ def test_preview_has_an_option_for_each_setting_of_the_form() -> None:
     shown = run("preview", "--help").stdout
     options = set(re.findall(r"^  --([\w-]+)", shown, re.MULTILINE))
     fields = {name.replace("_", "-") for name in RunOptions.model_fields} - {"dry-run", "existing", "overrides"}
-    assert options == fields | {"json"}
+    assert options == fields | {"all", "json"}
 
 
 def test_the_schemas_know_what_the_loader_knows() -> None:

@@ -19,7 +19,7 @@ from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.files import yaml_files
+from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import joined
 from airflow_slurm_sweep.sweep.setting_types import Secret, hours
@@ -37,6 +37,18 @@ class Folders:
     include: Path  # the project's folder ``include``; a ``job.sh`` in it replaces our batch script
     sweeps: Path  # of the sweep files
     clusters: Path  # of the cluster profiles
+
+    @classmethod
+    def around(cls, sweep_file: Path) -> Folders:
+        """Return the folders of a file in ``include/sweeps``; the folder of a file anywhere else is its ``include``.
+
+        The latter's profiles stand in ``clusters``, or beside the file if ``default.yaml`` does.
+        """
+        sweeps = root_of(sweep_file.absolute(), "sweeps")
+        if sweeps.name == "sweeps":
+            return cls(include=sweeps.parent, sweeps=sweeps, clusters=sweeps.parent / "clusters")
+        clusters = sweeps if (sweeps / f"{DEFAULT_PROFILE}.yaml").exists() else sweeps / "clusters"
+        return cls(include=sweeps, sweeps=sweeps, clusters=clusters)
 
     @property
     def presets(self) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from shlex import quote
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -93,6 +93,16 @@ _tested: dict[str, SubmittedJob] = {}
 _excepthooks: list[Callable[..., Any]] = []
 
 
+def ask_to_leave_jobs() -> bool:
+    """Return whether the jobs go on after an interrupt; `airflow-slurm-sweep run` puts a question in its place."""
+    return False
+
+
+def tested_jobs() -> list[SubmittedJob]:
+    """Return the jobs of this process that have not ended."""
+    return list(_tested.values())
+
+
 def cancel_if_interrupted(job: SubmittedJob) -> None:
     """Cancel the job if an exception such as Ctrl-C ends this process before `forget` is called."""
     if sys.excepthook is not _cancel_tested:
@@ -117,10 +127,16 @@ def end_if_interrupted(request: JobRequest | None = None, attempt: Attempt | Non
         yield
     except KeyboardInterrupt:
         log.error("Interrupted")
+        end_process(request, attempt)
+
+
+def end_process(request: JobRequest | None = None, attempt: Attempt | None = None) -> NoReturn:
+    """End this process, which somebody interrupted, and cancel its jobs unless `ask_to_leave_jobs` says otherwise."""
+    if not ask_to_leave_jobs():
         run_in_one_loop(_cancel_all(request, attempt))
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(130)  # as a shell reports Ctrl-C
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(130)  # as a shell reports Ctrl-C
 
 
 def _cancel_tested(*error: Any) -> None:

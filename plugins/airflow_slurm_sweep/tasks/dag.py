@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import DAG, timezone
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.tasks.internals import let_coroutines_ask
 
 
 class SweepDag(DAG):
@@ -53,4 +54,5 @@ class SweepDag(DAG):
                 f"the run {live[0].run_id} of {self.dag_id} has this logical date and is not finished; `airflow dags "
                 "test` would delete it and cancel its jobs: give another date, or none"
             )
+        let_coroutines_ask()
         return super().test(run_after, when, {"dry_run": True, **(run_conf or {})}, *others, **named)

@@ -59,6 +59,20 @@ def set_instance_name(task_instance: Any, name: str) -> None:
     task_instance._rendered_map_index = name
 
 
+def let_coroutines_ask() -> None:
+    """Let coroutines of tasks in this process ask Airflow, as `Dag.test` runs them.
+
+    It answers only blocking requests there, so that a coroutine finds no connection of the database.
+    """
+    from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
+
+    async def asend(self: Any, msg: Any) -> Any:
+        return self.send(msg)
+
+    if not hasattr(InProcessSupervisorComms, "asend"):
+        InProcessSupervisorComms.asend = asend  # type: ignore[attr-defined]  # Airflow lacks it
+
+
 def is_dag_processor() -> bool:
     """Tell whether this process reads Dag files for the dag-processor; workers read them for one Dag only."""
     is_component = os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
