@@ -3,7 +3,9 @@
 TRIGGERER_THRESHOLD = 8  # seconds of silence after which another triggerer takes over
 # So that a fault is noticed in seconds, where an ordinary Airflow takes minutes; but not so soon that a scheduler that is
 # merely slow, on two cores, is taken for dead (with a threshold of 10 s it reset its own tasks again and again).
+INSTALLATION = "faults"
 QUICK = {
+    "SLURM_SWEEP__INSTALLATION": INSTALLATION,
     "API__MAXIMUM_PAGE_LIMIT": 1000,
     "CORE__PARALLELISM": 8,
     "CORE__DEFAULT_TASK_RETRY_DELAY": 6,

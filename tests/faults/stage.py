@@ -8,10 +8,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_slurm_sweep.names import RESERVATIONS
+from airflow_slurm_sweep.slurm.attempt import run_name
 from sandbox.processes import wait_until
 from sandbox.sampler import Sampler
+from tests.faults.airflow_parts import INSTALLATION
 from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Tasks
 from tests.faults.verdict import Combination, Verdict, describe, judge
 
@@ -61,13 +65,14 @@ class Stage:
     faults: list[tuple[float, str]] = field(default_factory=list)
     combinations: dict[int, Combination] = field(init=False)
     again: set[str] = field(default_factory=set)
-    run_id: str = ""
+    run_id: str = field(init=False)
     began: float = 0.0
     tasks: Tasks = field(init=False)
     _sampler: Sampler = field(init=False)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.theatre.seed} {self.jobname}")
+        self.run_id = f"manual__{datetime.now(UTC).isoformat()}"
         self.combinations = {
             index: Combination(index=index, name=f"{self.jobname}_sweep_{index + 1}") for index in range(self.size)
         }
@@ -97,12 +102,17 @@ class Stage:
         """Let a random time pass: this is what makes the moments random."""
         time.sleep(self.rng.uniform(least, most))
 
+    def reserve_name(self) -> None:
+        """Give the Dag run its name before `plan` asks for it: run directories that are there already would be taken."""
+        folder = Path(str(self.theatre.box.profile["log"])) / "nemo-rl" / RESERVATIONS
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.jobname).write_text(f"run {run_name(INSTALLATION, self.dag_id, self.run_id)}\n")
+
     def trigger(self) -> None:
         """Start the Dag run, under its own job name."""
         self.began = time.time()
-        call = self.theatre.airflow.call
-        body = {"logical_date": None, "conf": {"jobname": self.jobname}}
-        self.run_id = call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"]
+        body = {"dag_run_id": self.run_id, "logical_date": None, "conf": {"jobname": self.jobname}}
+        self.theatre.airflow.call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)
         index_of = {combination.name: index for index, combination in self.combinations.items()}
         self.tasks = Tasks(self.theatre.airflow, self.path, self.theatre.cluster, index_of)
         self._sampler = Sampler(self.tasks.look, 1.5)

@@ -69,6 +69,7 @@ def test_the_cluster_is_unreliable(theatre: Theatre, disks: Disks, number: int) 
     stage = stage_of(theatre, "cluster_faults", number)
     login = theatre.login
     indices = stage.rng.sample(range(stage.size), stage.size)
+    stage.reserve_name()
     for kind in KINDS if Disks.possible() else ():
         index = indices.pop()
         disks.break_disk(kind, stage.name(index))

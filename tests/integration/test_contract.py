@@ -270,14 +270,14 @@ def test_jobs_that_no_task_waited_for_yet_are_cancelled_too(
 def test_a_submission_waits_for_the_cluster_in_the_triggerer(
     airflow: Standalone, cluster: Sandbox, sweeps: Path
 ) -> None:
-    cluster.stop("sshd")
+    cluster.stop("slurmctld")
     try:
         run = Run(airflow, cluster, sweeps, "patient", "exec sleep 600", 2)
         run.wait_for({("submit", 0): "deferred", ("submit", 1): "deferred"})
-        assert wait_until(lambda: "no answer from the login node" in run.log("submit", 1), IN_TIME)
+        assert wait_until(lambda: "Waiting: " in run.log("submit", 1), IN_TIME)
         run.set("submit", 0, "failed")
     finally:
-        cluster.start("sshd")
+        cluster.start("slurmctld")
     run.wait_for({("wait", 1): "deferred"})
     assert len(run.live(1)) == 1
     assert run.live(0) == []

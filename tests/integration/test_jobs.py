@@ -305,7 +305,10 @@ def test_hostile_values_arrive_and_nothing_else_is_executed(
         "index": 1,
         "run": {"airflow": "a", "dag_id": "d", "run_id": "r"},
         "task": {"task_id": "t", "map_index": 0},
+        "name": request.name,
         "parameters": parameters,
+        "swept": [],
+        "command": request.command,
         "overrides": [],
         "versions": {"airflow_slurm_sweep": __version__},
     }

@@ -127,7 +127,7 @@ def test_the_report_says_what_a_bug_needs(cluster: Sandbox, report: Report) -> N
         r"sshd: (SSH-2.0-)?OpenSSH_\S+",
         r"login shell: \w+; it exports: (\w+, )*SBATCH_EXPORT(, \w+)*",
         r"profile: account: set; container: null; env: \{TOKEN\}; gpus_per_node: 8; log: set; login_setup: set; "
-        "mounts: null; nodes: 2; partition: set; ssh_conn_id: set; time: 4:0:0; workdir: set",
+        'mounts: null; nodes: 2; partition: set; ssh_conn_id: set; time: "4:0:0"; workdir: set',
         r"ok       commands    slurm-wlm \S+, and all else that our scripts need",
         r"ok       controller  Slurmctld\(primary\) at HOST is UP",
     ):
