@@ -73,7 +73,7 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), ("learning_rate", 8)])
+@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), pytest.param("learning_rate", 8, marks=pytest.mark.all)])
 def test_an_example_as_a_dry_run(environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
     log = example(environment, sweeps, name, dry_run=True)
     assert f"{jobs} jobs, at most" in log

@@ -1,6 +1,6 @@
 """What a sweep's submit and wait leave, and what they do on a click, with all of Airflow running.
 
-What arrays share with single submissions runs twice.
+What arrays share with single submissions runs twice with `scripts/test --all`; test_array_airflow.py has what is theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.processes import wait_until
 
 pytestmark = pytest.mark.sandbox
 
-EACH_AND_ARRAYS = pytest.mark.parametrize("submit", ["each", "array"])
+EACH_AND_ARRAYS = pytest.mark.parametrize("submit", ["each", pytest.param("array", marks=pytest.mark.all)])
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
 

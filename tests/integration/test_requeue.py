@@ -25,7 +25,7 @@ ENDS_THE_SECOND_TIME = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || exec sleep 300'
 Scenario = Callable[[SubmittedJob], Awaitable[None]]
 
 
-@pytest.fixture(scope="module", params=["no accounting", "accounting"])
+@pytest.fixture(scope="module", params=["no accounting", pytest.param("accounting", marks=pytest.mark.all)])
 def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Two nodes that count as lost after 9 s without an answer, and forget ended jobs after 5 s."""
     folder = tmp_path_factory.mktemp("q")
