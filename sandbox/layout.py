@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_DIRECTORY_BYTES = 72
 # Below the ports that Linux gives to outgoing connections (32768 and up).
 PORTS = range(10000, 32000)
+_SHARES = 64  # of the ports, one for each process
 SSHD_PRIVILEGE_FOLDER = Path("/run/sshd")
 FOLDERS = ("bin", "dev", "home", "log", "logs", "munge", "run", "spool", "sql/tmp", "ssh", "state", "workspace")
 
@@ -99,9 +100,11 @@ def choose_ports(names: list[str], earlier: dict[str, int]) -> dict[str, int]:
 
 def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
     """Different TCP ports of the loopback address that nobody uses now."""
+    # Processes that choose at the same moment, such as those of parallel tests, must not choose the same.
+    ours = PORTS[os.getpid() % _SHARES :: _SHARES]
     free: list[int] = []
     while len(free) < count:
-        port = random.choice(PORTS)
+        port = random.choice(ours)
         if port not in free and port not in besides and is_free(port):
             free.append(port)
     return free
