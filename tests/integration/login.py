@@ -6,6 +6,8 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,12 @@ class Login:
     def record(self, name: str = "job") -> dict[str, str]:
         text = (self.folder / "runs" / name / RECORD).read_text()
         return dict(line.partition(" ")[::2] for line in text.splitlines())
+
+
+@contextmanager
+def login_on(box: Sandbox, folder: Path, shell: str = "dash") -> Iterator[Login]:
+    """Give a login node whose jobs are cancelled at the end."""
+    login = Login(box=box, folder=folder, shell=shell)
+    yield login
+    for run_dir in (folder / "runs").glob("*"):
+        box.slurm("scancel", *login.live(run_dir.name), check=False)

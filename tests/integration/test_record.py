@@ -23,7 +23,7 @@ from airflow_slurm_sweep.slurm.shell import ARGUMENT, MARKER
 from airflow_slurm_sweep.slurm.submit.script import submit_all
 from sandbox import Sandbox
 from sandbox.processes import wait_until
-from tests.integration.login import CLEARED, FIRST, OTHER_RUN, Login
+from tests.integration.login import CLEARED, FIRST, OTHER_RUN, Login, login_on
 
 pytestmark = pytest.mark.sandbox
 
@@ -32,10 +32,8 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture(params=["dash", "bash"])  # bash: where a test is for both shells; tests/groups.py
 def login(request: pytest.FixtureRequest, cluster: Sandbox, tmp_path: Path) -> Any:
-    login = Login(box=cluster, folder=tmp_path, shell=request.param)
-    yield login
-    for folder in (tmp_path / "runs").glob("*"):
-        cluster.slurm("scancel", *login.live(folder.name), check=False)
+    with login_on(cluster, tmp_path, shell=request.param) as login:
+        yield login
 
 
 # The table

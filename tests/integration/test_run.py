@@ -154,15 +154,20 @@ def test_a_failed_job_is_shown_with_its_reason_and_the_exit_code_is_1(person: Pe
     assert done.stdout.endswith("\n1 of 2 combinations succeeded\n")
 
 
-def test_jobs_that_are_left_at_ctrl_c_are_waited_for_by_the_same_command(person: Person) -> None:
-    person.knows_the_cluster()
-    command = person.writes("left", f"wait-for: {person.folder}/go_left\n")
+def answer_at_ctrl_c(person: Person, command: list[str], answer: str) -> None:
+    """Interrupt a command while its two jobs run, and answer its question."""
     terminal = Terminal(command, person.environment)
     terminal.read_until("2 submitted, 2 running")
     terminal.types("\x03")
     terminal.read_until(r"Cancel the 2 jobs that have not ended\? Else they go on\. \[y/N\] ")
-    terminal.types("\n")
+    terminal.types(f"{answer}\n")
     assert terminal.ends() == 130
+
+
+def test_jobs_that_are_left_at_ctrl_c_are_waited_for_by_the_same_command(person: Person) -> None:
+    person.knows_the_cluster()
+    command = person.writes("left", f"wait-for: {person.folder}/go_left\n")
+    answer_at_ctrl_c(person, command, "")
     assert person.jobs("left") == ["RUNNING", "RUNNING"]
     again = Terminal(command, person.environment)
     again.read_until("going on with the run that was left")
@@ -175,12 +180,7 @@ def test_jobs_that_are_left_at_ctrl_c_are_waited_for_by_the_same_command(person:
 def test_jobs_are_cancelled_at_ctrl_c_if_somebody_says_so_and_the_next_run_is_a_new_one(person: Person) -> None:
     person.knows_the_cluster()
     command = person.writes("ended", f"wait-for: {person.folder}/go_ended\n")
-    terminal = Terminal(command, person.environment)
-    terminal.read_until("2 submitted, 2 running")
-    terminal.types("\x03")
-    terminal.read_until(r"\[y/N\] ")
-    terminal.types("y\n")
-    assert terminal.ends() == 130
+    answer_at_ctrl_c(person, command, "y")
     assert person.jobs("ended") == ["CANCELLED", "CANCELLED"]
     (person.folder / "go_ended").touch()
     again = person.runs(command)

@@ -14,7 +14,7 @@ from airflow_slurm_sweep.slurm.client import failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from tests.integration.login import FIRST, Login
+from tests.integration.login import FIRST, Login, login_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,8 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture
 def login(cluster: Sandbox, tmp_path: Path) -> Iterator[Login]:
-    login = Login(box=cluster, folder=tmp_path)
-    yield login
-    for folder in (tmp_path / "runs").glob("*"):
-        cluster.slurm("scancel", *login.live(folder.name), check=False)
+    with login_on(cluster, tmp_path) as login:
+        yield login
 
 
 def end(login: Login, job: SubmittedJob) -> tuple[str, str]:

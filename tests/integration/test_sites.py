@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.shell import COMMAND, Completed, Site
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from tests.integration.login import CLEARED, FIRST, SITE, Login
+from tests.integration.login import CLEARED, FIRST, SITE, Login, login_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +65,8 @@ def variations(name: str, values: dict[str, Any]) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def login(cluster: Sandbox, tmp_path: Path) -> Iterator[Login]:
-    login = Login(box=cluster, folder=tmp_path)
-    yield login
-    for folder in (tmp_path / "runs").glob("*"):
-        cluster.slurm("scancel", *login.live(folder.name), check=False)
+    with login_on(cluster, tmp_path) as login:
+        yield login
 
 
 def job_of(login: Login, job_id: str, name: str = "job") -> SubmittedJob:

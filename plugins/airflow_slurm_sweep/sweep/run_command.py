@@ -16,9 +16,10 @@ from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
-_OF_ALL = ("flags", "flags_spaced", "overrides", "json", "parameters_file")  # placeholders of all parameters
-_OF_JOB = ("run_dir", "job_name", "index", "nodes", "gpus_per_node", "log", "base")
-_OF_FILES = ("script_path", "config_path", "config_dir", "config_name", "config_arguments")
+_OF_ALL = {"flags", "flags_spaced", "overrides", "json", "parameters_file"}  # placeholders of all parameters
+_OF_JOB = {"run_dir", "job_name", "index", "nodes", "gpus_per_node", "log", "base"}
+_OF_CONFIG = {"config_path", "config_dir", "config_name", "config_arguments"}
+_OURS = _OF_ALL | _OF_JOB | _OF_CONFIG | {"script_path"}
 
 _CURES = {
     "script_path": "Name the training script, relative to the working directory on the cluster, or a command of yours",
@@ -102,18 +103,19 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     try:
         if of_wandb := re.search(r"\$\{(args\w*|env|program|interpreter)\}", text):
             raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {{flags}} for arguments")
-        command = read_command(text, {*_OF_ALL, *_OF_JOB, *_OF_FILES, *keys})
-        if twice := sorted(command.names & {*_OF_ALL, *_OF_JOB, *_OF_FILES} & keys.keys()):
+        command = read_command(text, _OURS | keys.keys())
+        if twice := sorted(command.names & _OURS & keys.keys()):
             raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
         in_environment = {bare for bare, key in keys.items() if variable(key) in text}
         reached = (command.names & keys.keys()) | in_environment
         notes = []
-        if keys and not reached and not command.names & {*_OF_ALL} and PARAMETERS not in text:
-            command = with_flags(command)
+        takes_all = bool(command.names & _OF_ALL) or PARAMETERS in text
+        if keys and not reached and not takes_all:
+            command, takes_all = with_flags(command), True
             notes = ["The command has no placeholder of parameters: {flags} is put at its end"]
     except ValueError as error:
         raise ValueError(f"command: {error}") from None
-    if not command.names & {*_OF_ALL} and PARAMETERS not in text:
+    if not takes_all:
         notes += [
             f"{key}: the command finds it as ${variable(key)} only" for bare, key in keys.items() if bare not in reached
         ]
@@ -121,11 +123,11 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
     files = {"script_path": spec.script_path, "config_path": spec.config_path}
     if missing := [name for name, path in files.items() if path is None and name in command.names]:
         raise ValueError(f"{missing[0]}: missing; the command is {text.strip()!r}. {_CURES[missing[0]]}")
-    named = {"script_path": ("script_path",), "config_path": _OF_FILES[1:]}
+    named = {"script_path": {"script_path"}, "config_path": _OF_CONFIG}
     return RunCommand(
         command=command,
         words=_words(spec, layers),
-        files=[path for name, path in files.items() if path and command.names & {*named[name]}],
+        files=[path for name, path in files.items() if path and command.names & named[name]],
         notes=notes,
     )
 

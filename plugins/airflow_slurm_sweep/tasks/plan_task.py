@@ -117,7 +117,8 @@ class PlanSweepOperator(BaseOperator):
 def _namesakes(spec: SweepSpec, layers: Layers, folders: Folders) -> list[str]:
     """Say which other sweep files name their jobs likewise, where names begin with the script's."""
     base, found = base_of(spec, layers, None), []
-    for path in sorted(folders.sweeps.glob("*.yaml")) if layers.preset.base == "script" else []:
+    files = yaml_files(folders.sweeps).values() if layers.preset.base == "script" else []
+    for path, *_ in files:
         with suppress(SlurmSweepError, ValueError):  # a file that does not load runs nothing
             other = load_sweep(path, source=folders.shown(path))
             name = base_of(other, layers_of(other, folders, os.environ), other.slurm.jobname)
