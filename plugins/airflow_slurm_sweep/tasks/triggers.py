@@ -28,7 +28,7 @@ from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
-from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
 from airflow_slurm_sweep.tasks.loop_resources import run_to_end
 from airflow_slurm_sweep.tasks.one_job import attempt_of, await_job, submit_job
 from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
@@ -81,6 +81,7 @@ class _TaskTrigger(BaseTrigger):
             else:
                 log.exception("Unexpected error%s", self._advice())
             event = TaskFailedEvent()
+        await wait_until_read()
         yield event
 
     async def on_kill(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
 
 LINE = b"x" * 400
 
@@ -59,8 +59,31 @@ def test_a_storm_of_lines_waits_for_a_supervisor_that_does_not_read(
     assert all_of_them == 1000
 
 
+def test_a_task_ends_after_its_lines_are_read_though_others_go_on_logging(
+    supervisor: tuple[socket.socket, logging.Handler],
+) -> None:
+    here, handler = supervisor
+    received = b""
+
+    async def end(name: bytes) -> bool:
+        handler.stream.write(LINE + name)  # type: ignore[attr-defined]
+        await wait_until_read()
+        return name in received
+
+    async def storm() -> list[bool]:
+        nonlocal received
+        ends = asyncio.gather(*(end(b"<%d>" % number) for number in range(100)))
+        while not ends.done():
+            await asyncio.sleep(0.01)
+            handler.stream.write(LINE)  # type: ignore[attr-defined]
+            received += here.recv(1 << 12)
+        return await ends
+
+    assert all(asyncio.run(asyncio.wait_for(storm(), 5)))
+
+
 def test_elsewhere_nobody_waits() -> None:
     async def many() -> None:
-        await asyncio.gather(*(wait_for_slot() for _ in range(3000)))
+        await asyncio.gather(*(wait_for_slot() for _ in range(3000)), *(wait_until_read() for _ in range(3000)))
 
     asyncio.run(asyncio.wait_for(many(), 5))
