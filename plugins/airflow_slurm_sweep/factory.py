@@ -283,7 +283,7 @@ def _documentation(spec: SweepSpec) -> str:
     config = f" with `{spec.config_path}`" if spec.config_path else ""
     head = "".join(f"**{warning}.** " for warning in spec.warnings)
     head += f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
-    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.dag.objective) else ""
+    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.sweep.objective) else ""
     return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
 
 

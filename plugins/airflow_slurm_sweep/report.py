@@ -15,7 +15,7 @@ from tabulate import tabulate
 from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
-from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
 _METRIC_COLUMNS = 8  # of a table for reading; the rows have all metrics

@@ -17,6 +17,7 @@ from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
+from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLACES: dict[str, type[Section]] = {"form": RunOptions, "slurm": SlurmSection, "profile": ClusterProfile}
@@ -46,7 +47,11 @@ def preset_schema() -> dict[str, Any]:
 
 def sweep_schema() -> dict[str, Any]:
     """Return the schema of the files of include/sweeps."""
-    sections = {"slurm": _with_words_of_sbatch(SlurmSection), "dag": DagSection.model_json_schema()}
+    sections = {
+        "sweep": SweepSection.model_json_schema(),
+        "slurm": _with_words_of_sbatch(SlurmSection),
+        "dag": DagSection.model_json_schema(),
+    }
     # References begin at the root of the whole.
     definitions = {name: schema for section in sections.values() for name, schema in section.pop("$defs", {}).items()}
     return {
@@ -97,8 +102,9 @@ def settings_table() -> str:
         jobs.append(f"| `{name}` | {places} | {default} | {field.description} |")
     of_runs = {name: field for name, field in RunOptions.model_fields.items() if name not in SlurmSection.model_fields}
     head = ["", "| key | default | |", "|---|---|---|"]
+    sweep = ["", "## `sweep:`", *head, *_rows(SweepSection.model_fields)]
     dag = ["", "## `dag:`", *head, *_rows(DagSection.model_fields)]
-    return "\n".join([_INTRODUCTION, *jobs, *dag, "", "## Runs: the trigger form", *head, *_rows(of_runs)])
+    return "\n".join([_INTRODUCTION, *jobs, *sweep, *dag, "", "## Runs: the trigger form", *head, *_rows(of_runs)])
 
 
 def _defaults(name: str, field: FieldInfo) -> Iterator[str]:

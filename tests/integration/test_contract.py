@@ -37,6 +37,7 @@ class Run:
         script: str,
         jobs: int,
         submit: str = "each",
+        sweep: str = "",
         dag: str = "",
         slurm: str = "",
         **conf: Any,
@@ -49,7 +50,7 @@ class Run:
             f"script_path: examples/train_grpo.py\nseed: {list(range(jobs))}\n"
             f"slurm: {{jobname: {name}, nodes: 1, gpus_per_node: 0, batch_script: {name}.sh, "
             f"submit: {submit}, {slurm}}}\n"
-            f"dag: {{{dag}}}\n"
+            f"sweep: {{{sweep}}}\ndag: {{{dag}}}\n"
         )
         airflow.wait_for_dag(name)
         path = f"/api/v2/dags/{name}/dagRuns"
@@ -169,7 +170,7 @@ def test_what_jobs_leave_in_metrics_json(airflow: Standalone, cluster: Sandbox, 
           4) head -c 20000 /dev/zero > $metrics ;;
         esac"""
     objective = "objective: {metric: reward, goal: maximize}"
-    run = Run(airflow, cluster, sweeps, "metrics", script, 5, dag=objective)
+    run = Run(airflow, cluster, sweeps, "metrics", script, 5, sweep=objective)
     assert run.wait_for_end() == "failed"
     found = [run.xcom("combination.wait", index, "status" if index == 2 else "return_value") for index in range(5)]
     expected = [{"reward": 0.25, "steps": 3}, {"reward": 0.75}, {"reward": 9}, {}, {}]

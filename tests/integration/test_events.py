@@ -19,8 +19,9 @@ SWEEP = """\
 script_path: examples/train_grpo.py
 seed: [0, 1]
 slurm: {{jobname: told, nodes: 1, gpus_per_node: 0, batch_script: told.sh}}
-dag:
+sweep:
   objective: {{metric: reward, goal: minimize}}
+dag:
   notify:
     - {{on: failed, notifier: told.FileNotifier, arguments: {{path: {file}, text: "failed: {{{{ summary }}}}"}}}}
     - {{on: finished, notifier: told.FileNotifier, arguments: {{path: {file}, text: "{{{{ report }}}}"}}}}

@@ -22,7 +22,7 @@ echo "$1" >> "$BASE_LOG_DIR/ran"
 echo "{\\"reward\\": $1}" > "$BASE_LOG_DIR/metrics.json"
 [ ! -e "fails_$1" ]
 """
-DAG = "dag: {retries: 0, objective: {metric: reward, goal: maximize}}\n"
+DAG = "sweep: {objective: {metric: reward, goal: maximize}}\ndag: {retries: 0}\n"
 
 
 class Sweep:

@@ -23,8 +23,8 @@ def test_the_page_follows_jobs_through_slurm(
 ) -> None:
     script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.2; done"
     objective = {"metric": "reward", "goal": "maximize"}
-    dag = "objective: {metric: reward, goal: maximize}"
-    run = Run(airflow, cluster, sweeps, "live", script, 3, submit, dag=dag)
+    sweep = "objective: {metric: reward, goal: maximize}"
+    run = Run(airflow, cluster, sweeps, "live", script, 3, submit, sweep=sweep)
     query = urlencode({"dag_id": run.name, "run_id": run.id})
 
     def page() -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_without_a_database_it_says_how_to_make_one(person: Person) -> None:
 
 def test_a_sweep_ends_with_its_table_and_a_connection_of_the_database_is_found(person: Person) -> None:
     person.airflow("connections", "add", "slurm", "--conn-json", json.dumps(person.cluster.connection))
-    done = person.runs(person.writes("good", "dag: {objective: {metric: loss, goal: minimize}}\n"))
+    done = person.runs(person.writes("good", "sweep: {objective: {metric: loss, goal: minimize}}\n"))
     person.knows_the_cluster()
     assert done.returncode == 0, done.stdout + done.stderr
     head, _, table = done.stdout.partition("\n\n")

@@ -107,9 +107,10 @@ def test_yaml(block: Block, include: Path) -> None:
     if file.parent.name == "presets":
         load_preset(file.stem, file.parent)
         return
-    assert keys & {"script_path", "command"} or keys <= {"slurm", "dag"}, (
+    assert keys & {"script_path", "command"} or keys <= {"sweep", "slurm", "dag"}, (
         f"{block}: neither a sweep (script_path or command), nor a preset (include/presets), nor a profile (ssh_conn_id "
-        f"or log), nor sections of a sweep (slurm, dag); if it is something else, let tests/docs.py know how it is tried"
+        "or log), nor sections of a sweep (sweep, slurm, dag); if it is something else, let tests/docs.py know how it is "
+        "tried"
     )
     if not keys & {"script_path", "command"}:
         file.write_text(f"script_path: train.py\n{block.text}")

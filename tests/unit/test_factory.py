@@ -132,7 +132,7 @@ def test_a_bundle_without_sweep_files_is_an_error_that_names_the_folder(tmp_path
 
 
 def test_the_documentation_shows_what_is_swept_and_what_for(include: Path) -> None:
-    dag = sweep_dag(write(include, "a", GOOD + "dag: {objective: {metric: loss, goal: minimize}}"), include)
+    dag = sweep_dag(write(include, "a", GOOD + "sweep: {objective: {metric: loss, goal: minimize}}"), include)
     assert dag.doc_md is not None
     assert "2 combinations of `train.py`. The report ranks by `loss`: minimize.\n" in dag.doc_md
     assert "| `optim.lr` | 2 | `1e-06, 5e-06` |" in dag.doc_md

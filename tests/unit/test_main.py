@@ -17,6 +17,7 @@ import yaml
 from airflow_slurm_sweep.schema import profile_schema, sweep_schema
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection
+from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 PROJECT = Path(__file__).parents[2]
 GOOD = "script_path: examples/train.py\noptim.lr: [1e-6, 5e-6]\n"
@@ -243,7 +244,7 @@ def test_the_documentation_of_settings_is_current() -> None:
     text = (PROJECT / "docs" / "settings.md").read_text()
     assert text == run("settings").stdout, "python -m airflow_slurm_sweep settings > docs/settings.md"
     documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-    sections = (SlurmSection, ClusterProfile, DagSection, RunOptions)
+    sections = (SlurmSection, ClusterProfile, SweepSection, DagSection, RunOptions)
     assert documented == {name for section in sections for name in section.model_fields}
 
 
@@ -264,7 +265,7 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     sweeps.validate({"script_path": "a", "x-a": {}, "slurm": {"cpus_per_task": 8, "mem-per-cpu": "1G", "qos": None}})
     sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
     for wrong in (
-        {"script_path": "a", "dag": {"objective": {"metric": "reward", "goal": "best"}}},
+        {"script_path": "a", "sweep": {"objective": {"metric": "reward", "goal": "best"}}},
         {"script_path": "a", "x": {}},
         {"script_path": "a", "x": []},
         {"script_path": "a", "slurm": {"n": 1}},

@@ -26,11 +26,11 @@ from airflow_slurm_sweep.report import Row, best, best_text, table
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.files import check_dag_id
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import load_sweep
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 if TYPE_CHECKING:
     from airflow_slurm_sweep.cli.dag_run import LocalRun

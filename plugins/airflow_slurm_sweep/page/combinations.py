@@ -16,9 +16,9 @@ from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.reasons import in_words
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.naming import short_names
 from airflow_slurm_sweep.sweep.overrides import bare_key, shown
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 XComs: TypeAlias = Mapping[tuple[str, str, int], Any]  # by task id, key and map index
 LiveJobs: TypeAlias = Mapping[tuple[int, str], LiveJob]  # by map index and job id

@@ -22,7 +22,7 @@ from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, vie
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
-from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 RUNS = 50  # in the list
 _LIVE = ("queued", "running")

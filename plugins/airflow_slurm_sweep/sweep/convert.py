@@ -34,7 +34,7 @@ _FROM_WANDB = {"program", "command", "method", "parameters", "metric", "descript
 class _Sweep:
     command: str
     parameters: dict[str, list[Any]] = field(default_factory=dict)
-    dag: dict[str, Any] = field(default_factory=dict)
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     unsaid: list[str] = field(default_factory=list)  # why something is left out
 
 
@@ -60,8 +60,7 @@ def convert(text: str, source: str) -> str:
     for key, values in sweep.parameters.items():
         name = f"--{key}" if key in OWN_KEYS else key
         lines.append(f"{as_yaml(name)}: {as_yaml([protected(value) for value in values])}")
-    if sweep.dag:
-        lines.append(f"dag: {as_yaml(sweep.dag)}")
+    lines += [f"{name}: {as_yaml(section)}" for name, section in sweep.sections.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -79,10 +78,11 @@ def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
     _add(sweep, document["parameters"], "")
     metric = document.get("metric")
     if isinstance(metric, dict) and metric.get("name"):
-        sweep.dag["objective"] = {"metric": metric["name"], "goal": metric.get("goal", "minimize")}
+        objective = {"metric": metric["name"], "goal": metric.get("goal", "minimize")}
+        sweep.sections["sweep"] = {"objective": objective}
         sweep.unsaid.append("reading the metric from W&B: the report reads it from metrics.json of each run directory")
     if isinstance(document.get("description"), str):
-        sweep.dag["description"] = document["description"]
+        sweep.sections["dag"] = {"description": document["description"]}
     return sweep
 
 

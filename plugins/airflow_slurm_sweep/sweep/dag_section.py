@@ -1,4 +1,4 @@
-"""The section ``dag:`` of a sweep file: arguments of Airflow's Dag, the objective, and notifications."""
+"""The section ``dag:`` of a sweep file: arguments of Airflow's Dag, and notifications."""
 
 from __future__ import annotations
 
@@ -56,15 +56,6 @@ def _one_or_more(values: Any) -> Any:
     return [values] if isinstance(values, (str, dict)) else values
 
 
-class Objective(Section):
-    """What the report ranks by: ``{metric: reward, goal: maximize}``."""
-
-    metric: str = Field(
-        min_length=1, description="A name in the metrics.json that jobs leave in their run directories."
-    )
-    goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
-
-
 class Notification(Section):
     """A notifier to call: ``{on: failed, notifier: a.module.Class, arguments: {...}}``."""
 
@@ -90,7 +81,10 @@ Date = Annotated[datetime, BeforeValidator(_check_date)]
 class DagSection(Section):
     """How Airflow runs a sweep's Dag; most keys are the argument of Airflow's Dag with that name."""
 
-    former_keys: ClassVar[Mapping[str, str]] = {"workers": "submit and wait run in the triggerer at every size"}
+    former_keys: ClassVar[Mapping[str, str]] = {
+        "workers": "submit and wait run in the triggerer at every size",
+        "objective": "it stands under sweep:",
+    }
 
     schedule: Annotated[str | AssetSchedule | None, BeforeValidator(_check_schedule)] = Field(
         default=None,
@@ -114,9 +108,6 @@ class DagSection(Section):
     executor: str | None = Field(default=None, min_length=1, description="Airflow's executor of plan and report.")
     priority_weight: int | None = Field(default=None, description="Airflow's priority of plan and report.")
     max_active_runs: Count = Field(default=1, description="Number of runs of the sweep at the same time.")
-    objective: Objective | None = Field(
-        default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
-    )
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="Notifiers to call at the end of a run or of a combination, or if jobs will not start."
     )

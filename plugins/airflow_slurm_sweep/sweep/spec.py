@@ -6,6 +6,7 @@ config_path: examples/configs/grpo.yaml    # and its config
 preset: nemo-rl                            # optional, see sweep/presets.py
 optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
 slurm: {nodes: 2}                          # optional, see sweep/settings.py
+sweep: {objective: {metric: reward, goal: maximize}}  # optional, see sweep/sweep_section.py
 dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 """
 
@@ -25,10 +26,11 @@ from airflow_slurm_sweep.sweep.files import name_of, root_of
 from airflow_slurm_sweep.sweep.foreign import other_tool
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
+from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 from airflow_slurm_sweep.sweep.values import read_values
 
 MAX_COMBINATIONS = 1000
-OWN_KEYS = ("script_path", "config_path", "command", "preset", "slurm", "dag")
+OWN_KEYS = ("script_path", "config_path", "command", "preset", "sweep", "slurm", "dag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class SweepSpec:
     script_path: str | None  # the training script, on the cluster, relative to the working directory
     config_path: str | None  # its base config, likewise
     parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
+    sweep: SweepSection
     slurm: SlurmSection
     dag: DagSection
     warnings: tuple[str, ...] = ()  # what is odd in the file but harms nothing
@@ -109,6 +112,7 @@ def parse_sweep(
         faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     values = _parameters(document, anchored_keys(text), faults)
+    sweep = validate(SweepSection, document.get("sweep"), "sweep", faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
     if dag:
@@ -117,7 +121,7 @@ def parse_sweep(
     if size > max_combinations:
         problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
         faults.append(Fault(problem=problem))
-    if faults or own is None or slurm is None or dag is None:
+    if faults or own is None or sweep is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
     return SweepSpec(
         source=source,
@@ -127,6 +131,7 @@ def parse_sweep(
         script_path=script_path,
         config_path=config_path,
         parameters=values,
+        sweep=sweep,
         slurm=slurm,
         dag=dag,
         warnings=tuple(warnings),

@@ -75,8 +75,8 @@ class PlanSweepOperator(BaseOperator):
         if done := sum(bool(job.done) for job in planned.jobs):
             self.log.info("%s more are done in earlier runs", done)
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
-        if spec.dag.objective:
-            context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.dag.objective.model_dump())
+        if spec.sweep.objective:
+            context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.sweep.objective.model_dump())
         return [replace(job, script="").to_json() for job in planned.jobs]
 
     async def _plan(self, spec: SweepSpec, layers: Layers, options: RunOptions, ti: Any) -> RunPlan:

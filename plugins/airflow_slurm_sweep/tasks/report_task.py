@@ -14,7 +14,7 @@ from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY,
 from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranked, report_rows, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
-from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans

@@ -23,9 +23,9 @@ from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.snapshot import LiveJob
-from airflow_slurm_sweep.sweep.dag_section import Objective
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 from tests.layers import make_layers
 
 LAYERS = make_layers({"log": "/lustre/it's log"}, {"ACCOUNT": "a"})

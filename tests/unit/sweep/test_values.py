@@ -142,7 +142,7 @@ lr: [0.0001, 0.001]
 optimizer: ['"adam,w"']
 model.depth: [2, 4]
 --slurm: [x]
-dag: {objective: {goal: minimize, metric: loss}}
+sweep: {objective: {goal: minimize, metric: loss}}
 """
     )
 

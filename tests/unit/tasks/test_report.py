@@ -13,7 +13,7 @@ from airflow_slurm_sweep.names import SUBMIT, WAIT
 from airflow_slurm_sweep.report import Row, best, ranked, ranks, report_rows, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.sweep.dag_section import Objective
+from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 
 
