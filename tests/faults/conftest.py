@@ -20,7 +20,8 @@ from tests.faults.airflow_parts import QUICK
 from tests.faults.evidence import Cluster
 from tests.faults.lines import PROPERTY
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import FULL, SWEEPS, Theatre
+from tests.faults.stage import SWEEPS, Theatre
+from tests.full import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from airflow_slurm_sweep.names import RECORD
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from sandbox.processes import send, title, tree, wait_until
 from tests.faults.airflow_parts import TRIGGERER_THRESHOLD
-from tests.faults.stage import FULL
+from tests.full import FULL
 from tests.integration.login import Login
 
 if TYPE_CHECKING:

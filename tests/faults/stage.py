@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from sandbox.sampler import Sampler
 from tests.faults.airflow_parts import INSTALLATION
 from tests.faults.evidence import ORPHAN_SECONDS, Cluster, Tasks
 from tests.faults.verdict import Combination, Verdict, describe, judge
+from tests.full import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sandbox.parts import AirflowParts
     from tests.faults.login_node import LoginNode
 
-FULL = os.environ.get("FAULTS") == "full"
 # Combinations by Dag: a short run does with fewer.
 SWEEPS = (
     {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10}

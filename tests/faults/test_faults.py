@@ -16,7 +16,8 @@ from tests.faults import users
 from tests.faults.disks import KINDS, Disks
 from tests.faults.injectors import AIRFLOW, CLUSTER
 from tests.faults.login_node import SBATCH_FAULTS
-from tests.faults.stage import FULL, SWEEPS, Stage
+from tests.faults.stage import SWEEPS, Stage
+from tests.full import FULL
 from tests.integration.sshd import another_host_key
 
 if TYPE_CHECKING:

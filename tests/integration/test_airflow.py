@@ -44,6 +44,7 @@ def run_dir(cluster: Sandbox, job_name: str) -> Path:
     return Path(str(cluster.profile["log"])) / "nemo-rl" / job_name
 
 
+@pytest.mark.all  # what it shows, a guide shows too
 def test_the_demonstrations_sweep(cluster: Sandbox, environment: dict[str, str], sweeps: Path) -> None:
     (sweeps / "demo.yaml").write_text((PROJECT / "include" / "sweeps" / "demo.yaml").read_text())
     exit_code, log = dags_test(environment, "demo")
@@ -69,11 +70,11 @@ def example(environment: dict[str, str], sweeps: Path, name: str, *, dry_run: bo
 EXAMPLES = [
     pytest.param("grpo", "train_grpo", 54, marks=pytest.mark.all),
     pytest.param("learning_rate", "learning_rate", 8, marks=pytest.mark.all),
-    pytest.param("model_comparison", "model_comparison", 6),
+    pytest.param("model_comparison", "model_comparison", 6, marks=pytest.mark.all),
 ]
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("grpo", 54), pytest.param("learning_rate", 8, marks=pytest.mark.all)])
+@pytest.mark.parametrize(("name", "jobs"), [("learning_rate", 8), pytest.param("grpo", 54, marks=pytest.mark.all)])
 def test_an_example_as_a_dry_run(environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
     log = example(environment, sweeps, name, dry_run=True)
     assert f"{jobs} jobs, at most" in log

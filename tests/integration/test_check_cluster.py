@@ -434,6 +434,7 @@ def test_another_cluster_behind_the_same_login(
     assert_says(check(cluster_accounting, account="nobody")["sbatch"], r"here: first, (root, )?sandbox$")
 
 
+@pytest.mark.all  # `run` finds it likewise
 def test_the_command_finds_a_connection_in_airflows_database(
     cluster: Sandbox, environment: dict[str, str], include: Path
 ) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.sandbox
 PAGE = PROJECT / "docs" / "guides.md"
 SECTIONS = dict(enumerate(sections(PAGE)[1:], start=2))
 DOWNLOADS = ("PyTorch Lightning", "Hugging Face Trainer")  # torch: two gigabytes
+ALWAYS = ("argparse, in a virtual environment", "NeMo RL")  # the others with --all
 # Where nothing may be downloaded, a virtual environment has the packages of the tests.
 OWN_VENV = (
     f"{sys.executable} -m venv --without-pip venv && "
@@ -46,7 +47,7 @@ def reader(environment: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Ite
 @pytest.mark.parametrize(
     "section",
     [
-        pytest.param(number, id=title, marks=[pytest.mark.all] if title in DOWNLOADS else [])
+        pytest.param(number, id=title, marks=[] if title in ALWAYS else [pytest.mark.all])
         for number, title in SECTIONS.items()
     ],
 )

@@ -145,6 +145,7 @@ def test_a_sweep_ends_with_its_table_and_a_connection_of_the_database_is_found(p
     assert done.stderr == ""
 
 
+@pytest.mark.all
 def test_a_failed_job_is_shown_with_its_reason_and_the_exit_code_is_1(person: Person) -> None:
     person.knows_the_cluster()
     done = person.runs(person.writes("bad", "bad-lr: 0.1\n"))
@@ -177,6 +178,7 @@ def test_jobs_that_are_left_at_ctrl_c_are_waited_for_by_the_same_command(person:
     assert person.jobs("left") == ["COMPLETED", "COMPLETED"], "no job was submitted twice"
 
 
+@pytest.mark.all
 def test_jobs_are_cancelled_at_ctrl_c_if_somebody_says_so_and_the_next_run_is_a_new_one(person: Person) -> None:
     person.knows_the_cluster()
     command = person.writes("ended", f"wait-for: {person.folder}/go_ended\n")

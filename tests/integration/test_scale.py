@@ -23,7 +23,7 @@ from bench.logs import logins, remote_calls
 from sandbox import Sandbox
 from sandbox.airflow import Standalone
 from sandbox.processes import wait_until
-from tests.faults.stage import FULL
+from tests.full import FULL
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.alone]
 

@@ -30,7 +30,7 @@ class Bundles:
         bundles = []
         for name in ("one", "two"):
             bundles.append({"name": name, "classpath": BUNDLE, "kwargs": {"path": str(folder / name / "dags")}})
-            shutil.copytree(PROJECT / "dags", folder / name / "dags")
+            shutil.copytree(PROJECT / "dags", folder / name / "dags", ignore=shutil.ignore_patterns("__pycache__"))
             self.sweeps(name).mkdir(parents=True)
         for file in (folder / "two" / "dags").iterdir():
             file.write_text(file.read_text().replace('"include")', '"include", prefix="team_")'))
@@ -121,6 +121,7 @@ def test_a_run_goes_on_while_its_sweep_file_is_missing_or_broken(
         file.write_text(text)
 
 
+@pytest.mark.all
 def test_airflow_tasks_test_is_refused_beside_a_live_run(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
     """Airflow would delete the run, as it has no logical date; the jobs of a deleted run are cancelled."""
     go = Path(str(cluster.profile["workdir"])) / "go_tested"

@@ -36,6 +36,7 @@ from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
 from airflow_slurm_sweep.slurm.submit.script import SHELL_FUNCTIONS, submit_all, withdraw
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS
 from airflow_slurm_sweep.sweep.settings import JobSettings
+from tests.full import examples
 
 CONTEXT = settings(
     deadline=None,
@@ -202,7 +203,7 @@ def check_sbatch(job: JobRequest, call: list[str], rest: str) -> None:
 # One shell, thousands of scripts
 
 
-@settings(CONTEXT, max_examples=60)
+@settings(CONTEXT, max_examples=examples(60))
 @given(values=st.lists(TEXT, min_size=100, max_size=100))
 def test_a_quoted_value_is_one_word_and_itself(shell: Shell, values: list[str]) -> None:
     """Through `shlex.quote`, inside our brace group, the only way by which values reach a shell."""
@@ -210,13 +211,13 @@ def test_a_quoted_value_is_one_word_and_itself(shell: Shell, values: list[str]) 
     assert after_marker(shell.run(text)) == "".join(f"{value}\0" for value in values)
 
 
-@settings(CONTEXT, max_examples=500)
+@settings(CONTEXT, max_examples=examples(500))
 @given(value=TEXT)
 def test_cancel(shell: Shell, value: str) -> None:
     assert notes(after_marker(shell.run(queue.cancel(value), FUNCTIONS)))[0] == [["--", value]]
 
 
-@settings(CONTEXT, max_examples=500)
+@settings(CONTEXT, max_examples=examples(500))
 @given(value=TEXT.map(lambda text: text.rstrip("\n")))
 def test_lookups(shell: Shell, value: str) -> None:
     ids = ["7", value]
@@ -230,7 +231,7 @@ scontrol() {{ [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }}"""
     assert said == "".join(f"<show job {job_id}>\n" for job_id in ids)
 
 
-@settings(CONTEXT, max_examples=100)
+@settings(CONTEXT, max_examples=examples(100))
 @given(folder=FOLDER)
 def test_outputs(shell: Shell, folder: str) -> None:
     (call,) = notes(after_marker(shell.run(queue.outputs(folder), FUNCTIONS)))[0]
@@ -239,7 +240,7 @@ def test_outputs(shell: Shell, folder: str) -> None:
     assert width > len(f"{folder}/{255 * 'x'}/logs/slurm-%j.out".encode())
 
 
-@settings(CONTEXT, max_examples=300)
+@settings(CONTEXT, max_examples=examples(300))
 @given(job=JOBS)
 def test_preview(shell: Shell, job: JobRequest) -> None:
     calls, rest = notes(shell.run(sbatch.preview(job), FUNCTIONS))
@@ -253,7 +254,7 @@ def arrived(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
-@settings(CONTEXT, max_examples=300)
+@settings(CONTEXT, max_examples=examples(300))
 @given(job=JOBS, attempt=ATTEMPTS)
 @example(job=JobRequest(**GOOD, script="END\nEé\nEND雪\n$batch_script\n"), attempt=ATTEMPT)
 def test_submit(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
@@ -281,7 +282,7 @@ def exists(shell: Shell, text: str) -> bool:
     return (shell.folder / text.removeprefix("no such file on the cluster: ").rpartition(" (looked")[0]).exists()
 
 
-@settings(CONTEXT, max_examples=200)
+@settings(CONTEXT, max_examples=examples(200))
 @given(job=JOBS, attempt=ATTEMPTS)
 def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
     script = withdraw(job, attempt).replace(SHELL_FUNCTIONS, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
@@ -301,7 +302,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return lambda: root / str(next(_numbers))
 
 
-@settings(CONTEXT, max_examples=50)
+@settings(CONTEXT, max_examples=examples(50))
 @given(name=FILE, contents=st.dictionaries(FILE, st.binary(max_size=50), min_size=1, max_size=3))
 @example(name="-", contents={"-": b"x", "-n": b""})
 def test_read_files(shell: Shell, tree: Any, name: str, contents: dict[str, bytes]) -> None:
@@ -315,7 +316,7 @@ def test_read_files(shell: Shell, tree: Any, name: str, contents: dict[str, byte
         assert [None if line == "-" else b64decode(line) for line in lines] == [contents.get(file) for file in wanted]
 
 
-@settings(CONTEXT, max_examples=100)
+@settings(CONTEXT, max_examples=examples(100))
 @given(name=FILE, content=st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
 def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
     root: Path = tree()
@@ -324,7 +325,7 @@ def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
     assert after_marker(shell.run(job_logs.tail(quote(str(root / name))))) == f"\n{content}"
 
 
-@settings(CONTEXT, max_examples=100)
+@settings(CONTEXT, max_examples=examples(100))
 @given(
     names=st.lists(FILE.map(lambda name: name.replace("\\", "_")), min_size=1, max_size=3, unique=True), content=TEXT
 )
@@ -364,7 +365,7 @@ def combination_files(job: JobRequest, attempt: Attempt) -> set[str]:
     return {PARAMETERS_FILE, COMBINATION}
 
 
-@settings(CONTEXT, max_examples=25)
+@settings(CONTEXT, max_examples=examples(25))
 @given(job=JOBS, attempt=ATTEMPTS, other=ATTEMPTS, names=st.tuples(FILE, FILE, FILE, FILE, FILE))
 def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     logins: Any, job: JobRequest, attempt: Attempt, other: Attempt, names: tuple[str, ...]
@@ -408,7 +409,7 @@ def test_a_record_is_read_back_and_never_taken_for_another_attempts(
     assert made == {"checkpoints", "logs", "wandb", ".slurm_sweep", ".slurm_sweep/record"} | expected_files
 
 
-@settings(CONTEXT, max_examples=8)
+@settings(CONTEXT, max_examples=examples(8))
 @given(job=JOBS, attempt=ATTEMPTS, name=FILE)
 def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest, attempt: Attempt, name: str) -> None:
     login: Login = logins()
@@ -429,7 +430,7 @@ def test_withdrawing_cancels_that_attempts_job_only(logins: Any, job: JobRequest
 # Arrays
 
 
-@settings(CONTEXT, max_examples=15)
+@settings(CONTEXT, max_examples=examples(15))
 @given(job=JOBS, attempt=ATTEMPTS, names=st.tuples(FILE, FILE), comment=LINE)
 def test_each_element_of_an_array_finds_its_own_values_and_sbatch_sees_none(
     logins: Any, job: JobRequest, attempt: Attempt, names: tuple[str, str], comment: str
@@ -493,7 +494,7 @@ def test_an_elements_file_is_made_anew_never_through_a_link(login: Login) -> Non
 # Plain Python
 
 
-@settings(CONTEXT, max_examples=500)
+@settings(CONTEXT, max_examples=examples(500))
 @given(data=st.data())
 @example(data=None)
 def test_two_attempts_never_have_the_same_name(data: Any) -> None:
