@@ -26,6 +26,7 @@ from __future__ import annotations
 LAUNCH = "launch"
 CHECK = "check_cluster"
 TAG = "sweep"  # of each Dag that the page "Sweeps" lists
+CANCELLED_BY = "cancelled by"  # of a note in Airflow, by the page; the user's name follows
 UNREADABLE = "unreadable sweep file"  # of a Dag that stands in for one whose file is missing or broken
 ASSET_PREFIX = "sweep_"  # the Dag id follows: the asset that a successful run updates
 
@@ -44,6 +45,7 @@ STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs
 STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a failed task has no return value
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it
 LIVE_KEY_PREFIX = "slurm_live_"  # of wait: Slurm's latest states; a word for each triggerer that writes follows
+BEST_KEY = "best"  # of report: the best combination in a line, where the sweep has an objective
 ROWS_KEY = "rows"  # of report: a row for each combination
 REPORT_KEY = "report"  # of report: the same as Markdown, shortened, for reading
 

@@ -434,10 +434,10 @@ def test_the_keyboard_gets_everywhere(visit: Visit, ended: str) -> None:
               return at.ariaLabel || at.textContent.trim() || at.labels?.[0]?.textContent || at.tagName;
             }""")
         )
-    wanted = ["Clear failed (2)", "Plot", "Combinations", "#", "lr", "kl_penalty", "State", "Combination 1"]
+    wanted = ["Run failed again (2)", "Plot", "Combinations", "#", "lr", "kl_penalty", "State", "Combination 1"]
     assert [name for name in reached if name in wanted] == wanted
     assert "Log of combination 1" in reached
-    assert "Clear: combination 1" in reached
+    assert "Run again: combination 1" in reached
     # What is new in the table leaves the focus where it is.
     link = rows(page).first.get_by_role("link", name=re.compile("Log of"))
     link.focus()
@@ -451,24 +451,24 @@ def test_a_viewer_sees_no_buttons_that_change_something(visit: Visit, ended: str
     for user, buttons in (("admin", 7), ("viewer", 0)):
         page = visit(address("rates", ended), user)
         expect(rows(page)).to_have_count(6)
-        assert frame(page).get_by_role("button", name=re.compile("^clear", re.IGNORECASE)).count() == buttons
+        assert frame(page).get_by_role("button", name=re.compile("again")).count() == buttons
         expect(rows(page).get_by_role("link", name=re.compile("Log of"))).to_have_count(6)
 
 
-def test_failed_combinations_are_cleared_after_a_question(airflow: Airflow, visit: Visit, ended: str) -> None:
+def test_failed_combinations_run_again_after_a_question(airflow: Airflow, visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     failed = rows(page).filter(has_text=re.compile("FAILED"))  # in capitals: Slurm's word
     expect(failed).to_have_count(2)
     before = cell(page, "job", failed).all_inner_texts()
-    clear = frame(page).get_by_role("button", name="Clear failed (2)")
+    clear = frame(page).get_by_role("button", name="Run failed again (2)")
     clear.click()
     dialog = frame(page).get_by_role("dialog")
-    expect(dialog).to_contain_text("Clear the 2 combinations that failed?")
+    expect(dialog).to_contain_text("Run the 2 combinations that failed again?")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()
     assert airflow.call("GET", "/api/v2/dags/rates/dagRuns/ended")["state"] == "failed"
     clear.click()
-    dialog.get_by_role("button", name="Clear failed").click()
+    dialog.get_by_role("button", name="Run failed again").click()
     expect(failed).to_have_count(0)
     expect(rows(page).filter(has_text="COMPLETED")).to_have_count(4)
     expect(failed).to_have_count(2)
@@ -476,7 +476,7 @@ def test_failed_combinations_are_cleared_after_a_question(airflow: Airflow, visi
     assert not set(before) & set(after), "the same job"
 
 
-def test_a_job_is_cancelled_by_marking_its_combination_failed(airflow: Airflow, cluster: Sandbox, visit: Visit) -> None:
+def test_a_job_is_cancelled_and_then_the_sweep(airflow: Airflow, cluster: Sandbox, visit: Visit) -> None:
     airflow.trigger("long", "long")
     page = visit(address("long", "long"))
     row = rows(page).filter(has_text=IN_SLURM).first
@@ -485,14 +485,21 @@ def test_a_job_is_cancelled_by_marking_its_combination_failed(airflow: Airflow, 
     expect(rows(page).filter(has_text="RUNNING")).to_have_count(2)
     assert all(re.fullmatch(r"n\d", nodes) for nodes in cells(page, "nodes")), "told by the triggerer, while they run"
     job_id = cell(page, "job", row).inner_text()
-    row.get_by_role("button", name="Mark failed").click()
+    row.get_by_role("button", name="Cancel job").click()
     dialog = frame(page).get_by_role("dialog")
-    expect(dialog).to_contain_text("Its job is cancelled.")
-    dialog.get_by_role("button", name="Mark failed").click()
-    expect(rows(page).filter(has_text="wait failed")).to_have_count(1)
+    expect(dialog).to_contain_text("The combination fails")
+    dialog.get_by_role("button", name="Cancel job").click()
+    cancelled = rows(page).filter(has_text="cancelled by admin")
+    expect(cancelled).to_have_count(1)
     state = ("squeue", "--states=all", "--noheader", "--format=%T", f"--jobs={job_id}")
     assert wait_until(lambda: cluster.slurm(*state).strip() == "CANCELLED", 30)
-    airflow.mark_run("/api/v2/dags/long/dagRuns/long", "failed")
+    frame(page).get_by_role("button", name="Cancel sweep").click()
+    expect(dialog).to_contain_text("1 combination has not ended")
+    dialog.get_by_role("button", name="Cancel sweep").click()
+    expect(cancelled).to_have_count(2)
+    expect(frame(page).get_by_text("Note: cancelled by admin")).to_be_visible()
+    live = ("squeue", "--noheader", "--format=%i", "--name=long_sweep_1,long_sweep_2")
+    assert wait_until(lambda: not cluster.slurm(*live).strip(), 30)
 
 
 def test_it_is_dark_where_airflow_is(visit: Visit, ended: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from airflow.models.dag import DagModel
@@ -18,6 +18,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from airflow_slurm_sweep.names import CANCELLED_BY
 from airflow_slurm_sweep.page import data
 
 STATIC = Path(__file__).with_name("static")
@@ -55,9 +56,11 @@ def index() -> FileResponse:
 
 
 def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> dict[str, Any]:
-    """Return the sweeps that the user may read, and their latest runs."""
-    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
-    return data.sweeps(session, readable, dag_id)
+    """Return the sweeps that the user may read, their latest runs, and what is wrong with sweep files."""
+    manager = get_auth_manager()
+    readable = manager.get_authorized_dag_ids(user=user, method="GET", session=session)
+    may_read_errors = manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user)
+    return {**data.sweeps(session, readable, dag_id), "faults": data.faults(session) if may_read_errors else []}
 
 
 def run(
@@ -76,4 +79,5 @@ def run(
     found = data.run(session, dag_id, run_id)
     if found is None:
         raise HTTPException(404, f"The Dag {dag_id!r} has no run {run_id!r}; see the list of runs")
-    return JSONResponse({**found, "may_edit": may_edit}, headers=headers)
+    cancel_note = f"{CANCELLED_BY} {user.get_name()}"
+    return JSONResponse({**found, "may_edit": may_edit, "cancel_note": cancel_note}, headers=headers)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from airflow_slurm_sweep.names import RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
+from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, metric_names, ranks, result_text
@@ -27,10 +27,11 @@ _Values: TypeAlias = Mapping[str, Any]  # an XCom
 
 
 class Task(NamedTuple):
-    """A task instance: Airflow's state, and its end in seconds since 1970."""
+    """A task instance: Airflow's state, its end in seconds since 1970, and what people noted."""
 
     state: str | None
     ended: float | None
+    note: str = ""
 
 
 _NOT_MADE = Task(None, None)  # Airflow has not made the task instance yet
@@ -43,6 +44,7 @@ class Run(NamedTuple):
     tasks: Mapping[tuple[str, int], Task]  # by task id and map index
     xcoms: XComs  # of submit and wait
     live: LiveJobs  # what triggerers said of jobs in Slurm
+    note: str = ""
 
 
 def view(run: Run, start: float | None, objective: Objective | None) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def _combination(run: Run, map_index: int) -> Combination:
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
-    exit_code, wandb = ended.get("exit_code", ""), ended.get("wandb")
+    exit_code, wandb, note = ended.get("exit_code", ""), ended.get("wandb"), wait.note or submit.note
     return {
         "index": map_index,
         # Where XComs are kept elsewhere, the plan is not known here, nor what `only` left out.
@@ -87,7 +89,8 @@ def _combination(run: Run, map_index: int) -> Combination:
         "label": job.get("label", ""),
         "stage": stage,
         "action": stage.action,
-        **_state(stage, task_id, task, live, ended),
+        **_state(stage, task_id, task._replace(note=note or run.note), live, ended),
+        "note": note,
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
         "is_stuck": live.stuck if live else False,
         "is_done_earlier": bool(done),
@@ -116,12 +119,14 @@ def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int)
 
 
 def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: _Values) -> dict[str, str]:
-    """Return state and reason: Slurm's where they are known, else Airflow's."""
+    """Return state and reason: Slurm's where they are known, else who cancelled it, else Airflow's."""
     if live is not None:
         return {"state": live.state, "reason": live.reason}
     if state := ended.get("text", ""):
         reason = ended.get("reason", "")
         return {"state": state, "reason": "" if reason in ("None", state) else reason}
+    if stage in (Stage.FAILED, Stage.SKIPPED) and task.note.startswith(CANCELLED_BY):
+        return {"state": task.note.partition("\n")[0], "reason": ""}
     if stage is Stage.FAILED:
         state = "not submitted" if task.state == "upstream_failed" else f"{task_id.rpartition('.')[2]} failed"
         return {"state": state, "reason": ""}

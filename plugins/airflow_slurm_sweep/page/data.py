@@ -10,14 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.models.dag import DagModel, DagTag
-from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import TaskInstance
+from airflow.models.dagrun import DagRun, DagRunNote
+from airflow.models.errors import ParseImportError
+from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
 from pydantic import ValidationError
 from sqlalchemy import Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep import names
+from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.slurm import snapshot
@@ -28,20 +30,26 @@ RUNS = 50  # in the list
 _LIVE = ("queued", "running")
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
 _HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()
-_SELECT_RUNS = select(
-    DagRun.dag_id,
-    DagRun.run_id,
-    DagRun.state,
-    DagRun.run_after,
-    DagRun.start_date,
-    DagRun.end_date,
-    DagRun.clear_number,
-    DagRun.triggering_user_name,
-    DagModel.description,
-    DagModel.is_stale,
-    DagModel.relative_fileloc,
-    DagModel.tags.any(DagTag.name == names.UNREADABLE).label("is_unreadable"),
-).outerjoin(DagModel, DagModel.dag_id == DagRun.dag_id)
+_SELECT_RUNS = (
+    select(
+        DagRun.dag_id,
+        DagRun.run_id,
+        DagRun.state,
+        DagRun.run_after,
+        DagRun.start_date,
+        DagRun.end_date,
+        DagRun.clear_number,
+        DagRun.triggering_user_name,
+        DagModel.description,
+        DagModel.is_stale,
+        DagModel.relative_fileloc,
+        DagModel.tags.any(DagTag.name == names.UNREADABLE).label("is_unreadable"),
+        DagRunNote.content.label("note"),
+    )
+    .outerjoin(DagModel, DagModel.dag_id == DagRun.dag_id)
+    .outerjoin(DagRunNote, DagRunNote.dag_run_id == DagRun.id)
+)
+_ERROR = f"{SlurmSweepError.__module__}."  # begins the class of each of our errors in a traceback
 
 
 def sweeps(session: Session, readable: Collection[str], dag_id: str | None = None) -> dict[str, Any]:
@@ -59,11 +67,20 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
     runs = session.execute(
         _SELECT_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)
     ).all()
-    stages = _stages(session, runs)
+    stages, best = _stages(session, runs), _best(session, runs)
     return {
         "sweeps": [dag._asdict() for dag in dags],
-        "runs": [{**_run(run), **counts(stages[run.dag_id, run.run_id])} for run in runs],
+        "runs": [
+            {**_run(run), **counts(stages[run.dag_id, run.run_id]), "best": best.get((run.dag_id, run.run_id), "")}
+            for run in runs
+        ],
     }
+
+
+def faults(session: Session) -> list[str]:
+    """Return what is wrong with sweep files, as Airflow's import errors have it."""
+    found = session.scalars(select(ParseImportError.stacktrace).where(ParseImportError.stacktrace.contains(_ERROR)))
+    return [text.rpartition(_ERROR)[2].partition(": ")[2].strip() for text in found if text]
 
 
 def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
@@ -72,7 +89,14 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
     if run is None:
         return None
     tasks = session.execute(
-        select(TaskInstance.task_id, TaskInstance.state, func.count(), func.max(TaskInstance.updated_at))
+        select(
+            TaskInstance.task_id,
+            TaskInstance.state,
+            func.count(),
+            func.max(TaskInstance.updated_at),
+            func.max(TaskInstanceNote.updated_at),
+        )
+        .outerjoin(TaskInstanceNote, TaskInstanceNote.ti_id == TaskInstance.id)
         .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
         .group_by(TaskInstance.task_id, TaskInstance.state)
         .order_by(TaskInstance.task_id, TaskInstance.state)
@@ -97,12 +121,13 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         objective = Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
     except ValidationError:
         objective = None
-    joined = Run(xcoms.get((names.PLAN, names.RETURN_KEY, -1)), tasks, xcoms, live)
+    joined = Run(xcoms.get((names.PLAN, names.RETURN_KEY, -1)), tasks, xcoms, live, found.note or "")
     return {
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
         "notice": _notice(found),
+        "note": found.note or "",
         "live_at": live_at,
         "stages": list(Stage),
         **view(joined, _time(found.start_date), objective),
@@ -156,9 +181,13 @@ def _of(model: Any, dag_id: str, run_id: str) -> Any:
 
 
 def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], Task]:
-    columns = select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.end_date)
-    found = session.execute(columns.where(_of(TaskInstance, dag_id, run_id)))
-    return {(task_id, map_index): Task(state, _time(ended)) for task_id, map_index, state, ended in found}
+    columns = (TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.end_date)
+    found = session.execute(
+        select(*columns, TaskInstanceNote.content)
+        .outerjoin(TaskInstanceNote, TaskInstanceNote.ti_id == TaskInstance.id)
+        .where(_of(TaskInstance, dag_id, run_id))
+    )
+    return {(task_id, index): Task(state, _time(ended), note or "") for task_id, index, state, ended, note in found}
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
@@ -191,6 +220,21 @@ def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, st
     for dag_id, run_id, submit_state, wait_state, count in found:
         stages[dag_id, run_id][stage_of(submit_state, wait_state)] += count
     return stages
+
+
+def _best(session: Session, runs: Iterable[Row[Any]]) -> dict[tuple[str, str], str]:
+    """Return the best combination of each run that has an objective and has ended, in a line."""
+    ids = [(run.dag_id, run.run_id) for run in runs]
+    columns = select(XComModel.dag_id, XComModel.run_id, XComModel.value)
+    is_best = (XComModel.task_id == names.REPORT) & (XComModel.key == names.BEST_KEY)
+    found = session.execute(
+        columns.where(
+            is_best,
+            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
+            XComModel.run_id.in_({run_id for _, run_id in ids}),
+        )
+    )
+    return {(dag_id, run_id): str(value) for dag_id, run_id, value in found}
 
 
 def _time(value: datetime | None) -> float | None:

@@ -10,8 +10,18 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY, STATUS_KEY, SUBMIT, WAIT
-from airflow_slurm_sweep.report import Row, best, best_text, metric_names, ranked, report_rows, summary, table
+from airflow_slurm_sweep.names import BEST_KEY, OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY, STATUS_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.report import (
+    Row,
+    best,
+    best_text,
+    metric_names,
+    ranked,
+    report_rows,
+    result_text,
+    summary,
+    table,
+)
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -35,7 +45,7 @@ class ReportSweepOperator(BaseOperator):
     Its ``outlets`` are updated if all combinations succeeded, but not by a dry run. The event has the best one.
 
     Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` has a `report.Row` as JSON
-    for each combination, ``report`` the same as Markdown, shortened, for reading.
+    for each combination, ``report`` the same as Markdown, shortened, for reading, and ``best`` the best one in a line.
     """
 
     ui_color = "#e1d5e7"
@@ -71,6 +81,7 @@ class ReportSweepOperator(BaseOperator):
         succeeded = len(rows) - len(failed)
         if winner and objective:
             self.log.info(best_text(winner, objective))
+            context["ti"].xcom_push(key=BEST_KEY, value=result_text(winner.metrics, winner.combination, objective))
         elif objective and succeeded:
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
             self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.plan import plan_run
@@ -121,6 +121,20 @@ class Run:
             for task_id, index, key, value in values
         ]
         self.session.execute(insert(XComModel), rows)
+        self.session.commit()
+
+    def note(self, task_id: str | None, index: int, text: str) -> None:
+        """Note something of a task instance, or of the run."""
+        from airflow.models.dagrun import DagRunNote  # noqa: PLC0415
+        from airflow.models.taskinstance import TaskInstance, TaskInstanceNote  # noqa: PLC0415
+
+        times = {"created_at": BEGAN, "updated_at": BEGAN}
+        if task_id is None:
+            self.session.execute(insert(DagRunNote).values(dag_run_id=self.id, content=text, **times))
+        else:
+            place = {"dag_id": self.sweep.dag_id, "run_id": self.run_id, "task_id": task_id, "map_index": index}
+            task = self.session.scalars(select(TaskInstance).filter_by(**place)).one()
+            self.session.execute(insert(TaskInstanceNote).values(ti_id=task.id, content=text, **times))
         self.session.commit()
 
     def job(self, index: int) -> dict[str, Any]:

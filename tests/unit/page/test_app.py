@@ -66,7 +66,7 @@ def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> No
 
 def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
     assert get(RUN, None).status_code == 403
-    assert get("sweeps", None).json() == {"sweeps": [], "runs": []}
+    assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "faults": []}
 
 
 @pytest.mark.parametrize(("role", "may_edit"), [("viewer", False), ("user", True), ("admin", True)])

@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 from airflow.models.dag import DagModel, DagTag
+from airflow.models.errors import ParseImportError
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
@@ -216,7 +217,7 @@ def test_three_thousand_combinations_are_a_few_queries(session: Session, record_
     assert {each["stage"] for each in found["combinations"]} == {"succeeded"}
     data.run_version(session, sweep.dag_id, "r")
     data.sweeps(session, {sweep.dag_id})
-    assert len(queries) <= 9, queries
+    assert len(queries) <= 10, queries
 
 
 def live(run: Run, at: float, jobs: dict[int, LiveJob], key: str = "a", first_id: int = 100) -> None:
@@ -303,6 +304,43 @@ def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:
     assert found["best"] == {"index": 1, "number": 2, "text": "reward 0.75 with seed=0 kl=0.05"}
     assert [each["rank"] for each in found["combinations"]] == [2, 1, None, None]
     assert [metric["name"] for metric in found["metrics"]] == ["reward", "steps"]
+
+
+def test_the_list_has_the_best_of_each_run_and_the_faults_of_sweep_files(sweep: Sweep) -> None:
+    run = sweep.run("r", "success")
+    run.tasks([("report", -1, "success")])
+    run.xcoms([("report", -1, "best", "reward 0.75 with seed=0")])
+    sweep.run("without")
+    found = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    assert {each["run_id"]: each["best"] for each in found} == {"r": "reward 0.75 with seed=0", "without": ""}
+    traceback = (
+        'Traceback:\n  File "x", line 1\nairflow_slurm_sweep.errors.SweepFileError: a.yaml: lr: wrong\nb.yaml: bad\n'
+    )
+    for file, text in (("sweep_errors.py", traceback), ("other.py", "Traceback:\nValueError: airflow_slurm_sweep\n")):
+        sweep.session.add(ParseImportError(filename=file, bundle_name="dags-folder", stacktrace=text))
+    sweep.session.commit()
+    assert data.faults(sweep.session) == ["a.yaml: lr: wrong\nb.yaml: bad"]
+
+
+def test_who_cancelled_a_combination_or_the_run_is_its_state_and_a_note_changes_the_version(sweep: Sweep) -> None:
+    run = in_slurm(sweep)
+    run.set("combination.wait", 0, "failed")
+    run.set("combination.wait", 1, "failed")
+    run.xcoms([("combination.wait", 1, "status", run.end(1, JobState.FAILED))])
+    before = data.run_version(run.session, sweep.dag_id, "r")
+    assert [row(run, index)["state"] for index in range(3)] == ["wait failed", "FAILED", "in Slurm"]
+    run.note("combination.wait", 0, "cancelled by ana\ntoo slow")
+    after = data.run_version(run.session, sweep.dag_id, "r")
+    assert before != after
+    assert [row(run, 0)[key] for key in ("state", "note")] == ["cancelled by ana", "cancelled by ana\ntoo slow"]
+    run.set("combination.wait", 2, "failed")
+    run.note(None, -1, "cancelled by bob")
+    assert [row(run, index)["state"] for index in range(4)] == [
+        "cancelled by ana",
+        "FAILED",
+        "cancelled by bob",
+        "in Slurm",
+    ]
 
 
 def test_a_live_run_whose_dag_airflow_put_aside_is_listed_and_says_why(sweep: Sweep) -> None:

@@ -11,13 +11,13 @@ export class Actions {
   clearFailed(run) {
     const rows = run.combinations.filter((row) => row.stage === "failed");
     const what = rows.length === 1 ? "the combination that failed" : `the ${rows.length} combinations that failed`;
-    const consequence = "Their jobs are submitted again. The others are left as they are.";
-    this.confirm(`Clear ${what}?`, consequence, "Clear failed", () => this.clearRows(run, rows));
+    const consequence = "New jobs, in the same run directories. The other combinations are left as they are.";
+    this.confirm(`Run ${what} again?`, consequence, "Run failed again", () => this.clearRows(run, rows));
   }
 
   clearOne(run, row) {
-    const consequence = `${row.label}\nIts job is submitted again.`;
-    this.confirm(`Clear combination ${row.number}?`, consequence, "Clear", () => this.clearRows(run, [row]));
+    const consequence = `${row.label}\nA new job, in the same run directory.`;
+    this.confirm(`Run combination ${row.number} again?`, consequence, "Run again", () => this.clearRows(run, [row]));
   }
 
   /** Clear both tasks of each row, so that there is a new job, and the report, which is made again. */
@@ -27,12 +27,23 @@ export class Actions {
     await call("POST", `dags/${encodeURIComponent(this.dagId)}/clearTaskInstances`, body);
   }
 
-  markFailed(row) {
-    const parts = ["dags", this.dagId, "dagRuns", this.runId, "taskInstances", row.task, row.index];
-    const path = parts.map(encodeURIComponent).join("/");
-    const consequence = `${row.label}\nIts job is cancelled.`;
-    const action = () => call("PATCH", path, { new_state: "failed" });
-    this.confirm(`Mark combination ${row.number} failed?`, consequence, "Mark failed", action);
+  cancelJob({ cancel_note: note }, row) {
+    const path = this.path("taskInstances", row.task, row.index);
+    const consequence = `${row.label}\nThe combination fails; its task ${row.task} is marked so in Airflow.`;
+    const action = () => call("PATCH", path, { new_state: "failed", note });
+    this.confirm(`Cancel the job of combination ${row.number}?`, consequence, "Cancel job", action);
+  }
+
+  cancelSweep({ all, ended, cancel_note: note }) {
+    const left = all - ended === 1 ? "1 combination has" : `${all - ended} combinations have`;
+    const jobs = "their jobs are cancelled, and no more are submitted";
+    const consequence = `${left} not ended: ${jobs}. Airflow marks the Dag run failed.`;
+    const action = () => call("PATCH", this.path(), { state: "failed", note });
+    this.confirm("Cancel this run?", consequence, "Cancel sweep", action);
+  }
+
+  path(...parts) {
+    return ["dags", this.dagId, "dagRuns", this.runId, ...parts].map(encodeURIComponent).join("/");
   }
 
   /** Ask; on a yes do it, and show an error as another question. */

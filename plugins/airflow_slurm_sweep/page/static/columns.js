@@ -162,7 +162,7 @@ export function queuedCell(row) {
 /** Return how wide the links and buttons of a row are, in digits. */
 function linksWidth(rows, mayEdit) {
   const has = (action) => mayEdit && rows.some((row) => row.action === action);
-  const button = has("fail") ? 12 : has("clear") ? 8 : 0;
+  const button = has("fail") || has("clear") ? 12 : 0;
   return 6 + button + (rows.some((row) => row.wandb) ? 5 : 0);
 }
 

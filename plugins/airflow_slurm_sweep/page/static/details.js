@@ -45,6 +45,7 @@ const facts = (row) => [
   ["Waits because", row.why],
   ["Expected start", row.expected_start && moment(row.expected_start)],
   ["Exit code", row.exit_code],
+  ["Note", row.note],
   ["Job", row.name],
   ["Job id", row.job_id],
   ["Nodes", row.nodes],

@@ -4,7 +4,7 @@ import { dagUrl, followOutside, now } from "./airflow.js";
 import { duration, h, moment } from "./dom.js";
 import { bar, countsText } from "./stages.js";
 
-const RUN_COLUMNS = ["Sweep", "Run", "State", "Combinations", "Started", "Took"];
+const RUN_COLUMNS = ["Sweep", "Run", "State", "Combinations", "Best", "Started", "Took"];
 const SWEEP_COLUMNS = ["Sweep", "Description", "Airflow"];
 
 export class ListView {
@@ -14,12 +14,14 @@ export class ListView {
   constructor(dagId) {
     this.dagId = dagId;
     this.path = `sweeps${dagId ? `?dag_id=${encodeURIComponent(dagId)}` : ""}`;
+    this.faults = h("div", { class: "faults", role: "alert", hidden: true });
     this.runs = h("tbody");
     this.sweeps = h("tbody");
     const hint = "No run yet. Trigger a sweep in Airflow: its Dag, then Trigger.";
     this.none = h("p", { class: "quiet", hidden: true }, hint);
     this.elements = [
       h("h1", {}, dagId ? h("a", { href: "./" }, "Sweeps") : "Sweeps", dagId && ` › ${dagId}`),
+      this.faults,
       h("h2", {}, "Latest runs"),
       table("Latest runs", RUN_COLUMNS, this.runs),
       this.none,
@@ -28,7 +30,10 @@ export class ListView {
     ];
   }
 
-  show({ sweeps, runs }) {
+  show({ sweeps, runs, faults }) {
+    const title = "Sweep files with errors, which Airflow does not run:";
+    this.faults.hidden = faults.length === 0;
+    this.faults.replaceChildren(title, ...faults.map((fault) => h("pre", {}, fault)));
     this.live = runs.some((run) => run.live);
     this.none.hidden = runs.length > 0;
     const focused = document.activeElement?.href;
@@ -54,6 +59,7 @@ function runRow(run) {
     h("td", {}, h("a", { href: address }, run.run_id)),
     h("td", {}, h("span", { class: `state ${run.state}` }, run.state)),
     h("td", {}, bar(run, "small"), countsText(run.counts)),
+    h("td", {}, run.best),
     h("td", {}, moment(run.start)),
     h("td", {}, run.start ? duration((run.end ?? now()) - run.start) : "–"),
   );

@@ -31,9 +31,17 @@ export class RunView {
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.notice,
+      this.note,
       this.best,
       this.stuck,
-      h("div", { class: "row" }, this.search, this.matchCount, this.order, h("span", { class: "push" }, this.clear)),
+      h(
+        "div",
+        { class: "row" },
+        this.search,
+        this.matchCount,
+        this.order,
+        h("span", { class: "push row" }, this.clear, this.cancel),
+      ),
       this.plots.element,
       this.missing,
       this.content,
@@ -48,6 +56,7 @@ export class RunView {
     this.end = h("span", { class: "quiet", "aria-live": "polite" });
     this.age = h("span", { class: "quiet" });
     this.notice = h("p", { class: "notice", role: "alert", hidden: true });
+    this.note = h("p", { class: "note", hidden: true });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
     this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
   }
@@ -64,6 +73,8 @@ export class RunView {
     this.matchCount = h("span", { class: "quiet", role: "status" });
     this.order = h("span", { class: "unseen", role: "status" });
     this.clear = h("button", { type: "button", hidden: true, click: () => this.actions.clearFailed(this.run) });
+    const cancel = { type: "button", hidden: true, click: () => this.actions.cancelSweep(this.run) };
+    this.cancel = h("button", cancel, "Cancel sweep");
   }
 
   createContent() {
@@ -97,13 +108,16 @@ export class RunView {
     this.end.textContent = this.expectation();
     this.notice.hidden = !run.notice;
     this.notice.textContent = run.notice;
+    this.note.hidden = !run.note;
+    this.note.textContent = `Note: ${run.note}`;
     this.only = new Set(run.stages.filter((stage) => this.only.has(stage)));
     this.showCounts();
     this.showBest();
     this.showStuck();
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
-    this.clear.textContent = `Clear failed (${run.counts.failed ?? 0})`;
+    this.clear.textContent = `Run failed again (${run.counts.failed ?? 0})`;
+    this.cancel.hidden = !run.may_edit || !run.live;
     const cells = { number: (row) => this.numberLink(row), links: (row) => this.links(row) };
     this.table.setColumns(columns(run, this.scales, cells));
     this.filter();
@@ -243,8 +257,8 @@ export class RunView {
   button(row) {
     const { action, number } = row;
     const [text, click] = {
-      clear: ["Clear", () => this.actions.clearOne(this.run, row)],
-      fail: ["Mark failed", () => this.actions.markFailed(row)],
+      clear: ["Run again", () => this.actions.clearOne(this.run, row)],
+      fail: ["Cancel job", () => this.actions.cancelJob(this.run, row)],
     }[action];
     const label = `${text}: combination ${number}`;
     return h("button", { type: "button", "data-name": action, "aria-label": label, click }, text);
