@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_slurm_sweep.sweep.spec import OWN_KEYS
+
 PROJECT = Path(__file__).parents[3]
 WORKSPACE = PROJECT / "include" / "workspace"
 
@@ -85,6 +87,6 @@ def test_bad_input_is_one_sentence(tmp_path: Path, override: str, said: str) -> 
 def test_the_example_sweeps_use_parameters_that_the_config_has() -> None:
     config = yaml.safe_load((WORKSPACE / "examples" / "configs" / "grpo.yaml").read_text())
     for path in (PROJECT / "include" / "sweeps").glob("*.yaml"):
-        for key in yaml.safe_load(path.read_text()).keys() - {"preset", "script_path", "config_path", "slurm", "dag"}:
+        for key in yaml.safe_load(path.read_text()).keys() - set(OWN_KEYS):
             section, name = key.split(".")
             assert name in config[section], f"{path.name}: {key}"
