@@ -215,9 +215,9 @@ def cancel_queued(job_ids: Iterable[str]) -> str:
     return script(f"{BOUND} scancel --state=PENDING -- {join(job_ids)} < /dev/null")
 
 
-def cancel(job_id: str) -> str:
-    """Return the script that cancels one job."""
-    return script(f"{BOUND} scancel -- {quote(job_id)} < /dev/null")
+def cancel(job_ids: Iterable[str]) -> str:
+    """Return the script that cancels jobs, at most some hundred."""
+    return script(f"{BOUND} scancel -- {join(job_ids)} < /dev/null")
 
 
 def _queued(state: str, submitted: str, started: str) -> int | None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,10 +43,18 @@ class Siblings(NamedTuple):
     wait: str
     folder: str
 
-    async def count_over(self, task_id: str) -> int:
-        """Return how many instances of one of the two tasks are finished."""
+    async def count_tasks(self, task_id: str, states: Sequence[str] | None = None) -> int:
+        """Return how many instances of one of the two tasks there are, or are in one of ``states``."""
         ask = sync_to_async(RuntimeTaskInstance.get_ti_count)
-        return await ask(dag_id=self.dag_id, task_ids=[task_id], run_ids=[self.run_id], states=list(OVER))
+        asked = None if states is None else list(states)
+        return await ask(dag_id=self.dag_id, task_ids=[task_id], run_ids=[self.run_id], states=asked)
+
+    async def all_over(self) -> bool:
+        """Return whether every pair is finished or deleted: the run has ended, or somebody stopped it."""
+        for task_id in (self.wait, self.submit):
+            if await self.count_tasks(task_id, OVER) < await self.count_tasks(task_id):
+                return False
+        return True
 
     async def states(self, index: int | None = None) -> dict[str, Any]:
         """Return the states of both tasks; of all pairs only in a worker: a triggerer may hang with large answers."""
@@ -84,7 +92,7 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
 
 async def _cancel(client: SlurmClient, job_id: str) -> None:
     log.warning("Job %s runs, and no task waits for it any more", job_id)
-    await retry_cancelling(f"Job {job_id}", partial(client.cancel_found, job_id), f"scancel {job_id}")
+    await retry_cancelling(f"Job {job_id}", partial(client.cancel_found, [job_id]), f"scancel {job_id}")
 
 
 class OrphanWatch:
@@ -96,6 +104,8 @@ class OrphanWatch:
         self._client, self._siblings = client, siblings
         self._counts: tuple[int, int] | None = None  # of finished tasks, when all candidates were checked
         self._known: dict[str, Owner] = {}
+        self._stopping = asyncio.Lock()
+        self._looked_at, self._cancelled = 0.0, frozenset[str]()
 
     async def watch(self) -> None:
         """Look for orphans until cancelled."""
@@ -109,8 +119,8 @@ class OrphanWatch:
         try:
             # Two counts come first: while tasks here only wait and end, nothing else is asked for. Airflow counts the
             # tasks that ended here a little later.
-            others = await self._siblings.count_over(self._siblings.wait) - (0 if last else len(self.ended))
-            counts = (others, await self._siblings.count_over(self._siblings.submit)) if others > 0 else None
+            others = await self._siblings.count_tasks(self._siblings.wait, OVER) - (0 if last else len(self.ended))
+            counts = (others, await self._siblings.count_tasks(self._siblings.submit, OVER)) if others > 0 else None
             if counts and counts != self._counts and not await self._cancel_some():
                 counts = None
             self._counts = counts
@@ -118,6 +128,29 @@ class OrphanWatch:
             pass  # the monitor logs it
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
+
+    async def cancel_if_stopped(self) -> frozenset[str]:
+        """Cancel all jobs of the Dag run if somebody stopped it; return the ids of all that were cancelled so.
+
+        A thousand triggers end at the same moment then: what one finds holds for all that came before it looked.
+        """
+        loop = asyncio.get_running_loop()
+        came = loop.time()
+        async with self._stopping:
+            if self._looked_at <= came:
+                self._looked_at = loop.time()
+                self._cancelled |= await self._cancel_stopped()
+            return self._cancelled
+
+    async def _cancel_stopped(self) -> frozenset[str]:
+        if not await self._siblings.all_over():
+            return frozenset()
+        jobs = await self._siblings.live_jobs(self._client)
+        if not jobs or not await self._siblings.all_over():  # a pair that is cleared in between has a new job
+            return frozenset()
+        log.info("The Dag run was stopped: its %d jobs are cancelled", len(jobs))
+        await self._client.cancel_found(list(jobs))
+        return frozenset(jobs)
 
     async def _cancel_some(self) -> bool:
         """Return whether every candidate was checked: other triggerers may have thousands of jobs."""
@@ -138,6 +171,12 @@ async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[OrphanWa
 
 
 _watches = LoopResources(_watching)
+
+
+async def cancelled_with_run(client: SlurmClient, siblings: Siblings) -> frozenset[str]:
+    """Cancel all jobs of a Dag run if somebody stopped it; return their ids."""
+    async with _watches.use((client, siblings)) as watch:
+        return await watch.cancel_if_stopped()
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
 from airflow_slurm_sweep.tasks.loop_resources import run_to_end
 from airflow_slurm_sweep.tasks.one_job import attempt_of, await_job, submit_job
 from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
-from airflow_slurm_sweep.tasks.orphans import siblings_of
+from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run, siblings_of
 from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
@@ -54,6 +54,7 @@ class _TaskTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.job, self.source, self.partner = job, source, partner
         self._installation = ""
+        self._siblings: Siblings | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
@@ -90,12 +91,18 @@ class _TaskTrigger(BaseTrigger):
         await asyncio.shield(run_to_end(self._cancel_unless_alive()))
 
     async def _cancel_unless_alive(self) -> None:
+        if await self._is_cancelled_with_run():
+            return
         task = self._task
         states = await sync_to_async(states_of)(task, [task.task_id], task.map_index)
         if is_over(states, task.task_id, task.map_index):
             await self._cancel()
         else:
             log.info("The task lives (%s): its job is left alone", *states.values())
+
+    async def _is_cancelled_with_run(self) -> bool:
+        """Return whether somebody stopped the Dag run, and the job was cancelled with all others of it."""
+        return False
 
     @abstractmethod
     async def _work(self) -> TriggerEvent:
@@ -165,9 +172,9 @@ class SubmitTrigger(_TaskTrigger):
             log.info("%s", request.why_skipped)
             return TaskSkippedEvent()
         self._submitting = request
-        siblings = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
+        self._siblings = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
         ready, attempt = await resolve(request), attempt_of(self._installation, self._task)
-        job = await submit_job(ready, attempt, siblings=siblings, seconds=self._seconds_left())
+        job = await submit_job(ready, attempt, siblings=self._siblings, seconds=self._seconds_left())
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return await self._end(TaskSuccessEvent, {RETURN_KEY: job.to_json()})
@@ -197,10 +204,10 @@ class WaitTrigger(_TaskTrigger):
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
-        siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
+        self._siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
         end = await await_job(
             job,
-            siblings=siblings,
+            siblings=self._siblings,
             map_index=self._task.map_index,
             seconds=self._seconds_left(),
             on_stuck=self.on_stuck,
@@ -236,6 +243,16 @@ class WaitTrigger(_TaskTrigger):
             record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir), even_if_refused=True)
         own = (run_name(self._installation, task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
         return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
+
+    async def _is_cancelled_with_run(self) -> bool:
+        job = self._waiting
+        if job is None or self._siblings is None:
+            return False
+        try:
+            async with cluster_session(job.site) as cluster:
+                return job.job_id in await cancelled_with_run(cluster.client, self._siblings)
+        except SlurmSweepError:
+            return False  # no answer: each job is cancelled as if it were alone, with patience
 
     async def _cancel(self) -> None:
         if self._waiting is None:

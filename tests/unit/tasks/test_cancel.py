@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -122,9 +123,9 @@ class Cluster(FakeShell):
         )
 
     async def run(self, script: str) -> Completed:
-        for job in list(self.live):
-            if f"scancel -- {job} " in script:
-                del self.live[job]
+        if found := re.search(r"scancel -- ([^<]+) <", script):
+            for job in found[1].split():
+                self.live.pop(job, None)
         return await super().run(script)
 
 
@@ -135,10 +136,11 @@ def states(**of: str | None) -> dict[str, Any]:
 
 
 def airflow_says(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dict[str, Any]]) -> None:
-    async def count(_: Any, task_id: str) -> int:
-        return sum(is_over(now(), task_id, index) for index in range(4) if f"{task_id}_{index}" in now())
+    async def count(_: Any, task_id: str, states: object = None) -> int:
+        known = [index for index in range(4) if f"{task_id}_{index}" in now()]
+        return sum(states is None or is_over(now(), task_id, index) for index in known)
 
-    monkeypatch.setattr(orphans.Siblings, "count_over", count)
+    monkeypatch.setattr(orphans.Siblings, "count_tasks", count)
     monkeypatch.setattr(orphans, "states_of", lambda *_: now())
 
 
@@ -219,6 +221,42 @@ def test_the_last_sibling_looks_once_more(monkeypatch: pytest.MonkeyPatch, caplo
     with caplog.at_level(logging.INFO):
         asyncio.run(wait())
     assert "Job 2 is cancelled" in caplog.messages
+
+
+ALL_FAILED = {f"wait{index}": "failed" for index in range(4)}
+
+
+def test_who_learns_first_that_a_run_was_stopped_cancels_all_its_jobs_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = states(wait0="failed", wait1="failed")
+    airflow_says(monkeypatch, lambda: now)
+    shell = Cluster(0, 1, 2, 3)
+    client = SlurmClient(shell)
+
+    async def stop() -> list[frozenset[str]]:
+        assert await orphans.cancelled_with_run(client, PAIRS) == frozenset(), "two pairs live"
+        now.update(states(**ALL_FAILED))
+        async with orphans.watch_orphans(client, PAIRS, None):  # as long as one trigger of the run is left
+            return await asyncio.gather(*(orphans.cancelled_with_run(client, PAIRS) for _ in range(500)))
+
+    found = asyncio.run(stop())
+    assert set(found) == {frozenset("0123")}
+    assert shell.live.keys() == {"90", "91"}
+    assert shell.asked.count("scancel") == 1
+
+
+def test_a_pair_that_is_cleared_while_its_run_is_stopped_keeps_its_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = states(**ALL_FAILED)
+    airflow_says(monkeypatch, lambda: now)
+    shell = Cluster(1)
+    answer = cast("Callable[[], str]", shell.answers["squeue"])
+
+    def cleared_meanwhile() -> str:
+        now["g.wait_1"] = None
+        return answer()
+
+    shell.answers["squeue"] = cleared_meanwhile
+    assert asyncio.run(orphans.cancelled_with_run(SlurmClient(shell), PAIRS)) == frozenset()
+    assert "1" in shell.live
 
 
 def test_a_silent_cluster_stops_no_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
