@@ -13,6 +13,7 @@ from typing import Any
 from tabulate import tabulate
 
 from airflow_slurm_sweep.names import log_path
+from airflow_slurm_sweep.slurm.cause import groups
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -33,6 +34,7 @@ class Row:
         job: The job's name.
         job_id: Slurm's; empty where nothing was submitted. So are `elapsed` and `log` where they are not known.
         state: In Slurm's own words, or why there is none.
+        cause: The line of the job's log that says why it failed.
         succeeded: Whether the job is COMPLETED, in this run or an earlier one.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
@@ -45,6 +47,7 @@ class Row:
     job: str
     job_id: str = ""
     state: str
+    cause: str = ""
     succeeded: bool = False
     elapsed: str = ""
     log: str = ""
@@ -73,7 +76,8 @@ def report_rows(
             row = replace(row, job_id=job.job_id, log=job.log_path)
         if end:
             succeeded = end.state.is_success
-            row = replace(row, state=end.text, succeeded=succeeded, elapsed=end.elapsed, metrics=end.metrics)
+            row = replace(row, state=end.text, cause=end.cause, succeeded=succeeded, elapsed=end.elapsed)
+            row = replace(row, metrics=end.metrics)
         if request.done:
             end = JobStatus.from_json(request.done)
             row = replace(row, state=DONE_EARLIER, succeeded=True, elapsed=end.elapsed, metrics=end.metrics)
@@ -131,6 +135,16 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
     return tabulate(lines, headers="firstrow", tablefmt=form)
 
 
+def failures(causes: Sequence[str]) -> list[str]:
+    """Return why combinations failed, given the cause of each that did: ``17 of 24 failed: CUDA out of memory``."""
+    return [f"{number} of {len(causes)} failed: {text}" for text, number in groups(causes)]
+
+
+def causes(rows: Iterable[Row]) -> list[str]:
+    """Return the causes of those rows that failed."""
+    return [row.cause for row in rows if not row.succeeded]
+
+
 def summary(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
     """Return ranked rows as Markdown for a notification: a summary in the first line, the first rows, failures."""
     succeeded = sum(row.succeeded for row in rows)
@@ -138,6 +152,7 @@ def summary(title: str, rows: Sequence[Row], objective: Objective | None = None)
     parts = [f"{title}: {succeeded} of {len(rows)} combinations succeeded"]
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
+    parts += failures(causes(rows))
     parts.append(table(included, objective, form="github"))
     if len(rows) > len(included):
         parts.append(f"{len(rows) - len(included)} more are in the task's log")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_slurm_sweep.slurm.client import failure_text
+from airflow_slurm_sweep.slurm.client import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
@@ -36,9 +36,9 @@ def end(login: Login, job: SubmittedJob) -> tuple[str, str]:
 
     async def wait() -> tuple[str, str]:
         status = await asyncio.wait_for(Monitor(login.client, interval=0.5).wait(job), 120)
-        return f"{status.text} {status.exit_code}", failure_text(
-            job, status, await login.client.failure_log(job, status)
-        )
+        log = await login.client.failure_log(job, status)
+        text = failure_text(job, replace(status, cause=failure_cause(status, log)), log)
+        return f"{status.text} {status.exit_code}", text
 
     return asyncio.run(wait())
 

@@ -22,7 +22,7 @@ from airflow_slurm_sweep.cli.progress import Progress
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT, RETURN_KEY, ROWS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.plan import read_options
-from airflow_slurm_sweep.report import Row, best, best_text, table
+from airflow_slurm_sweep.report import Row, best, best_text, causes, failures, table
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
@@ -222,7 +222,7 @@ class _Watched:
         rows = [Row(**row) for row in found]
         objective = self._run.xcom(PLAN, OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
-        lines = ["", table(rows, objective), ""]
+        lines = ["", table(rows, objective), "", *failures(causes(rows))]
         if objective and (winner := best(rows, objective)):
             lines.append(best_text(winner, objective))
         lines.append(f"{sum(row.succeeded for row in rows)} of {len(rows)} combinations succeeded")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import DONE_EARLIER, metric_names, ranks, result_text
+from airflow_slurm_sweep.report import DONE_EARLIER, failures, metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.reasons import in_words
@@ -54,6 +54,7 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         **counts(Counter(each["stage"] for each in found)),
         "expected_end": expected_end(start, found),
         "stuck": stuck(found),
+        "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         **rank(found, objective),
         "parameters": parameters(run.plan, found),
         "combinations": found,
@@ -92,6 +93,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         **_state(stage, task_id, task._replace(note=note or run.note), live, ended),
         "note": note,
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
+        "cause": ended.get("cause", "") if stage is Stage.FAILED else "",
         "is_stuck": live.stuck if live else False,
         "is_done_earlier": bool(done),
         "task": task_id,

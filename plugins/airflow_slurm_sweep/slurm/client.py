@@ -11,6 +11,7 @@ from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableEr
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.cause import cause
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.refusals import is_too_many
@@ -264,14 +265,19 @@ def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Return how a job failed, with all that shows why without a login; a setup line that failed comes first."""
+    """Return how a job failed, with all that shows why without a login; the cause comes first."""
     facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
     text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    return f"{status.cause}\n{text}" if status.cause else text
+
+
+def failure_cause(status: JobStatus, log_tail: str) -> str:
+    """Return why a job failed, in a line of its log: the setup line that failed, else as `cause.cause` finds it."""
     setup = _SETUP_FAILED.search(log_tail) if _is_of_setup(status) else None
-    return f"{setup[0]}\n{text}" if setup else text
+    return setup[0] if setup else cause(status.state, log_tail.splitlines())
 
 
 def _is_of_setup(status: JobStatus) -> bool:

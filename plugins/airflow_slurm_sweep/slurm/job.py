@@ -235,7 +235,8 @@ class JobStatus:
     elapsed: str = ""  # run time, ``[days-]hours:minutes:seconds``
     queued: int | None = None  # seconds from submission, or Slurm's last requeueing, to the start; None until then
     nodes: str = ""  # the nodes it ran on, ``n[1-2]``
-    reason: str = ""  # why it waits, or what ended it
+    reason: str = ""  # why it waits, or what ended it, in Slurm's words
+    cause: str = ""  # the line of its log that says why it failed
     source: str  # squeue, sacct, scontrol, or the exit-status file
     metrics: Mapping[str, float] = field(default_factory=dict)  # what the job left in ``metrics.json``
     wandb: str = ""  # where Weights & Biases shows the run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm import results
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.client import failure_text
+from airflow_slurm_sweep.slurm.client import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
@@ -101,5 +101,8 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) ->
     left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
     await wait_for_slot()
     status = results.add(job, status, left)
-    text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
-    return JobEnd(status=status, text=text if status.state.is_success else failure_text(job, status, log_tail))
+    if status.state.is_success:
+        text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
+        return JobEnd(status=status, text=text)
+    status = replace(status, cause=failure_cause(status, log_tail))
+    return JobEnd(status=status, text=failure_text(job, status, log_tail))

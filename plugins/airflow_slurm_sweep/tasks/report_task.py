@@ -15,6 +15,8 @@ from airflow_slurm_sweep.report import (
     Row,
     best,
     best_text,
+    causes,
+    failures,
     metric_names,
     ranked,
     report_rows,
@@ -85,6 +87,8 @@ class ReportSweepOperator(BaseOperator):
         elif objective and succeeded:
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
             self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
+        for line in failures(causes(rows)):
+            self.log.error(line)
         outcome = f"{succeeded} of {len(rows)} combinations succeeded"
         if failed:
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""

@@ -169,6 +169,22 @@ def test_combinations_are_ranked_by_the_objective(goal: Any, places: list[int | 
     ]
 
 
+def test_failures_that_are_alike_are_counted_together() -> None:
+    plan = planned("seed: [1, 2, 3]\n")
+    tasks = {
+        (task, index): Task("failed" if task == WAIT else "success", 0.0)
+        for task in (SUBMIT, WAIT)
+        for index in range(3)
+    }
+    causes = ["torch.OutOfMemoryError: 2 GiB", "KeyError: 'a'", "torch.OutOfMemoryError: 3 GiB"]
+    xcoms: dict[tuple[str, str, int], Any] = {(SUBMIT, "return_value", index): {"job_id": "7"} for index in range(3)}
+    for index, cause in enumerate(causes):
+        xcoms[WAIT, "status", index] = {"job_id": "7", "text": "FAILED", "cause": cause}
+    found = view(Run(plan, tasks, xcoms, {}), None, None)
+    assert found["failures"] == ["2 of 3 failed: torch.OutOfMemoryError: 2 GiB", "1 of 3 failed: KeyError: 'a'"]
+    assert [each["cause"] for each in found["combinations"]] == causes
+
+
 def test_without_an_objective_nothing_is_ranked() -> None:
     found = [result(1, reward=1)]
     assert rank(found, None)["best"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from fake_shell import FakeShell, Submission, failed, silent
@@ -10,7 +11,7 @@ from fake_shell import FakeShell, Submission, failed, silent
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
 from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
+from airflow_slurm_sweep.slurm.client import SlurmClient, failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.shell import MARKER, Completed
@@ -159,13 +160,15 @@ def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: s
     assert queue.run_dir_of("7", output) == run_dir
 
 
-@pytest.mark.parametrize(("exit_code", "is_first"), [("78:0", True), ("1:0", False)])
-def test_a_failure_text_begins_with_the_setup_line_that_failed(exit_code: str, is_first: bool) -> None:
+SETUP = "setup line 2 failed with exit status 1: module load cuda"
+
+
+@pytest.mark.parametrize(("exit_code", "said"), [("78:0", SETUP), ("1:0", "ValueError: bad")])
+def test_a_failure_text_begins_with_the_cause_which_is_the_setup_line_that_failed(exit_code: str, said: str) -> None:
     status = JobStatus(job_id="7", text="FAILED", exit_code=exit_code, source="sacct")
-    said = "setup line 2 failed with exit status 1: module load cuda"
-    text = failure_text(JOB, status, f"Unknown module\n{said}\nsrun: error: n1: task 0: Exited with exit code 78")
-    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED") == is_first
-    assert text.startswith("Job 7 (one) ended as FAILED") != is_first
+    log = f"Unknown module\n{SETUP}\nValueError: bad\nsrun: error: n1: task 0: Exited with exit code 78"
+    text = failure_text(JOB, replace(status, cause=failure_cause(status, log)), log)
+    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED")
 
 
 def test_a_failure_text_has_all_facts() -> None:

@@ -47,7 +47,7 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
         metrics={"a": 1},
     )
     rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
-    common = {"succeeded": False, "elapsed": "", "log": "", "metrics": {}}
+    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}}
     assert [row.to_json() for row in rows] == [
         common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
                   "job_id": "11", "state": "not waited for", "log": "/r/11"},

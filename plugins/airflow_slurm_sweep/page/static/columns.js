@@ -132,7 +132,7 @@ export const stateText = (row) => (row.reason ? `${row.state} (${row.reason})` :
 /** Return a state with what the job waits for, and when Slurm expects it to start. */
 const waitText = (row) => {
   const start = row.expected_start && `Slurm expects it to start at ${moment(row.expected_start)}`;
-  return [stateText(row), row.why, start].filter(Boolean).join("; ");
+  return [stateText(row), row.why, row.cause, start].filter(Boolean).join("; ");
 };
 
 export const stateCell = (row) => h("span", { class: `state ${stageClass(row.stage)}` }, stateText(row));
@@ -172,6 +172,7 @@ export const searchTexts = (row) => [
   row.label,
   row.stage,
   stateText(row),
+  row.cause,
   row.job_id,
   row.nodes,
   ...row.parameters,

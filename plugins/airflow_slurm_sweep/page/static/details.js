@@ -43,6 +43,7 @@ export class Details {
 const facts = (row) => [
   ["State", stateCell(row)],
   ["Waits because", row.why],
+  ["Failed because", row.cause],
   ["Expected start", row.expected_start && moment(row.expected_start)],
   ["Exit code", row.exit_code],
   ["Note", row.note],

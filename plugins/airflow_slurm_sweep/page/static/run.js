@@ -34,6 +34,7 @@ export class RunView {
       this.note,
       this.best,
       this.stuck,
+      this.failures,
       h(
         "div",
         { class: "row" },
@@ -59,6 +60,7 @@ export class RunView {
     this.note = h("p", { class: "note", hidden: true });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
     this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
+    this.failures = h("ul", { class: "failures", "aria-label": "Why combinations failed", hidden: true });
   }
 
   createControls() {
@@ -114,6 +116,8 @@ export class RunView {
     this.showCounts();
     this.showBest();
     this.showStuck();
+    this.failures.hidden = run.failures.length === 0;
+    this.failures.replaceChildren(...run.failures.slice(0, 5).map((text) => h("li", {}, text)));
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
     this.clear.textContent = `Run failed again (${run.counts.failed ?? 0})`;

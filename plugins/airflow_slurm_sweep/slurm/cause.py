@@ -1,0 +1,47 @@
+"""Why a job failed, in the line of its log that says so. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from airflow_slurm_sweep.slurm.states import JobState
+
+_LONGEST = 300  # characters
+# What Ray, torchrun and the like put in front of each line: ``[rank0]:``, ``(worker pid=7)``, a time.
+_PREFIX = re.compile(r"^(?:\[[^\]]*\]:?\s*|\([^)]*\bpid=[^)]*\)\s*|[\d:.,TZ-]{8,}\s+)+")
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?::\s.*)?$")
+_SAYS_ERROR = re.compile(
+    r"\b(?:fatal|error): |: (?:command not found|permission denied|no such file or directory|killed)\b|"
+    r"^(?:killed|segmentation fault|bus error)\b|: (?:segmentation fault|bus error)\b",
+    re.IGNORECASE,
+)
+_SLURMS = re.compile(r"^(?:slurmstepd|srun|sbatch): ")  # tells how the job ended, which Slurm's state tells too
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+
+
+def cause(state: JobState, lines: Sequence[str]) -> str:
+    """Return why a job failed, from the last lines of its log; empty where they do not say.
+
+    In this order: the last exception, the last line that speaks of an error, the last line. Where Slurm ended the job,
+    by its limit of time for example, only an exception counts.
+    """
+    shown = [line for line in (_PREFIX.sub("", line.strip()) for line in lines) if line]
+    own = [line for line in shown if not _SLURMS.match(line)]
+    found = [line for line in own if _EXCEPTION.match(line)]
+    if not found and state is JobState.FAILED:
+        found = [line for line in own if _SAYS_ERROR.search(line)] or own or shown
+    return found[-1][:_LONGEST] if found else ""
+
+
+def groups(causes: Iterable[str]) -> list[tuple[str, int]]:
+    """Return each kind of cause, as it came first, with its number, the most frequent first.
+
+    Causes that differ in numbers only are of one kind. Empty ones are none.
+    """
+    numbers: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for text in filter(None, causes):
+        kind = _NUMBER.sub("#", text)
+        first.setdefault(kind, text)
+        numbers[kind] += 1
+    return [(first[kind], number) for kind, number in numbers.most_common()]

@@ -1,0 +1,46 @@
+"""Why a job failed, from its log."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_slurm_sweep.slurm.cause import cause, groups
+from airflow_slurm_sweep.slurm.states import JobState
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    main()\n'
+OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (f"{TRACEBACK}ValueError: expected a number, got 'much'\n", "ValueError: expected a number, got 'much'"),
+        (f"{TRACEBACK}AssertionError\nsaved nothing\n", "AssertionError"),
+        (f"{TRACEBACK}KeyError: 'a'\n\nDuring handling of the above exception:\n{TRACEBACK}{OOM}\nbye\n", OOM),
+        (f"[rank0]: {OOM}\nW1126 torch/elastic: Sending process 7 closing signal SIGTERM\n", OOM),
+        ("(Worker pid=77, ip=10.0.0.1) ray.exceptions.RayTaskError: died\n", "ray.exceptions.RayTaskError: died"),
+        ("2026-11-26T10:00:00.123Z RuntimeError: NCCL error\n", "RuntimeError: NCCL error"),
+        (
+            "usage: train.py [-h] --lr LR\ntrain.py: error: the following arguments are required: --lr\n",
+            "train.py: error: the following arguments are required: --lr",
+        ),
+        ("step 1\n/tmp/job.sh: line 3: pythn: command not found\n", "/tmp/job.sh: line 3: pythn: command not found"),
+        ("loss 0.1\nKilled\n", "Killed"),
+        ("loss 0.1\nI give up\nsrun: error: n1: task 0: Exited with exit code 3\n", "I give up"),
+        ("slurmstepd: error: execve(): x: No such file or directory\n", "slurmstepd: error: execve(): x: No such file or directory"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_line_that_says_why(log: str, said: str) -> None:
+    assert cause(JobState.FAILED, log.splitlines()) == said
+
+
+def test_what_slurm_ended_is_not_blamed_on_the_last_line() -> None:
+    log = ["step 9 of 10, loss 0.1", "slurmstepd: error: *** JOB 7 ON n1 CANCELLED DUE TO TIME LIMIT ***"]
+    assert cause(JobState.TIMEOUT, log) == ""
+    assert cause(JobState.OUT_OF_MEMORY, [*log, OOM]) == OOM
+
+
+def test_causes_that_differ_in_numbers_are_one_kind() -> None:
+    causes = [OOM, "KeyError: 'a'", "", OOM.replace("2.00", "14.5"), "address 0x7f", "address 0x8a"]
+    assert groups(causes) == [(OOM, 2), ("address 0x7f", 2), ("KeyError: 'a'", 1)]
