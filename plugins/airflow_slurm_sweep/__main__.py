@@ -1,16 +1,18 @@
 """Begin, check, preview and run sweeps, and check a cluster profile; `run` and `check-cluster` need Airflow.
 
-python -m airflow_slurm_sweep init
-python -m airflow_slurm_sweep check include/sweeps/*.yaml
-python -m airflow_slurm_sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
-python -m airflow_slurm_sweep run include/sweeps/grpo.yaml
-python -m airflow_slurm_sweep convert wandb.yaml > include/sweeps/grid.yaml
-python -m airflow_slurm_sweep check-cluster default
+airflow-slurm-sweep init
+airflow-slurm-sweep check include/sweeps/*.yaml
+airflow-slurm-sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
+airflow-slurm-sweep run include/sweeps/grpo.yaml
+airflow-slurm-sweep convert wandb.yaml > include/sweeps/grid.yaml
+airflow-slurm-sweep check-cluster default
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import sys
@@ -36,6 +38,7 @@ _SHOW_DEFAULT = "default: %(default)s"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return 1 if it finds errors."""
     options = _parser().parse_args(arguments)
+    atexit.register(gc.freeze)  # else Python's last collection goes through all of Airflow, for seconds
     try:
         return int(options.run(options) or 0)
     except SlurmSweepError as error:
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_slurm_sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="airflow-slurm-sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
     check.set_defaults(run=_check)
 
-    text = "write the files of a first sweep of your own, and print the Airflow connection's text"
+    text = "write the files of a first sweep of your own, the Airflow connection among them"
     init.add_arguments(commands.add_parser("init", help=text, description=init.__doc__))
 
     description = (

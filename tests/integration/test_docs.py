@@ -72,6 +72,8 @@ class Reader:
     def runs(self, block: Block) -> str:
         """Run a block's commands, and return what they print; the next ones find what they export, and their folder."""
         commands = self._the_readers(block.commands)
+        if commands.startswith("# on the login node\n"):
+            commands = f"(\n{commands}\n)"  # elsewhere: its folder is not the next block's
         script = f"set -euo pipefail\n. {self._exported}\n{commands}\n"
         script += f'{{ export -p; printf "cd %q\\n" "$PWD"; }} > {self._exported}\n'
         done = subprocess.run(
@@ -104,6 +106,7 @@ class Reader:
             "ssh-keyscan -t ed25519 login.example.org >>": f"ssh-keyscan -t ed25519 -p {port} 127.0.0.1 >>",
             "ssh-keyscan -t ed25519 login.example.org": f"ssh-keyscan -t ed25519 -p {port} 127.0.0.1 | sed 's/^[^ ]*/login.example.org/'",
             "me@login.example.org": f"-p {port} -o UserKnownHostsFile={ssh}/known_hosts {getpass.getuser()}@127.0.0.1",
+            "--host login.example.org --user me": f"--host 127.0.0.1 --port {port} --user {getpass.getuser()}",
             '"host": "login.example.org", "login": "me"': f'"host": "127.0.0.1", "port": {port}, "login": "{getpass.getuser()}"',
             "ssh-ed25519 AAAA...": extra["host_key"],
             'env: {PATH: "/home/me/.local/bin:/usr/local/bin:/usr/bin:/bin"}': f"env: {jobs}",

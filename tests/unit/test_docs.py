@@ -115,7 +115,7 @@ def test_yaml(block: Block, include: Path) -> None:
     if not keys & {"script_path", "command"}:
         file.write_text(f"script_path: train.py\n{block.text}")
     spec = load_sweep(file)
-    profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text()
+    profile = (PROJECT / "include" / "clusters" / "example.yaml").read_text() + "container: null\n"
     (include / "clusters" / f"{spec.slurm.profile or 'default'}.yaml").write_text(profile)
     folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
     assert len(plan_run(spec, layers_of(spec, folders, ENVIRONMENT)).jobs) == spec.size

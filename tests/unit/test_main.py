@@ -142,9 +142,8 @@ def test_preview_in_json(good: Path) -> None:
 def test_preview_as_text_reads_the_profile_beside_the_sweeps(good: Path) -> None:
     (good.parents[1] / "clusters" / "default.yaml").write_text("log: /profile\ncontainer: null\n")
     done = run("preview", good)
-    assert (
-        "\n# train_sweep_1: lr=1e-06\n# run directory: /profile/nemo-rl/train_sweep_1\n(\nmkdir -p -- " in done.stdout
-    )
+    assert "\n# run directory: /profile/nemo-rl/train_sweep_1\n(\nmkdir -p -- " in done.stdout
+    assert "\n# train_sweep_1: lr=1e-06\n# command: uv run examples/train.py " in done.stdout
     assert done.stdout.endswith("\n# 2 jobs, at most 64 GPU-hours\n")
 
 
@@ -166,16 +165,29 @@ INIT = ("--host", "login", "--user", "me", "--workdir", "/w", "--log", "/l")
 
 def test_init_writes_a_sweep_that_can_be_previewed(tmp_path: Path) -> None:
     done = run("init", tmp_path, *INIT)
-    exports = "\n".join(line for line in done.stdout.splitlines() if line.startswith("export"))
-    shell = subprocess.run(["sh", "-c", f"{exports}\nprintenv AIRFLOW_CONN_SLURM"], capture_output=True, check=True)
-    assert f"export AIRFLOW__CORE__DAGS_FOLDER={tmp_path}/dags\n" in done.stdout
-    assert json.loads(shell.stdout) == {"conn_type": "ssh", "host": "login", "login": "me"}
+    assert f"cd {tmp_path}\n. ./environment.sh" in done.stdout
+    assert exported(tmp_path, "AIRFLOW__CORE__DAGS_FOLDER") == f"{tmp_path}/dags\n"
+    assert json.loads(exported(tmp_path, "AIRFLOW_CONN_SLURM")) == {"conn_type": "ssh", "host": "login", "login": "me"}
     preview = json.loads(run("preview", tmp_path / "include" / "sweeps" / "first.yaml", "--json").stdout)
     assert [job["command"] for job in preview["jobs"]][5] == (
         "python3 train.py --lr=0.01 --seed=3 --out /l/first/first_sweep_6"
     )
     for path in (tmp_path / "dags").iterdir():
         assert path.read_text() == (PROJECT / "dags" / path.name).read_text()
+
+
+def exported(folder: Path, name: str) -> str:
+    script = f". {folder}/environment.sh && printenv {name}"
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+def test_init_takes_the_login_node_as_ssh_does(tmp_path: Path) -> None:
+    done = run("init", tmp_path, "--host", "me@login:22", *INIT[4:])
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert done.stderr == "--host: expected a name or an address, got 'login:22'; --port says the port\n"
+    run("init", tmp_path, "--host", "me@::1", "--port", "2222", *INIT[4:])
+    expected = {"conn_type": "ssh", "host": "::1", "login": "me", "port": 2222}
+    assert json.loads(exported(tmp_path, "AIRFLOW_CONN_SLURM")) == expected
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write the files of a first sweep of your own, and print the Airflow connection and the next commands.
+"""Write the files of a first sweep of your own, the Airflow connection among them, and print the next commands.
 
 It overwrites no file. On a terminal it asks for what no option says.
 """
@@ -54,14 +54,18 @@ from airflow_slurm_sweep.factory import check_sweeps
 check_sweeps(Path(__file__).parents[1] / "include")
 ''',
 }
-_NEXT = """\
-
-# For the environment of all of Airflow's components: the connection, and where the Dag files are
+_ENVIRONMENT = """\
+# For the environment of each shell, and of all of Airflow's components.
 export AIRFLOW_CONN_SLURM={connection}
 export AIRFLOW__CORE__DAGS_FOLDER={dags}
+export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__API__HOST=127.0.0.1 # Airflow's interface is for this machine only
+"""
+_NEXT = """\
 
 # Next: put your command into include/sweeps/first.yaml, then
-{cd}airflow db migrate
+{cd}. ./environment.sh # in each new shell, too
+airflow db migrate
 airflow-slurm-sweep check-cluster
 airflow-slurm-sweep preview include/sweeps/first.yaml
 airflow-slurm-sweep run include/sweeps/first.yaml
@@ -71,7 +75,8 @@ airflow-slurm-sweep run include/sweeps/first.yaml
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="default: this one")
-    parser.add_argument("--host", metavar="NAME", help="the login node")
+    parser.add_argument("--host", metavar="NAME", help="the login node, as for ssh: NAME or USER@NAME")
+    parser.add_argument("--port", type=int, metavar="N", help="of its sshd; default: what ssh takes by itself")
     parser.add_argument("--user", metavar="NAME", help="your name there; default: the one here")
     parser.add_argument("--key", type=Path, metavar="FILE", help="a private key; default: what ssh takes by itself")
     text = "the folder on the cluster where your script is"
@@ -82,8 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace) -> None:
-    host = options.host or _ask("--host", "Login node of the cluster (as for ssh)")
-    user = options.user or _ask("--user", "User name there", getpass.getuser())
+    user, _, host = (options.host or _ask("--host", "Login node of the cluster (as for ssh)")).rpartition("@")
+    if host.count(":") == 1:  # more: an IPv6 address
+        raise SettingsError(f"--host: expected a name or an address, got {host!r}; --port says the port")
+    user = options.user or user or _ask("--user", "User name there", getpass.getuser())
     key = options.key or _ask("--key", "Private key file (empty: what ssh takes by itself)", "")
     workdir = options.workdir or _ask("--workdir", "Folder on the cluster where your script is")
     log = options.log or _ask("--log", "Folder on the cluster for what jobs leave")
@@ -98,11 +105,13 @@ def _init(options: argparse.Namespace) -> None:
     _write(options.folder / "include" / "sweeps" / "first.yaml", _SWEEP)
     for name, text in _DAG_FILES.items():
         _write(options.folder / "dags" / name, text)
+    port = {"port": options.port} if options.port else {}
     extra = {"extra": {"key_file": str(path)}} if path else {}
-    connection = quote(json.dumps({"conn_type": "ssh", "host": host, "login": user, **extra}))
-    cd = "" if options.folder == Path() else f"cd {quote(str(options.folder))}\n"
+    connection = quote(json.dumps({"conn_type": "ssh", "host": host, "login": user, **port, **extra}))
     dags = quote(str((options.folder / "dags").absolute()))
-    print(_NEXT.format(connection=connection, dags=dags, cd=cd), end="")
+    _write(options.folder / "environment.sh", _ENVIRONMENT.format(connection=connection, dags=dags))
+    cd = "" if options.folder == Path() else f"cd {quote(str(options.folder))}\n"
+    print(_NEXT.format(cd=cd), end="")
 
 
 def _ask(option: str, question: str, default: str | None = None) -> str:

@@ -60,7 +60,8 @@ def _preview(options: argparse.Namespace) -> None:
     for note in planned.notes:
         print(f"# {note}")
     for job in planned.jobs if options.all else planned.jobs[:1]:
-        print(f"\n# {job.name}: {job.label}\n# run directory: {job.run_dir}\n{preview(job)}")
+        command = job.command.replace("\n", "\n#   ")
+        print(f"\n# {job.name}: {job.label}\n# command: {command}\n# run directory: {job.run_dir}\n{preview(job)}")
     if not options.all and len(planned.jobs) > 1:
         rows = [[job.index, job.name, job.label] for job in planned.jobs]
         lines = tabulate(rows, headers=["index", "job", "combination"], disable_numparse=True).splitlines()

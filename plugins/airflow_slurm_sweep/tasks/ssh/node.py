@@ -78,9 +78,9 @@ async def read_login_node(conn_id: str) -> LoginNode:
         connection = await get_async_connection(conn_id)
     except AirflowNotFoundException:
         raise LoginRefusedError(
-            f"There is no Airflow connection {conn_id!r}: add one of type ssh (Admin > Connections, or "
-            f"`airflow connections add {conn_id} --conn-type ssh ...`), or name another one in the profile "
-            "(`ssh_conn_id`)"
+            f"There is no Airflow connection {conn_id!r}: add one of type ssh (`. ./environment.sh` where `init` wrote "
+            f"it, Admin > Connections, or `airflow connections add {conn_id} --conn-type ssh ...`), or name another "
+            "one in the profile (`ssh_conn_id`)"
         ) from None
     return login_node(connection, await get_async_extra_dejson(connection))
 
