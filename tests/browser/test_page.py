@@ -464,7 +464,7 @@ def test_failed_combinations_run_again_after_a_question(airflow: Airflow, visit:
     clear.click()
     dialog = frame(page).get_by_role("dialog")
     expect(dialog).to_contain_text("Run the 2 combinations that failed again?")
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Back").click()
     expect(dialog).to_be_hidden()
     assert airflow.call("GET", "/api/v2/dags/rates/dagRuns/ended")["state"] == "failed"
     clear.click()
