@@ -41,6 +41,7 @@ REPORT = "report"
 RETURN_KEY = "return_value"  # Airflow's own: of plan the jobs, of submit the submitted job, of wait its end
 SCRIPT_KEY = "script"  # of plan: the batch script of all jobs that name none
 OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where the sweep has no objective
+ORIGIN_KEY = "origin"  # of plan: the commit of the working directory, and the overrides of the trigger form
 STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs that will not start; the reason follows
 STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a failed task has no return value
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it

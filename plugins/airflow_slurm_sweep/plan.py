@@ -33,13 +33,14 @@ from airflow_slurm_sweep.sweep.spec import SweepSpec
 class RunPlan:
     """What a run will submit: a job for each combination that runs, in the sweep's order.
 
-    ``notes`` are for the person who started the run.
+    ``notes`` are for the person who started the run, ``revision`` says which commit the working directory has.
     """
 
     jobs: Sequence[JobRequest]
     names: RunNames
     existing: str  # what to do where earlier runs have these names; see `RunOptions`
     notes: Sequence[str]
+    revision: str = ""
 
     @property
     def gpu_hours(self) -> float:

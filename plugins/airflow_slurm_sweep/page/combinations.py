@@ -57,6 +57,7 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         **rank(found, objective),
         "parameters": parameters(run.plan, found),
+        "constants": constants(run.plan),
         "combinations": found,
     }
 
@@ -168,6 +169,15 @@ def parameters(plan: object, found: Sequence[Combination]) -> list[dict[str, Any
         {"key": bare_key(key), "name": name, "is_number": all(type(job.get(key, 0)) in (int, float) for job in jobs)}
         for key, name in zip(swept, short_names(swept), strict=True)
     ]
+
+
+def constants(plan: object) -> dict[str, str]:
+    """Return the parameters that have one value in all jobs of a plan, as text."""
+    jobs = [read_parameters(job) for job in plan if isinstance(job, Mapping)] if isinstance(plan, list) else []
+    first = jobs[0] if jobs else {}
+    return {
+        bare_key(key): value_text(value) for key, value in first.items() if all(job.get(key) == value for job in jobs)
+    }
 
 
 def value_text(value: Any) -> str:

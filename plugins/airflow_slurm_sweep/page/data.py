@@ -128,6 +128,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         "plan": plan.state if plan else None,
         "notice": _notice(found),
         "note": found.note or "",
+        "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
         "live_at": live_at,
         "stages": list(Stage),
         **view(joined, _time(found.start_date), objective),
@@ -191,7 +192,7 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    is_read = XComModel.key.in_((names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY)) | _IS_LIVE
+    is_read = XComModel.key.in_((names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY)) | _IS_LIVE
     columns = select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value)
     found = session.execute(columns.where(_of(XComModel, dag_id, run_id), is_read))
     return {(task_id, key, map_index): value for task_id, key, map_index, value in found}

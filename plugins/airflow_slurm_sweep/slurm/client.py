@@ -16,6 +16,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.results import NO_FILE, Results, add
+from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
@@ -221,6 +222,10 @@ class SlurmClient:
         if completed.exit_status != 0:
             raise ClusterRefusedError(error_text(completed))
         return files.read_files(output(completed), paths)
+
+    async def revision(self, directory: str | None) -> Revision | None:
+        """Return the commit that a working directory has; None where it is no git repository."""
+        return await self._ask(revision(directory), read_revision)
 
     async def _run(self, script: str) -> Completed:
         return await self._shell.run(self._site.script(script))

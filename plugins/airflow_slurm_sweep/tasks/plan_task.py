@@ -15,7 +15,7 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import OBJECTIVE_KEY, SCRIPT_KEY
+from airflow_slurm_sweep.names import OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import RunPlan, base_of, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
@@ -41,7 +41,7 @@ class PlanSweepOperator(BaseOperator):
 
     Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run. The XCom
     ``script`` holds the batch script that they have in common, unless it is one of the cluster's; ``objective`` the
-    sweep's `Objective` as JSON, if it has one.
+    sweep's `Objective` as JSON, if it has one; ``origin`` the working directory's revision and the form's overrides.
     """
 
     ui_color = "#fff2cc"
@@ -77,6 +77,8 @@ class PlanSweepOperator(BaseOperator):
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.sweep.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.sweep.objective.model_dump())
+        origin = {"revision": planned.revision, "overrides": list(options.overrides)}
+        context["ti"].xcom_push(key=ORIGIN_KEY, value=origin)
         return [replace(job, script="").to_json() for job in planned.jobs]
 
     async def _plan(self, spec: SweepSpec, layers: Layers, options: RunOptions, ti: Any) -> RunPlan:

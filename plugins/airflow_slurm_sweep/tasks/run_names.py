@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan
 from airflow_slurm_sweep.slurm.attempt import run_name
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.revision import Revision
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.tasks import configuration
@@ -30,6 +32,7 @@ class SettledNames:
     earlier: Mapping[int, EarlierJob]
     done: Mapping[int, JobStatus]
     first: RunNames  # those that the run would have if it were the only one
+    revision: Revision | None = None  # of the working directory
 
     def added_to(self, planned: RunPlan) -> RunPlan:
         """Return a plan that skips what is done, and whose notes say what else is not as planned at first."""
@@ -38,13 +41,16 @@ class SettledNames:
         folder = self.first.root if self.earlier else ""
         jobs = [replace(job, run_folder=folder, done=ends.get(job.index or 0, {})) for job in planned.jobs]
         notes = [*planned.notes, *differences(jobs, self.earlier)]
+        if self.revision:
+            notes.append(f"Working directory: {self.revision}")
         if self.base != self.first.base:
             notes.append(f"The name {self.first.base} is another run's; this run is {self.base}")
         if planned.existing == "resume":
             going_on = len(self.earlier) - len(self.done)
             new = len(jobs) - len(self.earlier)
             notes.append(f"resume: {len(self.done)} combinations are done, {going_on} go on, {new} are new")
-        return replace(planned, jobs=jobs, notes=notes)
+        revision = str(self.revision) if self.revision else ""
+        return replace(planned, jobs=jobs, notes=notes, revision=revision)
 
 
 async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledNames:
@@ -66,7 +72,8 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
         if len(earlier) < len(planned.jobs):
             only_base = planned.existing == "refuse"
             base = await _patiently(lambda: client.reserve(names, run, only_base=only_base))
-    return SettledNames(base=base, earlier=earlier, done=done, first=names)
+        revision = await _revision(client, planned.jobs[0].workdir)
+    return SettledNames(base=base, earlier=earlier, done=done, first=names, revision=revision)
 
 
 async def _choose(
@@ -79,6 +86,13 @@ async def _choose(
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }
     return earlier, {index: completed[job.run_dir] for index, job in earlier.items() if job.run_dir in completed}
+
+
+async def _revision(client: SlurmClient, workdir: str | None) -> Revision | None:
+    try:
+        return await client.revision(workdir)
+    except SlurmSweepError:
+        return None  # no run waits for it
 
 
 async def _patiently(ask: Callable[[], Awaitable[Result]]) -> Result:

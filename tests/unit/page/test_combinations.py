@@ -13,6 +13,7 @@ from airflow_slurm_sweep.page.combinations import (
     Run,
     Task,
     combinations,
+    constants,
     expected_end,
     parameters,
     rank,
@@ -55,6 +56,12 @@ def test_each_swept_parameter_is_a_column() -> None:
 def test_the_number_of_nodes_is_a_column_where_it_is_swept() -> None:
     assert columns("cluster.num_nodes: [1, 2]\n") == (["cluster.num_nodes"], [["1"], ["2"]])
     assert columns("seed: [1, 2]\n")[0] == ["seed"]
+
+
+def test_what_is_the_same_in_all_combinations_is_no_column() -> None:
+    plan = planned("optim.lr: [1, 2]\n+seed: [7]\nname: a b\n")
+    assert constants(plan) == {"seed": "7", "name": "'a b'"}
+    assert constants("s3://elsewhere") == {}
 
 
 def test_a_swept_log_directory_is_a_column() -> None:

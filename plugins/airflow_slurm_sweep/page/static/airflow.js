@@ -1,5 +1,7 @@
 // Airflow around the page: its addresses, its REST API, its window.
 
+import { h } from "./dom.js";
+
 const BASE = new URL("../", document.baseURI); // Airflow may live below a path
 
 /** Return the address of a page of Airflow's own: dagUrl("d", "runs", "r"). */
@@ -57,4 +59,10 @@ export function followOutside(event, target = "") {
   parent.document.body.append(link);
   link.click();
   link.remove();
+}
+
+/** Return a link that opens in Airflow's window. */
+export function outside(href, text, label, name) {
+  const attributes = { "aria-label": label, "data-name": name, click: followOutside, auxclick: followOutside };
+  return h("a", { href, ...attributes }, text);
 }

@@ -2,10 +2,11 @@
 
 import { Actions } from "./actions.js";
 import * as address from "./address.js";
-import { dagUrl, followOutside, now, pageUrl } from "./airflow.js";
+import { dagUrl, followOutside, now, outside, pageUrl } from "./airflow.js";
 import { columns, scales, searchTexts } from "./columns.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
+import { originText } from "./origin.js";
 import { Plots } from "./plots.js";
 import { bar, stageClass } from "./stages.js";
 import { Table } from "./table.js";
@@ -32,6 +33,7 @@ export class RunView {
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.notice,
       this.note,
+      this.origin,
       this.best,
       this.stuck,
       this.failures,
@@ -58,6 +60,7 @@ export class RunView {
     this.age = h("span", { class: "quiet" });
     this.notice = h("p", { class: "notice", role: "alert", hidden: true });
     this.note = h("p", { class: "note", hidden: true });
+    this.origin = h("p", { class: "note quiet", hidden: true });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
     this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
     this.failures = h("ul", { class: "failures", "aria-label": "Why combinations failed", hidden: true });
@@ -112,6 +115,8 @@ export class RunView {
     this.notice.textContent = run.notice;
     this.note.hidden = !run.note;
     this.note.textContent = `Note: ${run.note}`;
+    this.origin.textContent = originText(run);
+    this.origin.hidden = !this.origin.textContent;
     this.only = new Set(run.stages.filter((stage) => this.only.has(stage)));
     this.showCounts();
     this.showBest();
@@ -293,8 +298,3 @@ export class RunView {
 }
 
 const parseSort = (text) => (text ? { id: text.replace(/^-/, ""), descending: text.startsWith("-") } : null);
-
-function outside(href, text, label, name) {
-  const attributes = { "aria-label": label, "data-name": name, click: followOutside, auxclick: followOutside };
-  return h("a", { href, ...attributes }, text);
-}
