@@ -125,7 +125,8 @@ def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
     )
 
     def build(text: str) -> DAG:
-        spec = parse_sweep(text, source=source, max_combinations=configuration.max_combinations())
+        most = configuration.max_combinations()
+        spec = parse_sweep(text, source=source, folder=path.parent, max_combinations=most)
         changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, UNREADABLE)}
         return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id)
 

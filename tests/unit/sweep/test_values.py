@@ -72,12 +72,36 @@ def test_a_list_of_another_tool_is_refused_with_the_list_to_write(text: str, mea
 
 
 @pytest.mark.parametrize(
-    "text", ["interval(0, 1)", "loguniform(1e-5,1e-3)", "glob(*)", "tune.uniform(0, 1)", "range(a)", "range(1,2,0)"]
+    ("text", "meant"),
+    [
+        ("interval(0, 1)", "{int: [0, 1]}"),
+        ("interval(0.0, 1)", "{uniform: [0.0, 1]}"),
+        ("tag(log, interval(1e-5, 1e-3))", "{loguniform: [1.0e-05, 0.001]}"),
+        ("int(interval(4, 8.0))", "{int: [4, 8]}"),
+        ("tag(log, int(interval(4, 8)))", "{logint: [4, 8]}"),
+        ("loguniform(1e-5,1e-3)", "{loguniform: [1.0e-05, 0.001]}"),
+        ("tune.uniform(0, 1)", "{uniform: [0, 1]}"),
+        ("tune.quniform(0, 1, 0.25)", "{step: 0.25, uniform: [0, 1]}"),
+        ("tune.randint(0, 10)", "{int: [0, 9]}"),
+        ("hp.randint('x', 10)", "{int: [0, 9]}"),
+        ("tune.lograndint(1, 65)", "{logint: [1, 64]}"),
+        ("hp.loguniform('lr', -9.21034, -2.302585)", "{loguniform: [0.0001, 0.1]}"),
+        ("trial.suggest_float('lr', 1e-5, 0.1, log=True)", "{loguniform: [1.0e-05, 0.1]}"),
+        ("trial.suggest_int('n', 2, 8, step=2)", "{int: [2, 8], step: 2}"),
+        ("tune.randn(1, 0.5)", "{uniform: [0.0, 2.0]}"),
+    ],
 )
-def test_a_search_of_another_tool_is_refused_as_it_names_no_values(text: str) -> None:
+def test_a_search_of_another_tool_is_refused_with_the_form_to_write(text: str, meant: str) -> None:
+    said = f"x: {text!r} is another tool's search; write x: {meant} (or, to mean the text itself: "
+    quoted = text.replace("'", "''")
+    assert fault(f"x: '{quoted}'").startswith(said)
+    assert fault(f"x: [1, '{quoted}']").startswith(said)
+
+
+@pytest.mark.parametrize("text", ["glob(*)", "range(a)", "range(1,2,0)", "uniform(a, b)"])
+def test_a_search_that_names_no_values_is_refused(text: str) -> None:
     said = f"x: {text!r} is another tool's search; list the values to try, such as x: [1, 2] (or, to mean the text "
     assert fault(f"x: '{text}'").startswith(said)
-    assert fault(f"x: [1, '{text}']").startswith(said)
 
 
 @pytest.mark.parametrize("text", ["1,2", "adam,sgd", "choice(1,2)", "interval(0, 1)"])
