@@ -19,7 +19,7 @@ from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings, read_value
+from airflow_slurm_sweep.sweep.document import read_settings, read_value, value_or_text
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
@@ -27,7 +27,7 @@ from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_
 from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
-from airflow_slurm_sweep.sweep.spaces import Combination
+from airflow_slurm_sweep.sweep.spaces import MOST, Combination
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -116,6 +116,8 @@ def plan_run(
     settings = layers.resolve(above)
     try:
         sweep, overrides = _with_overrides(spec, layers, options)
+        if problem := sweep.space.problem(MOST):
+            raise SettingsError(f"with the run's own settings: {problem}")
         base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
         run = _Run(
@@ -147,7 +149,9 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
 
     Where the command takes no overrides in Hydra's grammar, the form's are parameters with YAML values.
     """
-    replaced: dict[str, Value] = {override_key(text): _value(text) for text in options.overrides}
+    replaced: dict[str, Value] = {
+        override_key(text): value_or_text(text.partition("=")[2]) for text in options.overrides
+    }
     replaced |= counts_of_the_form(spec, layers, options)
     if "{overrides}" in command_text(spec, layers):
         check_grammar(options.overrides)
@@ -159,16 +163,6 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
             raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
         entered[key] = read_value(value, f"overrides: {key}")
     return replace(spec, space=spec.space.without(replaced, entered)), ()
-
-
-def _value(override: str) -> Value:
-    """Return the value of an override, as conditions of the sweep file compare it: as YAML has it, or the text."""
-    text = override.partition("=")[2]
-    try:
-        value: Value = read_value(text, "")
-    except ValueError:
-        return text
-    return value
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:

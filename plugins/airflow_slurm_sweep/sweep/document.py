@@ -126,6 +126,14 @@ def read_value(text: str, subject: str) -> Any:
         ) from None
 
 
+def value_or_text(text: str) -> Any:
+    """Return what YAML reads in a text; the text where it is no YAML."""
+    try:
+        return read_value(text, "")
+    except ValueError:
+        return text
+
+
 def anchored_keys(text: str) -> set[str]:
     """Return the keys of a valid document whose values have an anchor: ``{"_common"}`` for ``_common: &a [1, 2]``."""
     return {

@@ -70,7 +70,9 @@ def list_to_write(text: str) -> str | None:
 
 def as_yaml(value: Any) -> str:
     """Return a value as YAML's core schema writes it, on one line: ``[1e-05, adam]``."""
-    text: str = yaml.dump(value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True)
+    text: str = yaml.dump(
+        value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
+    )
     return text.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
 
 

@@ -139,7 +139,7 @@ def notes(space: Space, section: SweepSection) -> Iterator[str]:
     if space.trials:
         yield f"sweep.search: random takes {len(space.chosen)} of {product} combinations"
     elif space.exclude or space.include:
-        yield f"sweep.exclude and sweep.include: of {product} combinations {len(space.chosen)} are left"
+        yield f"sweep.exclude and sweep.include: {product} combinations become {len(space.chosen)}"
     if space.repeat:
         names = ", ".join(space.repeated)
         yield f"sweep.repeat: each of {len(space.chosen)} combinations runs {space.repeats} times, over {names}"

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from airflow_slurm_sweep.sweep.conditions import Condition, ValueTest, matches
 from airflow_slurm_sweep.sweep.drawn import Drawn
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, shown
 from airflow_slurm_sweep.sweep.sampling import points
 
 MOST = 100_000  # combinations that are looked through, where some are excluded
 _DRAWS, _DRAWS_OF_TRIAL = 1000, 50  # points that a search looks at
+_SHOWN = 100  # values in a text
 _Each = TypeVar("_Each")
 
 
@@ -52,6 +53,11 @@ class Axis:
     def all(self) -> Iterable[tuple[Value, ...]]:
         """Return all choices of a finite axis."""
         return ((value,) for value in self.drawn) if self.drawn else self.rows
+
+    def __str__(self) -> str:
+        if self.drawn:
+            return str(self.drawn)
+        return ", ".join(shown(row[0] if len(row) == 1 else [*row]) for row in islice(self.rows, _SHOWN))
 
     def without(self, keys: Collection[str]) -> Axis | None:
         """Return the axis of the other keys; None if there are none."""

@@ -336,7 +336,7 @@ def test_a_distribution_of_wandb_is_the_form_of_ours(form: str, same: str) -> No
         ("{min: 0, max: 8}", "write x: {int: [0, 8]}"),
         ("{min: 0.0, max: 0.5}", "write x: {uniform: [0.0, 0.5]}"),
         ("{values: [1, 2], probabilities: [0.1, 0.9]}", "write x: [1, 2]"),
-        ("{distribution: q_uniform, min: 0, max: 1, q: 0.3}", "write x: {step: 0.3, uniform: [0, 0.9]}"),
+        ("{distribution: q_uniform, min: 0, max: 1, q: 0.3}", "write x: {uniform: [0, 0.9], step: 0.3}"),
         ("{type: float, low: 1e-5, high: 0.1, log: true}", "write x: {loguniform: [1.0e-05, 0.1]}"),
     ],
 )

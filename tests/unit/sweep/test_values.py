@@ -81,7 +81,7 @@ def test_a_list_of_another_tool_is_refused_with_the_list_to_write(text: str, mea
         ("tag(log, int(interval(4, 8)))", "{logint: [4, 8]}"),
         ("loguniform(1e-5,1e-3)", "{loguniform: [1.0e-05, 0.001]}"),
         ("tune.uniform(0, 1)", "{uniform: [0, 1]}"),
-        ("tune.quniform(0, 1, 0.25)", "{step: 0.25, uniform: [0, 1]}"),
+        ("tune.quniform(0, 1, 0.25)", "{uniform: [0, 1], step: 0.25}"),
         ("tune.randint(0, 10)", "{int: [0, 9]}"),
         ("hp.randint('x', 10)", "{int: [0, 9]}"),
         ("tune.lograndint(1, 65)", "{logint: [1, 64]}"),
