@@ -472,7 +472,9 @@ def test_an_override_is_a_constant_that_rules_and_exclusions_see() -> None:
         {"model": "8B", "lr": 1e-6},
         {"model": "70B", "lr": 1e-6, "tp": 8},
     ]
-    with pytest.raises(SettingsError, match=r"^with the run's own settings: sweep\.exclude leaves no combination; exclu"):
+    with pytest.raises(
+        SettingsError, match=r"^with the run's own settings: sweep\.exclude leaves no combination; exclu"
+    ):
         triggered(RULES, overrides=["model=70B", "lr=1e-5"])
 
 

@@ -171,4 +171,6 @@ def other_tool(document: Mapping[str, Any]) -> str | None:
     groups = defaults if isinstance(defaults, list) else []
     if "hydra" in mappings or any(each == "_self_" or isinstance(each, dict) for each in groups):
         return "Hydra"
+    if any(document[key].keys() >= {"run", "config"} for key in mappings):  # RLlib's experiments
+        return "Ray Tune"
     return next((tool for keys, tool in _TOOLS if keys <= mappings), None)

@@ -157,16 +157,17 @@ def test_a_sweep_of_wandb_becomes_ours() -> None:
         convert(WANDB, "w.yaml")
         == """\
 # From w.yaml, a file of Weights & Biases.
-# Not taken over: method bayes: each combination of the values runs.
 # Not taken over: early_terminate, which has no counterpart here.
-# Not taken over: model.dropout: {max: 0.5, min: 0.0}, which is no list of values.
-# Not taken over: reading the metric from W&B: the report reads it from metrics.json of each run directory.
+# Not taken over: method bayes: combinations are drawn at random.
+# Not taken over: the number of trials, which the file does not say: 40.
+# Not taken over: how the metric is read: the report reads it from metrics.json of each run directory.
 command: python3 train.py {flags} --tag 'a {{b}}'
 lr: [0.0001, 0.001]
 optimizer: ['"adam,w"']
 model.depth: [2, 4]
+model.dropout: {uniform: [0.0, 0.5]}
 --slurm: [x]
-sweep: {objective: {goal: minimize, metric: loss}}
+sweep: {search: random, trials: 40, objective: {metric: loss, goal: minimize}}
 """
     )
 
@@ -177,15 +178,17 @@ def test_a_sweep_of_hydra_becomes_ours() -> None:
         == """\
 # From h.yaml, a file of Hydra.
 # Not taken over: the program, which the file does not name: replace train.py.
-# Not taken over: z: interval(0,1), which is no list of values.
 # Not taken over: defaults, which the script's own config keeps.
+# Not taken over: the number of trials, which the file does not say: 40.
 command: python train.py {overrides}
 lr: [0.0001, 0.001]
 +n: [2, 3, 4, 5]
 model: [a, b]
+z: {int: [0, 1]}
 optimizer: [adam]
 seed: [1, 2]
 wd: [0.1]
+sweep: {search: random, trials: 40}
 """
     )
 
@@ -202,8 +205,8 @@ def test_the_parameters_of_a_converted_file_load(text: str) -> None:
     ("text", "said"),
     [
         ("lr: [1, 2]", "expected a sweep of another tool, got none"),
-        ("parameters: {lr: {min: 0, max: 1}}\nmethod: random", "holds no values that a grid can run over: "),
-        ("param_space: {lr: 'uniform(0, 1)'}", "holds no values that a grid can run over: "),
+        ("parameters: {lr: {distribution: beta, min: 0, max: 1}}\nmethod: random", "holds no values to run over: "),
+        ("param_space: {lr: 'uniform(a, b)'}", "holds no values to run over: "),
     ],
 )
 def test_a_file_that_cannot_be_said_is_an_error(text: str, said: str) -> None:
