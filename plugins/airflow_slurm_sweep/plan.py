@@ -116,7 +116,7 @@ def plan_run(
     settings = layers.resolve(above)
     try:
         sweep, overrides = _with_overrides(spec, layers, options)
-        if problem := sweep.space.problem(MOST):
+        if problem := sweep.space.problem(max(MOST, spec.size)):
             raise SettingsError(f"with the run's own settings: {problem}")
         base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
-from statistics import fmean, stdev
+from math import fsum, isfinite, sqrt
 from typing import Any
 
 from tabulate import tabulate
@@ -114,10 +113,20 @@ def _fold(rows: Sequence[Row], request: JobRequest) -> Row:
         job_id=", ".join(row.job_id for row in rows if row.job_id),
         state=rows[0].state if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items()),
         succeeded=len(done) == len(rows),
-        metrics={name: fmean(found) for name, found in values.items()},
+        metrics={name: _mean(found) for name, found in values.items()},
         repeats=len(rows),
-        spread={name: stdev(found) for name, found in values.items() if len(found) > 1},
+        spread={name: _deviation(found) for name, found in values.items() if len(found) > 1},
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fsum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of a sample (the module statistics takes long to import)."""
+    mean = _mean(values)
+    return sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:

@@ -18,7 +18,7 @@ from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
-from airflow_slurm_sweep.sweep.sweep_section import RuleSettings, SweepSection
+from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PLACES: dict[str, type[Section]] = {"form": RunOptions, "slurm": SlurmSection, "profile": ClusterProfile}
@@ -49,7 +49,7 @@ def preset_schema() -> dict[str, Any]:
 def sweep_schema() -> dict[str, Any]:
     """Return the schema of the files of include/sweeps."""
     sweep = SweepSection.model_json_schema()
-    sweep["$defs"][RuleSettings.__name__] = {"$ref": "#/properties/slurm"}  # the same words
+    sweep["$defs"][SlurmSection.__name__] = {"$ref": "#/properties/slurm"}  # the same words
     sections = {
         "sweep": sweep,
         "slurm": _with_words_of_sbatch(SlurmSection),

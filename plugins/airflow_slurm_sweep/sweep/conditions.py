@@ -65,7 +65,7 @@ def known_keys(keys: Sequence[str]) -> dict[str, str]:
 
 def unknown_parameter(name: str, keys: Sequence[str]) -> str:
     """Say which parameters there are."""
-    return f"{name!r} is no parameter that combinations differ by here; expected one of {', '.join(keys) or 'none'}"
+    return f"{name!r} is none of the parameters that can stand here: {', '.join(keys) or 'there are none'}"
 
 
 def _test(value: Any) -> ValueTest | None:

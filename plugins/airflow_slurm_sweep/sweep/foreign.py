@@ -44,8 +44,8 @@ def is_foreign(text: str) -> bool:
 
 def is_call(text: str) -> bool:
     """Tell whether a text is a call such as ``choice(1,2)``, which nothing but a sweep has."""
-    if wrapped := _WRAPPED.fullmatch(text):
-        return is_call(wrapped[3])
+    while wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[3]
     call = _CALL.fullmatch(text)
     return call is not None and call[1].lower() in {*_LISTS, *_STEPS, *_RANDOM}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain, islice, product
-from math import inf, isinf, prod
+from math import inf, prod
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_slurm_sweep.sweep.conditions import Condition, ValueTest, matches
@@ -150,24 +150,21 @@ class Space:
 
     def problem(self, most: int) -> str:
         """Say why the space is too large, or too small for its trials; empty for one that can run."""
-        allowed = f"but at most {most} are allowed (setting max_combinations)"
-        if self.trials:
-            if (size := self.trials * self.repeats) > most:
-                return f"{size} combinations, {allowed}"
-            if isinf(self.product) or self.product > MOST:
-                found = len(self.chosen)
-                short = f"sweep.exclude leaves so little that {found} of {self.trials} trials were found; exclude less"
-                return short if found < self.trials else ""
-            return "" if self.size else "sweep.exclude leaves no combination; exclude less"
-        if self.product > MOST and self.exclude:
+        if self.trials and self.trials * self.repeats > most:
+            return _too_many(self.trials * self.repeats, most)
+        if not self.trials and not self.exclude and self.product * self.repeats > most:
+            return _too_many(int(self.product) * self.repeats, most)
+        if not self.trials and self.exclude and self.product > MOST:
             return (
                 f"{int(self.product)} combinations, of which sweep.exclude leaves some out, but at most {MOST} can be "
                 "looked through; list fewer values, or add sweep: {search: random, trials: 40}"
             )
-        if (not self.exclude and self.product * self.repeats > most) or self.size > most:
-            size = self.size if self.exclude else int(self.product) * self.repeats
-            return f"{size} combinations, {allowed}"
-        return "" if self.size else "sweep.exclude leaves no combination; exclude less"
+        found = len(self.chosen)
+        if self.trials and self.product > MOST and found < self.trials:
+            return f"sweep.exclude leaves so little that {found} of {self.trials} trials were found; exclude less"
+        if self.size > most:
+            return _too_many(self.size, most)
+        return "" if found else "sweep.exclude leaves no combination; exclude less"
 
     @cached_property
     def combinations(self) -> tuple[Combination, ...]:
@@ -280,6 +277,10 @@ class Space:
 
     def _included(self) -> Iterator[dict[str, Value]]:
         return ({key: each[key] for key in self.keys} for each in self.include)
+
+
+def _too_many(size: int, most: int) -> str:
+    return f"{size} combinations, but at most {most} are allowed (setting max_combinations)"
 
 
 def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.setting_types import Count
-from airflow_slurm_sweep.sweep.settings import JobSettings
+from airflow_slurm_sweep.sweep.settings import SlurmSection
 
-_OF_RUNS = ("batch_script", "submit", "max_parallel_jobs")  # settings that all jobs of a run share
+# Settings that all jobs of a run share.
+_OF_RUNS = ("profile", "jobname", "existing", "batch_script", "submit", "max_parallel_jobs")
 
 
 class Objective(Section):
@@ -22,16 +23,6 @@ class Objective(Section):
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
-class RuleSettings(JobSettings):
-    """How jobs of some kind run."""
-
-    @model_validator(mode="after")
-    def _refuse_settings_of_runs(self) -> Self:
-        if named := [name for name in _OF_RUNS if name in self.model_fields_set]:
-            raise ValueError(f"all jobs of a run have the same {named[0]}; set it in the section slurm")
-        return self
-
-
 class RuleSection(Section):
     """What combinations of some kind run with: ``{if: {model: 70B}, set: {tp: 8}, slurm: {nodes: 8}}``."""
 
@@ -39,7 +30,14 @@ class RuleSection(Section):
         alias="if", description="Values of parameters; a list: any of them; {above: X}, {below: X}, {not: X}."
     )
     set: dict[str, Any] = Field(default={}, description="Parameters that are not swept. A list is one value.")
-    slurm: RuleSettings | None = Field(default=None, description="Settings of the jobs, over those of `slurm:`.")
+    slurm: SlurmSection | None = Field(default=None, description="Settings of the jobs, over those of `slurm:`.")
+
+    @field_validator("slurm")
+    @classmethod
+    def _refuse_settings_of_runs(cls, slurm: SlurmSection | None) -> SlurmSection | None:
+        if slurm and (named := [name for name in _OF_RUNS if name in slurm.model_fields_set]):
+            raise ValueError(f"all jobs of a run have the same {named[0]}; set it in the section slurm")
+        return slurm
 
 
 class SweepSection(Section):

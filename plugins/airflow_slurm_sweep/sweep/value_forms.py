@@ -40,7 +40,9 @@ def read_form(value: Mapping[Any, Any]) -> list[Value] | Drawn | None:
     """
     is_wandb = value.keys() <= _OF_WANDB and value.keys() & _KINDS_OF_WANDB
     if is_wandb and (same := ours_of(value)) and same.is_same:
-        return same.form if isinstance(same.form, list) else read_form(same.form)
+        if isinstance(same.form, list):
+            return same.form
+        value = same.form
     word = next((word for word in (*LISTS, *DRAWN) if word in value), None)
     if word is None:
         return None
@@ -51,7 +53,7 @@ def read_form(value: Mapping[Any, Any]) -> list[Value] | Drawn | None:
             return found
         if word in DRAWN and (drawn := _drawn(word, numbers, more)):
             return drawn
-    raise ValueError(f"expected {example}; got {as_yaml(value)}")
+    raise ValueError(f"expected a form such as {example}; got {as_yaml(value)}")
 
 
 def _drawn(word: str, numbers: Sequence[float], more: Mapping[str, Any]) -> Drawn | None:

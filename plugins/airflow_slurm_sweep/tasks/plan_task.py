@@ -162,7 +162,8 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     )
     keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
     section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
-    for typed in [section, *([] if name else [spec.slurm])]:
+    in_text = [] if name else [spec.slurm, *(rule.slurm for rule in spec.sweep.rules if rule.slurm)]
+    for typed in [section, *in_text]:
         _refuse_secrets_and_templates(typed)
     return replace(
         spec,
