@@ -11,6 +11,7 @@ from airflow_slurm_sweep.errors import Fault, SettingsError
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import bare_key, override_key
 from airflow_slurm_sweep.sweep.settings import RunOptions, given
+from airflow_slurm_sweep.sweep.spaces import distinct
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -36,10 +37,26 @@ def disagreements(spec: SweepSpec, counts: Mapping[str, str]) -> Iterator[Fault]
                 shown = ", ".join(map(str, values))
                 problem = f"the parameter is {shown}, but slurm.{setting} is {number}; remove one of them"
                 yield Fault(key=name, problem=problem)
+    yield from distinct(_of_rules(spec, counts))
 
 
-def counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> set[str]:
-    """Return the keys of the counts that the form's fields replace.
+def _of_rules(spec: SweepSpec, counts: Mapping[str, str]) -> Iterator[Fault]:
+    if not any(rule.slurm.keys() & counts.keys() for rule in spec.space.rules):
+        return
+    for combination in spec.space.combinations:
+        parameters = {bare_key(key): value for key, value in combination.parameters.items()}
+        for place, settings in combination.settings.items():
+            for setting in settings.keys() & counts.keys():
+                value = parameters.get(counts[setting], settings[setting])
+                if value != settings[setting]:
+                    problem = (
+                        f"the parameter is {value}, but slurm.{setting} is {settings[setting]}; remove one of them"
+                    )
+                    yield Fault(key=f"{place}.{counts[setting]}", problem=problem)
+
+
+def counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> dict[str, int]:
+    """Return the counts that the form's fields replace, by their keys.
 
     Raises:
         SettingsError: The overrides set the same count, or the sweep has several values of it.
@@ -50,4 +67,4 @@ def counts_of_the_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> 
             raise SettingsError(f"{name}: the overrides set {key} too; keep one of them")
         if any(bare_key(each) == key and len(values) > 1 for each, values in spec.parameters.items()):
             raise SettingsError(f"{name}: {spec.source} sweeps over {key}; to run with one number, override {key}")
-    return set(entered)
+    return {key: getattr(options, name) for key, name in entered.items()}

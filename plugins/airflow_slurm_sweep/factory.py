@@ -28,7 +28,7 @@ from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, 
 from airflow_slurm_sweep.plan import layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
-from airflow_slurm_sweep.sweep.overrides import shown
+from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
 from airflow_slurm_sweep.tasks.dag import SweepDag
@@ -125,7 +125,8 @@ def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
     )
 
     def build(text: str) -> DAG:
-        spec = parse_sweep(text, source=source, max_combinations=configuration.max_combinations())
+        most = configuration.max_combinations()
+        spec = parse_sweep(text, source=source, folder=path.parent, max_combinations=most)
         changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, UNREADABLE)}
         return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id)
 
@@ -278,12 +279,15 @@ def _run_all(plan: PlanSweepOperator, **in_workers: Any) -> ReportSweepOperator:
 
 
 def _documentation(spec: SweepSpec) -> str:
-    parameters = spec.parameters.items()
-    rows = [f"| `{key}` | {len(values)} | {_cell(', '.join(map(shown, values)))} |" for key, values in parameters]
+    rows = [
+        f"| {', '.join(f'`{key}`' for key in axis.keys)} | {len(axis.rows) or ''} | {_cell(str(axis))} |"
+        for axis in (*spec.space.axes, *spec.space.repeat)
+    ]
     config = f" with `{spec.config_path}`" if spec.config_path else ""
     head = "".join(f"**{warning}.** " for warning in spec.warnings)
     head += f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
     goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.sweep.objective) else ""
+    head += "".join(f" {note}." for note in notes(spec.space, spec.sweep))
     return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
 
 

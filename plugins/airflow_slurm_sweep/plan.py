@@ -5,7 +5,7 @@ Of several values of one parameter the first found wins: the trigger form's > th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isinf
 from pathlib import PurePosixPath
@@ -17,15 +17,17 @@ from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
-from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
+from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings, read_value
-from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, read_layers
+from airflow_slurm_sweep.sweep.document import read_settings, read_value, value_or_text
+from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
 from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
 from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
+from airflow_slurm_sweep.sweep.space_reader import notes
+from airflow_slurm_sweep.sweep.spaces import MOST, Combination
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -86,7 +88,7 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     layers = unchecked_layers_of(spec, folders, environment)
     faults = [*disagreements(spec, layers.preset.counts)]
     try:
-        run_command(spec, layers, spec.parameters)
+        run_command(spec, layers, spec.space)
         spec.slurm.jobname or base_of(spec, layers, None)
     except ValueError as error:
         faults.append(Fault(problem=str(error)))
@@ -111,30 +113,30 @@ def plan_run(
         SettingsError: Settings are missing or contradict each other; the message names them, and all places for each.
     """
     options = options or RunOptions()
-    settings = layers.resolve(spec.slurm, options, from_config or {})
+    above = RunSettings(section=spec.slurm, options=options, from_config=from_config or {})
+    settings = layers.resolve(above)
     try:
         sweep, overrides = _with_overrides(spec, layers, options)
+        if problem := sweep.space.problem(max(MOST, spec.size)):
+            raise SettingsError(f"with the run's own settings: {problem}")
         base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)
         run = _Run(
             sweep=sweep,
             layers=layers,
-            settings=settings,
-            options=options,
+            above=above,
             overrides=overrides,
-            command=run_command(spec, layers, sweep.parameters),
+            command=run_command(spec, layers, sweep.space),
             base=base,
-            common=layers.job_arguments(settings),
             earlier=earlier or {},
-            place=lambda key: layers.place(key, spec.slurm, options, from_config or {}),
         )
         names = layers.run_names(base, settings.log)
-        jobs = [_job(run, combination) for combination in expand(sweep.parameters) if combination.index in chosen]
+        jobs = [*_jobs(run, chosen)]
     except ValueError as error:
         raise SettingsError(str(error)) from None
     existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
-    notes = [*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings]
-    return RunPlan(jobs=jobs, names=names, existing=existing, notes=notes)
+    said = [*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings]
+    return RunPlan(jobs=jobs, names=names, existing=existing, notes=said)
 
 
 def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
@@ -148,57 +150,76 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
 
     Where the command takes no overrides in Hydra's grammar, the form's are parameters with YAML values.
     """
-    replaced = {override_key(text) for text in options.overrides} | counts_of_the_form(spec, layers, options)
-    kept = {key: values for key, values in spec.parameters.items() if bare_key(key) not in replaced}
+    replaced: dict[str, Value] = {
+        override_key(text): value_or_text(text.partition("=")[2]) for text in options.overrides
+    }
+    replaced |= counts_of_the_form(spec, layers, options)
     if "{overrides}" in command_text(spec, layers):
         check_grammar(options.overrides)
-        return replace(spec, parameters=kept), options.overrides
+        return replace(spec, space=spec.space.without(replaced, {})), options.overrides
     entered = {}
     for text in options.overrides:
         key, equals, value = text.partition("=")
         if not equals or key.startswith(("+", "~")):
             raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
-        entered[key] = (read_value(value, f"overrides: {key}"),)
-    return replace(spec, parameters=kept | entered), ()
+        entered[key] = read_value(value, f"overrides: {key}")
+    return replace(spec, space=spec.space.without(replaced, entered)), ()
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
-    notes = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations"]
-    if dropped := [key for key in spec.parameters if sweep.parameters.get(key) is not spec.parameters[key]]:
+    found = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations", *notes(sweep.space, sweep.sweep)]
+    before, after = spec.parameters, sweep.parameters
+    if dropped := [key for key in before if after.get(key) != before[key]]:
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
-        notes.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
-    return notes
+        found.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What all jobs of a run share.
-
-    ``common`` are the arguments of `JobRequest` that settings decide; ``place`` tells where a setting's value stands.
-    """
+    """What all jobs of a run share."""
 
     sweep: SweepSpec
     layers: Layers
-    settings: ClusterProfile
-    options: RunOptions
+    above: RunSettings
     overrides: tuple[str, ...]
     command: RunCommand
     base: str
     earlier: Mapping[int, EarlierJob]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What jobs ask for that the same rules hold for; ``common`` are the arguments of `JobRequest` that it decides."""
+
+    above: RunSettings
+    settings: ClusterProfile
     common: Mapping[str, Any]
-    place: Callable[[str], str]
 
 
-def _job(run: _Run, combination: Combination) -> JobRequest:
+def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
+    """Yield the jobs of the chosen combinations."""
+    needs: dict[tuple[str, ...], _Needs] = {}
+    for combination in run.sweep.space.combinations:
+        rules = tuple(combination.settings)
+        if combination.index in chosen and rules not in needs:
+            above = replace(run.above, rules=combination.settings)
+            settings = run.layers.resolve(above)
+            needs[rules] = _Needs(above=above, settings=settings, common=run.layers.job_arguments(settings))
+        if combination.index in chosen:
+            yield _job(run, needs[rules], combination)
+
+
+def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
     sweep, preset, parameters = run.sweep, run.layers.preset, combination.parameters
     own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
     own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides}
-    nodes = _count(run, own, "nodes")
-    gpus = _gpus(run, own, nodes)
+    nodes = _count(run, needs, own, "nodes")
+    gpus = _gpus(run, needs, own, nodes)
     earlier = run.earlier.get(combination.index)
     name = earlier.name if earlier else job_name(run.base, combination.index, sweep.size)
     places: dict[str, Value] = {
-        "log": run.settings.log,
+        "log": needs.settings.log,
         "base": earlier.base if earlier else run.base,
         "job_name": name,
         "index": combination.index,
@@ -209,25 +230,26 @@ def _job(run: _Run, combination: Combination) -> JobRequest:
     automatic = {
         key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in own
     }
-    swept = {key: value for key, value in parameters.items() if len(sweep.parameters[key]) > 1}
+    swept = {key: value for key, value in parameters.items() if len(sweep.parameters.get(key, ())) > 1}
     arguments = dict(
-        run.common,
+        needs.common,
         name=name,
         label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
         parameters=parameters,
         swept=list(swept) or (),
+        repeated=[key for key in sweep.space.repeated if key in swept] or (),
         overrides=run.overrides,
         command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
         # An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
         inputs=[
-            path for path in run.command.files if not (run.settings.container and PurePosixPath(path).is_absolute())
+            path for path in run.command.files if not (needs.settings.container and PurePosixPath(path).is_absolute())
         ],
         nodes=nodes,
         gpus_per_node=gpus,
         resume=earlier is not None,
-        dry_run=run.options.dry_run,
+        dry_run=run.above.options.dry_run,
     )
     return JobRequest(**arguments)
 
@@ -236,31 +258,31 @@ def _number(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _count(run: _Run, own: Mapping[str, object], setting: str) -> int:
+def _count(run: _Run, needs: _Needs, own: Mapping[str, object], setting: str) -> int:
     """Return the job's own number of nodes or GPUs."""
     key = run.layers.preset.counts.get(setting, "")
-    value = own.get(key, getattr(run.settings, setting))
+    value = own.get(key, getattr(needs.settings, setting))
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"{key}: expected a whole number, got {value!r}")
     return value
 
 
-def _gpus(run: _Run, own: Mapping[str, object], nodes: int) -> int:
+def _gpus(run: _Run, needs: _Needs, own: Mapping[str, object], nodes: int) -> int:
     """Return how many GPUs on each node the script is told of; Slurm must not be asked for another number.
 
     Where nothing sets the number, the user's own options of sbatch do.
     """
-    told, sbatch = _count(run, own, "gpus_per_node"), run.settings.sbatch
-    asked = requested_gpus(sbatch, nodes + run.settings.extra_nodes)
+    told, sbatch = _count(run, needs, own, "gpus_per_node"), needs.settings.sbatch
+    asked = requested_gpus(sbatch, nodes + needs.settings.extra_nodes)
     names = [name for name in gpu_options(sbatch) if sbatch[name] != "none"]
     if not names or asked == told:
         return told
     key = run.layers.preset.counts.get("gpus_per_node", "")
-    place = run.place("gpus_per_node")
+    place = run.layers.place("gpus_per_node", needs.above)
     is_set = key in own or place not in (run.layers.preset_place, BUILT_IN)
     if asked is not None and not is_set:
         return asked
-    places = f"`sbatch: {{{names[0]}: {sbatch[names[0]]}}}` ({run.place(names[0])})"
+    places = f"`sbatch: {{{names[0]}: {sbatch[names[0]]}}}` ({run.layers.place(names[0], needs.above)})"
     if asked is not None:
         source = f"{key} of the run's parameters" if key in own else f"gpus_per_node ({place})"
         raise SettingsError(

@@ -5,9 +5,10 @@ The page "Sweeps" ranks with the same functions, while the sweep still runs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
+from math import fsum, isfinite, sqrt
 from typing import Any
 
 from tabulate import tabulate
@@ -16,6 +17,7 @@ from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.cause import groups
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
+from airflow_slurm_sweep.sweep.naming import label
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
@@ -39,6 +41,8 @@ class Row:
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
         metrics: What the job left in ``metrics.json``.
+        repeats: How many jobs the row is of: with ``sweep.repeat`` names and ids are several, and metrics are means.
+        spread: Their standard deviations.
     """
 
     index: int | None
@@ -52,6 +56,8 @@ class Row:
     elapsed: str = ""
     log: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    repeats: int = 1
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -84,6 +90,47 @@ def report_rows(
             row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         rows.append(row)
     return rows
+
+
+def folded(rows: Sequence[Row], requests: Sequence[JobRequest]) -> list[Row]:
+    """Return a row for each combination, given those of its repeats, and their requests."""
+    if not any(request.repeated for request in requests):
+        return [*rows]
+    groups: dict[str, list[tuple[Row, JobRequest]]] = {}
+    for row, request in zip(rows, requests, strict=True):
+        own = [each for each in request.parameters.items() if each[0] not in request.repeated]
+        groups.setdefault(repr(own), []).append((row, request))
+    return [_fold([row for row, _ in group], group[0][1]) for group in groups.values()]
+
+
+def _fold(rows: Sequence[Row], request: JobRequest) -> Row:
+    parameters = {key: value for key, value in request.parameters.items() if key not in request.repeated}
+    states = Counter(row.state for row in rows)
+    done = [row for row in rows if row.succeeded]
+    values = {name: [row.metrics[name] for row in done if name in row.metrics] for row in done for name in row.metrics}
+    return replace(
+        next((row for row in rows if not row.succeeded), rows[0]),
+        index=rows[0].index,
+        combination=label({key: parameters[key] for key in request.swept if key in parameters}),
+        parameters=parameters,
+        job=", ".join(row.job for row in rows),
+        job_id=", ".join(row.job_id for row in rows if row.job_id),
+        state=rows[0].state if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items()),
+        succeeded=len(done) == len(rows),
+        metrics={name: _mean(found) for name, found in values.items()},
+        repeats=len(rows),
+        spread={name: _deviation(found) for name, found in values.items() if len(found) > 1},
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fsum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of a sample (the module statistics takes long to import)."""
+    mean = _mean(values)
+    return sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:
@@ -126,10 +173,15 @@ def metric_names(metrics: Iterable[Mapping[str, Any]], objective: Objective | No
 def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str = "simple") -> str:
     """Return rows as text; ``form`` is one of tabulate's."""
     names = metric_names((row.metrics for row in rows), objective)[:_METRIC_COLUMNS]
-    lines: list[list[Any]] = [["job", "combination", "job id", "state", *names, "elapsed", "log"]]
+    is_repeated = any(row.repeats > 1 for row in rows)
+    lines: list[list[Any]] = [
+        ["job", "combination", "job id", "state", *(["n"] if is_repeated else []), *names, "elapsed", "log"]
+    ]
     for row in rows:
-        metrics = map(row.metrics.get, names)
-        lines.append([row.job, row.combination, row.job_id, row.state, *metrics, row.elapsed, row.log])
+        metrics = [_number(row, name) for name in names]
+        many = [row.repeats] if is_repeated else []
+        ids = [_first_and_last(text) for text in (row.job, row.job_id)]
+        lines.append([ids[0], row.combination, ids[1], row.state, *many, *metrics, row.elapsed, row.log])
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
     return tabulate(lines, headers="firstrow", tablefmt=form)
@@ -143,6 +195,15 @@ def failures(causes: Sequence[str]) -> list[str]:
 def causes(rows: Iterable[Row]) -> list[str]:
     """Return the causes of those rows that failed."""
     return [row.cause for row in rows if not row.succeeded]
+
+
+def _number(row: Row, name: str) -> float | str | None:
+    return f"{row.metrics[name]:.6g} ± {row.spread[name]:.2g}" if name in row.spread else row.metrics.get(name)
+
+
+def _first_and_last(names: str) -> str:
+    first, *others = names.split(", ")
+    return f"{first} … {others[-1]}" if others else first
 
 
 def summary(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
@@ -161,7 +222,8 @@ def summary(title: str, rows: Sequence[Row], objective: Objective | None = None)
 
 def best_text(row: Row, objective: Objective) -> str:
     """Return a line that names the best combination."""
-    return f"Best: {result_text(row.metrics, row.combination, objective)} ({row.job})"
+    mean = f", the mean of {row.repeats}" if row.repeats > 1 else ""
+    return f"Best: {result_text(row.metrics, row.combination, objective)} ({row.job}{mean})"
 
 
 def result_text(metrics: Mapping[str, Any], combination: str, objective: Objective) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
@@ -47,8 +48,10 @@ def preset_schema() -> dict[str, Any]:
 
 def sweep_schema() -> dict[str, Any]:
     """Return the schema of the files of include/sweeps."""
+    sweep = SweepSection.model_json_schema()
+    sweep["$defs"][SlurmSection.__name__] = {"$ref": "#/properties/slurm"}  # the same words
     sections = {
-        "sweep": SweepSection.model_json_schema(),
+        "sweep": sweep,
         "slurm": _with_words_of_sbatch(SlurmSection),
         "dag": DagSection.model_json_schema(),
     }
@@ -67,10 +70,29 @@ def sweep_schema() -> dict[str, Any]:
         },
         "patternProperties": {r"^(x-|\.)": {"description": "Holds anchors; no parameter."}},
         "additionalProperties": {
-            "type": ["array", "string", "number", "boolean", "null"],
+            "type": ["array", "string", "number", "boolean", "null", "object"],
             "minItems": 1,
-            "description": "A parameter and its values; each is combined with all those of the others.",
+            "description": "A parameter and its values, or several ('a, b') and a list of lists of theirs; each is "
+            "combined with all those of the others. A mapping is a value form.",
+            **_forms(),
         },
+    }
+
+
+def _forms() -> dict[str, Any]:
+    """Return what a schema says of mappings as values: ours, and those of W&B that mean the same."""
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 3}
+    forms = {word: {**numbers, "description": example} for word, example in {**LISTS, **DRAWN}.items()}
+    step = {
+        "step": {"type": "number", "exclusiveMinimum": 0},
+        CSV: {"type": "string", "description": "A table's file."},
+    }
+    of_wandb: dict[str, Any] = {"values": {"type": "array"}, "value": {}, "distribution": {"type": "string"}}
+    of_wandb |= {key: {"type": "number"} for key in ("min", "max", "q")}
+    return {
+        "properties": {**forms, **step, **of_wandb},
+        "propertyNames": {"enum": [*forms, *step, *of_wandb]},
+        "minProperties": 1,
     }
 
 

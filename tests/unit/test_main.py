@@ -276,9 +276,19 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     )
     sweeps.validate({"script_path": "a", "x-a": {}, "slurm": {"cpus_per_task": 8, "mem-per-cpu": "1G", "qos": None}})
     sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
+    sweeps.validate(
+        {"script_path": "a", "x": {"uniform": [0, 1], "step": 0.1}, "y": {"csv": "a.csv"}, "a, b": [[1, 2]]}
+    )
+    rule = {"if": {"x": {"above": 1}}, "set": {"tp": 8}, "slurm": {"nodes": 8, "mem": "1G"}}
+    section = {"exclude": [{"x": 1}], "rules": [rule], "repeat": {"seed": [1]}, "search": "random", "trials": 4}
+    sweeps.validate({"script_path": "a", "sweep": section})
     for wrong in (
         {"script_path": "a", "sweep": {"objective": {"metric": "reward", "goal": "best"}}},
         {"script_path": "a", "x": {}},
+        {"script_path": "a", "x": {"lr": [1]}},
+        {"script_path": "a", "x": {"linspace": "0, 1"}},
+        {"script_path": "a", "sweep": {"rules": [{"set": {"tp": 8}}]}},
+        {"script_path": "a", "sweep": {"rules": [{"if": {}, "slurm": {"node": 8}}]}},
         {"script_path": "a", "x": []},
         {"script_path": "a", "slurm": {"n": 1}},
     ):

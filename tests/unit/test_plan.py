@@ -9,10 +9,11 @@ from shlex import split
 
 import pytest
 
-from airflow_slurm_sweep.counts import counts_to_read
+from airflow_slurm_sweep.counts import counts_to_read, disagreements
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, match
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import RunOptions
@@ -440,3 +441,101 @@ def test_extra_nodes_count_and_the_script_is_not_told_of_them() -> None:
     (job,) = plan.jobs
     assert (job.nodes, job.extra_nodes, plan.gpu_hours) == (2, 1, 24)
     assert "cluster.num_nodes=2" in split(job.command)
+
+
+RULES = (
+    "script_path: a.py\nmodel: [8B, 70B]\nlr: [1e-6, 1e-5]\nsweep:\n  exclude: [{model: 70B, lr: 1e-5}]\n"
+    "  rules: [{if: {model: 70B}, set: {tp: 8}, slurm: {nodes: 8, time: 12:0:0, partition: large, mem: 9G}}]\n"
+)
+
+
+def test_a_rule_gives_its_combinations_their_own_resources() -> None:
+    small, *_, large = planned(RULES, {"time": "1:0:0", "qos": "high"})
+    assert (small.nodes, small.time, small.partition, small.options) == (1, "1:0:0", "batch", {"qos": "high"})
+    assert (large.nodes, large.time, large.partition) == (8, "12:0:0", "large")
+    assert large.options == {"qos": "high", "mem": "9G"}
+    assert large.parameters == {"model": "70B", "lr": 1e-6, "tp": 8}
+    assert "cluster.num_nodes=8" in split(large.command)
+    assert large.label == "model=70B lr=1e-06"
+
+
+def test_the_form_wins_over_rules() -> None:
+    assert [job.nodes for job in triggered(RULES, nodes=2).jobs] == [2, 2, 2]
+    assert [job.parameters.get("tp") for job in triggered(RULES, overrides=["tp=4"]).jobs] == [None, None, None]
+
+
+def test_an_override_is_a_constant_that_rules_and_exclusions_see() -> None:
+    (job,) = triggered(RULES, overrides=["model=70B"]).jobs
+    assert (job.parameters, job.nodes, job.index) == ({"lr": 1e-6, "tp": 8}, 8, 1)
+    plan = triggered("command: python a.py {flags}\n" + RULES, overrides=["lr=1e-6"])
+    assert [dict(job.parameters) for job in plan.jobs] == [
+        {"model": "8B", "lr": 1e-6},
+        {"model": "70B", "lr": 1e-6, "tp": 8},
+    ]
+    with pytest.raises(
+        SettingsError, match=r"^with the run's own settings: sweep\.exclude leaves no combination; exclu"
+    ):
+        triggered(RULES, overrides=["model=70B", "lr=1e-5"])
+
+
+def test_a_joint_choice_of_which_a_part_is_overridden_runs_once() -> None:
+    plan = triggered('script_path: a.py\n"a, b": [[1, 1], [2, 1], [2, 2]]\n', overrides=["a=5"])
+    assert [job.parameters for job in plan.jobs] == [{"b": 1}, {"b": 2}]
+
+
+def test_the_same_number_of_nodes_is_told_to_slurm_and_to_the_script_of_a_rule() -> None:
+    rule = (
+        "script_path: a.py\nm: [1, 2]\nsweep: {rules: [{if: {m: 2}, set: {cluster.num_nodes: 4}, slurm: {nodes: 8}}]}"
+    )
+    spec = parse_sweep(rule, source="s.yaml")
+    (found,) = disagreements(spec, layers().preset.counts)
+    assert str(found) == (
+        "sweep.rules.0.cluster.num_nodes: the parameter is 4, but slurm.nodes is 8; remove one of them"
+    )
+    one, two = planned(rule.replace("slurm: {nodes: 8}", "slurm: {time: 5}"))
+    assert (one.nodes, two.nodes, two.time) == (1, 4, "5")
+
+
+def test_a_placeholder_that_some_combinations_have_no_value_for_is_refused() -> None:
+    text = "command: python a.py {tp}\nm: [1, 2]\ntp: 1\nsweep: {rules: [{if: {m: 2}, set: {tp: 8}}]}"
+    assert [job.command for job in triggered(text).jobs] == ["python a.py 1", "python a.py 8"]
+    with pytest.raises(SettingsError, match=r"command: \{tp\} has a value by rules only, which some combinations lack"):
+        triggered(text.replace("tp: 1\n", ""))
+
+
+def test_repeats_are_jobs_of_their_own_that_say_so() -> None:
+    plan = triggered("script_path: a.py\nlr: [1, 2]\nsweep: {repeat: {seed: [7, 8]}}", only="2-3")
+    assert [(job.name, job.parameters, job.repeated) for job in plan.jobs] == [
+        ("a_sweep_2", {"lr": 1, "seed": 8}, ["seed"]),
+        ("a_sweep_3", {"lr": 2, "seed": 7}, ["seed"]),
+    ]
+    assert "sweep.repeat: each of 2 combinations runs 2 times, over seed" in plan.notes
+    assert JobRequest.from_json(plan.jobs[0].to_json()) == plan.jobs[0]
+
+
+SEARCH = "script_path: a.py\nlr: {loguniform: [1e-7, 1e-4]}\nsweep: {search: random, trials: 4, repeat: {seed: [1, 2]}}"
+
+
+def earlier(job: JobRequest) -> EarlierJob:
+    return EarlierJob(
+        base="a",
+        run_dir=job.run_dir,
+        job_id="1",
+        exit="0 -",
+        name=job.name,
+        parameters=json.loads(json.dumps(job.parameters)),
+        swept=tuple(job.swept),
+    )
+
+
+def test_resume_finds_drawn_values_and_repeats_again() -> None:
+    first = triggered(SEARCH).jobs
+    places = [earlier(job) for job in first]
+    again = match(triggered(SEARCH).jobs, places)
+    assert [found[0].run_dir for found in again.values()] == [job.run_dir for job in first]
+    more = triggered(SEARCH.replace("trials: 4", "trials: 6").replace("[1, 2]", "[0, 1, 2]")).jobs
+    found = match(more, places)
+    assert len(more) == 18
+    assert sorted(each[0].run_dir for each in found.values()) == sorted(job.run_dir for job in first)
+    for index, (place, *_) in found.items():
+        assert more[index - 1].parameters == place.parameters

@@ -28,8 +28,8 @@ from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.document import read_settings
-from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, read_layers
-from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, RunSettings, read_layers
+from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
@@ -185,7 +185,7 @@ def _check_settings(layers: Layers, add: Add) -> tuple[str | None, JobRequest | 
     problem = ""
     for section in (SlurmSection(), SlurmSection(account=None, container=None)):
         try:
-            settings = layers.resolve(section, RunOptions(), {})
+            settings = layers.resolve(RunSettings(section=section))
             arguments = layers.job_arguments(settings)
             if "gpus_per_node" not in layers.profile.model_fields_set:
                 asked = requested_gpus(settings.sbatch, settings.nodes + settings.extra_nodes)

@@ -64,6 +64,7 @@ class JobRequest:
     index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
     swept: tuple[str, ...] | list[str] = ()  # the parameters that tell the sweep's combinations apart
+    repeated: tuple[str, ...] | list[str] = ()  # those of them that differ between runs of one combination only
     overrides: tuple[str, ...] | list[str] = ()  # of the person who started the run, in Hydra's grammar
     workdir: str | None = None  # where the job runs; None for the login directory
     # Files without which nothing is submitted, absolute or relative to ``workdir``; so is ``batch_script``.

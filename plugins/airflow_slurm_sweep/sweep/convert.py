@@ -1,23 +1,29 @@
 """Another tool's sweep file as one of ours: what can be said, and in comments what cannot.
 
 W&B's ``parameters: {lr: {values: [0.1, 0.01]}}`` and Hydra's ``hydra.sweeper.params: {lr: "0.1,0.01"}`` are both
-``lr: [0.1, 0.01]``.
+``lr: [0.1, 0.01]``; distributions become value forms that ``search: random`` draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from shlex import quote
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
+from airflow_slurm_sweep.sweep.distributions import DRAWN, Ours, ours_of
 from airflow_slurm_sweep.sweep.document import read_mapping
-from airflow_slurm_sweep.sweep.foreign import as_yaml, is_foreign, other_tool, values_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, other_tool, values_of
+from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.sweep.spec import OWN_KEYS
+from airflow_slurm_sweep.sweep.value_forms import read_form
 from airflow_slurm_sweep.sweep.values import is_parameter, protected
 
-_RANDOM = {"min", "max", "distribution", "lower", "upper", "low", "high", "mu", "sigma", "probabilities"}
+_TRIALS = 40  # of a search whose file does not say how many
+_TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
 _WORDS_OF_COMMANDS = {
     "${env}": "",
     "${interpreter}": "python",
@@ -27,15 +33,46 @@ _WORDS_OF_COMMANDS = {
     "${args_json}": "{json}",
     "${args_json_file}": "{parameters_file}",
 }
-_FROM_WANDB = {"program", "command", "method", "parameters", "metric", "description"}
+_OF_SUBMITIT = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks-per-node", "name": "jobname"}
+_WORDS_OF_SLURM = {*LONG, *(word.replace("-", "_") for word in LONG), *SlurmSection.model_fields} - {"setup"}
+_FROM_WANDB = {"program", "command", "method", "parameters", "metric", "description", "run_cap"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sweep:
     command: str
-    parameters: dict[str, list[Any]] = field(default_factory=dict)
+    parameters: dict[str, list[Any] | dict[str, Any]] = field(default_factory=dict)
+    section: dict[str, Any] = field(default_factory=dict)  # ``sweep:``
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     unsaid: list[str] = field(default_factory=list)  # why something is left out
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether values of it are drawn."""
+        return any(isinstance(values, dict) and values.keys() & DRAWN for values in self.parameters.values())
+
+    def rank_by(self, metric: Any, goal: Any) -> None:
+        """Say what the report ranks by, if the file does."""
+        if metric and isinstance(metric, str) and "${" not in metric:
+            goal = "maximize" if str(goal).lower().startswith("max") else "minimize"
+            self.section["objective"] = {"metric": metric, "goal": goal}
+            self.unsaid.append("how the metric is read: the report reads it from metrics.json of each run directory")
+
+    def ask_slurm(self, options: Mapping[str, Any], place: str) -> None:
+        """Take over options of sbatch that stand at a place of the file."""
+        for name, value in options.items():
+            word = _OF_SUBMITIT.get(name, name)
+            if value is not None and word in _WORDS_OF_SLURM:
+                self.sections.setdefault("slurm", {})[word] = f"{value}G" if name == "mem_gb" else value
+            elif name != "_target_":
+                self.unsaid.append(f"{place}.{name}")
+
+    def search(self, trials: Any) -> None:
+        """Say how many combinations a search draws; ``trials`` is what the file says."""
+        if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+            self.unsaid.append(f"the number of trials, which the file does not say: {_TRIALS}")
+            trials = _TRIALS
+        self.section.update(search="random", trials=trials)
 
 
 def convert(text: str, source: str) -> str:
@@ -48,9 +85,10 @@ def convert(text: str, source: str) -> str:
     tool = other_tool(document)
     if tool is None:
         raise SweepFileError(source, [Fault(problem="expected a sweep of another tool, got none")])
-    sweep = _of_wandb(document) if tool == "Weights & Biases" else _of_others(document, tool)
+    readers = {"Weights & Biases": _of_wandb, "seml": _of_seml}
+    sweep = readers[tool](document) if tool in readers else _of_others(document, tool)
     if not sweep.parameters:
-        problem = f"holds no values that a grid can run over: {'; '.join(sweep.unsaid) or 'no parameters'}"
+        problem = f"holds no values to run over: {'; '.join(sweep.unsaid) or 'no parameters'}"
         raise SweepFileError(source, [Fault(problem=problem)])
     lines = [
         f"# From {source}, a file of {tool}.",
@@ -59,8 +97,10 @@ def convert(text: str, source: str) -> str:
     lines.append(f"command: {as_yaml(sweep.command)}")
     for key, values in sweep.parameters.items():
         name = f"--{key}" if key in OWN_KEYS else key
-        lines.append(f"{as_yaml(name)}: {as_yaml([protected(value) for value in values])}")
-    lines += [f"{name}: {as_yaml(section)}" for name, section in sweep.sections.items()]
+        said = values if isinstance(values, dict) else [protected(value) for value in values]
+        lines.append(f"{as_yaml(name)}: {as_yaml(said)}")
+    sections = {"sweep": sweep.section, **sweep.sections}
+    lines += [f"{name}: {as_yaml(section)}" for name, section in sections.items() if section]
     return "\n".join(lines) + "\n"
 
 
@@ -71,16 +111,15 @@ def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
     sweep = _Sweep(command=" ".join(filter(None, (_word(str(word), program) for word in words))))
     if "program" not in document and "command" not in document:
         sweep.unsaid.append("the program, which the file does not name: replace train.py")
-    if (method := document.get("method", "grid")) != "grid":
-        sweep.unsaid.append(f"method {method}: each combination of the values runs")
     unknown = [key for key in document if key not in _FROM_WANDB]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in unknown)
     _add(sweep, document["parameters"], "")
-    metric = document.get("metric")
-    if isinstance(metric, dict) and metric.get("name"):
-        objective = {"metric": metric["name"], "goal": metric.get("goal", "minimize")}
-        sweep.sections["sweep"] = {"objective": objective}
-        sweep.unsaid.append("reading the metric from W&B: the report reads it from metrics.json of each run directory")
+    if (method := document.get("method", "grid")) != "grid" or sweep.is_drawn:
+        if method not in ("grid", "random"):
+            sweep.unsaid.append(f"method {method}: combinations are drawn at random")
+        sweep.search(document.get("run_cap"))
+    metric = _mapping(document.get("metric"))
+    sweep.rank_by(metric.get("name"), metric.get("goal"))
     if isinstance(document.get("description"), str):
         sweep.sections["dag"] = {"description": document["description"]}
     return sweep
@@ -93,12 +132,70 @@ def _word(word: str, program: str) -> str:
     return quote(word.replace("${program}", program)).replace("{", "{{").replace("}", "}}")
 
 
+def _of_seml(document: Mapping[str, Any]) -> _Sweep:
+    seml, drawn = _mapping(document.get("seml")), dict(_mapping(document.get("random")))
+    script = seml.get("executable")
+    sweep = _Sweep(command=f"python {script or 'train.py'} with {{overrides}}")
+    if not script:
+        sweep.unsaid.append("the program, which the file does not name: replace train.py")
+    samples, seed = drawn.pop("samples", None), drawn.pop("seed", 0)
+    zipped: dict[str, list[str]] = {}
+    for name, value in _flat(_mapping(document.get("grid"))):
+        if isinstance(value, dict) and value.get("zip_id"):
+            zipped.setdefault(str(value["zip_id"]), []).append(name)
+    _add(sweep, _constants(_mapping(document.get("fixed"))), "")
+    _add(sweep, _mapping(document.get("grid")), "")
+    for names in zipped.values():
+        columns = [_listed(sweep.parameters.pop(name)) for name in names]
+        sweep.parameters[", ".join(names)] = [list(row) for row in zip(*columns, strict=False)]
+    of_grid = prod(len(_listed(values)) for values in sweep.parameters.values())
+    _add(sweep, drawn, "")
+    if drawn:
+        sweep.search(samples * of_grid if isinstance(samples, int) else None)
+        sweep.section["seed"] = seed if isinstance(seed, int) and seed >= 0 else 0
+        sweep.unsaid.append(
+            "samples for each of the grid's combinations: as many are drawn of grid and ranges together"
+        )
+    sweep.ask_slurm(_mapping(_mapping(document.get("slurm")).get("sbatch_options")), "slurm.sbatch_options")
+    left = [f"seml.{key}" for key in seml if key != "executable"]
+    left += [key for key in document if key not in ("seml", "slurm", "fixed", "grid", "random")]
+    sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in left)
+    return sweep
+
+
+def _listed(values: list[Any] | dict[str, Any]) -> list[Any]:
+    """Return the values of a list, or of a form that means one."""
+    found = read_form(values) if isinstance(values, dict) else values
+    return found if isinstance(found, list) else [values]
+
+
+def _flat(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in space.items():
+        if isinstance(value, dict) and "type" not in value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _constants(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping in which a list is one value."""
+    found: dict[str, Any] = {}
+    for name, value in space.items():
+        is_nested = isinstance(value, dict) and not ours_of(value)
+        found[name] = _constants(value) if is_nested else [value] if isinstance(value, list) else value
+    return found
+
+
 def _of_others(document: Mapping[str, Any], tool: str) -> _Sweep:
-    placeholder = "overrides" if tool == "Hydra" else "flags"
-    sweep = _Sweep(command=f"python train.py {{{placeholder}}}")
+    sweep = _Sweep(command=f"python train.py {{{'overrides' if tool == 'Hydra' else 'flags'}}}")
     sweep.unsaid.append("the program, which the file does not name: replace train.py")
     for spaces in _hydra_spaces(document, sweep) if tool == "Hydra" else _spaces(document):
-        _add(sweep, spaces, "")
+        _add(sweep, _constants(spaces) if tool == "Ray Tune" else spaces, "")
+    trials = next((value for key, value in _flat(document) if key.rpartition(".")[2] in _TRIALS_BY), None)
+    if sweep.is_drawn or isinstance(trials, int):
+        sweep.search(trials)
+    if tool != "Hydra" and any(isinstance(each, list | dict) for found in sweep.parameters.values() for each in found):
+        return replace(sweep, command="python train.py {json}")  # they have no form as flags
     return sweep
 
 
@@ -112,9 +209,12 @@ def _hydra_spaces(document: Mapping[str, Any], sweep: _Sweep) -> Iterator[Mappin
     texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
     pairs = (text.partition("=") for text in texts)
     yield {key: value if is_foreign(value) else values_of(f"[{value}]") for key, _, value in pairs}
-    left = [f"hydra.sweeper.{key}" for key in sweeper if key not in ("params", "search_space", "_target_")]
-    left += [f"hydra.{key}" for key in hydra if key not in ("sweeper", "overrides", "mode")]
-    left += [key for key in document if key != "hydra"]
+    sweep.ask_slurm(_mapping(hydra.get("launcher")), "hydra.launcher")
+    sweep.rank_by(document.get("optimized_metric"), sweeper.get("direction"))
+    known = ("params", "search_space", "direction", "_target_", *_TRIALS_BY)
+    left = [f"hydra.sweeper.{key}" for key in sweeper if key not in known]
+    left += [f"hydra.{key}" for key in hydra if key not in ("sweeper", "overrides", "mode", "launcher")]
+    left += [key for key in document if key not in ("hydra", "optimized_metric")]
     sweep.unsaid.extend(f"{key}, which the script's own config keeps" for key in left)
 
 
@@ -127,6 +227,8 @@ def _spaces(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield _mapping(document.get(key))
     for key in ("grid", "search"):
         yield _mapping(document.get(key))
+    for each in document.values():  # RLlib's experiments
+        yield _mapping(_mapping(each).get("config"))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -135,30 +237,45 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _add(sweep: _Sweep, space: Mapping[str, Any], prefix: str) -> None:
     """Add the parameters of a mapping to a sweep, nested ones with dots."""
-    for name, value in space.items():
+    last = ("include", "exclude")  # of a build matrix: they name its parameters
+    for name, value in sorted(space.items(), key=lambda each: each[0] in last):
         key = f"{prefix}{name}"
-        nested = value.get("parameters", value) if isinstance(value, dict) else None
-        values = _listed(value)
-        if name in ("include", "exclude") and values and all(isinstance(each, dict) for each in values):
-            sweep.unsaid.append(f"{key}: {as_yaml(value)}: all combinations run")  # of a build matrix
-        elif values and is_parameter(key):
-            sweep.parameters[key] = values
-        elif isinstance(nested, dict) and values is None and not _RANDOM & nested.keys():
+        nested = value.get("parameters", value.get("params", value)) if isinstance(value, dict) else None
+        if name in last and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            _add_of_matrix(sweep, name, value)
+        elif (ours := _ours(value)) and ours.form and is_parameter(key):
+            sweep.parameters[key] = ours.form
+            if not ours.is_same:
+                sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is written as what is nearest to it here")
+        elif isinstance(nested, dict) and not ours and not any(key in value for key in ("distribution", "_type")):
             _add(sweep, nested, f"{key}.")
         else:
             sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values")
 
 
-def _listed(value: Any) -> list[Any] | None:
-    """Return the values that another tool gives a parameter; None where it gives no list."""
+def _add_of_matrix(sweep: _Sweep, name: str, entries: list[dict[str, Any]]) -> None:
+    """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
+    for each in entries:
+        own = {key: value for key, value in each.items() if key in sweep.parameters}
+        more = {key: value for key, value in each.items() if key not in own}
+        is_new = any(value not in _listed(sweep.parameters[key]) for key, value in own.items())
+        is_whole = own.keys() == sweep.parameters.keys()
+        if not own or (is_new and not is_whole) or (name == "exclude" and more):
+            sweep.unsaid.append(f"{name}: {as_yaml(each)}")
+            continue
+        if name == "exclude" or is_new or not more:
+            sweep.section.setdefault(name, []).append(own)
+        if more:
+            sweep.section.setdefault("rules", []).append({"if": {**own}, "set": more})
+
+
+def _ours(value: Any) -> Ours | None:
+    """Return what another tool gives a parameter, as ours; None where it is no list and no range."""
     if isinstance(value, list):
-        return value
+        return Ours(value, is_same=True)
     if isinstance(value, str):
-        return values_of(value) if is_foreign(value) else [value]
-    if not isinstance(value, dict):
-        return [value]
-    if "value" in value:
-        return [value["value"]]
-    kind = value.get("_type", "choice")
-    found = value.get("values", value.get("choices", value.get("grid_search", value.get("_value"))))
-    return found if isinstance(found, list) and kind == "choice" else None
+        if not is_foreign(value):
+            return Ours([value], is_same=True)
+        listed = values_of(value)
+        return Ours(listed, is_same=True) if listed else drawn_by(value)
+    return ours_of(value) if isinstance(value, dict) else Ours([value], is_same=True)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from yamlcore import CCoreLoader
 
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
@@ -125,6 +126,14 @@ def read_value(text: str, subject: str) -> Any:
         ) from None
 
 
+def value_or_text(text: str) -> Any:
+    """Return what YAML reads in a text; the text where it is no YAML."""
+    try:
+        return read_value(text, "")
+    except ValueError:
+        return text
+
+
 def anchored_keys(text: str) -> set[str]:
     """Return the keys of a valid document whose values have an anchor: ``{"_common"}`` for ``_common: &a [1, 2]``."""
     return {
@@ -178,10 +187,15 @@ def read_settings(model: type[Model], values: Any) -> Model:
     return settings
 
 
+def _fields(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return a section's fields by the keys that people write."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
 def _section_at(model: type[Section], place: Sequence[str | int]) -> type[Section]:
     """Return the model at a place of a document: that of the last key on the way that has one."""
     for key in place:
-        if field := model.model_fields.get(str(key)):
+        if field := _fields(model).get(str(key)):
             model = next(_sections(field.annotation), model)
     return model
 
@@ -199,16 +213,22 @@ def _problem(model: type[Section], detail: dict[str, Any]) -> str:
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        near = get_close_matches(key, [*section.model_fields, *section.further_keys], n=1)
+        near = get_close_matches(key, [*_fields(section), *section.further_keys], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         more = ", and the long options of sbatch" if section.further_keys else ""
-        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(section.model_fields))}{more}"
+        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(_fields(section)))}{more}"
     if detail["type"] == "missing":
-        return f"missing; expected the keys {', '.join(section.model_fields)}"
+        return f"missing; expected the keys {', '.join(_fields(section))}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     value = detail["input"]
     if detail["type"] == "model_type":
         return f"expected keys with values, got {kind(value)}"
-    message = detail["msg"].replace("Input should be", "expected").replace("a valid integer", "an integer")
+    message = detail["msg"].replace("Input should be", "expected")
+    for ours, theirs in (
+        ("an integer", "a valid integer"),
+        ("a list", "a valid tuple"),
+        ("a mapping", "a valid dictionary"),
+    ):
+        message = message.replace(theirs, ours)
     return f"{message.replace('a valid ', 'a ')}, got {'nothing' if value is None else repr(value)}"

@@ -8,18 +8,23 @@ words without blanks: ``hello, world``, ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil, isfinite
 from typing import Any
 
 import yaml
 from yamlcore import CCoreDumper, CCoreLoader
 
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, drawn
+
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+IS_NUMBER = re.compile(_NUMBER)
+_STEP = re.compile(rf"\b(?:step|q)\s*=\s*({_NUMBER})")
 _NUMBERS = re.compile(rf"\s*{_NUMBER}\s*(?:,\s*{_NUMBER}\s*)+,?\s*")
 _WORD = r"(?:[\w+-][\w.+/-]*|\.\d[\w.+-]*)"
 _WORDS = re.compile(rf"{_WORD}(?:,{_WORD})+,?")
 _CALL = re.compile(r"\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
+_WRAPPED = re.compile(r"\s*(tag|int|float)\s*\((?:\s*(\w+)\s*,)?\s*(\w+\s*\(.*\))\s*\)\s*", re.DOTALL)  # Hydra's
 _LISTS = {"choice", "choices", "grid_search", "suggest_categorical", "shuffle", "sort", "sample_from"}
 _STEPS = {"range", "arange", "linspace", "logspace", "geomspace"}
 _RANDOM = {
@@ -28,7 +33,7 @@ _RANDOM = {
     "qlograndint", "uniformint", "normal", "randn", "qrandn", "qnormal", "q_normal", "lognormal", "log_normal",
     "qlognormal", "q_log_normal", "suggest_float", "suggest_int", "suggest_uniform", "suggest_loguniform",
 }  # fmt: skip
-_MOST = 1000
+MOST = 1000  # values of a list that another tool computes
 _SHOWN = 12  # values in a message
 
 
@@ -39,6 +44,8 @@ def is_foreign(text: str) -> bool:
 
 def is_call(text: str) -> bool:
     """Tell whether a text is a call such as ``choice(1,2)``, which nothing but a sweep has."""
+    while wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[3]
     call = _CALL.fullmatch(text)
     return call is not None and call[1].lower() in {*_LISTS, *_STEPS, *_RANDOM}
 
@@ -63,7 +70,9 @@ def list_to_write(text: str) -> str | None:
 
 def as_yaml(value: Any) -> str:
     """Return a value as YAML's core schema writes it, on one line: ``[1e-05, adam]``."""
-    text: str = yaml.dump(value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True)
+    text: str = yaml.dump(
+        value, Dumper=CCoreDumper, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
+    )
     return text.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
 
 
@@ -79,44 +88,89 @@ def values_of(text: str) -> list[Any] | None:
         inner = arguments[-1] if arguments and isinstance(arguments[-1], list) else arguments
         return inner or None
     numbers = [each for each in arguments if isinstance(each, int | float) and isfinite(each)]
-    return _steps(name, numbers) if name in _STEPS and len(numbers) == len(arguments) else None
+    return steps(name, numbers) if name in _STEPS and len(numbers) == len(arguments) else None
 
 
-def _steps(name: str, numbers: list[Any]) -> list[Any] | None:
-    """Return what Python's range, or NumPy's function of that name, gives for numbers."""
+def drawn_by(text: str) -> Ours | None:
+    """Return what a call such as ``loguniform(1e-5, 1e-3)`` or ``tag(log, interval(1, 8))`` means in ours, if known."""
+    words: set[str | None] = set()
+    while wrapped := _WRAPPED.fullmatch(text):
+        words |= {wrapped[1], wrapped[2]}
+        text = wrapped[3]
+    call = _CALL.fullmatch(text)
+    if call is None:
+        return None
+    arguments = [argument.strip() for argument in call[2].split(",")]
+    numbers = [read_number(argument) for argument in arguments if IS_NUMBER.fullmatch(argument)]
+    numbers += [read_number(found[1]) for found in _STEP.finditer(call[2])]
+    name = call[1].lower()
+    if name == "interval" and all(isinstance(number, int) for number in numbers):  # as Optuna's sweeper reads it
+        name = "int"
+    if name == "randint" and len(numbers) == 1:
+        numbers = [0, *numbers]
+    return drawn("int" if "int" in words else name, numbers, is_log="log" in words or "log=true" in call[2].lower())
+
+
+def read_number(text: str) -> float:
+    """Return a number, whole if it is written so."""
+    return int(text) if text.lstrip("+-").isdecimal() else float(text)
+
+
+def steps(name: str, numbers: Sequence[float], most: int = MOST) -> list[Any] | None:
+    """Return what Python's range, or NumPy's function of that name, gives for numbers; None for no such list.
+
+    As people write them: 12 digits, and the ends as they were given.
+    """
     if not 1 <= len(numbers) <= 3:
         return None
     if name in ("range", "arange"):
-        first, last, step = numbers if len(numbers) == 3 else [*([0] * (2 - len(numbers))), *numbers, 1]
-        count = ceil(round((last - first) / step, 9)) if step else 0
-        return [_rounded(first + i * step) for i in range(count)] if 0 < count <= _MOST else None
-    if len(numbers) != 3 or not isinstance(numbers[2], int) or not 2 <= numbers[2] <= _MOST:
+        begin, end, step = [*([0] * (2 - len(numbers))), *numbers, 1][:3]
+        many = ceil(round((end - begin) / step, 9)) if step else 0
+        return [_rounded(begin + place * step) for place in range(many)] if 0 < many <= most else None
+    if len(numbers) != 3 or not isinstance(numbers[2], int) or not 1 <= numbers[2] <= most:
         return None
-    first, last, count = numbers
+    first, last, count = numbers[0], numbers[1], numbers[2]
+    ways = [place / max(count - 1, 1) for place in range(count)]
     if name == "geomspace":
-        ratio = last / first if first and first * last > 0 else 0
-        return [_rounded(first * ratio ** (i / (count - 1))) for i in range(count)] if ratio else None
-    line = [first + i * (last - first) / (count - 1) for i in range(count)]
-    return [_rounded(10**each if name == "logspace" else each) for each in line]
+        if not first * last > 0:
+            return None
+        line = [first * (last / first) ** way for way in ways]
+    else:
+        line = [first + way * (last - first) for way in ways]
+    if name == "logspace":
+        return [_rounded(10.0**each) for each in line]
+    return [float(first), *map(_rounded, line[1:-1]), *([float(last)] if count > 1 else [])]
 
 
 def _rounded(number: float) -> float:
-    return number if isinstance(number, int) else float(f"{number:.9g}")
+    return number if isinstance(number, int) else float(f"{number:.12g}")
+
+
+_TOOLS = (  # by keys of a file that hold mappings
+    ({"seml"}, "seml"),
+    ({"grid", "fixed"}, "seml"),
+    ({"random", "fixed"}, "seml"),
+    ({"matrix"}, "a build matrix"),
+    ({"strategy"}, "a build matrix"),
+    ({"jobs"}, "a build matrix"),
+    ({"param_space"}, "Ray Tune"),
+    ({"tune_config"}, "Ray Tune"),
+    ({"searchSpace"}, "NNI"),
+    ({"search_space"}, "Optuna"),
+    *(({key}, "another sweep tool") for key in ("parameters", "params", "hyperparameters", "grid", "search")),
+)
 
 
 def other_tool(document: Mapping[str, Any]) -> str | None:
     """Return whose sweep or config file a whole document is; None if it may be ours."""
-    mappings = {key for key, value in document.items() if isinstance(value, dict)}
+    forms = {*LISTS, *DRAWN, CSV, "values", "value", "distribution"}
+    mappings = {key for key, value in document.items() if isinstance(value, dict) and not value.keys() & forms}
     if "parameters" in mappings and document.keys() & {"method", "program", "metric", "early_terminate"}:
         return "Weights & Biases"
     defaults = document.get("defaults")
     groups = defaults if isinstance(defaults, list) else []
     if "hydra" in mappings or any(each == "_self_" or isinstance(each, dict) for each in groups):
         return "Hydra"
-    if "matrix" in mappings or {"strategy", "jobs"} & mappings:
-        return "a build matrix"
-    if "param_space" in mappings or "tune_config" in mappings:
+    if any(document[key].keys() >= {"run", "config"} for key in mappings):  # RLlib's experiments
         return "Ray Tune"
-    if {"search_space", "searchSpace"} & mappings:
-        return "NNI" if "searchSpace" in mappings else "Optuna"
-    return "another sweep tool" if {"parameters", "params", "hyperparameters", "grid", "search"} & mappings else None
+    return next((tool for keys, tool in _TOOLS if keys <= mappings), None)

@@ -1,14 +1,15 @@
 """The layers of a sweep's settings, and the value that each setting has after all of them.
 
-First found wins: the trigger form > the sweep file > the script's config (nodes and GPUs, where the preset says so) >
-the cluster profile > the environment (``LOG``, and the variables that the preset names) > the preset > the default.
+First found wins: the trigger form > rules of the sweep file > its `slurm:` > the script's config (nodes and GPUs, where
+the preset says so) > the cluster profile > the environment (``LOG``, and the variables that the preset names) > the
+preset > the default.
 Mappings (``env``, ``sbatch``) are joined, key by key, and so are the lines of ``setup``, the lowest layer's first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import isinf
 from pathlib import Path
 from typing import Any, get_args
@@ -106,6 +107,16 @@ def read_layers(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """The layers of settings above the cluster profile."""
+
+    section: SlurmSection  # of the sweep file
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by the places of those that hold
+    options: RunOptions = field(default_factory=RunOptions)
+    from_config: Mapping[str, int] = field(default_factory=dict)  # those `counts` of the preset that the config sets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """The layers of settings below a sweep's own."""
 
@@ -118,17 +129,15 @@ class Layers:
     job_script: str  # the text of the batch script, for clusters that name none of their own
     warnings: tuple[str, ...] = ()  # what is odd in the profile's file but harms nothing
 
-    def resolve(self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> ClusterProfile:
+    def resolve(self, above: RunSettings) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
-
-        ``from_config`` has the values of those ``counts`` of the preset that the script's config sets.
 
         Raises:
             SettingsError: Required ones are missing (the message names all of them and every place for each), or they
                 contradict each other.
         """
         values: dict[str, Any] = {}
-        for layer in self._stack(section, options, from_config).values():
+        for layer in self._stack(above).values():
             for name in layer.keys() & ClusterProfile.model_fields.keys():
                 value = layer[name]
                 if isinstance(value, dict):
@@ -139,24 +148,23 @@ class Layers:
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 
-    def place(self, key: str, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]) -> str:
+    def place(self, key: str, above: RunSettings) -> str:
         """Return where the value of a setting, or of an option below ``sbatch``, stands, as messages name it."""
-        stack = self._stack(section, options, from_config).items()
+        stack = self._stack(above).items()
         places = [place for place, layer in stack if key in layer or key in layer.get("sbatch", {})]
         return places[-1] if places else BUILT_IN
 
-    def _stack(
-        self, section: SlurmSection, options: RunOptions, from_config: Mapping[str, int]
-    ) -> dict[str, Mapping[str, Any]]:
+    def _stack(self, above: RunSettings) -> dict[str, Mapping[str, Any]]:
         """Return the layers by their places; the last one that has a setting wins."""
         return {
             self.preset_place: given(self.preset),
             "the environment": self._from_environment(),
             self.profile_name: given(self.profile),
-            "the script's config": from_config,
+            "the script's config": above.from_config,
             "the sweep file": {"command": self.command} if self.command else {},
-            "the sweep file's `slurm:`": given(section),
-            "the trigger form": given(options),
+            "the sweep file's `slurm:`": given(above.section),
+            **above.rules,
+            "the trigger form": given(above.options),
         }
 
     @property
@@ -184,7 +192,7 @@ class Layers:
 
     def job_arguments(self, settings: ClusterProfile) -> dict[str, Any]:
         """Return the arguments of `JobRequest` that settings decide: those of the same name, and some others."""
-        same = JobSettings.model_fields.keys() & {field.name for field in fields(JobRequest)}
+        same = JobSettings.model_fields.keys() & {each.name for each in fields(JobRequest)}
         secrets = {name: value.reference for name, value in settings.env.items() if isinstance(value, Secret)}
         return {
             **{name: getattr(settings, name) for name in same},

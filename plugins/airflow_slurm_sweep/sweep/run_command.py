@@ -14,6 +14,7 @@ from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
 from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
+from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 _OF_ALL = {"flags", "flags_spaced", "overrides", "json", "parameters_file"}  # placeholders of all parameters
@@ -92,13 +93,13 @@ def command_text(spec: SweepSpec, layers: Layers) -> str:
     return text
 
 
-def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequence[Value]]) -> RunCommand:
-    """Return the command of a sweep's jobs, whose ``parameters`` may have these values.
+def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
+    """Return the command of the jobs of a sweep that runs over a space.
 
     Raises:
         ValueError: There is none, it has faults, or a value has no form in it.
     """
-    text = command_text(spec, layers)
+    text, parameters = command_text(spec, layers), space.every_value
     keys = {bare_key(key): key for key in parameters}
     try:
         if of_wandb := re.search(r"\$\{(args\w*|env|program|interpreter)\}", text):
@@ -106,6 +107,10 @@ def run_command(spec: SweepSpec, layers: Layers, parameters: Mapping[str, Sequen
         command = read_command(text, _OURS | keys.keys())
         if twice := sorted(command.names & _OURS & keys.keys()):
             raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
+        if lacking := sorted(command.names & keys.keys() - {bare_key(key) for key in space.parameters}):
+            raise ValueError(
+                f"{{{lacking[0]}}} has a value by rules only, which some combinations lack; give it one for all"
+            )
         in_environment = {bare for bare, key in keys.items() if variable(key) in text}
         reached = (command.names & keys.keys()) | in_environment
         notes = []

@@ -6,6 +6,7 @@ config_path: examples/configs/grpo.yaml    # and its config
 preset: nemo-rl                            # optional, see sweep/presets.py
 optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
 slurm: {nodes: 2}                          # optional, see sweep/settings.py
+                                           # or a value form, see sweep/value_forms.py
 sweep: {objective: {metric: reward, goal: maximize}}  # optional, see sweep/sweep_section.py
 dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,13 @@ from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import name_of, root_of
 from airflow_slurm_sweep.sweep.foreign import other_tool
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key
+from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
+from airflow_slurm_sweep.sweep.space_reader import read_space
+from airflow_slurm_sweep.sweep.space_reader import warnings as space_warnings
+from airflow_slurm_sweep.sweep.spaces import Axis, Space
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
-from airflow_slurm_sweep.sweep.values import read_values
+from airflow_slurm_sweep.sweep.values import read_axis
 
 MAX_COMBINATIONS = 1000
 OWN_KEYS = ("script_path", "config_path", "command", "preset", "sweep", "slurm", "dag")
@@ -43,7 +46,7 @@ class SweepSpec:
     preset: str | None  # the sweep's own choice
     script_path: str | None  # the training script, on the cluster, relative to the working directory
     config_path: str | None  # its base config, likewise
-    parameters: Mapping[str, tuple[Value, ...]]  # by key (``+`` and ``++`` included), in the file's order
+    space: Space  # what it runs over
     sweep: SweepSection
     slurm: SlurmSection
     dag: DagSection
@@ -52,7 +55,12 @@ class SweepSpec:
     @property
     def size(self) -> int:
         """The number of combinations; 1 without parameters."""
-        return prod(len(values) for values in self.parameters.values())
+        return self.space.size
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[Value, ...]]:
+        """The values of each parameter by its key (``+`` and ``++`` included), in the file's order."""
+        return self.space.parameters
 
     @property
     def what(self) -> str:
@@ -63,7 +71,8 @@ class SweepSpec:
 def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:
     """Read a sweep file from disk; see `parse_sweep`."""
     source = source or path.name
-    spec = parse_sweep(read_text(path, source), source=source, max_combinations=max_combinations)
+    text, folder = read_text(path, source), path.absolute().parent
+    spec = parse_sweep(text, source=source, folder=folder, max_combinations=max_combinations)
     return replace(spec, name=name_of(path.absolute(), root_of(path.absolute(), "sweeps")))
 
 
@@ -86,18 +95,19 @@ def parse_sweep(
     text: str,
     *,
     source: str,
+    folder: Path | None = None,
     max_combinations: int = MAX_COMBINATIONS,
-    script: str | None = None,
-    config: str | None = None,
+    started_with: Mapping[str, str | None] | None = None,
 ) -> SweepSpec:
     """Read a sweep file's text.
 
     Args:
         text: YAML, see the module's docstring.
         source: What messages call it.
+        folder: Where the files are that it names; None for a sweep that is no file.
         max_combinations: Larger sweeps are refused, before anything is built.
-        script: The script that the run was started with; if the file names one too, they have to match.
-        config: Likewise the config.
+        started_with: The script and the config that the run was started with, by the keys ``script_path`` and
+            ``config_path``; where the file names one too, they have to match.
 
     Raises:
         SweepFileError: The text has errors; the message lists them all.
@@ -106,23 +116,23 @@ def parse_sweep(
     document = read_mapping(text, source, warnings)
     _refuse_other_tools(document, source)
     faults: list[Fault] = []
-    script_path = _path(document, "script_path", script, faults)
-    config_path = _path(document, "config_path", config, faults)
+    script_path = _path(document, "script_path", started_with or {}, faults)
+    config_path = _path(document, "config_path", started_with or {}, faults)
     if not script_path and (near := _misspelt(document)):
         faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
-    values = _parameters(document, anchored_keys(text), faults)
+    axes = _axes(document, anchored_keys(text), folder, faults)
     sweep = validate(SweepSection, document.get("sweep"), "sweep", faults)
+    space = read_space(axes, sweep, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
     if dag:
         _refuse_missing_start(dag, faults)
-    size = prod(len(items) for items in values.values())
-    if size > max_combinations:
-        problem = f"{size} combinations, but at most {max_combinations} are allowed (setting max_combinations)"
+    if not faults and (problem := space.problem(max_combinations)):
         faults.append(Fault(problem=problem))
     if faults or own is None or sweep is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
+    warnings += [f"{source}: {each}" for each in space_warnings(space, sweep)]
     return SweepSpec(
         source=source,
         name=None,
@@ -130,7 +140,7 @@ def parse_sweep(
         preset=own.preset,
         script_path=script_path,
         config_path=config_path,
-        parameters=values,
+        space=space,
         sweep=sweep,
         slurm=slurm,
         dag=dag,
@@ -150,8 +160,9 @@ def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
         raise SweepFileError(source, [Fault(problem=problem)])
 
 
-def _path(document: dict[str, Any], key: str, started_with: str | None, faults: list[Fault]) -> str | None:
+def _path(document: dict[str, Any], key: str, entered: Mapping[str, str | None], faults: list[Fault]) -> str | None:
     """Return the path that the document, or else the person who started the run, gives for ``key``."""
+    started_with = entered.get(key)
     value = started_with if document.get(key) is None else document[key]
     if value is None:
         return None
@@ -173,16 +184,12 @@ def _misspelt(document: Mapping[str, Any]) -> str:
     return next(iter(get_close_matches("script_path", [key for key in document if key not in OWN_KEYS], n=1)), "")
 
 
-def _parameters(
-    document: Mapping[str, Any], anchored: Collection[str], faults: list[Fault]
-) -> dict[str, tuple[Value, ...]]:
-    """Return the parameters and their values; two of one name are a fault."""
-    values: dict[str, tuple[Value, ...]] = {}
-    seen: dict[str, str] = {}
-    for key, value in document.items():
-        if key in OWN_KEYS:
-            continue
-        values[key] = read_values(key, value, is_anchored=key in anchored, faults=faults)
-        if (twin := seen.setdefault(bare_key(key), key)) != key:
-            faults.append(Fault(key=key, problem=f"sets the same parameter as {twin!r}; remove one of them"))
-    return values
+def _axes(
+    document: Mapping[str, Any], anchored: Collection[str], folder: Path | None, faults: list[Fault]
+) -> list[Axis]:
+    """Return what the parameters span."""
+    return [
+        read_axis(key, value, is_anchored=key in anchored, folder=folder, faults=faults)
+        for key, value in document.items()
+        if key not in OWN_KEYS
+    ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.setting_types import Count
+from airflow_slurm_sweep.sweep.settings import SlurmSection
+
+# Settings that all jobs of a run share.
+_OF_RUNS = ("profile", "jobname", "existing", "batch_script", "submit", "max_parallel_jobs")
 
 
 class Objective(Section):
@@ -18,9 +23,60 @@ class Objective(Section):
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
+class RuleSection(Section):
+    """What combinations of some kind run with: ``{if: {model: 70B}, set: {tp: 8}, slurm: {nodes: 8}}``."""
+
+    condition: dict[str, Any] = Field(
+        alias="if", description="Values of parameters; a list: any of them; {above: X}, {below: X}, {not: X}."
+    )
+    set: dict[str, Any] = Field(default={}, description="Parameters that are not swept. A list is one value.")
+    slurm: SlurmSection | None = Field(default=None, description="Settings of the jobs, over those of `slurm:`.")
+
+    @field_validator("slurm")
+    @classmethod
+    def _refuse_settings_of_runs(cls, slurm: SlurmSection | None) -> SlurmSection | None:
+        if slurm and (named := [name for name in _OF_RUNS if name in slurm.model_fields_set]):
+            raise ValueError(f"all jobs of a run have the same {named[0]}; set it in the section slurm")
+        return slurm
+
+
 class SweepSection(Section):
     """What a sweep runs beyond the product of its values, and which result is good."""
+
+    exclude: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="Combinations that do not run: [{optim.lr: 1e-5, model: [a, b]}, {optim.lr: {above: 5e-6}}]; "
+        "words: above, below, not.",
+    )
+    include: tuple[dict[str, Any], ...] = Field(
+        default=(), description="Whole combinations that run besides; in a search they are the first trials."
+    )
+    rules: tuple[RuleSection, ...] = Field(
+        default=(),
+        description="What combinations of some kind run with: [{if: {model: a}, set: {tp: 8}, slurm: {nodes: 8}}].",
+    )
+    repeat: dict[str, Any] = Field(
+        default={},
+        description="Runs each combination with each of these values: {seed: [1, 2, 3]}; the report has means.",
+    )
+    search: Literal["random"] | None = Field(
+        default=None, description="random: `trials` combinations of the space, spread evenly; null: all combinations."
+    )
+    trials: Count | None = Field(default=None, description="How many combinations a search runs, before `repeat`.")
+    seed: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0, description="Of a search: another seed draws other combinations."
+    )
 
     objective: Objective | None = Field(
         default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
     )
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Self:
+        if self.search and not self.trials:
+            raise ValueError(f"search is {self.search}, and trials is missing; add trials: 40")
+        if not self.search and (named := [name for name in ("trials", "seed") if name in self.model_fields_set]):
+            raise ValueError(f"{named[0]} is of a search; add search: random")
+        if self.trials and len(self.include) > self.trials:
+            raise ValueError(f"include has {len(self.include)} combinations, but trials is {self.trials}; raise trials")
+        return self

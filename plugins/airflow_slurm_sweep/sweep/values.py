@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
-from airflow_slurm_sweep.sweep.foreign import as_yaml, is_call, is_foreign, list_to_write
-from airflow_slurm_sweep.sweep.overrides import Value, is_key
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, ours_of
+from airflow_slurm_sweep.sweep.drawn import Drawn
+from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_foreign, list_to_write
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key
+from airflow_slurm_sweep.sweep.spaces import Axis
+from airflow_slurm_sweep.sweep.value_forms import is_form, read_form, read_table
 
 
 def is_parameter(key: str) -> bool:
@@ -15,26 +21,55 @@ def is_parameter(key: str) -> bool:
     return is_key(key) or (key.startswith("--") and is_key(key[2:]) and not key[2:].startswith("+"))
 
 
-def read_values(key: str, value: Any, *, is_anchored: bool, faults: list[Fault]) -> tuple[Value, ...]:
-    """Return a parameter's values; add what is wrong with them to ``faults``."""
-    if is_anchored and (key.startswith("_") or isinstance(value, dict)):
+def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, faults: list[Fault]) -> Axis:
+    """Return what a key of a sweep file and its value span; add what is wrong with them to ``faults``.
+
+    ``"a, b"`` names parameters that change together. ``folder`` is the sweep file's; None for a sweep that is no file.
+    """
+    keys = tuple(name.strip() for name in key.split(","))
+    if is_anchored and (key.startswith("_") or (isinstance(value, dict) and not is_form(value))):
         faults.append(Fault(key=key, problem=f"holds an anchor and is no parameter; name the key 'x-{key.strip('_')}'"))
-        return ()
-    if not is_parameter(key):
+        return Axis(keys=keys)
+    if not all(map(is_parameter, keys)):
         faults.append(Fault(key=key, problem="expected a parameter's name such as lr, optim.lr, +a.b or --lr"))
+    try:
+        axis = _axis(key, keys, value, folder)
+    except ValueError as error:
+        faults.append(Fault(key=key, problem=str(error)))
+        return Axis(keys=keys)
+    if any("\0" in text for row in axis.rows for item in row for text in _texts(item)):
+        faults.append(Fault(key=key, problem="a value cannot contain a NUL character"))
+    return axis
+
+
+def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> Axis:
+    """Return what a parameter's value, or that of several, spans; a ValueError says what is wrong with it."""
+    if isinstance(value, dict) and CSV in value:
+        if more := sorted(map(str, value.keys() - {CSV})):
+            raise ValueError(f"expected {{csv: FILE}} alone, got {', '.join(more)} beside it")
+        return Axis.of(keys, read_table([bare_key(each) for each in keys], value[CSV], folder))
+    if len(keys) > 1:
+        rows = value if isinstance(value, list) and value else [None]
+        if odd := [row for row in rows if not isinstance(row, list) or len(row) != len(keys)]:
+            example = f"[{', '.join(f'{name}1' for name in 'abcdefghij'[: len(keys)])}]"
+            raise ValueError(
+                f"expected a list of lists of {len(keys)} values, such as [{example}], got {as_yaml(odd[0])}"
+            )
+        return Axis.of(keys, [tuple(_unquoted(item) for item in row or ()) for row in rows])
     if isinstance(value, dict):
-        faults.append(Fault(key=key, problem=_of_mapping(key, value)))
-        return ()
+        if (found := read_form(value)) is None:
+            raise ValueError(_of_mapping(key, value))
+        if isinstance(found, Drawn):
+            return Axis(keys=keys, drawn=found)
+        return Axis.of(keys, [(item,) for item in found])
     if value == []:
-        faults.append(Fault(key=key, problem="expected a list of values, got an empty one"))
+        raise ValueError("expected a list of values, got an empty one")
     values = value if isinstance(value, list) else [value]
     for item in values:
         # Of a list with several items each is meant as it stands, also with commas: [[q, v], "q,v"].
         if isinstance(item, str) and (is_call(item) or (len(values) == 1 and is_foreign(item))):
-            faults.append(Fault(key=key, problem=_of_foreign_text(key, item)))
-    if any("\0" in text for item in values for text in _texts(item)):
-        faults.append(Fault(key=key, problem="a value cannot contain a NUL character"))
-    return tuple(_unquoted(item) for item in values)
+            raise ValueError(_of_foreign_text(key, item))
+    return Axis.of(keys, [(_unquoted(item),) for item in values])
 
 
 def _texts(value: Value) -> Iterator[str]:
@@ -66,15 +101,18 @@ def _unquoted_text(text: str) -> str:
 
 
 def _of_mapping(key: str, value: dict[Any, Any]) -> str:
-    listed = value.get("values", value.get("choices", value.get("_value")))
-    if isinstance(listed, list) and listed:
-        return f"expected a list of values, got a mapping; write {key}: {as_yaml(listed)}"
+    if (meant := ours_of(value)) and meant.form:
+        return f"expected a list of values, got a mapping; write {key}: {as_yaml(meant.form)}"
+    near = get_close_matches(next(iter(map(str, value)), ""), [*LISTS, *DRAWN], n=1)
+    if near:
+        return f"expected a list of values, got a mapping; did you mean {({**LISTS, **DRAWN})[near[0]]}?"
     return "expected a list of values, got a mapping (write nested keys with dots: optim.lr)"
 
 
 def _of_foreign_text(key: str, text: str) -> str:
-    meant = list_to_write(text)
     mean_it = f"""(or, to mean the text itself: '"{text}"')"""
-    if meant is None:
-        return f"{text!r} is another tool's search; list the values to try, such as {key}: [1, 2] {mean_it}"
-    return f"{text!r} is another tool's list of values; write {key}: {meant} {mean_it}"
+    if meant := list_to_write(text):
+        return f"{text!r} is another tool's list of values; write {key}: {meant} {mean_it}"
+    if form := drawn_by(text):
+        return f"{text!r} is another tool's search; write {key}: {as_yaml(form.form)} {mean_it}"
+    return f"{text!r} is another tool's search; list the values to try, such as {key}: [1, 2] {mean_it}"

@@ -146,7 +146,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
     name, text = params.get("sweep") or None, params.get("sweep_text") or None
     if name and text:
         raise SettingsError("sweep and sweep_text: give one of them")
-    source = "sweep_text" if text else "script"
+    source, folder = "sweep_text" if text else "script", None
     if name:
         try:
             # a name, no path: only files of the folder
@@ -154,17 +154,18 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         except ValueError as error:
             raise SettingsError(f"sweep: {error}") from None
         source = folders.shown(path)
-        text = read_text(path, source)
+        text, folder = read_text(path, source), path.parent
     spec = parse_sweep(
         text or "{}",
         source=source,
+        folder=folder,
         max_combinations=configuration.max_combinations(),
-        script=params.get("script") or None,
-        config=params.get("config") or None,
+        started_with={f"{name}_path": params.get(name) or None for name in ("script", "config")},
     )
     keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
     section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
-    for typed in [section, *([] if name else [spec.slurm])]:
+    in_text = [] if name else [spec.slurm, *(rule.slurm for rule in spec.sweep.rules if rule.slurm)]
+    for typed in [section, *in_text]:
         _refuse_secrets_and_templates(typed)
     return replace(
         spec,

@@ -17,6 +17,7 @@ from airflow_slurm_sweep.report import (
     best_text,
     causes,
     failures,
+    folded,
     metric_names,
     ranked,
     report_rows,
@@ -65,7 +66,8 @@ class ReportSweepOperator(BaseOperator):
         submitted = [SubmittedJob.from_json(job) for job in ti.xcom_pull(task_ids=[SUBMIT]) if job]
         ends = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
         ended = [JobStatus.from_json(end) for end in ends if end]
-        rows = ranked(report_rows(requests, submitted, ended), objective)
+        jobs = report_rows(requests, submitted, ended)
+        rows = ranked(folded(jobs, requests), objective)
         self.log.info("\n%s", table(rows, objective))
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
         ti.xcom_push(key=REPORT_KEY, value=summary(f"{ti.dag_id} {ti.run_id}", rows, objective))
@@ -75,12 +77,13 @@ class ReportSweepOperator(BaseOperator):
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
             asyncio.run(self._cancel_orphans(ti, requests))
-        return self._end(context, rows, objective)
+        return self._end(context, rows, objective, [row.job for row in jobs if not row.succeeded])
 
-    def _end(self, context: Context, rows: Sequence[Row], objective: Objective | None) -> dict[str, int]:
+    def _end(
+        self, context: Context, rows: Sequence[Row], objective: Objective | None, failed: Sequence[str]
+    ) -> dict[str, int]:
         winner = best(rows, objective)
-        failed = [row.job for row in rows if not row.succeeded]
-        succeeded = len(rows) - len(failed)
+        succeeded = sum(row.succeeded for row in rows)
         if winner and objective:
             self.log.info(best_text(winner, objective))
             context["ti"].xcom_push(key=BEST_KEY, value=result_text(winner.metrics, winner.combination, objective))

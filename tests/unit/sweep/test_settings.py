@@ -12,7 +12,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import environment
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, OUR_VARIABLES
 from airflow_slurm_sweep.sweep.document import Section, read_settings
-from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.layers import Layers, RunSettings
 from airflow_slurm_sweep.sweep.setting_types import hours, only_pattern
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given, setting
 from tests.layers import make_layers
@@ -50,7 +50,9 @@ def test_an_empty_field_of_the_form_says_nothing() -> None:
 def test_mappings_of_all_layers_are_joined_and_other_values_replaced() -> None:
     below = layers({**PROFILE, "env": {"A": "p", "B": "p"}, "sbatch": {"qos": "p"}, "nodes": 2, "submit": "array"})
     section = SlurmSection.model_validate({"env": {"A": "s"}, "sbatch": {"comment": "s"}, "nodes": 3})
-    resolved = below.resolve(section, RunOptions(nodes=4), {"gpus_per_node": 1})
+    resolved = below.resolve(
+        RunSettings(section=section, options=RunOptions(nodes=4), from_config={"gpus_per_node": 1})
+    )
     assert (resolved.env, resolved.sbatch) == ({"A": "s", "B": "p"}, {"qos": "p", "comment": "s"})
     assert (resolved.nodes, resolved.gpus_per_node, resolved.submit, resolved.time) == (4, 1, "array", "4:0:0")
 
@@ -59,8 +61,8 @@ def test_setup_lines_of_the_profile_come_before_those_of_the_sweep() -> None:
     below = layers({**PROFILE, "setup": ["module load cuda", "conda activate x"]})
     section = SlurmSection.model_validate({"setup": "export A=1\n\nexport B=2\n"})
     lines = ("module load cuda", "conda activate x", "export A=1", "export B=2")
-    assert below.resolve(section, RunOptions(), {}).setup == lines
-    assert below.job_arguments(below.resolve(section, RunOptions(), {}))["setup"] == lines
+    assert below.resolve(RunSettings(section=section)).setup == lines
+    assert below.job_arguments(below.resolve(RunSettings(section=section)))["setup"] == lines
     for wrong in (["a", " "], ["a\0b"]):
         with pytest.raises(SettingsError, match="setup: expected a shell line, got "):
             read_settings(SlurmSection, {"setup": wrong})
@@ -69,7 +71,7 @@ def test_setup_lines_of_the_profile_come_before_those_of_the_sweep() -> None:
 def test_the_launchers_variables_are_checked_like_settings() -> None:
     below = layers({"container": None}, ACCOUNT="two words", LOG="logs")
     with pytest.raises(SettingsError) as caught:
-        below.resolve(SlurmSection(), RunOptions(), {})
+        below.resolve(RunSettings(section=SlurmSection()))
     account, log = str(caught.value).splitlines()
     assert account.startswith("account: expected a name of letters")
     assert log.startswith("log: expected an absolute path on the cluster")
@@ -84,7 +86,7 @@ def test_null_is_refused_where_none_means_nothing(name: str) -> None:
 @pytest.mark.parametrize("above", [{"mem": "1G"}, {"mem_per_cpu": "1G"}, {"sbatch": {"mem-per-gpu": "1G"}}])
 def test_options_of_memory_replace_each_other_across_layers(above: dict[str, object]) -> None:
     section = SlurmSection.model_validate(above)
-    resolved = layers({**PROFILE, "mem": "9G", "qos": "p"}).resolve(section, RunOptions(), {})
+    resolved = layers({**PROFILE, "mem": "9G", "qos": "p"}).resolve(RunSettings(section=section))
     assert resolved.sbatch == {"qos": "p", **section.sbatch}
 
 

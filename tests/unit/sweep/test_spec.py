@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from airflow_slurm_sweep.errors import SweepFileError
-from airflow_slurm_sweep.sweep.combinations import expand
 from airflow_slurm_sweep.sweep.spec import load_profile, load_sweep, parse_sweep
 
 GRPO = """\
@@ -39,7 +38,7 @@ def test_the_launchers_example() -> None:
 
 def test_combinations_are_the_product_in_file_order_the_last_key_fastest() -> None:
     spec = parse_sweep("script_path: a.py\nb: [1, 2]\na: [x, y]\nc: 0", source="s.yaml")
-    assert [(c.index, dict(c.parameters)) for c in expand(spec.parameters)] == [
+    assert [(c.index, dict(c.parameters)) for c in spec.space.combinations] == [
         (1, {"b": 1, "a": "x", "c": 0}),
         (2, {"b": 1, "a": "y", "c": 0}),
         (3, {"b": 2, "a": "x", "c": 0}),
@@ -49,7 +48,7 @@ def test_combinations_are_the_product_in_file_order_the_last_key_fastest() -> No
 
 def test_without_parameters_there_is_one_combination() -> None:
     spec = parse_sweep("script_path: a.py", source="s.yaml")
-    assert [dict(c.parameters) for c in expand(spec.parameters)] == [{}]
+    assert [dict(c.parameters) for c in spec.space.combinations] == [{}]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +169,7 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\n_common: &l [1e-4, 1e-3]\noptim.lr: *l", "_common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\ncommon: &l {nodes: 2}\nslurm: *l", "common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\nslurm: {<<: 1}", "line 2: not YAML: << merges mappings only"),
-        ("script_path: a.py\nlr: {values: [1, 2]}", "lr: expected a list of values, got a mapping; write lr: [1, 2]"),
+        ("script_path: a.py\nlr: {choices: [1, 2]}", "lr: expected a list of values, got a mapping; write lr: [1, 2]"),
         ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
         ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
         ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),

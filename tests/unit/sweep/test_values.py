@@ -72,12 +72,36 @@ def test_a_list_of_another_tool_is_refused_with_the_list_to_write(text: str, mea
 
 
 @pytest.mark.parametrize(
-    "text", ["interval(0, 1)", "loguniform(1e-5,1e-3)", "glob(*)", "tune.uniform(0, 1)", "range(a)", "range(1,2,0)"]
+    ("text", "meant"),
+    [
+        ("interval(0, 1)", "{int: [0, 1]}"),
+        ("interval(0.0, 1)", "{uniform: [0.0, 1]}"),
+        ("tag(log, interval(1e-5, 1e-3))", "{loguniform: [1.0e-05, 0.001]}"),
+        ("int(interval(4, 8.0))", "{int: [4, 8]}"),
+        ("tag(log, int(interval(4, 8)))", "{logint: [4, 8]}"),
+        ("loguniform(1e-5,1e-3)", "{loguniform: [1.0e-05, 0.001]}"),
+        ("tune.uniform(0, 1)", "{uniform: [0, 1]}"),
+        ("tune.quniform(0, 1, 0.25)", "{uniform: [0, 1], step: 0.25}"),
+        ("tune.randint(0, 10)", "{int: [0, 9]}"),
+        ("hp.randint('x', 10)", "{int: [0, 9]}"),
+        ("tune.lograndint(1, 65)", "{logint: [1, 64]}"),
+        ("hp.loguniform('lr', -9.21034, -2.302585)", "{loguniform: [0.0001, 0.1]}"),
+        ("trial.suggest_float('lr', 1e-5, 0.1, log=True)", "{loguniform: [1.0e-05, 0.1]}"),
+        ("trial.suggest_int('n', 2, 8, step=2)", "{int: [2, 8], step: 2}"),
+        ("tune.randn(1, 0.5)", "{uniform: [0.0, 2.0]}"),
+    ],
 )
-def test_a_search_of_another_tool_is_refused_as_it_names_no_values(text: str) -> None:
+def test_a_search_of_another_tool_is_refused_with_the_form_to_write(text: str, meant: str) -> None:
+    said = f"x: {text!r} is another tool's search; write x: {meant} (or, to mean the text itself: "
+    quoted = text.replace("'", "''")
+    assert fault(f"x: '{quoted}'").startswith(said)
+    assert fault(f"x: [1, '{quoted}']").startswith(said)
+
+
+@pytest.mark.parametrize("text", ["glob(*)", "range(a)", "range(1,2,0)", "uniform(a, b)"])
+def test_a_search_that_names_no_values_is_refused(text: str) -> None:
     said = f"x: {text!r} is another tool's search; list the values to try, such as x: [1, 2] (or, to mean the text "
     assert fault(f"x: '{text}'").startswith(said)
-    assert fault(f"x: [1, '{text}']").startswith(said)
 
 
 @pytest.mark.parametrize("text", ["1,2", "adam,sgd", "choice(1,2)", "interval(0, 1)"])
@@ -133,16 +157,17 @@ def test_a_sweep_of_wandb_becomes_ours() -> None:
         convert(WANDB, "w.yaml")
         == """\
 # From w.yaml, a file of Weights & Biases.
-# Not taken over: method bayes: each combination of the values runs.
 # Not taken over: early_terminate, which has no counterpart here.
-# Not taken over: model.dropout: {max: 0.5, min: 0.0}, which is no list of values.
-# Not taken over: reading the metric from W&B: the report reads it from metrics.json of each run directory.
+# Not taken over: method bayes: combinations are drawn at random.
+# Not taken over: the number of trials, which the file does not say: 40.
+# Not taken over: how the metric is read: the report reads it from metrics.json of each run directory.
 command: python3 train.py {flags} --tag 'a {{b}}'
 lr: [0.0001, 0.001]
 optimizer: ['"adam,w"']
 model.depth: [2, 4]
+model.dropout: {uniform: [0.0, 0.5]}
 --slurm: [x]
-sweep: {objective: {goal: minimize, metric: loss}}
+sweep: {search: random, trials: 40, objective: {metric: loss, goal: minimize}}
 """
     )
 
@@ -153,15 +178,17 @@ def test_a_sweep_of_hydra_becomes_ours() -> None:
         == """\
 # From h.yaml, a file of Hydra.
 # Not taken over: the program, which the file does not name: replace train.py.
-# Not taken over: z: interval(0,1), which is no list of values.
 # Not taken over: defaults, which the script's own config keeps.
+# Not taken over: the number of trials, which the file does not say: 40.
 command: python train.py {overrides}
 lr: [0.0001, 0.001]
 +n: [2, 3, 4, 5]
 model: [a, b]
+z: {int: [0, 1]}
 optimizer: [adam]
 seed: [1, 2]
 wd: [0.1]
+sweep: {search: random, trials: 40}
 """
     )
 
@@ -178,8 +205,8 @@ def test_the_parameters_of_a_converted_file_load(text: str) -> None:
     ("text", "said"),
     [
         ("lr: [1, 2]", "expected a sweep of another tool, got none"),
-        ("parameters: {lr: {min: 0, max: 1}}\nmethod: random", "holds no values that a grid can run over: "),
-        ("param_space: {lr: 'uniform(0, 1)'}", "holds no values that a grid can run over: "),
+        ("parameters: {lr: {distribution: beta, min: 0, max: 1}}\nmethod: random", "holds no values to run over: "),
+        ("param_space: {lr: 'uniform(a, b)'}", "holds no values to run over: "),
     ],
 )
 def test_a_file_that_cannot_be_said_is_an_error(text: str, said: str) -> None:

@@ -117,6 +117,12 @@ def test_empty_fields_leave_the_sweep_as_it_is(include: Path) -> None:
     assert launch(include, sweep_text=text)[0]["env"] == {"A": "b"}
 
 
+def test_a_sweep_by_name_has_its_table_beside_it(include: Path) -> None:
+    (include / "sweeps" / "t.csv").write_text("x,y\n1,a\n2,b\n")
+    (include / "sweeps" / "t.yaml").write_text('script_path: a.py\n"x, y": {csv: t.csv}\n')
+    assert [job["label"] for job in launch(include, sweep="t")] == ["x=1 y=a", "x=2 y=b"]
+
+
 def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
     jobs = launch(include, sweep_text="seed: [1, 2]", script="x.py")
     assert [split(job["command"])[2] for job in jobs] == ["x.py", "x.py"]
@@ -144,6 +150,17 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
             "env: A: only a sweep file or a cluster profile may name",
         ),
         ({"sweep_text": "script_path: a.py\nslurm: {env: {A: {connection: x}}}"}, "env: A: only a sweep file"),
+        (
+            {
+                "sweep_text": "script_path: a.py\nx: [1, 2]\n"
+                "sweep: {rules: [{if: {x: 1}, slurm: {env: {A: {variable: x}}}}]}"
+            },
+            "env: A: only a sweep file",
+        ),
+        (
+            {"sweep_text": "script_path: a.py\nx: {csv: /etc/hosts}"},
+            "x: csv: /etc/hosts would stand beside the sweep f",
+        ),
         (
             {"sweep_text": "script_path: a.py\nslurm: {jobname: '{{ conn.x.password }}'}"},
             "only a sweep file may have a template",

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
-from airflow_slurm_sweep.report import Row, best, ranked, ranks, report_rows, summary, table
+from airflow_slurm_sweep.report import Row, best, best_text, folded, ranked, ranks, report_rows, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -47,7 +47,7 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
         metrics={"a": 1},
     )
     rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
-    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}}
+    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {}}
     assert [row.to_json() for row in rows] == [
         common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
                   "job_id": "11", "state": "not waited for", "log": "/r/11"},
@@ -165,6 +165,37 @@ def test_an_objective_that_no_job_left_is_a_warning(
     said = capsys.readouterr().out
     assert "objective: expected the metric reward in metrics.json, got: loss, steps" in said
     assert "Best" not in said
+
+
+def test_repeats_of_a_combination_are_one_row_with_mean_and_spread() -> None:
+    requests = [
+        replace(
+            request(index),
+            parameters={"optim.lr": lr, "tp": 8, "seed": seed},
+            swept=["optim.lr", "seed"],
+            repeated=["seed"],
+        )
+        for index, (lr, seed) in enumerate([(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 1), (0.2, 2), (0.2, 3)], start=1)
+    ]
+    jobs = [submitted(index, str(index)) for index in range(1, 7)]
+    ends = [end("1", reward=1), end("2", reward=2), end("3", reward=3, kl=1), end("4", reward=9), end("5", reward=9)]
+    rows = report_rows(requests, jobs, [*ends, end("6", JobState.FAILED, reward=99)])
+    first, second = folded(rows, requests)
+    assert (first.combination, first.parameters) == ("lr=0.1", {"optim.lr": 0.1, "tp": 8})
+    assert (first.repeats, first.metrics, first.spread) == (3, {"reward": 2, "kl": 1}, {"reward": 1})
+    assert (first.job, first.job_id, first.state) == ("a_sweep_1, a_sweep_2, a_sweep_3", "1, 2, 3", "COMPLETED")
+    assert (second.state, second.succeeded, second.log) == ("2 COMPLETED, 1 FAILED", False, "/r/6")
+    assert second.metrics == {"reward": 9}, "of the jobs that succeeded"
+    objective = Objective(metric="reward", goal="maximize")
+    assert best([second, first], objective) == first, "a failed repeat may hide that the combination diverges"
+    assert best_text(first, objective) == (
+        "Best: reward 2 with lr=0.1 (a_sweep_1, a_sweep_2, a_sweep_3, the mean of 3)"
+    )
+    shown = table([first, second], objective).splitlines()
+    assert shown[0].split() == ["job", "combination", "job", "id", "state", "n", "reward", "kl", "elapsed", "log"]
+    assert "a_sweep_1 … a_sweep_3" in shown[2]
+    assert "2 ± 1" in shown[2]
+    assert folded(rows, [replace(each, repeated=()) for each in requests]) == rows
 
 
 def test_a_notification_is_short_and_has_the_failures() -> None:

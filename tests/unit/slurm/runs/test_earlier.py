@@ -84,7 +84,7 @@ def test_runs_that_swept_over_other_parameters_are_passed_over_where_one_fits() 
 def test_the_latest_run_comes_first_and_no_directory_twice() -> None:
     job, _ = jobs("lr: [1, 2]")
     earlier = [left(job, base) for base in ("s", "s_run9", "s_run10")]
-    found = match(jobs("lr: [1, 1]"), earlier)
+    found = match([job, replace(job, index=2)], earlier)
     assert [place.base for place in found[1]] == ["s_run10", "s_run9", "s"]
     assert 2 not in found
 

@@ -1,0 +1,53 @@
+"""Parameters whose values a search draws: named as Optuna and NumPy name them, both ends included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp, inf, log
+
+WHOLE = ("int", "logint")
+LOGARITHMIC = ("loguniform", "logint")
+_DIGITS = 6  # of a drawn number: enough to tell values apart, and the same on each machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A range of numbers: ``{loguniform: [1e-7, 1e-4]}``; ``step`` is of ``uniform`` and ``int`` only."""
+
+    word: str
+    low: float
+    high: float
+    step: float | None = None
+
+    @property
+    def count(self) -> float:
+        """How many values there are."""
+        if self.word in WHOLE or self.step:
+            return round((self.high - self.low) / (self.step or 1)) + 1
+        return inf
+
+    def at(self, share: float) -> float:
+        """Return the value at a share of the range, from 0 to below 1; an equal part of shares has each."""
+        if self.word == "logint":
+            low, high = log(self.low - 0.5), log(self.high + 0.5)
+            return min(max(round(exp(low + share * (high - low))), self.low), self.high)
+        if self.count != inf:
+            return self._nth(int(share * self.count))
+        if self.word == "loguniform":
+            value = exp(log(self.low) + share * (log(self.high) - log(self.low)))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return min(max(float(f"{value:.{_DIGITS}g}"), float(self.low)), float(self.high))
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield all values of a finite range."""
+        return map(self._nth, range(int(self.count)))
+
+    def __str__(self) -> str:
+        step = f", step: {self.step:g}" if self.step else ""
+        return f"{{{self.word}: [{self.low:g}, {self.high:g}]{step}}}"
+
+    def _nth(self, number: int) -> float:
+        value = self.low + number * (self.step or 1)
+        return value if self.word in WHOLE else float(f"{value:.12g}")

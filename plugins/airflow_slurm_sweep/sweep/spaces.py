@@ -1,0 +1,301 @@
+"""The space of a sweep, and the combinations of it that run.
+
+Axes span the space. A grid has their whole product in the file's order, the last axis changing fastest; a search has
+some of it. What ``exclude`` matches is left out, what ``include`` names is added, ``rules`` change what combinations
+of some kind run with, and ``repeat`` runs each combination several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain, islice, product
+from math import inf, prod
+from typing import Any, NamedTuple, TypeVar
+
+from airflow_slurm_sweep.sweep.conditions import Condition, ValueTest, matches
+from airflow_slurm_sweep.sweep.drawn import Drawn
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, shown
+from airflow_slurm_sweep.sweep.sampling import points
+
+MOST = 100_000  # combinations that are looked through, where some are excluded
+_DRAWS, _DRAWS_OF_TRIAL = 1000, 50  # points that a search looks at
+_SHOWN = 100  # values in a text
+_Each = TypeVar("_Each")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A dimension of a space: one parameter, or several that change together."""
+
+    keys: tuple[str, ...]
+    rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key; no row twice
+    drawn: Drawn | None = None  # or where a search draws them
+    has_doubles: bool = False  # whether rows stand twice in the sweep file
+
+    @classmethod
+    def of(cls, keys: tuple[str, ...], rows: Sequence[tuple[Value, ...]]) -> Axis:
+        """Return the axis of a list, each of its rows once."""
+        found = distinct(rows)
+        return cls(keys=keys, rows=found, has_doubles=len(found) < len(rows))
+
+    @property
+    def count(self) -> float:
+        """The number of choices; infinity of numbers between two ends."""
+        return self.drawn.count if self.drawn else len(self.rows)
+
+    def at(self, share: float) -> tuple[Value, ...]:
+        """Return the choice at a share of the axis, from 0 to below 1."""
+        return (self.drawn.at(share),) if self.drawn else self.rows[int(share * len(self.rows))]
+
+    def all(self) -> Iterable[tuple[Value, ...]]:
+        """Return all choices of a finite axis."""
+        return ((value,) for value in self.drawn) if self.drawn else self.rows
+
+    def __str__(self) -> str:
+        if self.drawn:
+            return str(self.drawn)
+        return ", ".join(shown(row[0] if len(row) == 1 else [*row]) for row in islice(self.rows, _SHOWN))
+
+    def without(self, keys: Collection[str]) -> Axis | None:
+        """Return the axis of the other keys; None if there are none."""
+        kept = [place for place, key in enumerate(self.keys) if bare_key(key) not in keys]
+        if len(kept) == len(self.keys):
+            return self
+        rows = distinct(tuple(row[place] for place in kept) for row in self.rows)
+        return Axis(keys=tuple(self.keys[place] for place in kept), rows=rows) if kept else None
+
+    def may_match(self, condition: Condition) -> bool:
+        """Tell whether a choice may fulfil a condition's part for this axis."""
+        tests = [(place, condition[key]) for place, key in enumerate(self.keys) if key in condition]
+        if self.drawn:
+            return all(_may_hold(test, self.drawn) for _, test in tests)
+        return not tests or any(all(test.holds(row[place]) for place, test in tests) for row in self.rows)
+
+
+def _may_hold(test: ValueTest, drawn: Drawn) -> bool:
+    if test.among is not None:
+        return drawn.count != inf and any(test.holds(value) for value in islice(drawn, MOST))
+    return (test.above is None or drawn.high > test.above) and (test.below is None or drawn.low < test.below)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What combinations of some kind run with besides: further parameters, settings of their jobs."""
+
+    place: str  # in the sweep file: ``sweep.rules.0``
+    condition: Condition
+    set: Mapping[str, Value]
+    slurm: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """One value for each parameter; ``index`` counts from 1."""
+
+    index: int
+    parameters: Mapping[str, Value]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of its job, by the rule that has them
+
+
+class _Chosen(NamedTuple):
+    """The combinations before `repeat`, and how many of the product each exclusion left out."""
+
+    parameters: list[dict[str, Value]]
+    left_out: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: what is computed of it is kept
+class Space:
+    """What a sweep runs over. Ask `problem` first: else the number of combinations may be without bound."""
+
+    axes: tuple[Axis, ...] = ()
+    exclude: tuple[Condition, ...] = ()
+    include: tuple[Mapping[str, Value], ...] = ()  # each has a value for all keys of the axes
+    rules: tuple[Rule, ...] = ()
+    repeat: tuple[Axis, ...] = ()
+    trials: int | None = None  # how many combinations a search draws; None for the whole product
+    seed: int = 0
+    overridden: Mapping[str, Value] = field(default_factory=dict)  # what a run replaced: conditions see it
+
+    @property
+    def keys(self) -> list[str]:
+        """The parameters of the axes."""
+        return [key for axis in self.axes for key in axis.keys]
+
+    @property
+    def repeated(self) -> list[str]:
+        """The parameters that tell the runs of one combination apart."""
+        return [key for axis in self.repeat for key in axis.keys]
+
+    @property
+    def product(self) -> float:
+        """The number of combinations of the axes; infinity where one has no end."""
+        counts = [axis.count for axis in self.axes]
+        return inf if inf in counts else prod(map(int, counts))
+
+    @property
+    def repeats(self) -> int:
+        """How many times each combination runs."""
+        return prod(len(axis.rows) for axis in self.repeat)
+
+    @property
+    def size(self) -> int:
+        """The number of combinations that run, each as often as it is repeated."""
+        if self.exclude or self.include or self.trials:
+            return len(self.chosen) * self.repeats
+        return int(self.product) * self.repeats
+
+    def problem(self, most: int) -> str:
+        """Say why the space is too large, or too small for its trials; empty for one that can run."""
+        if self.trials and self.trials * self.repeats > most:
+            return _too_many(self.trials * self.repeats, most)
+        if not self.trials and not self.exclude and self.product * self.repeats > most:
+            return _too_many(int(self.product) * self.repeats, most)
+        if not self.trials and self.exclude and self.product > MOST:
+            return (
+                f"{int(self.product)} combinations, of which sweep.exclude leaves some out, but at most {MOST} can be "
+                "looked through; list fewer values, or add sweep: {search: random, trials: 40}"
+            )
+        found = len(self.chosen)
+        if self.trials and self.product > MOST and found < self.trials:
+            return f"sweep.exclude leaves so little that {found} of {self.trials} trials were found; exclude less"
+        if self.size > most:
+            return _too_many(self.size, most)
+        return "" if found else "sweep.exclude leaves no combination; exclude less"
+
+    @cached_property
+    def combinations(self) -> tuple[Combination, ...]:
+        """All combinations that run, in order."""
+        found: list[Combination] = []
+        repeats = [*_product(self.repeat)]
+        tests = [(rule, self.meets(rule.condition)) for rule in self.rules]
+        for chosen in self.chosen:
+            rules = [rule for rule, holds in tests if holds(chosen)]
+            own = {**chosen} | {key: value for rule in rules for key, value in rule.set.items()}
+            settings = {rule.place: rule.slurm for rule in rules if rule.slurm}
+            for each in repeats:
+                found.append(Combination(index=len(found) + 1, parameters={**own, **each}, settings=settings))
+        return tuple(found)
+
+    @cached_property
+    def parameters(self) -> dict[str, tuple[Value, ...]]:
+        """The values that each parameter takes which all combinations have, in the file's order."""
+        columns: dict[str, Iterable[Value]] = {}
+        if self.trials:
+            columns = {key: [each[key] for each in self.chosen] for key in self.keys}
+        else:
+            for axis in self.axes:
+                columns.update(zip(axis.keys, zip(*axis.rows, strict=True), strict=True))
+            columns = {key: chain(column, (each[key] for each in self.include)) for key, column in columns.items()}
+        for axis in self.repeat:
+            columns.update(zip(axis.keys, zip(*axis.rows, strict=True), strict=True))
+        return {key: distinct(column) for key, column in columns.items()}
+
+    @property
+    def every_value(self) -> dict[str, tuple[Value, ...]]:
+        """The values of all parameters, also those of which rules give some combinations one."""
+        values = {key: [*items] for key, items in self.parameters.items()}
+        for rule in self.rules:
+            for key, value in rule.set.items():
+                values.setdefault(key, []).append(value)
+        return {key: distinct(items) for key, items in values.items()}
+
+    def without(self, overridden: Mapping[str, Value], entered: Mapping[str, Value]) -> Space:
+        """Return the space of a run that replaces parameters by one value each.
+
+        ``overridden`` has what they are, by the keys that the config has, ``entered`` those of them that stay
+        parameters. Combinations that become equal run once.
+        """
+        axes = [kept for axis in self.axes if (kept := axis.without(overridden))]
+        axes += [Axis(keys=(key,), rows=((value,),)) for key, value in entered.items()]
+        lost = [key for key in self.keys if bare_key(key) in overridden]
+        include = distinct({**_without(each, overridden), **entered} for each in self.include)
+        return replace(
+            self,
+            axes=tuple(axes),
+            include=include,
+            rules=tuple(replace(rule, set=_without(rule.set, overridden)) for rule in self.rules),
+            repeat=tuple(kept for axis in self.repeat if (kept := axis.without(overridden))),
+            overridden={key: overridden[bare_key(key)] for key in lost},
+        )
+
+    def meets(self, condition: Condition) -> Callable[[Mapping[str, Value]], bool]:
+        """Return what tells whether a combination's parameters are as a condition says."""
+        return lambda parameters: matches(condition, {**parameters, **self.overridden})
+
+    @property
+    def chosen(self) -> Sequence[Mapping[str, Value]]:
+        """The parameters of the combinations, before rules and `repeat`."""
+        return self._chosen.parameters
+
+    @property
+    def left_out(self) -> Sequence[int]:
+        """How many combinations of the product, or draws of a search, each exclusion left out."""
+        return self._chosen.left_out
+
+    @cached_property
+    def _chosen(self) -> _Chosen:
+        left_out = [0] * len(self.exclude)
+        tests = [self.meets(condition) for condition in self.exclude]
+
+        def is_kept(parameters: Mapping[str, Value]) -> bool:
+            found = [place for place, holds in enumerate(tests) if holds(parameters)]
+            for place in found:
+                left_out[place] += 1
+            return not found
+
+        if self.trials:
+            return _Chosen(self._draw(is_kept), left_out)
+        kept = [each for each in _product(self.axes) if is_kept(each)]
+        if not self.include:
+            return _Chosen(kept, left_out)
+        return _Chosen(list(distinct([*kept, *self._included()])), left_out)
+
+    def _draw(self, is_kept: Callable[[Mapping[str, Value]], bool]) -> list[dict[str, Value]]:
+        """Return the trials: those of ``include``, then points of a sequence that fills the space, none twice."""
+        trials = self.trials or 0
+        found = {repr(each): each for each in self._included()}
+        dimensions = sum(axis.count > 1 for axis in self.axes)
+        for point in islice(points(dimensions, self.seed), _DRAWS + _DRAWS_OF_TRIAL * trials):
+            if len(found) >= min(trials, self.product):
+                return [*found.values()]
+            shares = iter(point)
+            rows = (axis.at(next(shares) if axis.count > 1 else 0.0) for axis in self.axes)
+            each = dict(zip(self.keys, chain.from_iterable(rows), strict=True))
+            if repr(each) not in found and is_kept(each):
+                found[repr(each)] = each
+        if self.product <= MOST:  # what is left is scattered in the space: take of it by chance
+            left = (each for each in _product(self.axes) if repr(each) not in found and is_kept(each))
+            found |= {repr(each): each for each in sorted(left, key=self._chance)[: trials - len(found)]}
+        return [*found.values()]
+
+    def _chance(self, parameters: Mapping[str, Value]) -> str:
+        return sha256(f"{self.seed} {parameters}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _included(self) -> Iterator[dict[str, Value]]:
+        return ({key: each[key] for key in self.keys} for each in self.include)
+
+
+def _too_many(size: int, most: int) -> str:
+    return f"{size} combinations, but at most {most} are allowed (setting max_combinations)"
+
+
+def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
+    keys = [key for axis in axes for key in axis.keys]
+    for rows in product(*(axis.all() for axis in axes)):
+        yield dict(zip(keys, chain.from_iterable(rows), strict=True))
+
+
+def distinct(values: Iterable[_Each]) -> tuple[_Each, ...]:
+    """Return each value once, in order; 1, 1.0 and true are three."""
+    found: dict[str, _Each] = {}
+    for value in values:
+        found.setdefault(repr(value), value)
+    return tuple(found.values())
+
+
+def _without(values: Mapping[str, Value], keys: Collection[str]) -> dict[str, Value]:
+    return {key: value for key, value in values.items() if bare_key(key) not in keys}

@@ -1,0 +1,357 @@
+"""Sweep files in the manner of other tools' public ones: each can be said here, by `convert` or by hand."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import NamedTuple
+
+import pytest
+
+from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.sweep.convert import convert
+from airflow_slurm_sweep.sweep.spec import parse_sweep
+from tests.layers import make_layers
+
+
+class File(NamedTuple):
+    """Another tool's sweep file, how many jobs it becomes, and lines of ours that it becomes."""
+
+    text: str
+    size: int
+    lines: str = ""
+
+
+FILES = {
+    # Weights & Biases
+    "wandb: grid": File(
+        "program: train.py\nmethod: grid\nparameters: {lr: {values: [0.1, 0.01]}, seed: {values: [1, 2, 3]}}", 6
+    ),
+    "wandb: quick start": File(
+        """
+        program: train.py
+        name: sweepdemo
+        method: random
+        metric: {goal: minimize, name: validation_loss}
+        parameters:
+          batch_size: {distribution: q_log_uniform_values, q: 8, min: 32, max: 256}
+          dropout: {values: [0.3, 0.4, 0.5]}
+          epochs: {value: 1}
+          learning_rate: {distribution: uniform, min: 0, max: 0.1}
+          optimizer: {values: [adam, sgd]}
+        """,
+        40,
+        "batch_size: {logint: [32, 256]}\nlearning_rate: {uniform: [0, 0.1]}\nepochs: [1]",
+    ),
+    "wandb: run_cap": File(
+        "program: a.py\nmethod: random\nrun_cap: 20\nparameters: {alpha: {values: [0.5, 1.0]}, width: {values: [64, 128]}}",
+        4,
+        "sweep: {search: random, trials: 20}",
+    ),
+    "wandb: bayes, hyperband": File(
+        """
+        method: bayes
+        metric: {name: val/auc, goal: maximize}
+        run_cap: 25
+        early_terminate: {type: hyperband, min_iter: 5, s: 2}
+        parameters:
+          model:
+            parameters:
+              max_depth: {distribution: int_uniform, min: 4, max: 12}
+              learning_rate: {distribution: log_uniform, min: -4.6, max: -2.3}
+              subsample: {distribution: uniform, min: 0.6, max: 1.0}
+          data: {parameters: {split: {values: [0.15, 0.2]}}}
+        """,
+        25,
+        "model.max_depth: {int: [4, 12]}\nmodel.learning_rate: {loguniform: [0.0100518, 0.100259]}\ndata.split: [0.15, 0.2]",
+    ),
+    "wandb: Hydra behind it": File(
+        """
+        program: scripts/train.py
+        method: grid
+        parameters: {trainer.ent_coef: {values: [0.005, 0.01]}}
+        command: ["${env}", python, -m, scripts.train, +experiment=base, "${args_no_hyphens}"]
+        """,
+        2,
+        "command: python -m scripts.train +experiment=base {overrides}",
+    ),
+    "wandb: inverse log": File(
+        "method: random\nparameters: {beta: {distribution: inv_log_uniform_values, min: 0.9, max: 0.99}, m: {value: x}}",
+        40,
+        "beta: {loguniform: [0.9, 0.99]}",
+    ),
+    "wandb: normal": File(
+        "method: random\nrun_cap: 9\nparameters: {x: {distribution: normal, mu: 0.5, sigma: 0.1}}",
+        9,
+        "x: {uniform: [0.3, 0.7]}",
+    ),
+    "wandb: probabilities": File(
+        "method: grid\nparameters: {opt: {values: [adam, sgd], probabilities: [0.9, 0.1]}}", 2, "opt: [adam, sgd]"
+    ),
+    "wandb: quantised": File(
+        "method: random\nrun_cap: 5\nparameters: {x: {distribution: q_uniform, min: 0, max: 1, q: 0.1}}",
+        5,
+        "x: {uniform: [0, 1], step: 0.1}",
+    ),
+    "wandb: tags of floats": File(
+        "method: random\nrun_cap: 5\nparameters: {lr: {distribution: log_uniform_values, min: !!float 1e-5, max: 1e-2}}",
+        5,
+        "lr: {loguniform: [1.0e-05, 0.01]}",
+    ),
+    "wandb: texts that look like lists": File(
+        'method: grid\nparameters: {filters: {values: ["[32, 64]", "[64, 128]", "[]"]}}', 3
+    ),
+    "wandb: booleans and null": File(
+        "method: grid\nparameters: {amp: {values: [true, false]}, w: {values: [null, 1]}}", 4
+    ),
+    # Hydra
+    "hydra: comma lists": File(
+        "defaults: [_self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {model: 'a,b', lr: '1e-3,1e-4', seed: '0, 1, 2'}}}",
+        12,
+        "model: [a, b]\nlr: [0.001, 0.0001]\nseed: [0, 1, 2]",
+    ),
+    "hydra: template for Lightning": File(
+        """
+        defaults: [{override /hydra/sweeper: optuna}]
+        optimized_metric: val/acc_best
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper
+            storage: null
+            study_name: null
+            n_jobs: 1
+            direction: maximize
+            n_trials: 20
+            sampler: {_target_: optuna.samplers.TPESampler, seed: 1234}
+            params:
+              model.optimizer.lr: interval(0.0001, 0.1)
+              data.batch_size: choice(32, 64, 128, 256)
+              model.net.lin1_size: choice(64, 128, 256)
+        """,
+        20,
+        "model.optimizer.lr: {uniform: [0.0001, 0.1]}\ndata.batch_size: [32, 64, 128, 256]\n"
+        "sweep: {objective: {metric: val/acc_best, goal: maximize}, search: random, trials: 20}",
+    ),
+    "hydra: tags": File(
+        "hydra: {sweeper: {n_trials: 50, params: {lr: 'tag(log, interval(1e-5, 1e-2))', wd: 'interval(0.0, 0.1)', b: 'choice(x, y)'}}}",
+        50,
+        "lr: {loguniform: [1.0e-05, 0.01]}\nwd: {uniform: [0.0, 0.1]}\nb: [x, y]",
+    ),
+    "hydra: search_space": File(
+        """
+        hydra:
+          sweeper:
+            sampler: {seed: 10}
+            n_trials: 10
+            search_space:
+              lr: {type: float, low: 1e-4, high: 1e-3, log: true}
+              optimizer: {type: categorical, choices: [SGD, Adam]}
+              layers: {type: int, low: 1, high: 4}
+              dropout: {type: float, low: 0.0, high: 0.5, step: 0.1}
+        """,
+        10,
+        "lr: {loguniform: [0.0001, 0.001]}\noptimizer: [SGD, Adam]\nlayers: {int: [1, 4]}\n"
+        "dropout: {uniform: [0.0, 0.5], step: 0.1}",
+    ),
+    "hydra: nested optuna_config": File(
+        "hydra: {sweeper: {optuna_config: {n_trials: 30}, params: {lr: {type: float, low: 1e-6, high: 1e-4, log: true}}}}",
+        30,
+        "sweep: {search: random, trials: 30}",
+    ),
+    "hydra: Ax": File(
+        """
+        hydra:
+          sweeper:
+            ax_config:
+              max_trials: 12
+            params:
+              quadratic.x: {type: range, bounds: [-5.0, 10.0]}
+              depth: {type: range, bounds: [1, 8]}
+              kind: {type: choice, values: [a, b]}
+              c: {type: fixed, value: 3}
+        """,
+        12,
+        "quadratic.x: {uniform: [-5.0, 10.0]}\ndepth: {int: [1, 8]}\nkind: [a, b]\nc: [3]",
+    ),
+    "hydra: nevergrad": File(
+        "hydra: {sweeper: {optim: {budget: 8}, params: {lr: {lower: 1e-4, upper: 1.0, log: true}, n: {lower: 1, upper: 9, integer: true}, db: [a, b]}}}",
+        8,
+        "lr: {loguniform: [0.0001, 1.0]}\nn: {int: [1, 9]}\ndb: [a, b]",
+    ),
+    "hydra: multirun.yaml": File(
+        "hydra: {mode: MULTIRUN, overrides: {hydra: [], task: ['optim.lr=1e-3,1e-4', 'seed=range(1,4)', +x=2]}}",
+        6,
+        "optim.lr: [0.001, 0.0001]\nseed: [1, 2, 3]\n+x: [2]",
+    ),
+    "hydra: submitit": File(
+        """
+        defaults: [{override hydra/launcher: submitit_slurm}]
+        hydra:
+          sweeper: {params: {seed: "0, 1, 2, 3, 4"}}
+          launcher: {tasks_per_node: 1, cpus_per_task: 8, gpus_per_node: 1, timeout_min: 4320, mem_gb: 30, partition: gpu}
+        """,
+        5,
+        "slurm: {ntasks-per-node: 1, cpus_per_task: 8, gpus_per_node: 1, time: 4320, mem: 30G, partition: gpu}",
+    ),
+    "hydra: config groups": File(
+        "hydra: {sweeper: {params: {+experiment: 'a,b', optimizer@opt: 'adam,sgd', db/engine: 'x,y'}}}", 8
+    ),
+    # seml
+    "seml: grid": File(
+        """
+        seml: {executable: main.py, name: gnn, output_dir: logs, conda_environment: x, project_root_dir: ..}
+        slurm: {experiments_per_job: 1, sbatch_options: {gres: "gpu:1", mem: 16G, cpus-per-task: 2, time: 0-08:00}}
+        fixed: {dataset: cora, hidden_sizes: [16]}
+        grid: {lr: {type: choice, options: [0.1, 0.01]}, wd: {type: loguniform, min: 1e-5, max: 1e-1, num: 5}}
+        """,
+        10,
+        "command: python main.py with {overrides}\nhidden_sizes: [[16]]\nwd: {geomspace: [1.0e-05, 0.1, 5]}\n"
+        "slurm: {gres: 'gpu:1', mem: 16G, cpus-per-task: 2, time: '0-08:00'}",
+    ),
+    "seml: random": File(
+        """
+        seml: {executable: main.py}
+        fixed: {max_epochs: 500}
+        random:
+          samples: 3
+          seed: 821
+          max_epochs: {type: randint, min: 200, max: 1000}
+          regularization_params: {dropout: {type: uniform, min: 0.0, max: 0.7, seed: 222}}
+        """,
+        3,
+        "max_epochs: {int: [200, 999]}\nregularization_params.dropout: {uniform: [0.0, 0.7]}",
+    ),
+    "seml: grid and random": File(
+        """
+        seml: {executable: main.py}
+        random: {samples: 4, learning_rate: {type: loguniform, min: 1e-5, max: 1e-3}}
+        grid: {dataset: {type: choice, options: [small, large]}}
+        """,
+        8,
+    ),
+    "seml: zip": File(
+        """
+        seml: {executable: main.py}
+        grid:
+          depth: {type: choice, options: [2, 4], zip_id: size}
+          width: {type: choice, options: [64, 128], zip_id: size}
+          seed: {type: range, min: 0, max: 3, step: 1}
+        """,
+        6,
+        "depth, width: [[2, 64], [4, 128]]\nseed: {range: [0, 3, 1]}",
+    ),
+    "seml: parameter_collection": File(
+        "seml: {executable: a.py}\ngrid: {model: {type: parameter_collection, params: {n: {type: choice, options: [1, 2]}}}}",
+        2,
+        "model.n: [1, 2]",
+    ),
+    # Ray Tune, RLlib
+    "rllib: grid_search": File(
+        """
+        cartpole-ppo:
+          env: CartPole-v1
+          run: PPO
+          stop: {training_iteration: 10}
+          config: {gamma: 0.99, lr: {grid_search: [0.0001, 0.001]}, model: {fcnet_hiddens: [64, 64]}}
+        """,
+        2,
+        "gamma: [0.99]\nlr: [0.0001, 0.001]\nmodel.fcnet_hiddens: [[64, 64]]",
+    ),
+    "ray: calls": File(
+        """
+        param_space:
+          lr: tune.loguniform(1e-4, 1e-1)
+          layers: tune.randint(1, 5)
+          act: tune.choice(["relu", "tanh"])
+          momentum: tune.quniform(0.1, 0.9, 0.1)
+          sizes: [64, 64]
+        tune_config: {num_samples: 12}
+        """,
+        12,
+        "lr: {loguniform: [0.0001, 0.1]}\nlayers: {int: [1, 4]}\nact: [relu, tanh]\nsizes: [[64, 64]]",
+    ),
+    # Optuna, NNI, Hyperopt, build matrices, plain grids
+    "optuna": File(
+        "n_trials: 7\nsearch_space: {lr: {type: float, low: 1e-5, high: 1e-1, log: true}, n: {type: int, low: 8, high: 512, log: true}}",
+        7,
+        "lr: {loguniform: [1.0e-05, 0.1]}\nn: {logint: [8, 512]}",
+    ),
+    "nni": File(
+        """
+        searchSpace:
+          features: {_type: choice, _value: [128, 256]}
+          lr: {_type: loguniform, _value: [0.0001, 0.1]}
+          momentum: {_type: uniform, _value: [0, 1]}
+          steps: {_type: quniform, _value: [10, 50, 10]}
+        maxTrialNumber: 10
+        """,
+        10,
+        "features: [128, 256]\nlr: {loguniform: [0.0001, 0.1]}\nmomentum: {uniform: [0, 1]}\nsteps: {uniform: [10, 50], step: 10}",
+    ),
+    "hyperopt": File(
+        "search_space: {lr: \"hp.loguniform('lr', -9.21034, 0)\", n: \"hp.quniform('n', 2, 8, 2)\"}\nmax_trials: 6",
+        6,
+        "lr: {loguniform: [0.0001, 1.0]}\nn: {uniform: [2, 8], step: 2}",
+    ),
+    "matrix: exclude, include": File(
+        """
+        strategy:
+          matrix:
+            model: [8B, 70B]
+            lr: [1, 2]
+            exclude: [{model: 70B, lr: 2}]
+            include: [{model: 8B, lr: 3}, {model: 70B, tp: 8}]
+        """,
+        4,
+    ),
+    "plain grid": File("hyperparameters: {lr: [0.1, 0.01], bs: [16, 32, 64]}", 6, "lr: [0.1, 0.01]"),
+}
+
+
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+def test_a_file_of_another_tool_is_converted_and_planned(file: File) -> None:
+    converted = convert(textwrap.dedent(file.text), "theirs.yaml")
+    missing = [line for line in file.lines.splitlines() if line not in converted.splitlines()]
+    assert missing == [], converted
+    assert planned(converted) == file.size
+
+
+# What no converter can take over, as people say it here.
+BY_HAND = {
+    "Hydra: pairs of overrides": ('"model, optim.lr": [[8B, 1e-5], [70B, 1e-6]]\nseed: {range: [0, 3]}', 6),
+    "seml: sub-configurations": (
+        "model: [gcn, gat]\nsweep: {rules: [{if: {model: gat}, set: {heads: 8}}]}",
+        2,
+    ),
+    "Ray: sample_from on another value": (
+        "alpha: {uniform: [0, 1]}\nkind: [a, b]\nsweep: {search: random, trials: 10, rules: [{if: {kind: a}, set: {beta: 1}}]}",
+        10,
+    ),
+    "Lightning: flags of a CLI": (
+        "trainer.max_epochs: 3\nmodel.lr: {geomspace: [1e-5, 1e-2, 4]}\ndata.batch_size: [32, 64]\n"
+        "sweep: {repeat: {seed_everything: [1, 2, 3]}, objective: {metric: val_loss, goal: minimize}}",
+        24,
+    ),
+    "W&B: only some pairs": (
+        "lr: [0.1, 0.01, 0.001]\nbs: [16, 64]\nsweep: {exclude: [{lr: {above: 0.05}, bs: {below: 32}}, {lr: {not: [0.1, 0.01]}, bs: 64}]}",
+        4,
+    ),
+    "Slurm: more memory for the large ones": (
+        "model: [small, large]\nsweep: {rules: [{if: {model: large}, slurm: {mem: 200G, time: 2-0, partition: big}}]}",
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "size"), BY_HAND.values(), ids=BY_HAND)
+def test_what_no_converter_can_take_over_can_be_said(text: str, size: int) -> None:
+    assert planned(f"command: python train.py {{overrides}}\n{text}") == size
+
+
+def planned(text: str) -> int:
+    spec = parse_sweep(text, source="ours.yaml")
+    return len(plan_run(spec, make_layers({"log": "/l"}, preset="plain", command=spec.command)).jobs)
+
+
+def test_there_are_forty() -> None:
+    assert len(FILES) + len(BY_HAND) >= 40
