@@ -36,7 +36,7 @@ class Row:
         succeeded: Whether the job is COMPLETED, in this run or an earlier one.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
-        metrics: What the job left in ``metrics.json``.
+        metrics: The last value of each number that the job left.
     """
 
     index: int | None

@@ -1,5 +1,6 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
+import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -13,8 +14,8 @@ from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
+from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
 from airflow_slurm_sweep.slurm.refusals import is_too_many
-from airflow_slurm_sweep.slurm.results import NO_FILE, Results, add
 from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
@@ -132,8 +133,8 @@ class SlurmClient:
         if unknown := [job for job in jobs if job.job_id not in known]:
             known |= (await self.look_up(unknown))[0]
         done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
-        left = await self.results(done) if done else []
-        return {job.run_dir: add(job, known[job.job_id], each) for job, each in zip(done, left, strict=True)}
+        left = await self.results([MetricsReader(job) for job in done])
+        return {job.run_dir: add(known[job.job_id], each) for job, each in zip(done, left, strict=True)}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
@@ -201,11 +202,26 @@ class SlurmClient:
         words = quote(job.log_path) if _is_of_setup(status) else job_logs.log_words(job)
         return job_logs.read_tail(await self._run(job_logs.tail(words)))
 
-    async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
-        """Return what jobs left in their run directories, in their order."""
-        asked = [(job.run_dir, job_logs.log_words(job)) for job in jobs]
-        found = await self._ask(results.results(asked), results.read_results)
-        return [found.get(number, NO_FILE) for number in range(len(jobs))]
+    async def read_metrics(self, readers: Sequence[MetricsReader], *, ended: bool = False) -> list[bool]:
+        """Let the readers of jobs read what is new; return for each whether it has read all.
+
+        ``ended`` says that the jobs have.
+        """
+        asked = [reader.question(ended=ended) for reader in readers]
+        pieces = await self._ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
+        are_read = []
+        for reader, piece in zip(readers, pieces, strict=True):
+            are_read.append(reader.take(piece, ended=ended))
+            await asyncio.sleep(0)  # others go on: a piece may have a thousand lines
+        return are_read
+
+    async def results(self, readers: Sequence[MetricsReader]) -> list[Results]:
+        """Return what jobs that have ended left in their run directories, in the order of their readers."""
+        left = list(readers)
+        while left:
+            are_read = await self.read_metrics(left, ended=True)
+            left = [reader for reader, is_read in zip(left, are_read, strict=True) if not is_read]
+        return [reader.results for reader in readers]
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
         """Return what is new in logs; None if no room."""

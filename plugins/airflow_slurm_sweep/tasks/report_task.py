@@ -73,7 +73,7 @@ class ReportSweepOperator(BaseOperator):
             self.log.info(best_text(winner, objective))
         elif objective and succeeded:
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
-            self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
+            self.log.warning("objective: expected the metric %s in the jobs' files, got: %s", objective.metric, names)
         outcome = f"{succeeded} of {len(rows)} combinations succeeded"
         if failed:
             more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""

@@ -277,6 +277,7 @@ def test_a_stale_live_view_is_not_shown_and_changes_the_version(sweep: Sweep, mo
         {},
         {"at": None, "states": {"RUNNING": "0"}},
         {"at": 1, "states": {"RUNNING": "0-999999999999"}},
+        {"at": time.time(), "curves": {"loss": {"0": [[1], ["x"]], "x": [[1], [1]], "1": 3}, "acc": 7}},
         ["x"],
     ],
 )
@@ -284,6 +285,32 @@ def test_a_live_view_that_is_not_ours_is_ignored(sweep: Sweep, said: object) -> 
     run = in_slurm(sweep)
     run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", said)])
     assert row(run, 0)["state"] == "in Slurm"
+    assert data.curves(run.session, sweep.dag_id, "r")["curves"] == {}
+
+
+def test_curves_of_running_and_of_ended_jobs(sweep: Sweep) -> None:
+    run = in_slurm(sweep)
+    assert data.curves(run.session, sweep.dag_id, "r") == {"metrics": [], "metric": "", "curves": {}}
+    jobs = {index: (str(100 + index), LiveJob(state="RUNNING")) for index in (0, 1)}
+    curves = {"loss": {"0": [[1, 2], [9, 8]], "1": [[1], [7.5]]}, "lr": {"0": [[], [0.1]]}}
+    run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", {**view(jobs, time.time()), "curves": curves})])
+    assert [row(run, index)["metrics"] for index in (0, 1)] == [{"loss": 8, "lr": 0.1}, {"loss": 7.5}]
+    history = {"loss": [[1, 2, 3], [9, 8, 1]], "acc": [[3], [0.5]]}
+    run.xcoms(
+        [("combination.wait", 0, "history", as_text(history)), ("combination.wait", 1, "history", as_text(history))]
+    )
+    live = {"metrics": ["loss"], "metric": "loss", "curves": {0: [[1, 2], [9, 8]], 1: [[1], [7.5]]}}
+    assert data.curves(run.session, sweep.dag_id, "r") == live, "what an earlier try left does not count"
+    run.set("combination.wait", 0, "failed")
+    found = data.curves(run.session, sweep.dag_id, "r", "lr")
+    assert found == {
+        "metrics": ["loss", "acc"],
+        "metric": "loss",
+        "curves": {0: [[1, 2, 3], [9, 8, 1]], 1: [[1], [7.5]]},
+    }
+    run.xcoms([("plan", -1, "objective", {"metric": "acc", "goal": "maximize"})])
+    assert data.curves(run.session, sweep.dag_id, "r")["curves"] == {0: [[3], [0.5]]}
+    assert data.curves(run.session, sweep.dag_id, "r", "loss")["metric"] == "loss"
 
 
 def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:

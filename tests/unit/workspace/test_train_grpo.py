@@ -85,6 +85,13 @@ def test_bad_input_is_one_sentence(tmp_path: Path, override: str, said: str) -> 
 def test_the_example_sweeps_use_parameters_that_the_config_has() -> None:
     config = yaml.safe_load((WORKSPACE / "examples" / "configs" / "grpo.yaml").read_text())
     for path in (PROJECT / "include" / "sweeps").glob("*.yaml"):
-        for key in yaml.safe_load(path.read_text()).keys() - {"preset", "script_path", "config_path", "slurm", "dag"}:
+        for key in yaml.safe_load(path.read_text()).keys() - {
+            "preset",
+            "script_path",
+            "config_path",
+            "sweep",
+            "slurm",
+            "dag",
+        }:
             section, name = key.split(".")
             assert name in config[section], f"{path.name}: {key}"
