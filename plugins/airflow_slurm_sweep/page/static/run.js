@@ -67,9 +67,11 @@ export class RunView {
   }
 
   createContent() {
-    const selection = Object.fromEntries(["plot", "y", "x", "z", "of"].map((name) => [name, address.get(name)]));
+    const names = ["plot", "y", "x", "z", "of", "colour", "log"];
+    const selection = Object.fromEntries(names.map((name) => [name, address.get(name)]));
     const point = (index) => this.table.mark("pointed", index === null ? null : String(index));
-    this.plots = new Plots({ choose: (index) => this.choose(index), point, change: address.set }, selection);
+    const events = { choose: (index) => this.choose(index), point, change: address.set };
+    this.plots = new Plots(this.dagId, this.runId, events, selection);
     const key = (row) => String(row.index);
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
     this.details = new Details({ links: (row) => this.links(row), close: () => this.choose(null) });
