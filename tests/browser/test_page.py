@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import time
@@ -486,6 +487,26 @@ def test_scales(visit: Visit, ended: str) -> None:
         ["b", "a", "(none)"],
         ["5"],
     ]
+
+
+@pytest.mark.parametrize("path", ["{}", "/slurm_sweep/?{}"], ids=["in Airflow", "alone"])
+def test_what_the_table_shows_is_a_file(visit: Visit, ended: str, path: str) -> None:
+    inside = address("rates", ended, sort=f"-{PENALTY}", filter="lr=1e-06")
+    page = visit(inside if path == "{}" else path.format(urlsplit(inside).query))
+    place = frame(page) if path == "{}" else page
+    expect(place.locator("tbody tr[data-key]")).to_have_count(3)
+    with page.expect_download() as download:
+        place.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "rates ended.csv"
+    lines = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [(line[LR], line[PENALTY], line["state"]) for line in lines] == [
+        ("1e-06", "much", "FAILED (NonZeroExitCode)"),
+        ("1e-06", "0.05", "COMPLETED"),
+        ("1e-06", "0.01", "COMPLETED"),
+    ]
+    assert lines[0][REWARD] == ""
+    assert 0 < float(lines[1][REWARD]) < 1
+    assert "actions" not in lines[0]
 
 
 def test_all_columns_can_be_reached_in_a_narrow_window(visit: Visit, ended: str) -> None:

@@ -4,6 +4,7 @@ import { Actions } from "./actions.js";
 import * as address from "./address.js";
 import { dagUrl, followOutside, now, pageUrl } from "./airflow.js";
 import { columns, scales, searchTexts } from "./columns.js";
+import { csv, save } from "./csv.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
 import { Plots } from "./plots.js";
@@ -33,7 +34,7 @@ export class RunView {
       this.notice,
       this.best,
       this.stuck,
-      h("div", { class: "row" }, this.search, this.matchCount, this.order, h("span", { class: "push" }, this.clear)),
+      h("div", { class: "row" }, this.search, this.matchCount, this.order, this.file, this.clear),
       this.plots.element,
       this.missing,
       this.content,
@@ -63,6 +64,9 @@ export class RunView {
     });
     this.matchCount = h("span", { class: "quiet", role: "status" });
     this.order = h("span", { class: "unseen", role: "status" });
+    const about = "The rows that the table shows, in its order, with numbers in full";
+    const saveRows = () => save(csv(this.table.columns, this.table.visible), `${this.dagId} ${this.runId}.csv`);
+    this.file = h("button", { type: "button", class: "push", title: about, click: saveRows }, "CSV");
     this.clear = h("button", { type: "button", hidden: true, click: () => this.actions.clearFailed(this.run) });
   }
 
