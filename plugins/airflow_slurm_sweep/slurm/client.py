@@ -123,13 +123,14 @@ class SlurmClient:
         """Return what the runs of a Dag, which `Attempt.run` begins with, left in their run directories."""
         return await self._ask(reservation.list_runs(names, dag), read_runs)
 
-    async def completed(self, earlier: Sequence[EarlierJob]) -> dict[str, JobStatus]:
+    async def completed(self, earlier: Sequence[EarlierJob], like: JobRequest) -> dict[str, JobStatus]:
         """Return the ends of those earlier jobs that are done, by run directory, with what they left.
 
-        Where job.sh left an exit file, that counts, else what Slurm knows.
+        ``like`` is a job of the run that goes on with them: it tells where their metrics are. Where job.sh left an exit
+        file, that counts, else what Slurm knows.
         """
         known = queue.read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
-        jobs = [job.submitted(self._site) for job in earlier]
+        jobs = [job.submitted(like) for job in earlier]
         if unknown := [job for job in jobs if job.job_id not in known]:
             known |= (await self.look_up(unknown))[0]
         done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
