@@ -1,9 +1,12 @@
-"""Begin, check, preview and run sweeps, and check a cluster profile; `run` and `check-cluster` need Airflow.
+"""Begin, check, preview and run sweeps, show their results, and check a cluster profile.
+
+`run`, `results` and `check-cluster` need Airflow.
 
 airflow-slurm-sweep init
 airflow-slurm-sweep check include/sweeps/*.yaml
 airflow-slurm-sweep preview include/sweeps/grpo.yaml optim.lr=3e-6 --nodes 2
 airflow-slurm-sweep run include/sweeps/grpo.yaml
+airflow-slurm-sweep results grpo --csv > grpo.csv
 airflow-slurm-sweep convert wandb.yaml > include/sweeps/grid.yaml
 airflow-slurm-sweep check-cluster default
 """
@@ -21,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from airflow_slurm_sweep.check.findings import Grade
-from airflow_slurm_sweep.cli import init, preview, run
+from airflow_slurm_sweep.cli import init, preview, results, run
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.plan import layers_of
 from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_table, sweep_schema
@@ -76,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "run a sweep here, without a scheduler"
     run.add_arguments(commands.add_parser("run", help=text, description=run.__doc__))
+
+    text = "print what became of a run's combinations: a table, CSV, JSON or Markdown"
+    results.add_arguments(commands.add_parser("results", help=text, description=results.__doc__))
 
     text = "print another tool's sweep file (W&B, Hydra) as one of ours, with comments on what is left out"
     converter = commands.add_parser("convert", help=text)

@@ -7,7 +7,7 @@ In Airflow, a Dag run leaves tasks and their XComs::
 On the cluster, a run directory holds::
 
     parameters.json                  the combination, for the training script and for people
-    metrics.json                     what the training script reports
+    metrics.json                     what the training script reports, unless `sweep.metrics` names other files
     logs/                            made before the job starts, with the folders of the preset
     .slurm_sweep/record              which task submitted which job
     .slurm_sweep/combination.json    the combination and where it comes from
@@ -44,6 +44,7 @@ OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where t
 ORIGIN_KEY = "origin"  # of plan: the commit of the working directory, and the overrides of the trigger form
 STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs that will not start; the reason follows
 STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a failed task has no return value
+HISTORY_KEY = "history"  # of wait: the job's metrics over their steps; see slurm/history.py
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it
 LIVE_KEY_PREFIX = "slurm_live_"  # of wait: Slurm's latest states; a word for each triggerer that writes follows
 BEST_KEY = "best"  # of report: the best combination in a line, where the sweep has an objective

@@ -75,7 +75,8 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
 
 def unchecked_layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
     """Read the layers of settings below a sweep's own, where the run's form adds to the sweep."""
-    return read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    layers = read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    return replace(layers, sweep=spec.sweep)
 
 
 def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:

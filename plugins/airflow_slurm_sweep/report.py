@@ -14,7 +14,7 @@ from typing import Any
 from tabulate import tabulate
 
 from airflow_slurm_sweep.names import log_path
-from airflow_slurm_sweep.slurm.cause import groups
+from airflow_slurm_sweep.slurm.failure import groups
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.sweep.naming import label
@@ -40,7 +40,7 @@ class Row:
         succeeded: Whether the job is COMPLETED, in this run or an earlier one.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
-        metrics: What the job left in ``metrics.json``.
+        metrics: The last value of each number that the job left.
         repeats: How many jobs the row is of: with ``sweep.repeat`` names and ids are several, and metrics are means.
         spread: Their standard deviations.
     """

@@ -35,6 +35,15 @@ def rates_and_long(sweeps: Path) -> None:
         "slurm: {gpus_per_node: 1, time: 0:10:0, jobname: rates}\n"
         "dag: {description: Two learning rates and three penalties}\n"
     )
+    (sweeps / "curves.yaml").write_text(
+        "command: |\n"
+        "  for step in 1 2 3 4 5; do echo '{\"step\": '$step', \"loss\": '$SWEEP_LOSS$step'}' >> {run_dir}/metrics.jsonl; done\n"
+        "  while [ ! -e {run_dir}/../end ]; do sleep 0.2; done\n"
+        '  echo \'{"step": 100, "loss": 0.01}\' >> {run_dir}/metrics.jsonl\n'
+        "loss: [1, 2, 3]\n"
+        "slurm: {gpus_per_node: 0, jobname: curves}\n"
+        "sweep: {objective: {metric: loss, goal: minimize}}\n"
+    )
     (sweeps / "long.yaml").write_text(
         f"{common}grpo.step_seconds: [5, 6]\nslurm: {{gpus_per_node: 0, jobname: long}}\n"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -14,6 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.names import OBJECTIVE_KEY
+from airflow_slurm_sweep.slurm.history import History
 from airflow_slurm_sweep.slurm.states import JobState
 from sandbox import Sandbox
 from sandbox.postgres import Postgres
@@ -368,6 +372,97 @@ def test_plots(visit: Visit, ended: str, objective: Callable[[str], None]) -> No
     expect(frame(page).locator(".heat td[title*='largest reward']")).to_have_count(2)
 
 
+def test_curves_grow_while_jobs_run(airflow: Airflow, cluster: Sandbox, visit: Visit) -> None:
+    airflow.trigger("curves", "curves")
+    page = visit(address("curves", "curves", plot="curves"), dark=True)
+    lines = frame(page).get_by_role("img", name="loss over the steps").locator("path.value")
+    expect(lines).to_have_count(3)
+    expect(cell(page, "metrics.loss")).to_have_text(["15", "25", "35"])
+    expect(frame(page).locator(".legend")).to_have_text(" worst best")
+    colours = [line.evaluate("(line) => getComputedStyle(line).stroke") for line in lines.all()]
+    assert len(set(colours)) == 3
+
+    frame(page).get_by_role("application", name="loss").focus()
+    page.keyboard.press("Home")
+    reading = frame(page).locator(".reading")
+    expect(reading).to_have_text("#1 loss=1: loss 15 at step 5")
+    expect(frame(page).locator(".plot path.mark")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(frame(page).get_by_role("complementary")).to_contain_text("Combination 1")
+    frame(page).get_by_label("Colour").select_option("loss")
+    expect(frame(page).locator(".legend")).to_have_text(" 1 2 3")
+    before = lines.first.get_attribute("d")
+    frame(page).get_by_label("Log axis").check()
+    expect(lines.first).not_to_have_attribute("d", str(before))
+    assert in_airflow(page).items() >= {"plot": "curves", "colour": "loss", "log": "1"}.items()
+
+    (Path(str(cluster.profile["log"])) / "curves" / "end").touch()
+    expect(cell(page, "metrics.loss")).to_have_text([re.compile("0.01")] * 3)
+    expect(frame(page).locator(".plot text").filter(has_text="100")).to_be_visible()
+    frame(page).get_by_role("application", name="loss").focus()
+    page.keyboard.press("Home")
+    expect(reading).to_contain_text("loss 0.01 at step 100")
+    frame(page).get_by_label("Filter combinations").fill("loss=2")
+    expect(lines.and_(frame(page).locator(".faint"))).to_have_count(2)
+
+
+RUNS = 200
+
+
+@pytest.fixture(scope="module")
+def steps(airflow: Airflow, postgres: Postgres) -> str:
+    """A run of `RUNS` combinations that took a thousand steps each, as it stands in Airflow's database."""
+    assert airflow.pids
+    with Session(create_engine(postgres.url)) as session:
+        run = Sweep(session, "steps", size=RUNS).run("steps", "success")
+        both = "combination.submit", "combination.wait"
+        run.tasks([(task, index, "success") for task in both for index in range(RUNS)])
+        run.xcoms([(both[0], index, "return_value", as_text(run.job(index))) for index in range(RUNS)])
+        end = {"metrics": {"loss": 1, "acc": 1}}
+        ends = [run.end(index, JobState.COMPLETED) | end for index in range(RUNS)]
+        run.xcoms([(both[1], index, "return_value", as_text(end)) for index, end in enumerate(ends)])
+        for index in range(RUNS):
+            history = History("loss")
+            for step in range(1000):
+                history.add("loss", step, 2 + math.sin(step * index / 9000) + math.sin(step) / 9)
+                history.add("acc", step, step / 1000)
+            run.xcoms([(both[1], index, "history", as_text(history.to_json()))])
+    return "steps"
+
+
+@pytest.mark.alone
+def test_two_hundred_curves_are_there_in_a_second_and_the_pointer_does_not_stutter(visit: Visit, steps: str) -> None:
+    page = visit(address(steps, steps, y="loss"))
+    expect(rows(page).first).to_be_visible()
+    body = frame(page).locator("body")
+    # From the click until all lines are painted, and the longest task while the pointer moves over them.
+    took = body.evaluate("""async (body) => {
+      const began = performance.now();
+      body.querySelector("details.plots").open = true;
+      body.querySelector("input[value=curves]").click();
+      while (body.querySelectorAll(".plot path.value").length < 200) await new Promise(requestAnimationFrame);
+      await new Promise(requestAnimationFrame);
+      return performance.now() - began;
+    }""")
+    assert took < 1000, f"the first paint took {took:.0f} ms"
+    longest = body.evaluate("""async (body) => {
+      let longest = 0;
+      const watch = new PerformanceObserver((tasks) => {
+        for (const task of tasks.getEntries()) longest = Math.max(longest, task.duration);
+      });
+      watch.observe({ type: "longtask" });
+      const { left, top, width, height } = body.querySelector(".layers").getBoundingClientRect();
+      for (let step = 0; step < 200; step += 1) {
+        const [clientX, clientY] = [left + (width * step) / 200, top + height * (0.2 + 0.6 * Math.random())];
+        body.querySelector(".plot").dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+        await new Promise(requestAnimationFrame);
+      }
+      await new Promise((done) => setTimeout(done, 200));
+      return longest;
+    }""")
+    assert longest == 0, f"a task took {longest:.0f} ms"  # shorter ones than 50 ms are not told
+
+
 def test_scales(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended))
     expect(rows(page)).to_have_count(6)
@@ -392,6 +487,26 @@ def test_scales(visit: Visit, ended: str) -> None:
         ["b", "a", "(none)"],
         ["5"],
     ]
+
+
+@pytest.mark.parametrize("path", ["{}", "/slurm_sweep/?{}"], ids=["in Airflow", "alone"])
+def test_what_the_table_shows_is_a_file(visit: Visit, ended: str, path: str) -> None:
+    inside = address("rates", ended, sort=f"-{PENALTY}", filter="lr=1e-06")
+    page = visit(inside if path == "{}" else path.format(urlsplit(inside).query))
+    place = frame(page) if path == "{}" else page
+    expect(place.locator("tbody tr[data-key]")).to_have_count(3)
+    with page.expect_download() as download:
+        place.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "rates ended.csv"
+    lines = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [(line[LR], line[PENALTY], line["state"]) for line in lines] == [
+        ("1e-06", "much", "FAILED (NonZeroExitCode)"),
+        ("1e-06", "0.05", "COMPLETED"),
+        ("1e-06", "0.01", "COMPLETED"),
+    ]
+    assert lines[0][REWARD] == ""
+    assert 0 < float(lines[1][REWARD]) < 1
+    assert "actions" not in lines[0]
 
 
 def test_all_columns_can_be_reached_in_a_narrow_window(visit: Visit, ended: str) -> None:

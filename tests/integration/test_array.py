@@ -30,7 +30,8 @@ from airflow_slurm_sweep.errors import (
 from airflow_slurm_sweep.names import COMBINATION, ENVIRONMENT, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.client import SlurmClient, failure_text
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.failure import failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer

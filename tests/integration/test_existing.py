@@ -19,7 +19,7 @@ pytestmark = pytest.mark.sandbox
 
 TRAIN = """\
 echo "$1" >> "$BASE_LOG_DIR/ran"
-echo "{\\"reward\\": $1}" > "$BASE_LOG_DIR/metrics.json"
+echo "{\\"reward\\": $1}" > "$BASE_LOG_DIR/metrics.jsonl"
 [ ! -e "fails_$1" ]
 """
 DAG = "sweep: {objective: {metric: reward, goal: maximize}}\ndag: {retries: 0}\n"

@@ -21,15 +21,24 @@ pytestmark = pytest.mark.sandbox
 def test_the_page_follows_jobs_through_slurm(
     airflow: Standalone, cluster: Sandbox, sweeps: Path, tmp_path: Path, submit: str
 ) -> None:
-    script = f"while [ ! -e {tmp_path}/end ]; do sleep 0.2; done"
+    script = f"""
+        for step in 1 2 3; do echo "{{\\"step\\": $step, \\"reward\\": 0.$INDEX$step}}" >> $BASE_LOG_DIR/metrics.jsonl; done
+        while [ ! -e {tmp_path}/end ]; do sleep 0.2; done
+        echo '{{"step": 4, "reward": 1}}' >> $BASE_LOG_DIR/metrics.jsonl"""
     objective = {"metric": "reward", "goal": "maximize"}
-    sweep = "objective: {metric: reward, goal: maximize}"
+    sweep = "metrics: metrics.jsonl, objective: {metric: reward, goal: maximize}"
     run = Run(airflow, cluster, sweeps, "live", script, 3, submit, sweep=sweep)
     query = urlencode({"dag_id": run.name, "run_id": run.id})
 
     def page() -> dict[str, Any]:
         time.sleep(0.5)
         return airflow.call("GET", f"/slurm_sweep/run?{query}")
+
+    def curves() -> dict[str, Any]:
+        return dict(airflow.call("GET", f"/slurm_sweep/curves?{query}")["curves"])
+
+    def rewards() -> list[float | None]:
+        return [row["metrics"].get("reward") for row in page()["combinations"]]
 
     def shown() -> list[tuple[str, str]]:
         return [(row["stage"], row["state"]) for row in page()["combinations"]]
@@ -42,6 +51,8 @@ def test_the_page_follows_jobs_through_slurm(
         assert time.time() - 60 < row["running_since"] <= time.time()
         assert 0 <= row["queued"] < 60
         assert row["nodes"].startswith("n")
+    assert wait_until(lambda: rewards() == [0.13, 0.23, 0.33], 60), rewards()
+    assert curves()["1"] == [[1, 2, 3], [0.21, 0.22, 0.23]]
     left = [row["key"] for row in entries(airflow, run)]
     assert len([key for key in left if key.startswith("slurm_live_")]) == 1, "one for all of them"
 
@@ -66,6 +77,11 @@ def test_the_page_follows_jobs_through_slurm(
     assert all(isinstance(row["queued"], int) and row["running_since"] is None for row in (ended[0], ended[2]))
     assert wait_until(lambda: not [row for row in entries(airflow, run) if row["key"].startswith("slurm_live_")], 60)
     assert page()["live_at"] is None
+    assert curves() == {
+        str(index): [[1, 2, 3, *last], [float(f"0.{index + 1}{step}") for step in (1, 2, 3)] + [1 for _ in last]]
+        for index in range(3)
+        for last in [[] if index == 1 else [4]]
+    }
 
 
 def entries(airflow: Standalone, run: Run) -> list[dict[str, Any]]:

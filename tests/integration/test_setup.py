@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_slurm_sweep.slurm.client import failure_cause, failure_text
+from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job

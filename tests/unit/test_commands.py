@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from shlex import split
@@ -11,6 +13,7 @@ import pytest
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.sweep.command import read_command
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.presets import load_preset
@@ -116,6 +119,52 @@ def plain(text: str, **options: object) -> RunPlan:
     return plan_run(replace(spec, name="mine"), below, RunOptions.model_validate(options))
 
 
+OF_PLAIN = (
+    "metrics.json",
+    "metrics.jsonl",
+    "metrics.csv",
+    "lightning_logs/*/metrics.csv",
+    "checkpoint-*/trainer_state.json",
+)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "profile", "files", "names"),
+    [
+        ("", {}, OF_PLAIN, {}),
+        ("sweep: {metrics: a.csv}", {"metrics": "b.csv"}, ("a.csv",), {}),
+        ("", {"metrics": ["b.csv", "c/*.json"]}, ("b.csv", "c/*.json"), {}),
+        ("sweep: {metrics: {files: [a.jsonl], names: {val: reward}, step: it}}", {}, ("a.jsonl",), {"val": "reward"}),
+        ("sweep: {objective: {metric: reward, goal: maximize}}", {}, OF_PLAIN, {}),
+    ],
+)
+def test_metrics_stand_in_the_sweep_or_the_profile_or_the_preset(
+    sweep: str, profile: dict[str, object], files: tuple[str, ...], names: dict[str, str]
+) -> None:
+    spec = parse_sweep(f"command: a {{flags}}\nlr: [1, 2]\n{sweep}\n", source="s.yaml")
+    below = make_layers({"log": "/log", **profile}, preset="plain", command=spec.command)
+    job = plan_run(replace(spec, name="mine"), replace(below, sweep=spec.sweep)).jobs[0]
+    assert (job.metrics, job.metric_names, job.metric_step) == (files, names, "it" if names else "")
+    assert job.objective == ("reward" if spec.sweep.objective else "")
+    assert JobRequest.from_json(json.loads(json.dumps(job.to_json()))).metric_names == names
+    submitted = submitted_job(job, "7")
+    assert (submitted.metrics, submitted.metric_names, submitted.objective) == (files, names, job.objective)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fault"),
+    [
+        ("metrics.txt", "expected a file whose name ends in .json, .jsonl, .ndjson, .csv, .tsv, got 'metrics.txt'"),
+        ("['{name}.json']", "expected no placeholders but {job_id} and {run_dir}, got {name}"),
+        ("{file: a.json}", "unknown key 'file'; did you mean 'files'?"),
+        ("3", "expected keys with values, got a number"),
+    ],
+)
+def test_faulty_metrics_are_faults_of_the_file(metrics: str, fault: str) -> None:
+    with pytest.raises(SweepFileError, match=re.escape(fault)):
+        parse_sweep(f"command: a {{flags}}\nlr: [1, 2]\nsweep: {{metrics: {metrics}}}\n", source="s.yaml")
+
+
 def test_plain_needs_a_log_directory_and_nothing_else() -> None:
     first, second = plain("command: python train.py {flags} --out {run_dir}\nlr: [0.1, 1e-6]\nseed: 3\n").jobs
     assert first == JobRequest(
@@ -131,6 +180,7 @@ def test_plain_needs_a_log_directory_and_nothing_else() -> None:
         overrides=(),
         inputs=[],
         script=JOB_SCRIPT,
+        metrics=OF_PLAIN,
     )
     assert second.command == "python train.py --lr=1e-06 --seed=3 --out /log/mine/mine_sweep_2"
 

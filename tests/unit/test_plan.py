@@ -66,6 +66,7 @@ def test_the_predecessors_defaults() -> None:
         partition="batch",
         container="/lustre/images/nemo_rl_base.sqsh",
         mounts="/lustre:/lustre",
+        metrics=("metrics.json", "checkpoints/step_*/training_info.json"),
     )
     assert second.name == "train_grpo_sweep_2"
 
@@ -315,7 +316,7 @@ def test_parameters_travel_with_their_types() -> None:
         assert isinstance(xcom["parameters"], str), "a database would change the type of a number"
         found = JobRequest.from_json(xcom)
         assert repr(found.parameters) == repr({"x": value})
-        assert replace(found, inputs=job.inputs) == job
+        assert replace(found, inputs=job.inputs, metrics=job.metrics) == job
 
 
 def yaml(value: object) -> str:
@@ -337,6 +338,7 @@ def test_the_json_of_a_job_leaves_out_defaults() -> None:
         "script",
         "time",
         "partition",
+        "metrics",
     }
 
 

@@ -45,6 +45,7 @@ def build_app() -> FastAPI:
     app.get("/", response_class=FileResponse)(index)
     app.get("/sweeps")(sweeps)
     app.get("/run", dependencies=_READ)(run)
+    app.get("/curves", dependencies=_READ)(curves)
     app.mount("/static", _Static(directory=STATIC))  # no secrets
     return app
 
@@ -81,3 +82,13 @@ def run(
         raise HTTPException(404, f"The Dag {dag_id!r} has no run {run_id!r}; see the list of runs")
     cancel_note = f"{CANCELLED_BY} {user.get_name()}"
     return JSONResponse({**found, "may_edit": may_edit, "cancel_note": cancel_note}, headers=headers)
+
+
+def curves(
+    session: SessionDep, dag_id: str, run_id: str, metric: str = "", if_none_match: Annotated[str, Header()] = ""
+) -> Response:
+    """Return the curves of one metric of a Dag run's jobs, or 304 if the run has not changed since that ETag."""
+    headers = {"ETag": f'W/"{data.run_version(session, dag_id, run_id)}"', "Cache-Control": "no-cache"}
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(data.curves(session, dag_id, run_id, metric), headers=headers)

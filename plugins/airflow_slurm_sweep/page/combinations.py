@@ -45,6 +45,7 @@ class Run(NamedTuple):
     xcoms: XComs  # of submit and wait
     live: LiveJobs  # what triggerers said of jobs in Slurm
     note: str = ""
+    metrics: Mapping[int, Mapping[str, float]] = {}  # the latest values of jobs in Slurm, by map index
 
 
 def view(run: Run, start: float | None, objective: Objective | None) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         "nodes": live.nodes if live else ended.get("nodes", ""),
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
-        "metrics": json_values(mapping(ended.get("metrics"))),
+        "metrics": json_values(run.metrics.get(map_index, {}) if live else mapping(ended.get("metrics"))),
         # The page makes a link of it. The job's log named it, so it may be anything.
         "wandb": wandb if str(wandb).startswith(("https://", "http://")) else "",
     }

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from airflow_slurm_sweep import names
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
+from airflow_slurm_sweep.page.curves import all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
@@ -28,6 +29,8 @@ from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 RUNS = 50  # in the list
 _LIVE = ("queued", "running")
+_OF_ROWS = (names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY)
+_OF_CURVES = (names.HISTORY_KEY, names.OBJECTIVE_KEY)
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
 _HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()
 _SELECT_RUNS = (
@@ -114,14 +117,11 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     found = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if found is None:
         return None
-    tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id)
+    tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
     live_at, live = _live(xcoms, time.time())
-    plan = tasks.get((names.PLAN, -1))
-    try:
-        objective = Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
-    except ValidationError:
-        objective = None
-    joined = Run(xcoms.get((names.PLAN, names.RETURN_KEY, -1)), tasks, xcoms, live, found.note or "")
+    plan, objective = tasks.get((names.PLAN, -1)), _objective(xcoms)
+    jobs, numbers = xcoms.get((names.PLAN, names.RETURN_KEY, -1)), latest(live_curves(xcoms))
+    joined = Run(jobs, tasks, xcoms, live, note=found.note or "", metrics=numbers)
     return {
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
@@ -133,6 +133,25 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         "stages": list(Stage),
         **view(joined, _time(found.start_date), objective),
     }
+
+
+def curves(session: Session, dag_id: str, run_id: str, metric: str = "") -> dict[str, Any]:
+    """Return the names of the metrics that a run's jobs have over steps, and the curves of one by map index.
+
+    Without ``metric``, or with one that there is not, that is the objective's, or else the first.
+    """
+    xcoms = _xcoms(session, dag_id, run_id, _OF_CURVES)
+    found = all_curves(_tasks(session, dag_id, run_id), xcoms)
+    objective = _objective(xcoms)
+    metric = next((name for name in (metric, objective.metric if objective else "", *found) if name in found), "")
+    return {"metrics": list(found), "metric": metric, "curves": found.get(metric, {})}
+
+
+def _objective(xcoms: XComs) -> Objective | None:
+    try:
+        return Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
+    except ValidationError:
+        return None
 
 
 def _notice(run: Row[Any]) -> str:
@@ -191,8 +210,8 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
     return {(task_id, index): Task(state, _time(ended), note or "") for task_id, index, state, ended, note in found}
 
 
-def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    is_read = XComModel.key.in_((names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY)) | _IS_LIVE
+def _xcoms(session: Session, dag_id: str, run_id: str, keys: Collection[str]) -> dict[tuple[str, str, int], Any]:
+    is_read = XComModel.key.in_(keys) | _IS_LIVE
     columns = select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value)
     found = session.execute(columns.where(_of(XComModel, dag_id, run_id), is_read))
     return {(task_id, key, map_index): value for task_id, key, map_index, value in found}

@@ -1,6 +1,6 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
-import re
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
@@ -11,17 +11,16 @@ from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableEr
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.cause import cause
+from airflow_slurm_sweep.slurm.failure import is_of_setup
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
+from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
 from airflow_slurm_sweep.slurm.refusals import is_too_many
-from airflow_slurm_sweep.slurm.results import NO_FILE, Results, add
 from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
-from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, cancel, submit_all, withdraw
@@ -30,7 +29,6 @@ from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
 Answer = TypeVar("Answer")
 _CANCELLED_AT_ONCE = 500  # 5,000 in one scancel take 3 s, in which it may reach its limit of time
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
-_SETUP_FAILED = re.compile(r"^setup (?:line [0-9]+ )?failed with exit status [0-9]+: .*$", re.MULTILINE)
 
 
 class SlurmClient:
@@ -125,18 +123,19 @@ class SlurmClient:
         """Return what the runs of a Dag, which `Attempt.run` begins with, left in their run directories."""
         return await self._ask(reservation.list_runs(names, dag), read_runs)
 
-    async def completed(self, earlier: Sequence[EarlierJob]) -> dict[str, JobStatus]:
+    async def completed(self, earlier: Sequence[EarlierJob], like: JobRequest) -> dict[str, JobStatus]:
         """Return the ends of those earlier jobs that are done, by run directory, with what they left.
 
-        Where job.sh left an exit file, that counts, else what Slurm knows.
+        ``like`` is a job of the run that goes on with them: it tells where their metrics are. Where job.sh left an exit
+        file, that counts, else what Slurm knows.
         """
         known = queue.read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
-        jobs = [job.submitted(self._site) for job in earlier]
+        jobs = [job.submitted(like) for job in earlier]
         if unknown := [job for job in jobs if job.job_id not in known]:
             known |= (await self.look_up(unknown))[0]
         done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
-        left = await self.results(done) if done else []
-        return {job.run_dir: add(job, known[job.job_id], each) for job, each in zip(done, left, strict=True)}
+        left = await self.results([MetricsReader(job) for job in done])
+        return {job.run_dir: add(known[job.job_id], each) for job, each in zip(done, left, strict=True)}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
@@ -202,14 +201,29 @@ class SlurmClient:
         """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
         if status.state.is_success:
             return ""
-        words = quote(job.log_path) if _is_of_setup(status) else job_logs.log_words(job)
+        words = quote(job.log_path) if is_of_setup(status) else job_logs.log_words(job)
         return job_logs.read_tail(await self._run(job_logs.tail(words)))
 
-    async def results(self, jobs: Sequence[SubmittedJob]) -> list[Results]:
-        """Return what jobs left in their run directories, in their order."""
-        asked = [(job.run_dir, job_logs.log_words(job)) for job in jobs]
-        found = await self._ask(results.results(asked), results.read_results)
-        return [found.get(number, NO_FILE) for number in range(len(jobs))]
+    async def read_metrics(self, readers: Sequence[MetricsReader], *, ended: bool = False) -> list[bool]:
+        """Let the readers of jobs read what is new; return for each whether it has read all.
+
+        ``ended`` says that the jobs have.
+        """
+        asked = [reader.question(ended=ended) for reader in readers]
+        pieces = await self._ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
+        are_read = []
+        for reader, piece in zip(readers, pieces, strict=True):
+            are_read.append(reader.take(piece, ended=ended))
+            await asyncio.sleep(0)  # others go on: a piece may have a thousand lines
+        return are_read
+
+    async def results(self, readers: Sequence[MetricsReader]) -> list[Results]:
+        """Return what jobs that have ended left in their run directories, in the order of their readers."""
+        left = list(readers)
+        while left:
+            are_read = await self.read_metrics(left, ended=True)
+            left = [reader for reader, is_read in zip(left, are_read, strict=True) if not is_read]
+        return [reader.results for reader in readers]
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
         """Return what is new in logs; None if no room."""
@@ -267,24 +281,3 @@ def has_name(job: SubmittedJob, status: JobStatus) -> bool:
 def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
     """Whether a job that the controller knows by this number writes this job's log."""
     return status.output == job.log_path or queue.run_dir_of(job.job_id, status.output) == job.run_dir
-
-
-def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Return how a job failed, with all that shows why without a login; the cause comes first."""
-    facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
-    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
-    source = f" ({status.source})" if status.state is not JobState.LOST else ""
-    end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
-    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
-    return f"{status.cause}\n{text}" if status.cause else text
-
-
-def failure_cause(status: JobStatus, log_tail: str) -> str:
-    """Return why a job failed, in a line of its log: the setup line that failed, else as `cause.cause` finds it."""
-    setup = _SETUP_FAILED.search(log_tail) if _is_of_setup(status) else None
-    return setup[0] if setup else cause(status.state, log_tail.splitlines())
-
-
-def _is_of_setup(status: JobStatus) -> bool:
-    """Whether a job ended with the exit status of setup.sh."""
-    return status.exit_code.startswith("78:")

@@ -10,12 +10,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
 from airflow_slurm_sweep.slurm.validation import (
+    METRIC_FILES,
     check_directory,
     check_option,
     check_variable,
@@ -93,6 +95,11 @@ class JobRequest:
     # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
     log_file: tuple[str, ...] | list[str] = ()
     stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
+    # Where the training's numbers are: patterns likewise, of JSON, JSON lines and CSV; see `metrics.MetricsReader`.
+    metrics: tuple[str, ...] | list[str] = (METRICS,)
+    metric_names: Mapping[str, str] = field(default_factory=dict)  # other names for some of them
+    metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
+    objective: str = ""  # the metric whose history is kept in any case
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     dry_run: bool = False
     done: Mapping[str, Any] = field(default_factory=dict)  # how it ended in an earlier run, a `JobStatus` as JSON
@@ -110,6 +117,9 @@ class JobRequest:
             expect(is_line(path), "inputs", path, "printable paths")
         for pattern in self.log_file:
             expect(is_line(pattern), "log_file", pattern, "printable patterns")
+        for pattern in self.metrics:
+            fits = is_line(pattern) and pattern.endswith(METRIC_FILES)
+            expect(fits, "metrics", pattern, f"patterns of files that end in {', '.join(METRIC_FILES)}")
         for line in self.setup:
             expect(is_text(line) and line.strip(), "setup", line, "shell lines")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
@@ -181,7 +191,7 @@ def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob:
-    """A job that Slurm accepted; ``label``, ``index``, ``stream_log`` and ``queue_limit`` as in `JobRequest`."""
+    """A job that Slurm accepted; what `JobRequest` has too means the same."""
 
     ssh_conn_id: str
     job_id: str
@@ -190,11 +200,15 @@ class SubmittedJob:
     log_path: str
     label: str = ""
     index: int | None = None
-    log_file: tuple[str, ...] | list[str] = ()  # see `JobRequest`
+    log_file: tuple[str, ...] | list[str] = ()
     stream_log: bool = False
-    clusters: str = ""  # see `Site`; so is login_setup
+    clusters: str = ""
     login_setup: tuple[str, ...] | list[str] = ()
     queue_limit: int | None = None
+    metrics: tuple[str, ...] | list[str] = (METRICS,)
+    metric_names: Mapping[str, str] = field(default_factory=dict)
+    metric_step: str = ""
+    objective: str = ""
 
     @property
     def site(self) -> Site:
@@ -239,7 +253,7 @@ class JobStatus:
     reason: str = ""  # why it waits, or what ended it, in Slurm's words
     cause: str = ""  # the line of its log that says why it failed
     source: str  # squeue, sacct, scontrol, or the exit-status file
-    metrics: Mapping[str, float] = field(default_factory=dict)  # what the job left in ``metrics.json``
+    metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each number that the job left
     wandb: str = ""  # where Weights & Biases shows the run
     job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array
     output: str = ""  # where the controller says that it writes

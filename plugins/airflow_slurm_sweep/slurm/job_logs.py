@@ -38,17 +38,25 @@ _NEWS = re.compile(r"^= ([0-9]+) ([0-9]+) ([0-9]+) (.+)\n((?:[A-Za-z0-9+/=]+\n)*
 _NO_ROOM = re.compile(r"^! ([0-9]+)$", re.MULTILINE)
 
 
-# Sets `log` to the newest regular file among the matches of `log_file`, which jobs may name as they like, or else to
-# Slurm's own. The shell leaves a pattern without a match as it is.
-NEWEST_LOG = """\
-find_log() { # SLURM'S [MATCH ...]
-  log=$1 newest=
-  shift
+# `find_newest` sets `newest` to the newest regular file among the matches of patterns, which jobs may name as they
+# like, and `odd` to one that is none. `find_log` sets `log` to such a file, or else to Slurm's own. The shell leaves a
+# pattern without a match as it is.
+NEWEST = """\
+find_newest() { # [MATCH ...]
+  newest= odd=
   for match in "$@"; do
     case $match in *[[:cntrl:]]*) continue ;; esac
-    [ -f "$match" ] && [ ! -L "$match" ] && [ -r "$match" ] || continue
-    [ "$newest" -nt "$match" ] || newest=$match
+    if [ ! -f "$match" ] || [ -L "$match" ] || [ ! -r "$match" ]; then
+      [ ! -e "$match" ] && [ ! -L "$match" ] || odd=$match
+    else
+      [ "$newest" -nt "$match" ] || newest=$match
+    fi
   done
+}
+find_log() { # SLURM'S [MATCH ...]
+  log=$1
+  shift
+  find_newest "$@"
   log=${newest:-$log}
 }"""
 _GLOB = re.compile(r"(\*|\?|\[[!^]?[\w.-]+\])", re.ASCII)
@@ -56,9 +64,14 @@ _GLOB = re.compile(r"(\*|\?|\[[!^]?[\w.-]+\])", re.ASCII)
 
 def log_words(job: SubmittedJob) -> str:
     """Return the arguments of `find_log`: Slurm's log, then the patterns of ``log_file`` for the shell to expand."""
-    values = {"{run_dir}": job.run_dir, "{job_id}": job.job_id}
-    words = [quote(job.log_path)]
-    for pattern in job.log_file:
+    return f"{quote(job.log_path)} {glob_words(job.log_file, job.run_dir, job.job_id)}".rstrip()
+
+
+def glob_words(patterns: Iterable[str], run_dir: str, job_id: str) -> str:
+    """Return patterns of files, in which a job's run directory and id may stand, for the shell to expand."""
+    values = {"{run_dir}": run_dir, "{job_id}": job_id}
+    words = []
+    for pattern in patterns:
         absolute = pattern if pattern.startswith(("/", "{run_dir}")) else f"{{run_dir}}/{pattern}"
         # What a placeholder stands for is no pattern, and nothing but a pattern is left unquoted.
         pieces = re.split(r"({run_dir}|{job_id})", absolute)
@@ -76,7 +89,7 @@ def tail(words: str) -> str:
     The line is empty for Slurm's own log. Logs are regular files: nothing else is read.
     """
     return script(
-        NEWEST_LOG,
+        NEWEST,
         f"find_log {words}",
         'if [ -L "$log" ] || { [ -e "$log" ] && [ ! -f "$log" ]; }; then',
         '  echo "$log is no regular file; it is not read" >&2',
@@ -103,7 +116,7 @@ def new_output(logs: Iterable[Question]) -> str:
     """
     return script(
         f"left={NEW_BYTES_IN_ALL}",
-        NEWEST_LOG,
+        NEWEST,
         "follow() { # NUMBER INODE KNOWN WORDS",
         "  number=$1 inode=$2 start=$3",
         "  shift 3",

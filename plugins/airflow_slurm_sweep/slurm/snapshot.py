@@ -17,6 +17,7 @@ from typing import Any
 from airflow_slurm_sweep.slurm.job import JobStatus
 
 LARGEST = 48 * 1024  # bytes, as JSON
+CURVES = "curves"  # the key of the jobs' metrics, which are written beside the states; see `history.fitted`
 STALE = 300.0  # seconds after which a reader ignores one
 # Left out in this order where the value would be too large.
 _DETAILS = ("starts", "nodes", "queued", "started", "reason", "stuck")

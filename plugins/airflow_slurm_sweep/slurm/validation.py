@@ -18,6 +18,7 @@ OUR_VARIABLES = frozenset(
         "SETUP_COMMAND", "WANDB_DIR",
     }
 )  # fmt: skip
+METRIC_FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")  # how the names of files with metrics end
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 

@@ -26,6 +26,7 @@ from airflow_slurm_sweep.sweep.sbatch_options import joined
 from airflow_slurm_sweep.sweep.setting_types import Secret, hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
+from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 DEFAULT_PROFILE = "default"
 BUILT_IN = "the built-in default"
@@ -128,6 +129,7 @@ class Layers:
     environment: Mapping[str, str]  # of the process that plans
     job_script: str  # the text of the batch script, for clusters that name none of their own
     warnings: tuple[str, ...] = ()  # what is odd in the profile's file but harms nothing
+    sweep: SweepSection = field(default_factory=SweepSection)  # the sweep file's own
 
     def resolve(self, above: RunSettings) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
@@ -162,6 +164,7 @@ class Layers:
             self.profile_name: given(self.profile),
             "the script's config": above.from_config,
             "the sweep file": {"command": self.command} if self.command else {},
+            "the sweep file's `sweep:`": given(self.sweep),
             "the sweep file's `slurm:`": given(above.section),
             **above.rules,
             "the trigger form": given(above.options),
@@ -206,6 +209,10 @@ class Layers:
             "folders": list(self.preset.folders),
             "array": settings.submit == "array",
             "queue_limit": _seconds(settings.queue_limit),
+            "metrics": settings.metrics.files,
+            "metric_names": settings.metrics.names,
+            "metric_step": settings.metrics.step,
+            "objective": self.sweep.objective.metric if self.sweep.objective else "",
         }
 
     def _from_environment(self) -> dict[str, str]:

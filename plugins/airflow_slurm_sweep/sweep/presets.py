@@ -15,6 +15,7 @@ from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import yaml_files
+from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting
 
 PLAIN, DEFAULT = "plain", "nemo-rl"
@@ -33,7 +34,7 @@ def _check_counts(counts: dict[str, str]) -> dict[str, str]:
     return counts
 
 
-class Preset(JobSettings, PresetSetting, CommandSetting):
+class Preset(JobSettings, PresetSetting, CommandSetting, MetricsSetting):
     """What one kind of training script expects."""
 
     config_arguments: str = Field(
@@ -85,5 +86,6 @@ def _merged(name: str, folder: Path, children: tuple[str, ...]) -> dict[str, Any
     parent = values.pop("preset", None)
     merged = _merged(parent, folder, (*children, name)) if parent else {}
     for key, value in values.items():
-        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        before = merged.get(key, {})
+        merged[key] = {**before, **value} if isinstance(value, dict) and isinstance(before, dict) else value
     return merged

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
-from airflow_slurm_sweep.slurm.validation import check_variable
+from airflow_slurm_sweep.slurm.validation import METRIC_FILES, check_variable
 from airflow_slurm_sweep.sweep.document import Section, kind
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
@@ -82,6 +82,12 @@ def _split_lines(value: Any) -> Any:
 def _check_pattern(pattern: str) -> str:
     if unknown := set(re.findall(r"\{.*?\}", _check_path(pattern))) - {"{job_id}", "{run_dir}"}:
         raise ValueError(f"expected no placeholders but {{job_id}} and {{run_dir}}, got {', '.join(sorted(unknown))}")
+    return pattern
+
+
+def _check_metric_file(pattern: str) -> str:
+    if not _check_pattern(pattern).endswith(METRIC_FILES):
+        raise ValueError(f"expected a file whose name ends in {', '.join(METRIC_FILES)}, got {pattern!r}")
     return pattern
 
 
@@ -170,6 +176,7 @@ Script = Annotated[str, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Setup = Annotated[tuple[str, ...], BeforeValidator(_split_lines), AfterValidator(_check_setup)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split_lines)]
+MetricFiles = Annotated[tuple[Annotated[str, AfterValidator(_check_metric_file)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[
     str,
     BeforeValidator(_join_partitions),

@@ -1,4 +1,4 @@
-"""The section ``sweep:`` of a sweep file: what runs, and what is good."""
+"""The section ``sweep:`` of a sweep file: what runs, what is good, and where the numbers stand that tell it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.setting_types import Count
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 
@@ -17,9 +18,7 @@ _OF_RUNS = ("profile", "jobname", "existing", "batch_script", "submit", "max_par
 class Objective(Section):
     """What the report ranks by: ``{metric: reward, goal: maximize}``."""
 
-    metric: str = Field(
-        min_length=1, description="A name in the metrics.json that jobs leave in their run directories."
-    )
+    metric: str = Field(min_length=1, description="A name among the metrics that jobs leave in their run directories.")
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
@@ -40,7 +39,7 @@ class RuleSection(Section):
         return slurm
 
 
-class SweepSection(Section):
+class SweepSection(MetricsSetting):
     """What a sweep runs beyond the product of its values, and which result is good."""
 
     exclude: tuple[dict[str, Any], ...] = Field(

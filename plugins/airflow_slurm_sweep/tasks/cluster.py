@@ -14,6 +14,8 @@ from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
+from airflow_slurm_sweep.slurm.metrics import Results
+from airflow_slurm_sweep.slurm.metrics_follower import MetricsFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.shell import Site
@@ -30,7 +32,7 @@ LINGER = 20.0  # seconds for which an unused connection stays open: a run's next
 _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are for squeue and scancel
 _RECORDS = 500
-_RESULTS = 100  # two programs start for each there, and an answer may be two MiB
+_RESULTS = 100  # up to six programs start for each there
 # Airflow starts a hundred triggers each second or two: an array waits for those still to come.
 _IN_ARRAYS = 5000
 _QUIET = 3.0
@@ -54,7 +56,8 @@ class ClusterSession:
         arrays = ArraySubmitter(client)
         self.arrays = Batcher(arrays.submit_all, at_once=_IN_ARRAYS, quiet=_QUIET, longest=_LONGEST)
         self.records = Batcher(client.recorded_jobs, at_once=_RECORDS)
-        self.results = Batcher(client.results, at_once=_RESULTS)
+        self.metrics = MetricsFollower(client, self.monitor)
+        self._results = Batcher(client.results, at_once=_RESULTS)
         self._patience = patience
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
@@ -70,6 +73,10 @@ class ClusterSession:
                 raise
 
         return await self.retry_until_answered(ask)
+
+    async def results(self, job: SubmittedJob) -> Results:
+        """Return what a job that has ended left: the last value of each metric, and their history."""
+        return await self._results(self.metrics.reader(job))
 
     async def retry_until_answered(
         self, ask: Callable[[], Awaitable[Result]], *, even_if_refused: bool = False

@@ -13,7 +13,7 @@ from typing import Any, cast
 from airflow.sdk import BaseNotifier, Context
 
 from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY, SUBMIT
-from airflow_slurm_sweep.slurm.client import failure_text
+from airflow_slurm_sweep.slurm.failure import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 
 

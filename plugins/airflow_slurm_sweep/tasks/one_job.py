@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
-from airflow_slurm_sweep.slurm import results
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.client import failure_cause, failure_text
+from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.metrics import add
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
-from airflow_slurm_sweep.tasks.live_view import on_page
+from airflow_slurm_sweep.tasks.live_view import LivePart, on_page
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 from airflow_slurm_sweep.tasks.stuck import Notifications
@@ -60,6 +61,7 @@ class JobEnd:
 
     status: JobStatus
     text: str
+    history: Mapping[str, Any]  # see `History.to_json`
 
 
 async def await_job(
@@ -79,12 +81,12 @@ async def await_job(
         TaskTimeoutError: The time is over; the job is cancelled.
         ClusterUnavailableError: The cluster was silent for longer than ``patience``.
     """
-    async with cluster_session(job.site) as cluster:
+    async with cluster_session(job.site) as cluster, cluster.metrics.following(job) as metrics:
         try:
             async with (
                 asyncio.timeout(seconds) as limit,
                 watch_orphans(cluster.client, siblings, map_index),
-                on_page(cluster.monitor, siblings, map_index, job.job_id, on_stuck),
+                on_page(cluster.monitor, siblings, map_index, LivePart(job.job_id, metrics), on_stuck),
                 cluster.follower.following(job),
             ):
                 status = await cluster.monitor.wait(job)
@@ -100,9 +102,10 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) ->
     log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
     left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
     await wait_for_slot()
-    status = results.add(job, status, left)
+    status = add(status, left)
     if status.state.is_success:
         text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
-        return JobEnd(status=status, text=text)
-    status = replace(status, cause=failure_cause(status, log_tail))
-    return JobEnd(status=status, text=failure_text(job, status, log_tail))
+    else:
+        status = replace(status, cause=failure_cause(status, log_tail))
+        text = failure_text(job, status, log_tail)
+    return JobEnd(status=status, text=text, history=left.history)

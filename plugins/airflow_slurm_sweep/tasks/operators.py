@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
-from airflow_slurm_sweep.names import SCRIPT_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import HISTORY_KEY, SCRIPT_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
 
@@ -157,8 +157,9 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     The job is cancelled if the task is marked failed or successful, is deleted, or takes longer than ``timeout`` or
     ``execution_timeout``; not if the task is cleared: the task then waits for the same job again.
 
-    Numbers by name that the job left in ``metrics.json`` in its run directory are the status's ``metrics``. Where wandb
-    ran in it, the address that it printed is ``wandb``, and a button of the task.
+    The last values of the numbers by name that the job left in its run directory, in ``metrics.json`` or where its
+    ``metrics`` say, are the status's ``metrics``. The XCom ``history`` has the values of up to eight over their steps.
+    Where wandb ran in the job, the address that it printed is ``wandb``, and a button of the task.
 
     Args:
         job: A `SubmittedJob`, or one as JSON, or the output of a `SlurmSubmitOperator`. In the latter case, in a mapped
@@ -200,6 +201,8 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
                 end = run_in_one_loop(await_job(job, seconds=self._seconds))
         cancel.forget(job)
         self.wandb = end.status.wandb
+        if end.history:
+            context["ti"].xcom_push(key=HISTORY_KEY, value=end.history)
         if not end.status.state.is_success:
             context["ti"].xcom_push(key=STATUS_KEY, value=end.status.to_json())
             raise AirflowFailException(end.text)

@@ -89,7 +89,7 @@ class ReportSweepOperator(BaseOperator):
             context["ti"].xcom_push(key=BEST_KEY, value=result_text(winner.metrics, winner.combination, objective))
         elif objective and succeeded:
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
-            self.log.warning("objective: expected the metric %s in metrics.json, got: %s", objective.metric, names)
+            self.log.warning("objective: expected the metric %s in the jobs' files, got: %s", objective.metric, names)
         for line in failures(causes(rows)):
             self.log.error(line)
         outcome = f"{succeeded} of {len(rows)} combinations succeeded"

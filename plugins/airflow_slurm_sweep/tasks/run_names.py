@@ -13,7 +13,7 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan
 from airflow_slurm_sweep.slurm.attempt import run_name
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.revision import Revision
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
@@ -68,7 +68,7 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
     async with slurm_client(planned.jobs[0].site) as client:
         if planned.existing == "resume":
             found = await _patiently(lambda: client.earlier_jobs(names, run.rpartition(" ")[0]))
-            earlier, done = await _choose(client, match(planned.jobs, found))
+            earlier, done = await _choose(client, planned.jobs[0], match(planned.jobs, found))
         if len(earlier) < len(planned.jobs):
             only_base = planned.existing == "refuse"
             base = await _patiently(lambda: client.reserve(names, run, only_base=only_base))
@@ -77,11 +77,11 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
 
 
 async def _choose(
-    client: SlurmClient, places: Mapping[int, list[EarlierJob]]
+    client: SlurmClient, like: JobRequest, places: Mapping[int, list[EarlierJob]]
 ) -> tuple[dict[int, EarlierJob], dict[int, JobStatus]]:
     """Return the directory in which each combination goes on: one whose job is done, or else the latest run's."""
     every = [job for jobs in places.values() for job in jobs if job.job_id]
-    completed = await _patiently(lambda: client.completed(every)) if every else {}
+    completed = await _patiently(lambda: client.completed(every, like)) if every else {}
     earlier = {
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }

@@ -62,19 +62,19 @@ class Sweep:
         self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), layers).jobs
         session.commit()
 
-    def run(self, run_id: str, state: str = "running") -> Run:
+    def run(self, run_id: str, state: str = "running", began: datetime = BEGAN) -> Run:
         """Add a Dag run whose task ``plan`` has ended."""
-        return Run(self, run_id, state)
+        return Run(self, run_id, state, began)
 
 
 class Run:
     """A Dag run of it."""
 
-    def __init__(self, sweep: Sweep, run_id: str, state: str) -> None:
+    def __init__(self, sweep: Sweep, run_id: str, state: str, began: datetime) -> None:
         from airflow.models.dagrun import DagRun  # noqa: PLC0415
 
         self.sweep, self.session, self.run_id = sweep, sweep.session, run_id
-        run = DagRun(dag_id=sweep.dag_id, run_id=run_id, run_type="manual", run_after=BEGAN, start_date=BEGAN)
+        run = DagRun(dag_id=sweep.dag_id, run_id=run_id, run_type="manual", run_after=began, start_date=began)
         run.state = state
         self.session.add(run)
         self.session.flush()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -12,11 +16,14 @@ from airflow.models.errors import ParseImportError
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from airflow_slurm_sweep import results
+from airflow_slurm_sweep.__main__ import main
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import CHECK, LIVE_KEY_PREFIX, UNREADABLE
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
-from tests.unit.page.conftest import Run, Sweep, as_text
+from tests.unit.page.conftest import BEGAN, Run, Sweep, as_text
 
 NAMES = count(1)
 
@@ -278,6 +285,7 @@ def test_a_stale_live_view_is_not_shown_and_changes_the_version(sweep: Sweep, mo
         {},
         {"at": None, "states": {"RUNNING": "0"}},
         {"at": 1, "states": {"RUNNING": "0-999999999999"}},
+        {"at": time.time(), "curves": {"loss": {"0": [[1], ["x"]], "x": [[1], [1]], "1": 3}, "acc": 7}},
         ["x"],
     ],
 )
@@ -285,6 +293,95 @@ def test_a_live_view_that_is_not_ours_is_ignored(sweep: Sweep, said: object) -> 
     run = in_slurm(sweep)
     run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", said)])
     assert row(run, 0)["state"] == "in Slurm"
+    assert data.curves(run.session, sweep.dag_id, "r")["curves"] == {}
+
+
+def test_curves_of_running_and_of_ended_jobs(sweep: Sweep) -> None:
+    run = in_slurm(sweep)
+    assert data.curves(run.session, sweep.dag_id, "r") == {"metrics": [], "metric": "", "curves": {}}
+    jobs = {index: (str(100 + index), LiveJob(state="RUNNING")) for index in (0, 1)}
+    curves = {"loss": {"0": [[1, 2], [9, 8]], "1": [[1], [7.5]]}, "lr": {"0": [[], [0.1]]}}
+    run.xcoms([("combination.wait", 0, f"{LIVE_KEY_PREFIX}a", {**view(jobs, time.time()), "curves": curves})])
+    assert [row(run, index)["metrics"] for index in (0, 1)] == [{"loss": 8, "lr": 0.1}, {"loss": 7.5}]
+    history = {"loss": [[1, 2, 3], [9, 8, 1]], "acc": [[3], [0.5]]}
+    run.xcoms(
+        [("combination.wait", 0, "history", as_text(history)), ("combination.wait", 1, "history", as_text(history))]
+    )
+    live = {"metrics": ["loss"], "metric": "loss", "curves": {0: [[1, 2], [9, 8]], 1: [[1], [7.5]]}}
+    assert data.curves(run.session, sweep.dag_id, "r") == live, "what an earlier try left does not count"
+    run.set("combination.wait", 0, "failed")
+    found = data.curves(run.session, sweep.dag_id, "r", "lr")
+    assert found == {
+        "metrics": ["loss", "acc"],
+        "metric": "loss",
+        "curves": {0: [[1, 2, 3], [9, 8, 1]], 1: [[1], [7.5]]},
+    }
+    run.xcoms([("plan", -1, "objective", {"metric": "acc", "goal": "maximize"})])
+    assert data.curves(run.session, sweep.dag_id, "r")["curves"] == {0: [[3], [0.5]]}
+    assert data.curves(run.session, sweep.dag_id, "r", "loss")["metric"] == "loss"
+
+
+def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SettingsError, match=f"the Dag '{sweep.dag_id}' has no run in Airflow's database"):
+        results(sweep.dag_id)
+    sweep.run("earlier", "success", began=BEGAN - timedelta(days=1))
+    run = in_slurm(sweep)
+    run.xcoms([("plan", -1, "objective", {"metric": "loss", "goal": "minimize"})])
+    for index, loss in enumerate([0.5, 0.25]):
+        run.set("combination.wait", index, "success")
+        end = run.end(index, JobState.COMPLETED) | {"metrics": {"loss": loss, "steps": 9}}
+        run.xcoms([("combination.wait", index, "return_value", as_text(end))])
+    live(run, time.time(), {2: LiveJob(state="PENDING", reason="Priority")})
+    found = results(sweep.dag_id)
+    assert found[0] == {
+        "index": 2,
+        "combination": "seed=0 kl=0.05",
+        "job": "a_sweep_2",
+        "job_id": "101",
+        "state": "COMPLETED",
+        "cause": "",
+        "succeeded": True,
+        "repeats": 1,
+        "elapsed": "1:30",
+        "log": "/lustre/log/nemo-rl/a_sweep_2/logs/slurm-101.out",
+        "parameters.seed": 0,
+        "parameters.kl": 0.05,
+        "metrics.loss": 0.25,
+        "metrics.steps": 9,
+    }
+    assert [(each["index"], each["state"]) for each in found[1:]] == [
+        (1, "COMPLETED"),
+        (3, "PENDING (Priority)"),
+        (4, "in Slurm"),
+    ]
+    assert {each["state"] for each in results(sweep.dag_id, "earlier")} == {"waiting"}
+    with pytest.raises(SettingsError, match="has no run 'no'; its latest runs: r, earlier"):
+        results(sweep.dag_id, "no")
+
+    def printed(*options: str) -> str:
+        assert main(["results", sweep.dag_id, *options]) == 0
+        return capsys.readouterr().out
+
+    lines = list(csv.DictReader(io.StringIO(printed("--csv"))))
+    assert [(line["index"], line["parameters.kl"], line["metrics.loss"]) for line in lines] == [
+        ("2", "0.05", "0.25"),
+        ("1", "0.01", "0.5"),
+        ("3", "0.01", ""),
+        ("4", "0.05", ""),
+    ]
+    assert [each["metrics"] for each in json.loads(printed("--json"))] == [
+        {"loss": 0.25, "steps": 9},
+        {"loss": 0.5, "steps": 9},
+        {},
+        {},
+    ]
+    markdown = printed("--markdown", "--run", "r").splitlines()
+    assert markdown[:3] == [
+        f"{sweep.dag_id} r: 2 of 4 combinations succeeded",
+        "",
+        "Best: loss 0.25 with seed=0 kl=0.05 (a_sweep_2)",
+    ]
+    assert printed().splitlines()[2].startswith("a_sweep_2  seed=0 kl=0.05")
 
 
 def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:

@@ -23,6 +23,7 @@ from airflow_slurm_sweep.slurm.job_logs import (
     lines_of,
     log_words,
 )
+from airflow_slurm_sweep.slurm.metrics import MetricsReader
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -127,7 +128,7 @@ def test_the_newest_match_of_log_file_is_the_log(
     (piece,) = asyncio.run(client.new_output([(log_words(submitted), "", 0)]))
     assert piece is not None
     assert piece.path == str(run_dir / chosen)
-    (left,) = asyncio.run(client.results([submitted]))
+    (left,) = asyncio.run(client.results([MetricsReader(submitted)]))
     assert left.wandb == f"https://w.org/runs/{names.index(chosen)}"
     failed = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
     lines = asyncio.run(client.failure_log(submitted, failed)).splitlines()

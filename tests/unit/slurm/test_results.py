@@ -1,4 +1,4 @@
-"""What is taken of a job's metrics.json, and what is said of the rest. How it travels: real files, through a real shell."""
+"""What is taken of the files with a job's metrics, and what is said of the rest: real files, through a real shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from login_shell import SHELLS, Login
 
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.results import MAX_BYTES, NO_FILE, Results, add, read_metrics
+from airflow_slurm_sweep.slurm.metrics import JSON_BYTES, PIECE_BYTES, MetricsReader, Piece, Results, add
 from airflow_slurm_sweep.slurm.shell import Completed
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
@@ -31,9 +31,9 @@ STATUS = JobStatus(job_id="7", text="COMPLETED", source="sacct")
         ("", {}, "expected JSON such as"),
         ('{"a": 1', {}, "expected JSON such as"),
         ('{"a": "\udcff"}', {}, "expected JSON such as"),
-        ("[" * MAX_BYTES, {}, "expected JSON such as"),
-        ("9" * MAX_BYTES, {}, "expected JSON such as"),
-        ('{"a": ' + " " * MAX_BYTES + "1}", {}, "expected at most 16 KiB, got more; none of it is taken"),
+        ("[" * 9999, {}, "expected JSON such as"),
+        ("9" * 9999, {}, "expected JSON such as"),
+        ('{"a": ' + " " * JSON_BYTES + "1}", {}, "expected at most 1024 KiB, got more; none of it is taken"),
         ("[1]", {}, 'expected numbers by name such as {"reward": 0.9}, got a list; none of it is taken'),
         ("1", {}, 'expected numbers by name such as {"reward": 0.9}, got a int; none of it is taken'),
         ('{"a": 1, "loss": NaN}', {"a": 1}, "loss: expected a finite number, got nan; left out"),
@@ -52,7 +52,9 @@ STATUS = JobStatus(job_id="7", text="COMPLETED", source="sacct")
     ],
 )  # fmt: skip
 def test_numbers_are_taken_and_the_rest_is_a_fault(text: str, metrics: dict[str, float], fault: str) -> None:
-    found = read_metrics(text.encode("utf-8", "surrogateescape"))
+    reader, data = MetricsReader(JOB), text.encode("utf-8", "surrogateescape")
+    assert reader.take(Piece(path="/r/a/metrics.json", size=len(data), data=data), ended=True)
+    found = reader.results
     assert found.metrics == metrics
     assert bool(found.fault) == bool(fault)
     assert fault in found.fault
@@ -62,12 +64,19 @@ def test_numbers_are_taken_and_the_rest_is_a_fault(text: str, metrics: dict[str,
 
 def test_a_fault_is_a_warning_that_names_the_file(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert add(JOB, STATUS, Results(metrics={"a": 1})).metrics == {"a": 1}
+        assert add(STATUS, Results(metrics={"a": 1})).metrics == {"a": 1}
         assert caplog.messages == []
-        assert add(JOB, STATUS, Results(fault="expected …")) == STATUS
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", "/r/a/metrics.json: expected …")
-    ]
+        reader = MetricsReader(JOB)
+        lines = b'{"a": 1}\n{"a"\n[]\n{"a": NaN}\n\n{"a": 1, "b": 2, "c": "text"}\n{"b": Infinity}\n'
+        assert reader.take(Piece(path="/r/a/m.jsonl", size=len(lines), data=lines), ended=True)
+        assert add(STATUS, reader.results).metrics == {"a": 1}
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message.startswith('/r/a/m.jsonl: line 2: expected JSON such as {"step": 10, "reward": 0.9}')
+    assert (
+        "line 3: expected numbers by name, got a list; line 4: a: expected a finite number, got nan" in record.message
+    )
+    assert record.message.endswith(", and 1 more such; left out")
 
 
 class LoginShell:
@@ -90,8 +99,8 @@ def test_many_files_in_one_answer(shell: str, tmp_path: Path) -> None:
 
     run("small").write_text('{"a": 1}\n')
     run("none")
-    run("largest").write_text('{"a": 2}'.ljust(MAX_BYTES))
-    run("larger").write_text('{"a": 3}'.ljust(MAX_BYTES + 1))
+    run("largest").write_text('{"a": 2}'.ljust(JSON_BYTES))
+    run("larger").write_text('{"a": 3}'.ljust(JSON_BYTES + 1))
     run("empty").touch()
     run("link").symlink_to("../small/metrics.json")
     run("dangling").symlink_to("nowhere")
@@ -106,18 +115,18 @@ def test_many_files_in_one_answer(shell: str, tmp_path: Path) -> None:
         for run_dir in [tmp_path / "it's $(touch ran)" / name]
     ]
     client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
-    found = dict(zip(names, asyncio.run(client.results(jobs)), strict=True))
-    assert found["none"] == NO_FILE
+    found = dict(zip(names, asyncio.run(client.results([*map(MetricsReader, jobs)])), strict=True))
+    assert found["none"] == Results()
     assert {name: answer.metrics["a"] for name, answer in found.items() if answer.metrics} == {
         "small": 1,
         "largest": 2,
         "last": 4,
     }
-    assert found["larger"].fault.startswith("expected at most 16 KiB")
+    assert "/larger/metrics.json: expected at most 1024 KiB" in found["larger"].fault
     for name in ("link", "dangling", "folder", "fifo"):
-        assert found[name].fault.startswith("expected a regular file that we may read")
+        assert f"/{name}/metrics.json: expected a regular file that we may read" in found[name].fault
     for name in ("empty", "binary"):
-        assert found[name].fault.startswith("expected JSON")
+        assert f"/{name}/metrics.json: expected JSON" in found[name].fault
 
 
 WANDB = "https://wandb.ai/me/my-project/runs/x1y2z3"
@@ -146,13 +155,142 @@ def test_the_wandb_address_is_read_from_the_beginning_of_the_log(
         path.write_bytes(log.encode("utf-8", "surrogateescape"))
     job = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir=str(tmp_path), log_path=str(path))
     client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=tmp_path / "login")))
-    assert asyncio.run(client.results([job])) == [Results(wandb=url)]
+    assert asyncio.run(client.results([MetricsReader(job)])) == [Results(wandb=url)]
     (tmp_path / "metrics.json").write_text('{"a": 1}')
-    assert asyncio.run(client.results([job, job])) == [Results(metrics={"a": 1}, wandb=url)] * 2
+    assert (
+        asyncio.run(client.results([MetricsReader(job), MetricsReader(job)]))
+        == [Results(metrics={"a": 1}, wandb=url)] * 2
+    )
 
 
 def test_a_garbled_answer_gives_no_metrics() -> None:
-    answer = "= x\n= 0\nA\n= 1\neyJhIjogMX0=\n= 7\ne30=\n"
-    found = asyncio.run(SlurmClient(FakeShell(head=answer)).results([JOB] * 3))
+    file = "0 5 8 9 /r/a/metrics.json"
+    answer = f"= x\n= 0 {file}\nA\n= 1 {file}\neyJhIjogMX0=\n= 7 {file}\ne30=\n! 9\n"
+    found = asyncio.run(SlurmClient(FakeShell(tail=answer)).results([MetricsReader(JOB) for _ in range(3)]))
     assert [each.metrics for each in found] == [{}, {"a": 1}, {}]
     assert [bool(each.fault) for each in found] == [True, False, False]
+
+
+def lines_of(path: Path) -> MetricsReader:
+    names = {"val_reward": "reward"}
+    run = SubmittedJob(
+        ssh_conn_id="c",
+        job_id="7",
+        job_name="a",
+        run_dir=str(path),
+        log_path="/l",
+        metrics=PATTERNS,
+        metric_names=names,
+    )
+    return MetricsReader(run)
+
+
+PATTERNS = ("metrics.jsonl", "step_*/training_info.json", "logs/*/metrics.csv", "checkpoint-*/trainer_state.json")
+
+
+class Site:
+    """A run directory, and a client that reads it."""
+
+    def __init__(self, folder: Path, shell: str) -> None:
+        self.run = folder / "it's a run"
+        self.run.mkdir()
+        self._client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=folder / "login")))
+        self.reader = lines_of(self.run)
+        self._time = 1_700_000_000
+
+    def write(self, name: str, text: str, mode: str = "w") -> None:
+        path = self.run / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode) as file:
+            file.write(text)
+        self._time += 10
+        os.utime(path, (self._time, self._time))
+
+    def read(self) -> tuple[bool, dict[str, float]]:
+        (is_read,) = asyncio.run(self._client.read_metrics([self.reader]))
+        return is_read, self.reader.latest
+
+    def end(self) -> Results:
+        (found,) = asyncio.run(self._client.results([self.reader]))
+        return found
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_json_lines_are_read_from_where_the_last_answer_ended(shell: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    assert site.read() == (True, {})
+    site.write("metrics.jsonl", '{"step": 1, "loss": 3, "note": "warm"}\n{"step": 2, "lo')
+    assert site.read() == (True, {"step": 1, "loss": 3})
+    site.write("metrics.jsonl", 'ss": 2}\n{"global_step": 2, "step": 2, "val_reward": 0.5}\n', "a")
+    assert site.read() == (True, {"step": 2, "loss": 2, "reward": 0.5, "global_step": 2})
+    site.write("metrics.jsonl", '{"step": 3, "loss": 1}', "a")  # without the end of the line
+    assert site.read()[1]["loss"] == 2
+    found = site.end()
+    assert found.metrics == {"step": 3, "loss": 1, "reward": 0.5, "global_step": 2}
+    assert found.history == {"loss": [[1, 2, 3], [3, 2, 1]], "reward": [[2], [0.5]]}
+    assert found.fault == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_csv_file_of_lightning_is_read_again_when_its_header_grows(shell: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    site.write("logs/version_0/metrics.csv", "epoch,step,train_loss\n0,9,0.9\n0,19,0.8\n")
+    assert site.read() == (True, {"epoch": 0, "step": 19, "train_loss": 0.8})
+    rows = "epoch,step,train_loss,val_acc\n0,9,0.9,\n0,19,0.8,\n0,19,,0.25\n1,29,nan,\n1,39,0.6,\n"
+    site.write("logs/version_0/metrics.csv", rows)
+    assert site.read()[0] is False
+    assert site.read() == (True, {"epoch": 1, "step": 39, "train_loss": 0.6, "val_acc": 0.25})
+    site.write("logs/version_1/metrics.csv", "epoch,step,train_loss,val_acc\n2,49,0.5,\n2,59\n")  # after a requeue
+    found = site.end()
+    assert found.metrics["train_loss"] == 0.5
+    assert found.history == {"train_loss": [[9, 19, 39, 49], [0.9, 0.8, 0.6, 0.5]], "val_acc": [[19], [0.25]]}
+    assert found.fault.endswith("version_1/metrics.csv: line 3: expected 4 cells as in the header, got 2; left out")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_newest_match_counts_and_a_json_file_that_changes_becomes_a_history(shell: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    site.write("step_5/training_info.json", '{"total_steps": 5, "val_reward": 0.1}')
+    assert site.read()[1] == {"total_steps": 5, "reward": 0.1}
+    site.write("step_10/training_info.json", '{"total_steps": 10, "val_reward": 0.2}')
+    assert site.read()[1]["reward"] == 0.2
+    assert site.read()[0]
+    log = [{"step": 10, "loss": 2.5}, {"step": 20, "loss": 1.5}, {"step": 20, "eval_loss": 1.75}]
+    site.write("checkpoint-20/trainer_state.json", json.dumps({"best_metric": None, "log_history": log}))
+    found = site.end()
+    assert found.metrics == {"step": 20, "loss": 1.5, "eval_loss": 1.75}
+    assert found.history == {
+        "reward": [[5, 10], [0.1, 0.2]],
+        "loss": [[10, 20], [2.5, 1.5]],
+        "eval_loss": [[20], [1.75]],
+    }
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_file_that_grows_faster_than_it_is_read_is_read_at_its_end(shell: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    count = 5 * PIECE_BYTES // 100
+    site.write(
+        "metrics.jsonl", "".join(json.dumps({"step": n, "loss": n, "pad": "x" * 60}) + "\n" for n in range(count))
+    )
+    assert site.read()[0] is False
+    assert site.read()[0] is True
+    site.write("metrics.jsonl", '{"step": 1e6, "loss": 7}\nno JSON\n', "a")
+    found = site.end()
+    assert (found.metrics, found.history["loss"][0][-1]) == ({"step": 1e6, "loss": 7}, 1_000_000)
+    assert found.fault.startswith(f"{site.run}/metrics.jsonl: a later line: expected JSON")
+    assert len(found.history["loss"][0]) <= 200
+
+
+def test_many_jobs_share_one_answer_and_the_rest_comes_with_the_next(tmp_path: Path) -> None:
+    text = "".join(f'{{"step": {step}, "loss": 0.5}}\n' for step in range(1000))
+    readers = []
+    for number in range(100):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "metrics.jsonl").write_text(text)
+        readers.append(lines_of(tmp_path / str(number)))
+    client = SlurmClient(LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login")))
+    (tmp_path / "5" / "metrics.jsonl").unlink()
+    first = asyncio.run(client.read_metrics(readers))
+    assert 10 < sum(first) < 60
+    assert {len(found.history.get("loss", [[]])[0]) for found in asyncio.run(client.results(readers))} == {0, 100}

@@ -163,7 +163,7 @@ def test_an_objective_that_no_job_left_is_a_warning(
     ti = TaskInstance([end("1", loss=1, steps=2), end("2")], REWARD)
     assert report.execute({"ti": ti}) == {"combinations": 2, "succeeded": 2}  # type: ignore[typeddict-item]
     said = capsys.readouterr().out
-    assert "objective: expected the metric reward in metrics.json, got: loss, steps" in said
+    assert "objective: expected the metric reward in the jobs' files, got: loss, steps" in said
     assert "Best" not in said
 
 

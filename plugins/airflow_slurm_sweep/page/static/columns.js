@@ -74,6 +74,7 @@ function metricColumn(metric, scale, run) {
     value: (row) => (isObjective ? rankValue(row, smallerIsBetter) : (row.metrics[name] ?? "")),
     cell: (row) => (isBest(row) ? bestCell(row) : null),
     tip: (row) => row.metrics[name],
+    raw: (row) => row.metrics[name],
     class: `number${isObjective ? " objective" : ""}`,
     style: (row) => shade(row.metrics[name], scale, smallerIsBetter),
   };
@@ -88,6 +89,7 @@ function jobColumns(withQueued) {
     title: "Queued",
     text: (row) => durationText(queuedSeconds(row)),
     value: queuedSeconds,
+    raw: (row) => wholeSeconds(queuedSeconds(row)),
     cell: queuedCell,
     class: "number",
     about: "How long the job waited in Slurm's queue",
@@ -108,6 +110,7 @@ function jobColumns(withQueued) {
       text: (row) => durationText(runSeconds(row)),
       tip: (row) => row.elapsed,
       value: runSeconds,
+      raw: (row) => wholeSeconds(runSeconds(row)),
       cell: timeCell,
       class: "number",
       about: "Of the job; since its submission while it is in Slurm and its start is not known",
@@ -142,6 +145,8 @@ const elapsedSince = (time) => (time === null ? "" : now() - time);
 const runSeconds = (row) => row.ran ?? elapsedSince(row.running_since);
 
 const queuedSeconds = (row) => (row.pending_since === null ? (row.queued ?? "") : elapsedSince(row.pending_since));
+
+const wholeSeconds = (seconds) => (seconds === "" ? "" : Math.round(seconds));
 
 const durationText = (seconds) => (seconds === "" ? "" : duration(seconds));
 

@@ -72,7 +72,7 @@ function metrics(run, row) {
       ]),
     );
   }
-  return h("p", { class: "quiet" }, row.job_id && row.ended ? "None: the job left no metrics.json." : "None yet.");
+  return h("p", { class: "quiet" }, row.job_id && row.ended ? "None: the job left no numbers." : "None yet.");
 }
 
 /** Return a list of names and values, without those that are not known. */

@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 import { axis } from "./scales.js";
 
-const [HEIGHT, LEFT, BOTTOM, EDGE, NEAR] = [260, 70, 30, 12, 16]; // pixels
+export const [HEIGHT, LEFT, BOTTOM, EDGE, NEAR] = [260, 70, 30, 12, 16]; // pixels
 
 /**
  * Return the drawing.
@@ -37,12 +37,14 @@ export function scatter(points, { x: xName, y: yName, width }) {
   return { element, nearest, outline: (point) => placeMark(mark, point && place(point)) };
 }
 
-const verticalLine = ({ at, text }) => [
+/** Return the line and the text of a mark below a drawing. */
+export const verticalLine = ({ at, text }) => [
   svg("line", { x1: at, x2: at, y1: EDGE, y2: HEIGHT - BOTTOM }),
   svg("text", { x: at, y: HEIGHT - 10, "text-anchor": "middle" }, text),
 ];
 
-const horizontalLine = ({ at, text }, width) => [
+/** Return those of a mark on its left. */
+export const horizontalLine = ({ at, text }, width) => [
   svg("line", { x1: LEFT, x2: width - EDGE, y1: at, y2: at }),
   svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, text),
 ];

@@ -1,21 +1,24 @@
-// The plots: a metric against a parameter, over all of them, or over two as a heat map; closed at first.
+// The plots: a metric over steps, against a parameter, over all of them, or over two as a heat map; closed at first.
 
+import { CurveData } from "./curve_data.js";
+import { curves } from "./curves.js";
 import { h, onceAFrame, short } from "./dom.js";
 import { heatmap, merges } from "./heatmap.js";
 import { parallel } from "./parallel.js";
 import { scatter } from "./plot.js";
 import { range, strength } from "./scales.js";
 
-const KINDS = { scatter: "Scatter", parallel: "Parallel coordinates", heat: "Heat map" };
+const KINDS = { curves: "Curves", scatter: "Scatter", parallel: "Parallel coordinates", heat: "Heat map" };
 
 export class Plots {
   /**
    * @param events {choose(index), point(index or null), change({plot, y, x, z, of})}: called on a click, on a move of
    *   the pointer, and when the reader selects something
-   * @param selection {plot, y, x, z, of}: as the address has it
+   * @param selection {plot, y, x, z, of, colour, log}: as the address has it
    */
-  constructor(events, { plot, y, x, z, of }) {
-    Object.assign(this, { events, selection: { y, x, z, of }, drawSoon: onceAFrame(() => this.draw()) });
+  constructor(dagId, runId, events, { plot, ...selection }) {
+    Object.assign(this, { events, selection, drawSoon: onceAFrame(() => this.draw()) });
+    this.data = new CurveData(dagId, runId, this.drawSoon);
     const change = () => this.change();
     this.kinds = Object.entries(KINDS).map(([kind, name]) => {
       const checked = kind === (plot in KINDS ? plot : "scatter");
@@ -28,6 +31,10 @@ export class Plots {
     this.z = select("Second parameter");
     this.way = select("Of several combinations in a cell");
     this.between = h("span", {}, "against");
+    this.colour = select("Colour");
+    this.log = h("input", { type: "checkbox", checked: selection.log === "1", change });
+    this.curveControls = h("span", { class: "together" }, this.colour, h("label", {}, this.log, " Log axis"));
+    this.legend = h("p", { class: "row legend", hidden: true });
     this.drawing = h("div", { class: "plot", ...this.pointerEvents() });
     this.reading = h("p", { class: "quiet reading", role: "status" });
     const labels = this.kinds.map(([, label]) => label);
@@ -36,7 +43,8 @@ export class Plots {
       "details",
       { hidden: true, class: "plots", open: plot in KINDS, toggle: change },
       h("summary", {}, "Plot"),
-      h("div", { class: "row" }, tabs, this.y, this.between, this.x, this.z, this.way),
+      h("div", { class: "row" }, tabs, this.y, this.between, this.x, this.z, this.way, this.curveControls),
+      this.legend,
       this.drawing,
       this.reading,
     );
@@ -59,25 +67,44 @@ export class Plots {
   /** Show a run; matches(row) tells which combinations the filter leaves. */
   show(run, matches) {
     Object.assign(this, { run, matches });
-    this.element.hidden = !run.metrics.length || !run.parameters.length;
-    const metrics = run.metrics.map(({ name }) => [name, name]);
+    this.element.hidden = !run.metrics.length;
+    for (const [input, label] of this.kinds) {
+      label.hidden = input.value !== "curves" && !run.parameters.length;
+      if (label.hidden && input.checked) this.kinds[0][0].checked = true;
+    }
     const parameters = run.parameters.map(({ key }) => [key, key]);
-    fill(this.y, metrics, this.selection.y);
     fill(this.x, parameters, this.selection.x);
     fill(this.z, parameters, this.selection.z, 1);
+    fill(
+      this.colour,
+      [["", "Colour: rank"], ...parameters.map(([key]) => [key, `Colour: ${key}`])],
+      this.selection.colour,
+    );
+    this.fillMetrics();
     this.drawSoon();
+  }
+
+  /** Offer the metrics that the kind of plot can show: curves need steps. */
+  fillMetrics() {
+    const known = this.kind === "curves" ? this.data.metrics : this.run.metrics.map(({ name }) => name);
+    const metrics = known.map((name) => [name, name]);
+    fill(this.y, metrics, this.kind === "curves" ? this.data.metric : this.selection.y);
   }
 
   /** Tell what the reader selected, and draw it. */
   change() {
     if (!this.run) return; // the address opened the plots: no data yet
-    Object.assign(this.selection, { y: this.y.value, x: this.x.value, z: this.z.value, of: this.way.value });
+    this.selection.y = this.y.value || this.selection.y;
+    Object.assign(this.selection, { x: this.x.value, z: this.z.value, of: this.way.value, colour: this.colour.value });
     const { kind } = this;
     const isOpen = this.element.open;
+    const hasCurves = isOpen && kind === "curves";
     this.events.change({
       plot: isOpen ? kind : "",
-      y: isOpen ? this.y.value : "",
-      x: isOpen && kind !== "parallel" ? this.x.value : "",
+      y: isOpen ? this.selection.y : "",
+      x: isOpen && ["scatter", "heat"].includes(kind) ? this.x.value : "",
+      colour: hasCurves ? this.colour.value : "",
+      log: hasCurves && this.log.checked ? "1" : "",
       z: isOpen && kind === "heat" ? this.z.value : "",
       of: isOpen && kind === "heat" ? this.way.value : "",
     });
@@ -86,16 +113,47 @@ export class Plots {
 
   draw() {
     if (!this.run || !this.element.open || this.element.hidden) return;
+    const { kind } = this;
+    const pointed = this.pointed?.row.index;
+    this.width = this.drawing.clientWidth;
+    const width = Math.max(460, Math.min(1100, this.width));
+    this.curveControls.hidden = this.legend.hidden = kind !== "curves";
+    if (kind === "curves") this.drawCurves(width);
+    else this.drawMetric(width);
+    this.setKeyboard(this.y.value);
+    this.point(this.points.find((point) => point.row.index === pointed) ?? null);
+  }
+
+  /** Draw a metric over the steps, when it is there. */
+  drawCurves(width) {
+    const { data, run } = this;
+    data.want(this.selection.y, run);
+    this.fillMetrics();
+    for (const each of [this.between, this.x, this.z, this.way]) each.hidden = true;
+    const { of, marks } = data.colours(run, this.colour.value);
+    this.points = data.points(run, of, this.matches);
+    const canBeLog = this.points.length > 0 && this.points.every(({ values }) => Math.min(...values) > 0);
+    this.log.disabled = !canBeLog;
+    const options = { y: data.metric, width, isLog: canBeLog && this.log.checked };
+    this.drawn = this.points.length ? curves(this.points, options) : null;
+    const none = data.etag ? "No job has written numbers with a step yet." : "Loading…";
+    this.drawing.replaceChildren(this.drawn?.element ?? (data.error || none));
+    const swatch = ({ at, text }) =>
+      h("span", {}, h("span", { class: "swatch value", style: `--strength: ${at}` }), ` ${text}`);
+    this.legend.replaceChildren(...(this.drawn ? marks.map(swatch) : []));
+  }
+
+  /** Draw the last values of a metric. */
+  drawMetric(width) {
     const { run, kind } = this;
+    this.fillMetrics();
     const metric = run.metrics.find(({ name }) => name === this.y.value);
     const indexOf = (select) => run.parameters.findIndex(({ key }) => key === select.value);
     const [x, z] = [indexOf(this.x), indexOf(this.z)];
-    const pointed = this.pointed?.row.index;
     this.points = points(run, metric, x, this.matches);
     this.showControls(kind, metric, merges(this.points, x, z));
-    this.width = this.drawing.clientWidth;
     const names = run.parameters.map(({ name }) => name);
-    const size = { names, y: metric.name, x: names[x], width: Math.max(460, Math.min(1100, this.width)) };
+    const size = { names, y: metric.name, x: names[x], width };
     this.drawn = this.points.length && kind !== "heat" ? { scatter, parallel }[kind](this.points, size) : null;
     const heat = {
       x,
@@ -107,8 +165,6 @@ export class Plots {
     };
     const other = () => (this.points.length ? heatmap(this.points, heat) : `No combination has ${metric.name} yet.`);
     this.drawing.replaceChildren(this.drawn?.element ?? other());
-    this.setKeyboard(metric.name);
-    this.point(this.points.find((point) => point.row.index === pointed) ?? null);
   }
 
   /** Make a drawing one stop of the tab key, however many combinations it has: arrow keys go through them. */
@@ -146,7 +202,7 @@ export class Plots {
     this.drawn?.outline(point);
     this.drawing.classList.toggle("pointing", Boolean(point));
     const [some, all] = [this.points.length, this.run.combinations.length];
-    const has = some < all ? `${some} of ${all} combinations have ${this.y.value}` : "";
+    const has = some && some < all ? `${some} of ${all} combinations have ${this.y.value}` : "";
     this.reading.textContent = point ? point.title : has;
   }
 

@@ -4,10 +4,11 @@ import { Actions } from "./actions.js";
 import * as address from "./address.js";
 import { dagUrl, followOutside, now, outside, pageUrl } from "./airflow.js";
 import { columns, scales, searchTexts } from "./columns.js";
+import { csv, save } from "./csv.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
-import { originText } from "./origin.js";
 import { Plots } from "./plots.js";
+import { Remarks } from "./remarks.js";
 import { bar, stageClass } from "./stages.js";
 import { Table } from "./table.js";
 
@@ -32,18 +33,15 @@ export class RunView {
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.notice,
-      this.note,
-      this.origin,
       this.best,
-      this.stuck,
-      this.failures,
+      this.remarks.element,
       h(
         "div",
         { class: "row" },
         this.search,
         this.matchCount,
         this.order,
-        h("span", { class: "push row" }, this.clear, this.cancel),
+        h("span", { class: "push row" }, this.file, this.clear, this.cancel),
       ),
       this.plots.element,
       this.missing,
@@ -59,11 +57,8 @@ export class RunView {
     this.end = h("span", { class: "quiet", "aria-live": "polite" });
     this.age = h("span", { class: "quiet" });
     this.notice = h("p", { class: "notice", role: "alert", hidden: true });
-    this.note = h("p", { class: "note", hidden: true });
-    this.origin = h("p", { class: "note quiet", hidden: true });
     this.best = h("p", { class: "best-line", role: "status", hidden: true });
-    this.stuck = h("p", { class: "stuck", role: "status", hidden: true });
-    this.failures = h("ul", { class: "failures", "aria-label": "Why combinations failed", hidden: true });
+    this.remarks = new Remarks();
   }
 
   createControls() {
@@ -77,15 +72,20 @@ export class RunView {
     });
     this.matchCount = h("span", { class: "quiet", role: "status" });
     this.order = h("span", { class: "unseen", role: "status" });
+    const about = "The rows that the table shows, in its order, with numbers in full";
+    const saveRows = () => save(csv(this.table.columns, this.table.visible), `${this.dagId} ${this.runId}.csv`);
+    this.file = h("button", { type: "button", title: about, click: saveRows }, "CSV");
     this.clear = h("button", { type: "button", hidden: true, click: () => this.actions.clearFailed(this.run) });
     const cancel = { type: "button", hidden: true, click: () => this.actions.cancelSweep(this.run) };
     this.cancel = h("button", cancel, "Cancel sweep");
   }
 
   createContent() {
-    const selection = Object.fromEntries(["plot", "y", "x", "z", "of"].map((name) => [name, address.get(name)]));
+    const names = ["plot", "y", "x", "z", "of", "colour", "log"];
+    const selection = Object.fromEntries(names.map((name) => [name, address.get(name)]));
     const point = (index) => this.table.mark("pointed", index === null ? null : String(index));
-    this.plots = new Plots({ choose: (index) => this.choose(index), point, change: address.set }, selection);
+    const events = { choose: (index) => this.choose(index), point, change: address.set };
+    this.plots = new Plots(this.dagId, this.runId, events, selection);
     const key = (row) => String(row.index);
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
     this.details = new Details({ links: (row) => this.links(row), close: () => this.choose(null) });
@@ -113,16 +113,10 @@ export class RunView {
     this.end.textContent = this.expectation();
     this.notice.hidden = !run.notice;
     this.notice.textContent = run.notice;
-    this.note.hidden = !run.note;
-    this.note.textContent = `Note: ${run.note}`;
-    this.origin.textContent = originText(run);
-    this.origin.hidden = !this.origin.textContent;
     this.only = new Set(run.stages.filter((stage) => this.only.has(stage)));
     this.showCounts();
     this.showBest();
-    this.showStuck();
-    this.failures.hidden = run.failures.length === 0;
-    this.failures.replaceChildren(...run.failures.slice(0, 5).map((text) => h("li", {}, text)));
+    this.remarks.show(run);
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
     this.clear.textContent = `Run failed again (${run.counts.failed ?? 0})`;
@@ -171,12 +165,6 @@ export class RunView {
     if (!best) return this.best.replaceChildren(text);
     const star = h("span", { class: "star", "aria-hidden": "true" }, "★ ");
     this.best.replaceChildren(star, `${text} (`, this.numberLink(best, `#${best.number}`), ")");
-  }
-
-  showStuck() {
-    const text = this.run.stuck.map((sentence) => `${sentence}.`).join(" ");
-    this.stuck.hidden = !text;
-    if (this.stuck.textContent !== text) this.stuck.textContent = text; // screen readers read each change out
   }
 
   /** Return the link to a combination: a click shows it here, and its address can be shared. */

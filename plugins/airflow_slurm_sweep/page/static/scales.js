@@ -43,10 +43,10 @@ export function distinct(values) {
  * Return an axis for values, at least one, between two places.
  *
  * @param most length of a mark's text, in characters
+ * @param kind as kindOf() returns it
  * @returns {at(value), marks: {at, text}[], kind}
  */
-export function axis(values, from, to, most = 14) {
-  const kind = kindOf(values);
+export function axis(values, from, to, most = 14, kind = kindOf(values)) {
   if (kind === "names") return { ...names(distinct(values), from, to, most), kind };
   const [least, largest] = range(values.map(Number));
   const scale = kind === "log" ? Math.log10 : (value) => value;

@@ -7,14 +7,13 @@ also in front, changes nothing for the others. Where the swept parameters themse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
-from airflow_slurm_sweep.slurm.shell import Site
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +30,9 @@ class EarlierJob:
     overrides: tuple[str, ...] = ()
     command: str | None = None
 
-    def submitted(self, site: Site) -> SubmittedJob:
-        """Return the job as Slurm accepted it."""
-        return SubmittedJob(
-            ssh_conn_id=site.ssh_conn_id,
-            job_id=self.job_id,
-            job_name=self.name,
-            run_dir=self.run_dir,
-            log_path=log_path(self.run_dir, self.job_id),
-        )
+    def submitted(self, like: JobRequest) -> SubmittedJob:
+        """Return the job as Slurm accepted it; ``like`` is a job of the run that goes on with it."""
+        return submitted_job(replace(like, name=self.name, run_dir=self.run_dir), self.job_id)
 
 
 def read_runs(output: str) -> list[EarlierJob]:

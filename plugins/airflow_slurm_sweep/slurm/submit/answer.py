@@ -76,6 +76,10 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         clusters=job.clusters,
         login_setup=job.login_setup,
         queue_limit=job.queue_limit,
+        metrics=job.metrics,
+        metric_names=job.metric_names,
+        metric_step=job.metric_step,
+        objective=job.objective,
     )
 
 

@@ -1,12 +1,15 @@
-"""Why a job failed, in the line of its log that says so. Pure."""
+"""How a job failed, and why, in the line of its log that says so. Pure."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import TAIL_LINES
 from airflow_slurm_sweep.slurm.states import JobState
 
 _LONGEST = 300  # characters
+_SETUP_FAILED = re.compile(r"^setup (?:line [0-9]+ )?failed with exit status [0-9]+: .*$", re.MULTILINE)
 # What Ray, torchrun and the like put in front of each line: ``[rank0]:``, ``(worker pid=7)``, a time.
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]:?\s*|\([^)]*\bpid=[^)]*\)\s*|[\d:.,TZ-]{8,}\s+)+")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Timeout)\b(?::\s.*)?$")
@@ -31,6 +34,27 @@ def cause(state: JobState, lines: Sequence[str]) -> str:
     if not found and state is JobState.FAILED:
         found = [line for line in own if _SAYS_ERROR.search(line)] or own or shown
     return found[-1][:_LONGEST] if found else ""
+
+
+def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
+    """Return how a job failed, with all that shows why without a login; the cause comes first."""
+    facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
+    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+    source = f" ({status.source})" if status.state is not JobState.LOST else ""
+    end = f"The log's last {TAIL_LINES} lines:\n{log_tail}"
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    return f"{status.cause}\n{text}" if status.cause else text
+
+
+def failure_cause(status: JobStatus, log_tail: str) -> str:
+    """Return why a job failed, in a line of its log: the setup line that failed, else as `cause` finds it."""
+    setup = _SETUP_FAILED.search(log_tail) if is_of_setup(status) else None
+    return setup[0] if setup else cause(status.state, log_tail.splitlines())
+
+
+def is_of_setup(status: JobStatus) -> bool:
+    """Whether a job ended with the exit status of setup.sh."""
+    return status.exit_code.startswith("78:")
 
 
 def groups(causes: Iterable[str]) -> list[tuple[str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slurm_sweep.slurm.cause import cause, groups
+from airflow_slurm_sweep.slurm.failure import cause, groups
 from airflow_slurm_sweep.slurm.states import JobState
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    main()\n'

@@ -1,0 +1,87 @@
+"""Print what became of a run's combinations, also while it runs, from Airflow's database: a table, or a file's text.
+
+It needs Airflow and the settings of its database, such as AIRFLOW_HOME.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.report import Row, summary, table
+from airflow_slurm_sweep.sweep.files import check_dag_id, root_of
+from airflow_slurm_sweep.sweep.sweep_section import Objective
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("sweep", metavar="SWEEP", help="a sweep's Dag, or its file")
+    parser.add_argument("--run", dest="run_id", metavar="ID", help="a Dag run of it; default: the latest")
+    form = parser.add_mutually_exclusive_group()
+    for name, text in (
+        ("csv", "a line for each combination, with all parameters and metrics"),
+        ("json", "likewise, with types"),
+        ("markdown", "the report, for a pull request"),
+    ):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
+    parser.set_defaults(run=_print)
+
+
+def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
+    """Return a flat row for each combination; see `airflow_slurm_sweep.results`."""
+    return [_flat(row) for row in _rows(sweep, run)[1]]
+
+
+def _print(options: argparse.Namespace) -> None:
+    run_id, rows, objective = _rows(options.sweep, options.run_id)
+    if options.form == "csv":
+        flat = [_flat(row) for row in rows]
+        writer = csv.DictWriter(
+            sys.stdout, list(dict.fromkeys(name for row in flat for name in row)), lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in flat)
+    elif options.form == "json":
+        print(json.dumps([row.to_json() for row in rows], indent=2))
+    elif options.form == "markdown":
+        print(summary(f"{options.sweep} {run_id}", rows, objective))
+    else:
+        print(table(rows, objective))
+
+
+def _rows(sweep: str, run: str | None) -> tuple[str, list[Row], Objective | None]:
+    if sweep.endswith((".yaml", ".yml")):
+        path = Path(sweep).absolute()
+        sweep = check_dag_id(path, root_of(path, "sweeps"), sweep)
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    try:
+        from airflow.utils.session import create_session  # noqa: PLC0415  # other commands do without Airflow
+        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+        from airflow_slurm_sweep.page.rows import rows  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"results needs Airflow ({error}): run it with the Python that Airflow has") from None
+    try:
+        with create_session() as session:
+            return rows(session, sweep, run)
+    except DBAPIError as error:
+        raise SettingsError(
+            f"Airflow's database cannot be used ({error.orig}); make it, or bring it up to date: airflow db migrate"
+        ) from None
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    values = row.to_json()
+    for group in ("parameters", "metrics", "spread"):
+        values |= {f"{group}.{name}": value for name, value in values.pop(group).items()}
+    return values
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list | bool) else value

@@ -1,0 +1,57 @@
+"""A run's combinations as rows of the report, also while it runs: what the page shows, with the parameters' types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.names import PLAN, RETURN_KEY
+from airflow_slurm_sweep.page import data
+from airflow_slurm_sweep.page.stages import Stage
+from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.report import Row, ranked
+from airflow_slurm_sweep.slurm.job import read_parameters
+from airflow_slurm_sweep.sweep.sweep_section import Objective
+
+_NAMED = 5  # runs that an error names
+
+
+def rows(session: Session, dag_id: str, run_id: str | None = None) -> tuple[str, list[Row], Objective | None]:
+    """Return the id of a run, the latest by default, and its rows, ranked, with the objective.
+
+    Raises:
+        SettingsError: There is no such run.
+    """
+    newest = select(DagRun.run_id).where(DagRun.dag_id == dag_id).order_by(DagRun.run_after.desc())
+    known = session.scalars(newest.limit(_NAMED)).all()
+    found = data.run(session, dag_id, run_id or (known[0] if known else ""))
+    if not known:
+        raise SettingsError(f"the Dag {dag_id!r} has no run in Airflow's database")
+    if found is None:
+        raise SettingsError(f"the Dag {dag_id!r} has no run {run_id!r}; its latest runs: {', '.join(known)}")
+    place = {"dag_id": dag_id, "run_id": found["run_id"], "task_id": PLAN, "map_index": -1}
+    plan = session.scalar(select(XComModel.value).filter_by(**place, key=RETURN_KEY))
+    objective = found["objective"] and Objective(**found["objective"])
+    return found["run_id"], ranked([_row(plan, each) for each in found["combinations"]], objective), objective
+
+
+def _row(plan: object, combination: dict[str, Any]) -> Row:
+    state, reason = combination["state"], combination["reason"]
+    return Row(
+        index=combination["number"],
+        combination=combination["label"],
+        parameters=read_parameters(planned_job(plan, combination["index"]) or {}),
+        job=combination["name"],
+        job_id=combination["job_id"],
+        state=f"{state} ({reason})" if reason else state,
+        cause=combination["cause"],
+        succeeded=combination["stage"] == Stage.SUCCEEDED or combination["is_done_earlier"],
+        elapsed=combination["elapsed"],
+        log=combination["log_path"],
+        metrics=combination["metrics"],
+    )

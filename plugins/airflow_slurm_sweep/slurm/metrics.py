@@ -1,0 +1,260 @@
+"""The numbers that a training script writes: JSON, JSON lines or CSV, read piece by piece while the file grows.
+
+{"step": 10, "loss": 0.7}         # a line of metrics.jsonl; metrics.json is one such mapping
+step,loss                         # CSV, as Lightning writes it
+{"log_history": [{...}, ...]}     # trainer_state.json of Hugging Face
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from airflow_slurm_sweep.slurm.history import History
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
+
+JSON_BYTES = 1024 * 1024  # of a JSON file, which is read whole
+PIECE_BYTES = 128 * 1024  # of another file in one answer
+STEPS = ("step", "global_step", "total_steps", "steps", "iteration", "epoch")  # the first that a row has is its step
+
+_MAX_METRICS = 200  # of one job: Airflow's database keeps them, and report reads those of thousands of jobs
+_MAX_NAME = 100  # characters of a metric's name
+_MAX_FAULTS = 3  # that a warning lists
+_LARGEST_STEP = 1e15
+_MAX_REREADS = 5  # of a CSV file whose header changes
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What a job left; ``fault`` is a warning about the rest of the file."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)  # see `History.to_json`
+    fault: str = ""
+    wandb: str = ""  # where Weights & Biases shows the run
+
+
+def add(status: JobStatus, results: Results) -> JobStatus:
+    """Return how a job ended, with what it left; a fault of its file is logged."""
+    if results.fault:
+        log.warning("%s", results.fault)
+    return replace(status, metrics=results.metrics, wandb=results.wandb)
+
+
+class Question(NamedTuple):
+    """What is known of a job's file: words for the shell that name it, inode, bytes read, mtime.
+
+    ``log`` are the words of `find_log` where the address of the W&B run is wanted.
+    """
+
+    words: str
+    inode: int
+    known: int
+    mtime: int
+    log: str = ""
+
+
+class Piece(NamedTuple):
+    """What is new in a job's file."""
+
+    start: int = 0
+    inode: int = 0
+    size: int = 0
+    mtime: int = 0
+    path: str = ""
+    data: bytes = b""
+    has_room: bool = True  # False: there is news, for the next answer
+    is_refused: bool = False  # the file is a link, a pipe, or not ours to read
+    wandb: str = ""
+
+
+NO_NEWS = Piece()
+
+
+class MetricsReader:
+    """One job's metrics so far.
+
+    Attributes:
+        latest: The last value of each metric; a value that is not finite takes the metric away.
+        history: The values over the steps.
+    """
+
+    def __init__(self, job: SubmittedJob) -> None:
+        self._words = glob_words(job.metrics, job.run_dir, job.job_id)
+        self._log = log_words(job)
+        self._names, self._step = job.metric_names, job.metric_step
+        self.latest: dict[str, float] = {}
+        self.history = History(job.objective)
+        self._path = f"{job.run_dir}/{job.metrics[0]}" if job.metrics else ""
+        self._inode = self._known = self._mtime = 0
+        self._columns: list[str] = []
+        self._line: int | None = 0  # lines read; None behind a part that was left out
+        self._refusal = ""  # why nothing of the file is taken
+        self._faults: list[str] = []  # the first ones
+        self._fault_count = 0
+        self._rereads = 0
+        self._wandb = ""
+
+    def question(self, *, ended: bool) -> Question:
+        """Return the question for what is new; a JSON file of a job that has ended is read in any case."""
+        return Question(self._words, self._inode, self._known, 0 if ended else self._mtime, self._log if ended else "")
+
+    @property
+    def results(self) -> Results:
+        """What the job has left so far."""
+        more = f", and {self._fault_count - len(self._faults)} more such" if self._fault_count > _MAX_FAULTS else ""
+        fault = self._refusal or (f"{'; '.join(self._faults)}{more}; left out" if self._faults else "")
+        return Results(
+            metrics=dict(self.latest),
+            history=self.history.to_json(),
+            fault=fault and f"{self._path}: {fault}",
+            wandb=self._wandb,
+        )
+
+    def take(self, piece: Piece, *, ended: bool) -> bool:
+        """Read a piece; return whether nothing is left."""
+        self._wandb = piece.wandb or self._wandb
+        if piece.is_refused:
+            self._refusal = "expected a regular file that we may read, got another; it is not read"
+        if not piece.path:
+            return piece.has_room
+        if piece.inode != self._inode or piece.start < self._known:
+            self._columns, self._line = [], 0
+            self._forget_faults()
+        is_gap = piece.start > self._known
+        self._path, self._inode, self._mtime = piece.path, piece.inode, piece.mtime
+        if piece.path.endswith(".json"):
+            self._known = piece.size
+            self._forget_faults()
+            self._refusal = self._take_json(piece.data)
+            return True
+        whole = piece.data[: piece.data.rfind(b"\n") + 1]
+        reaches_end = piece.start + len(piece.data) >= piece.size
+        if (ended and reaches_end) or (not whole and len(piece.data) >= PIECE_BYTES):  # the last, or an endless line
+            whole = piece.data
+        self._known = piece.start + len(whole)
+        lines = whole.decode("utf-8-sig", "replace").removesuffix("\n").split("\n")
+        if is_gap:
+            self._line, lines = None, lines[1:]
+        return self._take_lines(lines, is_first=piece.start == 0) and reaches_end
+
+    def _take_lines(self, lines: Sequence[str], *, is_first: bool) -> bool:
+        """Read lines; return False where the file has to be read again from its beginning."""
+        is_csv = self._path.endswith((".csv", ".tsv"))
+        for line in lines:
+            if self._line is not None:
+                self._line += 1
+            if not line.strip():
+                continue
+            where = "a later line" if self._line is None else f"line {self._line}"
+            if not is_csv:
+                self._take_json_line(line, where)
+            elif not self._columns:
+                self._columns = self._cells(line)
+            elif len(cells := self._cells(line)) == len(self._columns):
+                self._take_row(dict(_numbers(self._columns, cells)), where)
+            elif self._rereads < _MAX_REREADS and not is_first:
+                self._reread()
+                return False
+            else:
+                self._add_fault(f"{where}: expected {len(self._columns)} cells as in the header, got {len(cells)}")
+        return True
+
+    def _cells(self, line: str) -> list[str]:
+        with suppress(csv.Error):
+            return next(csv.reader([line], delimiter="\t" if self._path.endswith(".tsv") else ","))
+        return []
+
+    def _reread(self) -> None:
+        """Begin again: Lightning writes the file anew, with a longer header, when a new metric comes."""
+        self._rereads += 1
+        self._inode = self._known = self._mtime = 0
+        self.latest, self.history = {}, self.history.empty()
+
+    def _take_json_line(self, line: str, where: str) -> None:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            self._add_fault(f'{where}: expected JSON such as {{"step": 10, "reward": 0.9}} ({error})')
+            return
+        if isinstance(row, dict):
+            self._take_row(row, where)
+        else:
+            self._add_fault(f"{where}: expected numbers by name, got a {type(row).__name__}")
+
+    def _take_json(self, data: bytes) -> str:
+        """Read a whole file; return why nothing of it is taken."""
+        self.latest = {}
+        if len(data) > JSON_BYTES:
+            return f"expected at most {JSON_BYTES // 1024} KiB, got more; none of it is taken"
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            return f'expected JSON such as {{"reward": 0.9}} ({error}); none of it is taken'
+        if not isinstance(found, dict):
+            kind = type(found).__name__
+            return f'expected numbers by name such as {{"reward": 0.9}}, got a {kind}; none of it is taken'
+        rows = found.get("log_history")
+        if not isinstance(rows, list):
+            self._take_row(found, "", is_all=True)
+            return ""
+        for number, row in enumerate(rows, start=1):
+            if isinstance(row, dict):
+                self._take_row(row, f"log_history, row {number}")
+        return ""
+
+    def _take_row(self, row: Mapping[str, Any], where: str, *, is_all: bool = False) -> None:
+        """Take the numbers of a row. Text among them is a fault only where the row is ``is_all`` that the file has."""
+        steps = (self._step,) if self._step else STEPS
+        step = next((row[name] for name in steps if _is_step(row.get(name))), None)
+        for key, value in row.items():
+            name = self._names.get(key, key)
+            if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
+                problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
+            elif name not in self.latest and len(self.latest) >= _MAX_METRICS:
+                problem = f"expected at most {_MAX_METRICS} names, got more"
+            elif _is_finite(value):
+                self.latest[name] = value
+                if step is not None and key not in steps:
+                    self.history.add(name, step, value)
+                continue
+            elif not is_all and not isinstance(value, float):
+                continue
+            else:
+                self.latest.pop(name, None)
+                problem = f"{name}: expected a finite number, got {value!r:.60}"
+            self._add_fault(f"{where}: {problem}" if where else problem)
+
+    def _add_fault(self, fault: str) -> None:
+        self._fault_count += 1
+        if self._fault_count <= _MAX_FAULTS:
+            self._faults.append(fault)
+
+    def _forget_faults(self) -> None:
+        self._refusal, self._faults, self._fault_count = "", [], 0
+
+
+def _is_finite(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
+
+
+def _is_step(value: object) -> bool:
+    return _is_finite(value) and abs(value) < _LARGEST_STEP  # type: ignore[arg-type]
+
+
+def _numbers(columns: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Yield the cells that are numbers; Lightning leaves those empty that a row does not have."""
+    for name, cell in zip(columns, cells, strict=True):
+        with suppress(ValueError):
+            yield name, float(cell) if not cell.strip().isdecimal() else int(cell)
