@@ -167,10 +167,9 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
     found = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations", *notes(sweep.space, sweep.sweep)]
-    before, after = spec.parameters, sweep.parameters
-    if dropped := [key for key in before if after.get(key) != before[key]]:
+    if dropped := ", ".join(sweep.space.overridden):
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
-        found.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
+        found.append(f"The run's own settings replace {dropped} of the sweep{fewer}")
     return found
 
 

@@ -211,7 +211,7 @@ class Space:
         """
         axes = [kept for axis in self.axes if (kept := axis.without(overridden))]
         axes += [Axis(keys=(key,), rows=((value,),)) for key, value in entered.items()]
-        lost = [key for key in self.keys if bare_key(key) in overridden]
+        lost = [key for key in (*self.keys, *self.repeated) if bare_key(key) in overridden]
         include = distinct({**_without(each, overridden), **entered} for each in self.include)
         return replace(
             self,
