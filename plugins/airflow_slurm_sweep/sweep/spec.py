@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
+from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import name_of, root_of
@@ -28,7 +29,7 @@ from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
 from airflow_slurm_sweep.sweep.space_reader import read_space
 from airflow_slurm_sweep.sweep.space_reader import warnings as space_warnings
-from airflow_slurm_sweep.sweep.spaces import Axis, Space
+from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 from airflow_slurm_sweep.sweep.values import read_axis
 
