@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import chain, islice, product
 from math import inf, prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_slurm_sweep.sweep.axes import Axis, distinct
 from airflow_slurm_sweep.sweep.conditions import Condition, matches
@@ -21,6 +21,7 @@ from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.sampling import points
 
 MOST = 100_000  # combinations that are looked through, where some are excluded
+_Item = TypeVar("_Item")
 _DRAWS, _DRAWS_OF_TRIAL = 1000, 50  # points that a search looks at
 
 
@@ -165,6 +166,11 @@ class Space:
             overridden={key: overridden[bare_key(key)] for key in lost},
         )
 
+    def without_settings(self, settings: Mapping[str, Any]) -> Space:
+        """Return the space with rules that leave settings alone; mappings stay, since their keys are joined."""
+        lost = {name for name, value in settings.items() if not isinstance(value, Mapping)}
+        return replace(self, rules=tuple(replace(rule, slurm=_without(rule.slurm, lost)) for rule in self.rules))
+
     def meets(self, condition: Condition) -> Callable[[Mapping[str, Value]], bool]:
         """Return what tells whether a combination's parameters are as a condition says."""
         return lambda parameters: matches(condition, {**parameters, **self.overridden})
@@ -232,5 +238,5 @@ def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
         yield dict(zip(keys, chain.from_iterable(rows), strict=True))
 
 
-def _without(values: Mapping[str, Value], keys: Collection[str]) -> dict[str, Value]:
+def _without(values: Mapping[str, _Item], keys: Collection[str]) -> dict[str, _Item]:
     return {key: value for key, value in values.items() if bare_key(key) not in keys}

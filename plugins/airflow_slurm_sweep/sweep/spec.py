@@ -127,13 +127,11 @@ def parse_sweep(
     space = read_space(axes, sweep, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
-    if dag:
-        _refuse_missing_start(dag, faults)
+    _refuse_missing_start(dag, faults)
     if not faults and (problem := space.problem(max_combinations)):
         faults.append(Fault(problem=problem))
     if faults or own is None or sweep is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
-    warnings += [f"{source}: {each}" for each in space_warnings(space, sweep)]
     return SweepSpec(
         source=source,
         name=None,
@@ -145,12 +143,12 @@ def parse_sweep(
         sweep=sweep,
         slurm=slurm,
         dag=dag,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(f"{source}: {each}" for each in space_warnings(space, sweep))),
     )
 
 
-def _refuse_missing_start(dag: DagSection, faults: list[Fault]) -> None:
-    if isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
+def _refuse_missing_start(dag: DagSection | None, faults: list[Fault]) -> None:
+    if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
         problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
         faults.append(Fault(key="dag.start_date", problem=problem))
 
