@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from airflow_slurm_sweep.errors import Fault, SettingsError
+from airflow_slurm_sweep.sweep.axes import distinct
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import bare_key, override_key
 from airflow_slurm_sweep.sweep.settings import RunOptions, given
-from airflow_slurm_sweep.sweep.spaces import distinct
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isinf
-from pathlib import PurePosixPath
 from typing import Any
 
 from airflow_slurm_sweep.counts import counts_of_the_form, disagreements
@@ -169,10 +168,9 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
     found = [f"{spec.source}: {len(jobs)} of {sweep.size} combinations", *notes(sweep.space, sweep.sweep)]
-    before, after = spec.parameters, sweep.parameters
-    if dropped := [key for key in before if after.get(key) != before[key]]:
+    if dropped := ", ".join(sweep.space.overridden):
         fewer = f": {spec.size} combinations become {sweep.size}" if sweep.size < spec.size else ""
-        found.append(f"The run's own settings replace {', '.join(dropped)} of the sweep{fewer}")
+        found.append(f"The run's own settings replace {dropped} of the sweep{fewer}")
     return found
 
 
@@ -206,7 +204,10 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
         if combination.index in chosen and rules not in needs:
             above = replace(run.above, rules=combination.settings)
             settings = run.layers.resolve(above)
-            needs[rules] = _Needs(above=above, settings=settings, common=run.layers.job_arguments(settings))
+            # An absolute path may exist only in the container. A relative one is looked up in the working directory.
+            files = [path for path in run.command.files if not (settings.container and path.startswith("/"))]
+            common = {**run.layers.job_arguments(settings), "inputs": files}
+            needs[rules] = _Needs(above=above, settings=settings, common=common)
         if combination.index in chosen:
             yield _job(run, needs[rules], combination)
 
@@ -243,10 +244,6 @@ def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
         overrides=run.overrides,
         command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
-        # An absolute path may exist only in the container. A relative one is looked up in the job's working directory.
-        inputs=[
-            path for path in run.command.files if not (needs.settings.container and PurePosixPath(path).is_absolute())
-        ],
         nodes=nodes,
         gpus_per_node=gpus,
         resume=earlier is not None,

@@ -17,6 +17,7 @@ from airflow.timetables.base import TimeRestriction
 
 from airflow_slurm_sweep.errors import SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.factory import check_dag, check_sweeps, launch_dag, sweep_dag, sweep_dags
+from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.tasks import configuration
 
 PROJECT = Path(__file__).parents[2]
@@ -138,6 +139,23 @@ def test_the_documentation_shows_what_is_swept_and_what_for(include: Path) -> No
     assert "| `optim.lr` | 2 | `1e-06, 5e-06` |" in dag.doc_md
 
 
+def test_the_documentation_shows_what_a_space_leaves_out_and_draws(include: Path) -> None:
+    path = include / "sweeps" / "a.yaml"
+    path.write_text(
+        'script_path: a.py\nlr: {loguniform: [1e-7, 1e-4]}\n"a, b": [[1, x], [2, y]]\n'
+        "sweep: {search: random, trials: 4, repeat: {seed: [1, 2]}}\n"
+    )
+    dag = sweep_dag(path, include)
+    text = str(dag.doc_md)
+    assert "8 combinations of `a.py`. sweep.search: random takes 4 of infinitely many combinations." in text
+    assert text.splitlines()[-3:] == [
+        "| `lr` |  | `{loguniform: [1e-07, 0.0001]}` |",
+        "| `a`, `b` | 2 | `[1,x], [2,y]` |",
+        "| `seed` | 2 | `1, 2` |",
+    ]
+    assert dag.params.get_param("only").schema["pattern"] == f"^$|{only_pattern(8)}"
+
+
 def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
     dag = sweep_dag(write(include, "a", GOOD), include)
     assert dag.schedule is None
@@ -245,10 +263,17 @@ def test_a_large_sweep_is_as_small_a_dag_as_a_small_one(include: Path) -> None:
     assert abs(large - small) < 100, "a few digits and the first values in the documentation"
 
 
-def test_200_sweeps_load_in_two_seconds(include: Path) -> None:
-    sweep = "script_path: train.py\na: [1, 2, 3, 4]\nb: [1e-6, 5e-6]\nc: [x, y, z]\n"
+@pytest.mark.parametrize(
+    "space",
+    [
+        "a: [1, 2, 3, 4]\nb: [1e-6, 5e-6]\nc: [x, y, z]\n",
+        "a: {loguniform: [1e-7, 1e-4]}\nb: [1, 2]\nsweep: {search: random, trials: 40, exclude: [{a: {above: 1e-5}, b: 1}]}\n",
+    ],
+    ids=["product", "search"],
+)
+def test_200_sweeps_load_in_two_seconds(include: Path, space: str) -> None:
     for number in range(200):
-        write(include, f"sweep{number}", sweep)
+        write(include, f"sweep{number}", f"script_path: train.py\n{space}")
     began = time.process_time()
     assert len(sweep_dags(include)) == 200
     assert time.process_time() - began < 2

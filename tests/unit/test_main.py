@@ -121,6 +121,25 @@ def test_convert_writes_our_syntax_or_fails(include: Path) -> None:
     assert done.stderr == f"{path}: expected a sweep of another tool, got none\n"
 
 
+def test_preview_says_what_runs_and_why(include: Path) -> None:
+    path = include / "sweeps" / "a.yaml"
+    path.write_text(
+        "script_path: a.py\nm: [8B, 70B]\nlr: [1, 2, 3]\nsweep:\n  exclude: [{m: 70B, lr: {above: 1}}, {m: x}]\n"
+        "  include: [{m: 70B, lr: 9}]\n  rules: [{if: {m: 70B}, slurm: {nodes: 8}}]\n  repeat: {seed: [1, 2]}\n"
+    )
+    assert [line.removeprefix("# ") for line in run("preview", path).stdout.splitlines()[:6]] == [
+        f"{path}: 10 of 10 combinations",
+        "sweep.exclude.0: {m: 70B, lr: {above: 1}} leaves out 2 of 6 combinations",
+        "sweep.rules.0: {m: 70B} holds for 2 combinations",
+        "sweep.exclude and sweep.include: 6 combinations become 5",
+        "sweep.repeat: each of 5 combinations runs 2 times, over seed",
+        f"{path}: sweep.exclude.1: {{m: x}} matches no combination",
+    ]
+    path.write_text("script_path: a.py\nlr: {uniform: [0, 1]}\nsweep: {search: random, trials: 3}\n")
+    assert "# sweep.search: random takes 3 of infinitely many combinations" in run("preview", path).stdout
+    assert run("check", path).stdout == f"{path}: 3 combinations of a.py\n"
+
+
 def test_preview_in_json(good: Path) -> None:
     done = run("preview", good, "seed=7", "--nodes", "2", "--time", "1:0:0", "--only", "2", "--json")
     assert done.returncode == 0, done.stderr

@@ -515,6 +515,15 @@ def test_repeats_are_jobs_of_their_own_that_say_so() -> None:
     assert JobRequest.from_json(plan.jobs[0].to_json()) == plan.jobs[0]
 
 
+def test_an_override_in_a_search_is_named_alone() -> None:
+    text = (
+        "script_path: a.py\nlr: {loguniform: [1e-7, 1e-4]}\nwd: {uniform: [0, 1]}\nsweep: {search: random, trials: 4}"
+    )
+    plan = triggered(text, overrides=["wd=0.5"])
+    assert "The run's own settings replace wd of the sweep" in plan.notes
+    assert [list(job.parameters) for job in plan.jobs] == [["lr"]] * 4
+
+
 SEARCH = "script_path: a.py\nlr: {loguniform: [1e-7, 1e-4]}\nsweep: {search: random, trials: 4, repeat: {seed: [1, 2]}}"
 
 

@@ -33,7 +33,7 @@ class Drawn:
             low, high = log(self.low - 0.5), log(self.high + 0.5)
             return min(max(round(exp(low + share * (high - low))), self.low), self.high)
         if self.count != inf:
-            return self._nth(int(share * self.count))
+            return self._nth(min(int(share * self.count), int(self.count) - 1))
         if self.word == "loguniform":
             value = exp(log(self.low) + share * (log(self.high) - log(self.low)))
         else:

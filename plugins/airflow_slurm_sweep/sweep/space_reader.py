@@ -7,11 +7,12 @@ from math import isinf
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
+from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.conditions import Condition, known_keys, read_condition, unknown_parameter
 from airflow_slurm_sweep.sweep.foreign import as_yaml
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import given
-from airflow_slurm_sweep.sweep.spaces import Axis, Rule, Space
+from airflow_slurm_sweep.sweep.spaces import Rule, Space
 from airflow_slurm_sweep.sweep.sweep_section import RuleSection, SweepSection
 from airflow_slurm_sweep.sweep.values import is_parameter, read_axis
 

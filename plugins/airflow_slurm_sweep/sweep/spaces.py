@@ -15,70 +15,14 @@ from itertools import chain, islice, product
 from math import inf, prod
 from typing import Any, NamedTuple, TypeVar
 
-from airflow_slurm_sweep.sweep.conditions import Condition, ValueTest, matches
-from airflow_slurm_sweep.sweep.drawn import Drawn
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, shown
+from airflow_slurm_sweep.sweep.axes import Axis, distinct
+from airflow_slurm_sweep.sweep.conditions import Condition, matches
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.sampling import points
 
 MOST = 100_000  # combinations that are looked through, where some are excluded
+_Item = TypeVar("_Item")
 _DRAWS, _DRAWS_OF_TRIAL = 1000, 50  # points that a search looks at
-_SHOWN = 100  # values in a text
-_Each = TypeVar("_Each")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """A dimension of a space: one parameter, or several that change together."""
-
-    keys: tuple[str, ...]
-    rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key; no row twice
-    drawn: Drawn | None = None  # or where a search draws them
-    has_doubles: bool = False  # whether rows stand twice in the sweep file
-
-    @classmethod
-    def of(cls, keys: tuple[str, ...], rows: Sequence[tuple[Value, ...]]) -> Axis:
-        """Return the axis of a list, each of its rows once."""
-        found = distinct(rows)
-        return cls(keys=keys, rows=found, has_doubles=len(found) < len(rows))
-
-    @property
-    def count(self) -> float:
-        """The number of choices; infinity of numbers between two ends."""
-        return self.drawn.count if self.drawn else len(self.rows)
-
-    def at(self, share: float) -> tuple[Value, ...]:
-        """Return the choice at a share of the axis, from 0 to below 1."""
-        return (self.drawn.at(share),) if self.drawn else self.rows[int(share * len(self.rows))]
-
-    def all(self) -> Iterable[tuple[Value, ...]]:
-        """Return all choices of a finite axis."""
-        return ((value,) for value in self.drawn) if self.drawn else self.rows
-
-    def __str__(self) -> str:
-        if self.drawn:
-            return str(self.drawn)
-        return ", ".join(shown(row[0] if len(row) == 1 else [*row]) for row in islice(self.rows, _SHOWN))
-
-    def without(self, keys: Collection[str]) -> Axis | None:
-        """Return the axis of the other keys; None if there are none."""
-        kept = [place for place, key in enumerate(self.keys) if bare_key(key) not in keys]
-        if len(kept) == len(self.keys):
-            return self
-        rows = distinct(tuple(row[place] for place in kept) for row in self.rows)
-        return Axis(keys=tuple(self.keys[place] for place in kept), rows=rows) if kept else None
-
-    def may_match(self, condition: Condition) -> bool:
-        """Tell whether a choice may fulfil a condition's part for this axis."""
-        tests = [(place, condition[key]) for place, key in enumerate(self.keys) if key in condition]
-        if self.drawn:
-            return all(_may_hold(test, self.drawn) for _, test in tests)
-        return not tests or any(all(test.holds(row[place]) for place, test in tests) for row in self.rows)
-
-
-def _may_hold(test: ValueTest, drawn: Drawn) -> bool:
-    if test.among is not None:
-        return drawn.count != inf and any(test.holds(value) for value in islice(drawn, MOST))
-    return (test.above is None or drawn.high > test.above) and (test.below is None or drawn.low < test.below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +155,7 @@ class Space:
         """
         axes = [kept for axis in self.axes if (kept := axis.without(overridden))]
         axes += [Axis(keys=(key,), rows=((value,),)) for key, value in entered.items()]
-        lost = [key for key in self.keys if bare_key(key) in overridden]
+        lost = [key for key in (*self.keys, *self.repeated) if bare_key(key) in overridden]
         include = distinct({**_without(each, overridden), **entered} for each in self.include)
         return replace(
             self,
@@ -221,6 +165,11 @@ class Space:
             repeat=tuple(kept for axis in self.repeat if (kept := axis.without(overridden))),
             overridden={key: overridden[bare_key(key)] for key in lost},
         )
+
+    def without_settings(self, settings: Mapping[str, Any]) -> Space:
+        """Return the space with rules that leave settings alone; mappings stay, since their keys are joined."""
+        lost = {name for name, value in settings.items() if not isinstance(value, Mapping)}
+        return replace(self, rules=tuple(replace(rule, slurm=_without(rule.slurm, lost)) for rule in self.rules))
 
     def meets(self, condition: Condition) -> Callable[[Mapping[str, Value]], bool]:
         """Return what tells whether a combination's parameters are as a condition says."""
@@ -256,15 +205,15 @@ class Space:
 
     def _draw(self, is_kept: Callable[[Mapping[str, Value]], bool]) -> list[dict[str, Value]]:
         """Return the trials: those of ``include``, then points of a sequence that fills the space, none twice."""
-        trials = self.trials or 0
+        trials, keys = self.trials or 0, self.keys
         found = {repr(each): each for each in self._included()}
         dimensions = sum(axis.count > 1 for axis in self.axes)
         for point in islice(points(dimensions, self.seed), _DRAWS + _DRAWS_OF_TRIAL * trials):
-            if len(found) >= min(trials, self.product):
+            if len(found) >= min(trials, self.product + len(self.include)):
                 return [*found.values()]
             shares = iter(point)
             rows = (axis.at(next(shares) if axis.count > 1 else 0.0) for axis in self.axes)
-            each = dict(zip(self.keys, chain.from_iterable(rows), strict=True))
+            each = dict(zip(keys, chain.from_iterable(rows), strict=True))
             if repr(each) not in found and is_kept(each):
                 found[repr(each)] = each
         if self.product <= MOST:  # what is left is scattered in the space: take of it by chance
@@ -289,13 +238,5 @@ def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
         yield dict(zip(keys, chain.from_iterable(rows), strict=True))
 
 
-def distinct(values: Iterable[_Each]) -> tuple[_Each, ...]:
-    """Return each value once, in order; 1, 1.0 and true are three."""
-    found: dict[str, _Each] = {}
-    for value in values:
-        found.setdefault(repr(value), value)
-    return tuple(found.values())
-
-
-def _without(values: Mapping[str, Value], keys: Collection[str]) -> dict[str, Value]:
+def _without(values: Mapping[str, _Item], keys: Collection[str]) -> dict[str, _Item]:
     return {key: value for key, value in values.items() if bare_key(key) not in keys}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
+from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import name_of, root_of
@@ -28,7 +29,7 @@ from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
 from airflow_slurm_sweep.sweep.space_reader import read_space
 from airflow_slurm_sweep.sweep.space_reader import warnings as space_warnings
-from airflow_slurm_sweep.sweep.spaces import Axis, Space
+from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 from airflow_slurm_sweep.sweep.values import read_axis
 
@@ -126,13 +127,11 @@ def parse_sweep(
     space = read_space(axes, sweep, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
-    if dag:
-        _refuse_missing_start(dag, faults)
+    _refuse_missing_start(dag, faults)
     if not faults and (problem := space.problem(max_combinations)):
         faults.append(Fault(problem=problem))
     if faults or own is None or sweep is None or slurm is None or dag is None:
         raise SweepFileError(source, faults)
-    warnings += [f"{source}: {each}" for each in space_warnings(space, sweep)]
     return SweepSpec(
         source=source,
         name=None,
@@ -144,12 +143,12 @@ def parse_sweep(
         sweep=sweep,
         slurm=slurm,
         dag=dag,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(f"{source}: {each}" for each in space_warnings(space, sweep))),
     )
 
 
-def _refuse_missing_start(dag: DagSection, faults: list[Fault]) -> None:
-    if isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
+def _refuse_missing_start(dag: DagSection | None, faults: list[Fault]) -> None:
+    if dag and isinstance(dag.schedule, str) and dag.schedule != "@once" and dag.start_date is None:
         problem = f"missing; the schedule {dag.schedule!r} needs the date of the first run, such as 2026-01-31"
         faults.append(Fault(key="dag.start_date", problem=problem))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
+from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, ours_of
 from airflow_slurm_sweep.sweep.drawn import Drawn
 from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_foreign, list_to_write
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key
-from airflow_slurm_sweep.sweep.spaces import Axis
 from airflow_slurm_sweep.sweep.value_forms import is_form, read_form, read_table
 
 

@@ -242,6 +242,11 @@ def test_included_combinations_are_the_first_trials() -> None:
     assert found[2:] == ran(sweep(text))[:3]
 
 
+def test_an_included_combination_outside_of_a_small_space_is_a_trial_more() -> None:
+    spec = sweep("a: [1, 2]\nb: [1, 2]\nsweep: {search: random, trials: 10, include: [{a: 9, b: 9}, {a: 1, b: 1}]}")
+    assert sorted(tuple(each.values()) for each in ran(spec)) == [(1, 1), (1, 2), (2, 1), (2, 2), (9, 9)]
+
+
 def test_a_rule_sets_what_is_not_swept_and_a_list_there_is_one_value() -> None:
     text = "model: [8B, 70B]\ntp: 1\nsweep: {rules: [{if: {model: 70B}, set: {tp: 8, layers: [1, 2]}}]}"
     assert ran(sweep(text)) == [{"model": "8B", "tp": 1}, {"model": "70B", "tp": 8, "layers": [1, 2]}]

@@ -117,6 +117,16 @@ def test_empty_fields_leave_the_sweep_as_it_is(include: Path) -> None:
     assert launch(include, sweep_text=text)[0]["env"] == {"A": "b"}
 
 
+def test_the_form_wins_over_rules(include: Path) -> None:
+    text = "script_path: a.py\nx: [1, 2]\nsweep: {rules: [{if: {x: 2}, slurm: {workdir: /two, mem: 9G}}]}"
+    assert [job.get("workdir") for job in launch(include, sweep_text=text)] == [None, "/two"]
+    jobs = launch(include, sweep_text=text, workdir="/form", sbatch={"qos": "high"})
+    assert [(job["workdir"], job["options"]) for job in jobs] == [
+        ("/form", {"qos": "high"}),
+        ("/form", {"qos": "high", "mem": "9G"}),
+    ]
+
+
 def test_a_sweep_by_name_has_its_table_beside_it(include: Path) -> None:
     (include / "sweeps" / "t.csv").write_text("x,y\n1,a\n2,b\n")
     (include / "sweeps" / "t.yaml").write_text('script_path: a.py\n"x, y": {csv: t.csv}\n')
