@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +16,7 @@ from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import Combination, expand, select
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_value
@@ -24,7 +24,6 @@ from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, read_lay
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
 from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
-from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -42,22 +41,15 @@ class RunPlan:
     notes: Sequence[str]
 
     @property
-    def gpu_hours(self) -> float:
+    def cost(self) -> Cost:
         """Return the upper bound, where all jobs run into their time limits."""
-        return sum(
-            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
-            for job in self.jobs
-            if job.gpus_per_node and not job.done
-        )
+        return Cost.of(self.jobs)
 
     @property
     def summary(self) -> str:
-        """Return the number of jobs and the upper bound of their GPU hours."""
+        """Return the number of jobs and the upper bound of their cost."""
         count = sum(not job.done for job in self.jobs)
-        jobs = f"{count} {'job' if count == 1 else 'jobs'}"
-        if isinf(self.gpu_hours):
-            return f"{jobs}, without a time limit: no bound on their GPU-hours"
-        return f"{jobs}, at most {self.gpu_hours:.4g} GPU-hours"
+        return f"{count} {'job' if count == 1 else 'jobs'}, {self.cost}"
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
@@ -92,6 +84,11 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     if faults:
         raise SweepFileError(spec.source, faults)
     return layers
+
+
+def budgets(spec: SweepSpec, layers: Layers) -> dict[str, Budget]:
+    """Return what limits the cost of a sweep's runs, by the places where it stands."""
+    return {f"`sweep:` of {spec.source}": spec.sweep, layers.profile_name: layers.profile}
 
 
 def plan_run(

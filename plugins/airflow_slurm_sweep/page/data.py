@@ -22,6 +22,7 @@ from airflow_slurm_sweep import names
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
+from airflow_slurm_sweep.planned import mapped_jobs
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -121,12 +122,13 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         objective = Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
     except ValidationError:
         objective = None
-    joined = Run(xcoms.get((names.PLAN, names.RETURN_KEY, -1)), tasks, xcoms, live, found.note or "")
+    planned, approved = (xcoms.get((task_id, names.RETURN_KEY, -1)) for task_id in (names.PLAN, names.APPROVE))
+    joined = Run(mapped_jobs(planned, approved), tasks, xcoms, live, found.note or "")
     return {
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
-        "notice": _notice(found),
+        "notice": _notice(found) or _consent(tasks, xcoms),
         "note": found.note or "",
         "live_at": live_at,
         "stages": list(Stage),
@@ -144,6 +146,15 @@ def _notice(run: Row[Any]) -> str:
             "until it does: its sweep file is missing or has errors. Jobs run on."
         )
     return ""
+
+
+def _consent(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> str:
+    """Return that the run waits for approval, or who gave or refused it; an empty text where none is needed."""
+    approve = tasks.get((names.APPROVE, -1))
+    if approve and approve.state == "awaiting_input":
+        return f"The run waits for approval: see its task {names.APPROVE}."
+    text = xcoms.get((names.APPROVE, names.CONSENT_KEY, -1))
+    return f"The run was {text}." if text else ""
 
 
 def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
@@ -176,7 +187,7 @@ def _run(run: Row[Any]) -> dict[str, Any]:
 
 
 def _of(model: Any, dag_id: str, run_id: str) -> Any:
-    is_ours = model.task_id.in_((names.PLAN, names.SUBMIT, names.WAIT))
+    is_ours = model.task_id.in_((names.PLAN, names.APPROVE, names.SUBMIT, names.WAIT))
     return (model.dag_id == dag_id) & (model.run_id == run_id) & is_ours
 
 
@@ -191,7 +202,8 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, int], 
 
 
 def _xcoms(session: Session, dag_id: str, run_id: str) -> dict[tuple[str, str, int], Any]:
-    is_read = XComModel.key.in_((names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY)) | _IS_LIVE
+    keys = (names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.CONSENT_KEY)
+    is_read = XComModel.key.in_(keys) | _IS_LIVE
     columns = select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value)
     found = session.execute(columns.where(_of(XComModel, dag_id, run_id), is_read))
     return {(task_id, key, map_index): value for task_id, key, map_index, value in found}

@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
+from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
 from airflow_slurm_sweep.sweep.sbatch_options import LONG, check_length, check_memory, moved_below_sbatch
@@ -202,7 +203,7 @@ class CommandSetting(Section):
     )
 
 
-class ClusterProfile(JobSettings, PresetSetting, CommandSetting):
+class ClusterProfile(JobSettings, PresetSetting, CommandSetting, Budget):
     """Where a cluster is, and what jobs on it ask for unless the sweep says otherwise."""
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(

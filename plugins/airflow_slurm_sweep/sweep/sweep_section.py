@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.document import Section
 
 
@@ -18,7 +19,7 @@ class Objective(Section):
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
-class SweepSection(Section):
+class SweepSection(Budget):
     """What a sweep runs beyond the product of its values, and which result is good."""
 
     objective: Objective | None = Field(
