@@ -3,9 +3,9 @@
     # dags/sweeps.py
     globals().update(sweep_dags(Path(__file__).parents[1] / "include"))
 
-Each Dag is ``plan -> combination[submit -> wait] -> report``, its id the file's name (sweep/files.py); a second Dag
-bundle in the same Airflow gives its Dags a prefix. A mapped task
-group keeps it small however many combinations there are.
+Each Dag is ``plan -> [approve] -> combination[submit -> wait] -> report``, its id the file's name (sweep/files.py); a
+second Dag bundle in the same Airflow gives its Dags a prefix. A mapped task group keeps it small however many
+combinations there are.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ import pendulum
 from airflow.sdk import DAG, Asset, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
+from airflow_slurm_sweep import names
 from airflow_slurm_sweep.check.operator import CheckClusterOperator, CheckLoginOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.names import ASSET_PREFIX, CHECK, GROUP, LAUNCH, PLAN, REPORT, SUBMIT, TAG, UNREADABLE, WAIT
-from airflow_slurm_sweep.plan import layers_of
+from airflow_slurm_sweep.plan import budgets, layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
+from airflow_slurm_sweep.tasks.approve import ApproveOperator
 from airflow_slurm_sweep.tasks.dag import SweepDag
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
@@ -111,14 +112,16 @@ def _stand_ins(include: Path, broken: Mapping[str, Path], only: str | None) -> d
         path = folders.sweeps / note.source.relative_to(folders.sweeps.resolve())
         if only not in (None, dag_id) or (path.exists() and dag_id not in broken):
             continue
-        if is_task or owners.has_unfinished_run(dag_id):
-            found[dag_id] = _stand_in(dag_id, note, path, include)
+        runs = [[names.APPROVE]] if is_task else owners.unfinished_runs(dag_id)
+        if runs:
+            asks = any(names.APPROVE in tasks for tasks in runs)
+            found[dag_id] = _stand_in(dag_id, note, path, include, asks=asks)
         elif not path.exists():
             owners.forget(dag_id)
     return found
 
 
-def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
+def _stand_in(dag_id: str, note: Note, path: Path, include: Path, *, asks: bool) -> DAG:
     source = configuration.folders(include).shown(path)
     problem = (
         f"{source}: the file {'has errors' if path.exists() else 'is missing'}; the Dag waits for its unfinished run"
@@ -127,8 +130,8 @@ def _stand_in(dag_id: str, note: Note, path: Path, include: Path) -> DAG:
     def build(text: str) -> DAG:
         most = configuration.max_combinations()
         spec = parse_sweep(text, source=source, folder=path.parent, max_combinations=most)
-        changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, UNREADABLE)}
-        return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id)
+        changes = {"schedule": None, "description": problem, "tags": (*spec.dag.tags, names.UNREADABLE)}
+        return _build(replace(spec, dag=spec.dag.model_copy(update=changes)), path, include, dag_id, asks=asks)
 
     try:
         return build(note.text)
@@ -147,10 +150,11 @@ def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
     dag_id = check_dag_id(path, folders.sweeps, source, prefix)
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
     try:
-        layers_of(spec, folders, os.environ)
+        layers = layers_of(spec, folders, os.environ)
         configuration.check_size(spec.size)
         configuration.check_executor(spec.dag.executor)
-        dag = _build(spec, path, include, dag_id)
+        asks = any(each.approve for each in budgets(spec, layers).values())
+        dag = _build(spec, path, include, dag_id, asks=asks)
         dag.validate()
         claim(dag.dag_id, path)
     except (AirflowException, SettingsError, ValueError) as error:  # one file must not take the others down
@@ -158,7 +162,7 @@ def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
     return dag
 
 
-def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str) -> DAG:
+def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str, *, asks: bool) -> DAG:
     section = spec.dag
     dag = SweepDag(
         dag_id=dag_id,
@@ -166,7 +170,7 @@ def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str) -> DAG:
         start_date=_in_timezone(section.start_date, section.timezone),
         end_date=_in_timezone(section.end_date, section.timezone),
         catchup=section.catchup,
-        tags=[TAG, *section.tags],
+        tags=[names.TAG, *section.tags],
         description=section.description or f"{spec.size} combinations of {spec.what}",
         max_active_runs=section.max_active_runs,
         default_args={"owner": section.owner, "retries": section.retries, "retry_delay": RETRY_DELAY},
@@ -176,9 +180,9 @@ def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str) -> DAG:
     )
     in_workers = {name: value for name in _OF_WORKERS if (value := getattr(section, name)) is not None}
     with dag:
-        plan = PlanSweepOperator(task_id=PLAN, sweep_file=str(path), include=str(include), **in_workers)
-        report = _run_all(plan, **in_workers)
-        report.outlets = [Asset(f"{ASSET_PREFIX}{dag.dag_id}")]
+        plan = PlanSweepOperator(task_id=names.PLAN, sweep_file=str(path), include=str(include), **in_workers)
+        report = _run_all(plan, asks=asks, **in_workers)
+        report.outlets = [Asset(f"{names.ASSET_PREFIX}{dag.dag_id}")]
     _add_notifications(section, dag)
     return dag
 
@@ -205,12 +209,12 @@ def _add_notifications(section: DagSection, dag: DAG) -> None:
         report = failure_report if is_of_combination else sweep_report
         callback = Notification(each.notifier, each.arguments, report)
         if each.on == "stuck":
-            wait: Any = dag.get_task(WAIT)
+            wait: Any = dag.get_task(names.WAIT)
             wait.trigger_arguments.setdefault("on_stuck", []).append(
                 {"notifier": each.notifier, "arguments": each.arguments}
             )
             continue
-        for task_id in (SUBMIT, WAIT) if is_of_combination else (REPORT,):
+        for task_id in (names.SUBMIT, names.WAIT) if is_of_combination else (names.REPORT,):
             task: Any = dag.task_dict[task_id]
             task.on_failure_callback = [*task.on_failure_callback, callback]
             if each.on == "finished":
@@ -223,11 +227,11 @@ def launch_dag(include: Path, *, prefix: str = "") -> DAG:
     Raises:
         SettingsError: Another Dag bundle has a Dag of the same id.
     """
-    claim(prefix + LAUNCH, include)
+    claim(prefix + names.LAUNCH, include)
     dag = SweepDag(
-        dag_id=prefix + LAUNCH,
+        dag_id=prefix + names.LAUNCH,
         schedule=None,
-        tags=[TAG],
+        tags=[names.TAG],
         description="Any script or sweep, from the trigger form",
         max_active_runs=MAX_LAUNCHES,
         default_args={"retries": DagSection().retries, "retry_delay": RETRY_DELAY},
@@ -235,7 +239,7 @@ def launch_dag(include: Path, *, prefix: str = "") -> DAG:
         auto_register=False,
     )
     with dag:
-        _run_all(PlanSweepOperator(task_id=PLAN, include=str(include)))
+        _run_all(PlanSweepOperator(task_id=names.PLAN, include=str(include)), asks=True)  # any sweep may come
     return dag
 
 
@@ -245,11 +249,11 @@ def check_dag(include: Path, *, prefix: str = "") -> DAG:
     Raises:
         SettingsError: Another Dag bundle has a Dag of the same id.
     """
-    claim(prefix + CHECK, include)
+    claim(prefix + names.CHECK, include)
     dag = DAG(
-        dag_id=prefix + CHECK,
+        dag_id=prefix + names.CHECK,
         schedule=None,
-        tags=[TAG, CHECK],
+        tags=[names.TAG, names.CHECK],
         description="Tries a cluster profile: login, Slurm, directories",
         params=check_form(),
         auto_register=False,
@@ -260,21 +264,26 @@ def check_dag(include: Path, *, prefix: str = "") -> DAG:
     return dag
 
 
-def _run_all(plan: PlanSweepOperator, **in_workers: Any) -> ReportSweepOperator:
-    """Add the tasks that run a plan, and return the one that reports; ``in_workers`` are its arguments."""
+def _run_all(plan: PlanSweepOperator, *, asks: bool, **in_workers: Any) -> ReportSweepOperator:
+    """Add the tasks that run a plan, with ``approve`` if it ``asks``, and return the one that reports."""
 
-    @task_group(group_id=GROUP)
+    @task_group(group_id=names.GROUP)
     def combination(job: Any) -> None:
         submit = SlurmSubmitOperator(task_id="submit", job=job)
         SlurmJobSensor(task_id="wait", job=submit.output)
 
-    report = ReportSweepOperator(task_id=REPORT, **in_workers)
-    combination.expand(job=plan.output) >> report
+    report = ReportSweepOperator(task_id=names.REPORT, **in_workers)
+    jobs: Any = plan
+    if asks:
+        jobs = ApproveOperator(task_id=names.APPROVE, **in_workers)
+        plan >> jobs
+    combination.expand(job=jobs.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
     # The Dag's own params are enough: with a copy of the form in each task the Dag is three times as large, and Airflow
     # sends it along with each trigger that starts a task.
     for task in plan.dag.tasks:
-        task.params = {}
+        if task.task_id != names.APPROVE:
+            task.params = {}
     return report
 
 

@@ -2,7 +2,7 @@
 
 In Airflow, a Dag run leaves tasks and their XComs::
 
-    plan ─> combination[ submit ─> wait ] × N ─> report
+    plan ─> [approve] ─> combination[ submit ─> wait ] × N ─> report
 
 On the cluster, a run directory holds::
 
@@ -32,6 +32,7 @@ ASSET_PREFIX = "sweep_"  # the Dag id follows: the asset that a successful run u
 
 # Task ids of a sweep's Dag.
 PLAN = "plan"
+APPROVE = "approve"  # only where a sweep or its cluster profile has the setting
 GROUP = "combination"
 SUBMIT = f"{GROUP}.submit"
 WAIT = f"{GROUP}.wait"
@@ -39,7 +40,8 @@ REPORT = "report"
 
 # XCom keys.
 RETURN_KEY = "return_value"  # Airflow's own: of plan the jobs, of submit the submitted job, of wait its end
-SCRIPT_KEY = "script"  # of plan: the batch script of all jobs that name none
+SCRIPT_KEY = "script"  # of plan and approve: the batch script of all jobs that name none
+CONSENT_KEY = "consent"  # of plan: the approval that the run needs; of approve: who gave or refused it, in words
 OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where the sweep has no objective
 ORIGIN_KEY = "origin"  # of plan: the commit of the working directory, and the overrides of the trigger form
 STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs that will not start; the reason follows

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf
 from typing import Any
 
 from airflow_slurm_sweep.counts import counts_of_the_form, disagreements
@@ -16,6 +15,7 @@ from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_value, value_or_text
@@ -23,7 +23,6 @@ from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSetti
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
 from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
-from airflow_slurm_sweep.sweep.setting_types import hours
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spaces import MOST, Combination
@@ -44,22 +43,15 @@ class RunPlan:
     revision: str = ""
 
     @property
-    def gpu_hours(self) -> float:
+    def cost(self) -> Cost:
         """Return the upper bound, where all jobs run into their time limits."""
-        return sum(
-            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
-            for job in self.jobs
-            if job.gpus_per_node and not job.done
-        )
+        return Cost.of(self.jobs)
 
     @property
     def summary(self) -> str:
-        """Return the number of jobs and the upper bound of their GPU hours."""
+        """Return the number of jobs and the upper bound of their cost."""
         count = sum(not job.done for job in self.jobs)
-        jobs = f"{count} {'job' if count == 1 else 'jobs'}"
-        if isinf(self.gpu_hours):
-            return f"{jobs}, without a time limit: no bound on their GPU-hours"
-        return f"{jobs}, at most {self.gpu_hours:.4g} GPU-hours"
+        return f"{count} {'job' if count == 1 else 'jobs'}, {self.cost}"
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
@@ -95,6 +87,11 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     if faults:
         raise SweepFileError(spec.source, faults)
     return layers
+
+
+def budgets(spec: SweepSpec, layers: Layers) -> dict[str, Budget]:
+    """Return what limits the cost of a sweep's runs, by the places where it stands."""
+    return {f"`sweep:` of {spec.source}": spec.sweep, layers.profile_name: layers.profile}
 
 
 def plan_run(

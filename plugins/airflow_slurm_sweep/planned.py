@@ -1,4 +1,7 @@
-"""The jobs of a Dag run as the task ``plan`` left them in XCom: a list, a `JobRequest` as JSON for each map index.
+"""The jobs of a Dag run as its tasks left them in XCom: a list, a `JobRequest` as JSON for each map index.
+
+The list is that of ``approve`` where the Dag has this task and somebody gave consent, perhaps to fewer combinations;
+else that of ``plan``.
 
 The module is light: Airflow loads it in each of its processes.
 """
@@ -9,11 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def mapped_jobs(plan: object, approved: object) -> object:
+    """Return the list that the task group is mapped over: what ``approve`` returned, else what ``plan`` did."""
+    return plan if approved is None else approved
+
+
 def planned_job(plan: object, map_index: int) -> Mapping[str, Any] | None:
     """Return the job of a map index of the task group; None where the plan has none, or is no plan.
 
     Args:
-        plan: What ``plan`` returned.
+        plan: What `mapped_jobs` returned.
         map_index: Airflow's, from 0. It is no combination's number: ``only`` leaves combinations out.
     """
     if not isinstance(plan, list) or not 0 <= map_index < len(plan):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from airflow.policies import hookimpl
 
-from airflow_slurm_sweep.names import PLAN, RETURN_KEY, SUBMIT, WAIT
-from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.names import APPROVE, PLAN, RETURN_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.planned import mapped_jobs, planned_job
 from airflow_slurm_sweep.tasks.internals import set_instance_name
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _labels_of(dag_run: DagRun) -> list[str]:
 
 
 def _read_plan(dag_run: DagRun) -> list[object] | None:
-    """Read what ``plan`` returned, in the scheduler's own session: a policy may open none, and must not commit."""
+    """Read which jobs run, in the scheduler's own session: a policy may open none, and must not commit."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
@@ -68,7 +68,9 @@ def _read_plan(dag_run: DagRun) -> list[object] | None:
     session = object_session(dag_run)
     if session is None:
         return None
-    of_plan = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": PLAN, "map_index": -1, "key": RETURN_KEY}
+    of_run = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "map_index": -1, "key": RETURN_KEY}
+    columns = select(XComModel.task_id, XComModel.value).filter_by(**of_run)
     with session.no_autoflush:
-        plan = session.scalar(select(XComModel.value).filter_by(**of_plan))
+        found: dict[str, object] = dict(session.execute(columns.where(XComModel.task_id.in_((PLAN, APPROVE)))).all())
+    plan = mapped_jobs(found.get(PLAN), found.get(APPROVE))
     return plan if isinstance(plan, list) else None

@@ -238,7 +238,7 @@ def test_a_form_value_replaces_a_constant_of_the_sweep() -> None:
 
 def test_the_upper_bound_in_gpu_hours() -> None:
     text = "script_path: a.py\nseed: [1, 2]\nslurm: {nodes: 2, gpus_per_node: 4, time: 1-12:30:00}"
-    assert triggered(text).gpu_hours == 2 * 2 * 4 * 36.5
+    assert triggered(text).cost.gpu_hours == 2 * 2 * 4 * 36.5
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_a_limit_in_the_queue_is_a_duration_of_slurms(limit: str, seconds: int |
 def test_extra_nodes_count_and_the_script_is_not_told_of_them() -> None:
     plan = triggered("script_path: a.py\nslurm: {nodes: 2, extra_nodes: 1, time: 1:0:0}")
     (job,) = plan.jobs
-    assert (job.nodes, job.extra_nodes, plan.gpu_hours) == (2, 1, 24)
+    assert (job.nodes, job.extra_nodes, plan.cost.gpu_hours) == (2, 1, 24)
     assert "cluster.num_nodes=2" in split(job.command)
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import PLAN, REPORT, SUBMIT, WAIT
+from airflow_slurm_sweep.names import APPROVE, PLAN, REPORT, SUBMIT, WAIT
 from airflow_slurm_sweep.tasks.internals import let_coroutines_ask
 
 _CUT_OFF = (TaskInstanceState.SCHEDULED, TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)
@@ -139,7 +139,7 @@ class LocalRun:
 
     def tasks(self) -> list[Any]:
         """Return the run's task instances, in the order in which they run."""
-        order = {task_id: place for place, task_id in enumerate((PLAN, SUBMIT, WAIT, REPORT))}
+        order = {task_id: place for place, task_id in enumerate((PLAN, APPROVE, SUBMIT, WAIT, REPORT))}
         found = self._run.get_task_instances(session=self._session)
         return sorted(found, key=lambda task: (order.get(task.task_id, 0), task.map_index))
 

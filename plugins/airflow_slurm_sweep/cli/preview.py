@@ -6,18 +6,19 @@ import argparse
 import json
 import math
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from airflow_slurm_sweep.counts import counts_to_read
-from airflow_slurm_sweep.plan import layers_of, plan_run, read_options
+from airflow_slurm_sweep.plan import RunPlan, budgets, layers_of, plan_run, read_options
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch_argv
+from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import load_sweep
@@ -53,16 +54,25 @@ def _preview(options: argparse.Namespace) -> None:
         note = f"{' and '.join(unread)}: a run reads {spec.config_path} on the cluster, which may say otherwise"
         planned = replace(planned, notes=[*planned.notes, note])
     if options.json:
-        gpu_hours = planned.gpu_hours if math.isfinite(planned.gpu_hours) else None  # JSON knows no infinity
+        # JSON knows no infinity.
+        hours = {name: each if math.isfinite(each) else None for name, each in asdict(planned.cost).items()}
         jobs = [_job_as_json(job) for job in planned.jobs]
-        print(json.dumps({"notes": list(planned.notes), "gpu_hours": gpu_hours, "jobs": jobs}, indent=2))
-        return
+        print(json.dumps({"notes": list(planned.notes), **hours, "jobs": jobs}, indent=2))
+    else:
+        _show(planned, entire=options.all)
+    limits = budgets(spec, layers)
+    check_budget(planned.cost, limits)
+    if (consent := needed_consent(planned.cost, limits)) and not options.json:
+        print(f"# A run waits for approval: {consent.why}")
+
+
+def _show(planned: RunPlan, *, entire: bool) -> None:
     for note in planned.notes:
         print(f"# {note}")
-    for job in planned.jobs if options.all else planned.jobs[:1]:
+    for job in planned.jobs if entire else planned.jobs[:1]:
         command = job.command.replace("\n", "\n#   ")
         print(f"\n# {job.name}: {job.label}\n# command: {command}\n# run directory: {job.run_dir}\n{preview(job)}")
-    if not options.all and len(planned.jobs) > 1:
+    if not entire and len(planned.jobs) > 1:
         rows = [[job.index, job.name, job.label] for job in planned.jobs]
         lines = tabulate(rows, headers=["index", "job", "combination"], disable_numparse=True).splitlines()
         print("\n# This is the first job; --all shows each job like this.", *lines, sep="\n# ")

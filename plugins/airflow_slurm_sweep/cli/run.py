@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from airflow_slurm_sweep.cli.preview import add_run_options
 from airflow_slurm_sweep.cli.progress import Progress
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import OBJECTIVE_KEY, PLAN, REPORT, RETURN_KEY, ROWS_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.names import APPROVE, OBJECTIVE_KEY, PLAN, REPORT, RETURN_KEY, ROWS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.plan import read_options
 from airflow_slurm_sweep.report import Row, best, best_text, causes, failures, table
 from airflow_slurm_sweep.schema import field_schemas
@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--existing", choices=existing["enum"], help=existing["description"])
     text = "show Airflow's log here, too, in place of a file"
     parser.add_argument("-v", "--verbose", action="store_true", help=text)
+    text = "approve the run, where its sweep file or cluster profile asks for it, in place of the answer to a question"
+    parser.add_argument("--approved", action="store_true", help=text)
     parser.set_defaults(run=_run)
 
 
@@ -69,7 +71,8 @@ def _run(options: argparse.Namespace) -> bool:
         except ModuleNotFoundError as error:
             raise SettingsError(f"run needs Airflow ({error}): run it with the Python that Airflow has") from None
         dag = sweep_dag(path, folders.include)
-        run = LocalRun(dag, f"run {path}", {**conf, "dry_run": False})
+        conf |= {"dry_run": False, **({"approved": True} if options.approved else {})}
+        run = LocalRun(dag, f"run {path}", conf)
         return not _Watched(run, progress, terminal, str(options.file)).play()
 
 
@@ -119,13 +122,14 @@ class _Watched:
     """A run whose progress people see."""
 
     def __init__(self, run: LocalRun, progress: Progress, terminal: _Terminal, file: str) -> None:
-        from airflow_slurm_sweep.tasks import cancel, loop_resources  # noqa: PLC0415  # they import Airflow
+        from airflow_slurm_sweep.tasks import approve, cancel, loop_resources  # noqa: PLC0415  # they import Airflow
 
         self._run, self._progress, self._terminal, self._file = run, progress, terminal, file
         self._cancel, self._loop = cancel, loop_resources.one_loop().get_loop()
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._errors: set[str] = set()
         cancel.ask_to_leave_jobs = self._ask_to_leave_jobs
+        approve.ask = self._ask_for_approval
 
     def play(self) -> bool:
         """Run all tasks, and print the table; return whether all combinations succeeded."""
@@ -159,8 +163,8 @@ class _Watched:
 
     def _note(self, task: Any, error: BaseException | None) -> None:
         """Show what has changed with the end of a task."""
-        if task.task_id == PLAN and error is None:
-            self._progress.total = len(self._run.xcom(PLAN, RETURN_KEY))
+        if task.task_id in (PLAN, APPROVE) and error is None:
+            self._progress.total = len(self._run.xcom(task.task_id, RETURN_KEY) or [])
         elif task.task_id == SUBMIT and error is not None:
             self._progress.refused += 1
         if error is not None and not (task.task_id == REPORT and self._run.xcom(REPORT, ROWS_KEY)):
@@ -214,6 +218,17 @@ class _Watched:
         self._run.abandon()
         self._terminal.restore()
         return False
+
+    def _ask_for_approval(self, cost: str) -> bool:
+        """Ask whether the jobs of a run may be submitted.
+
+        Raises:
+            SettingsError: There is no terminal.
+        """
+        if not sys.stdin.isatty():
+            raise SettingsError(f"the run waits for approval ({cost}), and there is no terminal to ask; add --approved")
+        self._progress.ask(f"{cost}. Approve it? [y/N]")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _show_table(self) -> None:
         found = self._run.xcom(REPORT, ROWS_KEY)

@@ -47,6 +47,10 @@ class Run(NamedTuple):
     note: str = ""
     metrics: Mapping[int, Mapping[str, float]] = {}  # the latest values of jobs in Slurm, by map index
 
+    def task(self, task_id: str, map_index: int) -> Task:
+        """Return an instance; before the group is expanded, each task has one that stands for all."""
+        return self.tasks.get((task_id, map_index)) or self.tasks.get((task_id, -1), _NOT_MADE)
+
 
 def view(run: Run, start: float | None, objective: Objective | None) -> dict[str, Any]:
     """Return all that the page shows of a run's combinations; ``start`` is the run's, in seconds since 1970."""
@@ -72,7 +76,7 @@ def combinations(run: Run) -> list[Combination]:
 
 def _combination(run: Run, map_index: int) -> Combination:
     job = planned_job(run.plan, map_index) or {}
-    submit, wait = (run.tasks.get((task_id, map_index), _NOT_MADE) for task_id in (SUBMIT, WAIT))
+    submit, wait = (run.task(task_id, map_index) for task_id in (SUBMIT, WAIT))
     submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
     if done := mapping(job.get("done")):
         submitted = {"job_id": done.get("job_id", ""), "log_path": log_path(job["run_dir"], done.get("job_id", ""))}
@@ -91,7 +95,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         "name": job.get("name") or submitted.get("job_name", ""),
         "label": job.get("label", ""),
         "stage": stage,
-        "action": stage.action,
+        "action": stage.action if (task_id, map_index) in run.tasks else None,
         **_state(stage, task_id, task._replace(note=note or run.note), live, ended),
         "note": note,
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",

@@ -23,13 +23,14 @@ from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
 from airflow_slurm_sweep.page.curves import all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
+from airflow_slurm_sweep.planned import mapped_jobs
 from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 RUNS = 50  # in the list
 _LIVE = ("queued", "running")
-_OF_ROWS = (names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY)
+_OF_ROWS = (names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY, names.CONSENT_KEY)
 _OF_CURVES = (names.HISTORY_KEY, names.OBJECTIVE_KEY)
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
 _HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()
@@ -120,13 +121,14 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
     live_at, live = _live(xcoms, time.time())
     plan, objective = tasks.get((names.PLAN, -1)), _objective(xcoms)
-    jobs, numbers = xcoms.get((names.PLAN, names.RETURN_KEY, -1)), latest(live_curves(xcoms))
+    planned, approved = (xcoms.get((task_id, names.RETURN_KEY, -1)) for task_id in (names.PLAN, names.APPROVE))
+    jobs, numbers = mapped_jobs(planned, approved), latest(live_curves(xcoms))
     joined = Run(jobs, tasks, xcoms, live, note=found.note or "", metrics=numbers)
     return {
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
-        "notice": _notice(found),
+        "notice": _notice(found) or _consent(tasks, xcoms),
         "note": found.note or "",
         "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
         "live_at": live_at,
@@ -166,6 +168,15 @@ def _notice(run: Row[Any]) -> str:
     return ""
 
 
+def _consent(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> str:
+    """Return that the run waits for approval, or who gave or refused it; an empty text where none is needed."""
+    approve = tasks.get((names.APPROVE, -1))
+    if approve and approve.state == "awaiting_input":
+        return f"The run waits for approval: see its task {names.APPROVE}."
+    text = xcoms.get((names.APPROVE, names.CONSENT_KEY, -1))
+    return f"The run was {text}." if text else ""
+
+
 def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
     """Return what triggerers wrote last of jobs in Slurm, and when; what is older than `STALE` is left out.
 
@@ -196,7 +207,7 @@ def _run(run: Row[Any]) -> dict[str, Any]:
 
 
 def _of(model: Any, dag_id: str, run_id: str) -> Any:
-    is_ours = model.task_id.in_((names.PLAN, names.SUBMIT, names.WAIT))
+    is_ours = model.task_id.in_((names.PLAN, names.APPROVE, names.SUBMIT, names.WAIT))
     return (model.dag_id == dag_id) & (model.run_id == run_id) & is_ours
 
 

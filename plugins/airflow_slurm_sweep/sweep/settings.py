@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
+from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
@@ -203,7 +204,7 @@ class CommandSetting(Section):
     )
 
 
-class ClusterProfile(JobSettings, PresetSetting, CommandSetting, MetricsSetting):
+class ClusterProfile(JobSettings, PresetSetting, CommandSetting, MetricsSetting, Budget):
     """Where a cluster is, and what jobs on it ask for unless the sweep says otherwise."""
 
     ssh_conn_id: Annotated[str, Field(min_length=1)] = Field(

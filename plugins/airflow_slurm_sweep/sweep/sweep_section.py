@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.setting_types import Count
@@ -39,7 +40,7 @@ class RuleSection(Section):
         return slurm
 
 
-class SweepSection(MetricsSetting):
+class SweepSection(MetricsSetting, Budget):
     """What a sweep runs beyond the product of its values, and which result is good."""
 
     exclude: tuple[dict[str, Any], ...] = Field(

@@ -73,6 +73,29 @@ def let_coroutines_ask() -> None:
         InProcessSupervisorComms.asend = asend  # type: ignore[attr-defined]  # Airflow lacks it
 
 
+def is_tested() -> bool:
+    """Tell whether `Dag.test` runs this task, in its own process; the public context does not say."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
+
+    return isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), InProcessSupervisorComms)
+
+
+def kept_question(ti_id: Any, operator: Any) -> tuple[str, str | None, list[str]]:
+    """Put the question of a human-in-the-loop operator; return subject, body and users of the one that Airflow shows.
+
+    That is an earlier one where the task was cleared: `upsert_hitl_detail`, which answers nothing, changes none.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+
+    names = ("options", "subject", "body", "defaults", "multiple", "assigned_users")
+    own = {name: getattr(operator, name) for name in names}
+    payload = CreateHITLDetailPayload(ti_id=ti_id, params=operator.serialized_params, **own)
+    kept: Any = task_runner.SUPERVISOR_COMMS.send(payload)
+    return kept.subject, kept.body, [user.id for user in kept.assigned_users or []]
+
+
 def is_dag_processor() -> bool:
     """Tell whether this process reads Dag files for the dag-processor; workers read them for one Dag only."""
     is_component = os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"

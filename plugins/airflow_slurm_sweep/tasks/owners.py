@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import REPORT
+from airflow_slurm_sweep.names import APPROVE, REPORT
 from airflow_slurm_sweep.sweep.files import is_read
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
 
@@ -70,12 +71,15 @@ def forget(dag_id: str) -> None:
     (_folder() / dag_id).unlink(missing_ok=True)
 
 
-def has_unfinished_run(dag_id: str) -> bool:
-    """Tell whether a run of the Dag has not come to its report; the dag-processor may ask for no more than that."""
+def unfinished_runs(dag_id: str) -> list[Collection[str]]:
+    """Return which of report and approve each run of the Dag has that has not come to its report.
+
+    The dag-processor may ask for no more than that.
+    """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415  # no Dag file needs it
 
-    runs = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[REPORT])
-    return any(state not in _ENDED for tasks in runs.values() for state in tasks.values())
+    runs = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=[REPORT, APPROVE])
+    return [list(tasks) for tasks in runs.values() if REPORT in tasks and tasks[REPORT] not in _ENDED]
 
 
 def _is_old_version(source: Path) -> bool:

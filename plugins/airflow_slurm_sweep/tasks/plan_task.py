@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
-from airflow_slurm_sweep.plan import RunPlan, base_of, layers_of, plan_run, read_options, unchecked_layers_of
+from airflow_slurm_sweep.names import CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
+from airflow_slurm_sweep.plan import RunPlan, base_of, budgets, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
+from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.layers import Folders, Layers
@@ -41,7 +42,10 @@ class PlanSweepOperator(BaseOperator):
 
     Returns (XCom): a list, a `JobRequest` as JSON for each combination; it holds for the whole Dag run. The XCom
     ``script`` holds the batch script that they have in common, unless it is one of the cluster's; ``objective`` the
-    sweep's `Objective` as JSON, if it has one; ``origin`` the working directory's revision and the form's overrides.
+    sweep's `Objective` as JSON, if it has one; ``consent`` the `Consent` as JSON that a run needs which is no dry run;
+    ``origin`` the working directory's revision and the form's overrides.
+
+    Fails if the run is over its budget.
     """
 
     ui_color = "#fff2cc"
@@ -74,6 +78,11 @@ class PlanSweepOperator(BaseOperator):
         self.log.info("%s%s", planned.summary, "; dry run" if options.dry_run else "")
         if done := sum(bool(job.done) for job in planned.jobs):
             self.log.info("%s more are done in earlier runs", done)
+        with airflow_errors():
+            check_budget(planned.cost, budgets(spec, layers))
+            consent = None if options.dry_run else needed_consent(planned.cost, budgets(spec, layers))
+        if consent:
+            context["ti"].xcom_push(key=CONSENT_KEY, value=asdict(consent))
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.sweep.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.sweep.objective.model_dump())

@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slurm_sweep.names import BEST_KEY, OBJECTIVE_KEY, PLAN, REPORT_KEY, ROWS_KEY, STATUS_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.names import (
+    APPROVE,
+    BEST_KEY,
+    CONSENT_KEY,
+    OBJECTIVE_KEY,
+    PLAN,
+    REPORT_KEY,
+    ROWS_KEY,
+    STATUS_KEY,
+    SUBMIT,
+    WAIT,
+)
+from airflow_slurm_sweep.planned import mapped_jobs
 from airflow_slurm_sweep.report import (
     Row,
     best,
@@ -45,7 +57,8 @@ class ReportSweepOperator(BaseOperator):
     It fails if a combination failed, so that the Dag run fails too. As a teardown it also runs after somebody marked
     the Dag run failed or successful: tasks may be skipped then whose jobs live.
 
-    Its ``outlets`` are updated if all combinations succeeded, but not by a dry run. The event has the best one.
+    Its ``outlets`` are updated if all combinations succeeded, but not by a dry run or one that nobody approved: these
+    succeed all the same. The event has the best one.
 
     Returns (XCom): the number of combinations and of those that succeeded. The XCom ``rows`` has a `report.Row` as JSON
     for each combination, ``report`` the same as Markdown, shortened, for reading, and ``best`` the best one in a line.
@@ -59,7 +72,8 @@ class ReportSweepOperator(BaseOperator):
         plan = ti.xcom_pull(task_ids=PLAN)
         if plan is None:
             raise AirflowFailException(f"There is no plan: see the log of the task {PLAN!r}")
-        requests = [JobRequest.from_json(job) for job in plan]
+        approved, consent = ti.xcom_pull(task_ids=APPROVE), ti.xcom_pull(task_ids=APPROVE, key=CONSENT_KEY)
+        requests = [JobRequest.from_json(job) for job in cast("list[Any]", mapped_jobs(plan, approved))]
         objective = ti.xcom_pull(task_ids=PLAN, key=OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
         # A list of tasks makes Airflow answer with the XComs of all map indices.
@@ -70,13 +84,19 @@ class ReportSweepOperator(BaseOperator):
         rows = ranked(folded(jobs, requests), objective)
         self.log.info("\n%s", table(rows, objective))
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
-        ti.xcom_push(key=REPORT_KEY, value=summary(f"{ti.dag_id} {ti.run_id}", rows, objective))
+        title = f"{ti.dag_id} {ti.run_id}{f' ({consent})' if consent else ''}"
+        ti.xcom_push(key=REPORT_KEY, value=summary(title, rows, objective))
         if requests[0].dry_run:
             self.outlets = []  # a dry run has no results: Dags that the asset triggers must not run
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
         with airflow_errors():
             asyncio.run(self._cancel_orphans(ti, requests))
+        if consent:
+            self.log.info("The run was %s", consent)
+        if consent and approved is None:
+            self.outlets = []
+            return {"combinations": len(rows), "succeeded": 0}
         return self._end(context, rows, objective, [row.job for row in jobs if not row.succeeded])
 
     def _end(

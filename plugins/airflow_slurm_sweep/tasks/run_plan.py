@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import SCRIPT_KEY
+from airflow_slurm_sweep.names import CONSENT_KEY, PLAN, SCRIPT_KEY
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.internals import clear_number
@@ -71,6 +71,12 @@ async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
         raise SettingsError(f"There is no list of jobs: see the log of the task {task_id!r}")
     if field is not None:
         jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
+    # Airflow reads files again now and then: the Dag may be older than the setting.
+    if task_id == PLAN and await _read_xcom(key, PLAN, CONSENT_KEY):
+        raise SettingsError(
+            "the run needs approval, but its Dag has no task approve: `approve` was set after Airflow had read the "
+            "sweep file, or was removed since. Start the sweep again in a minute"
+        )
     yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY))
 
 

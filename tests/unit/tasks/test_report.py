@@ -125,7 +125,7 @@ class TaskInstance:
         self.left: dict[str, Any] = {}
 
     def xcom_pull(self, task_ids: str | list[str], key: str = "return_value") -> Any:
-        return self._xcoms["".join(task_ids), key]
+        return self._xcoms.get(("".join(task_ids), key))
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.left[key] = value

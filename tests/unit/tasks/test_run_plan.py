@@ -34,8 +34,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked = []
 
     def get_one(**key: Any) -> list[dict[str, Any]] | str:
-        if key["key"] == "script":
-            return "#!/bin/sh\n"
+        if key["key"] in ("script", "consent"):
+            return "#!/bin/sh\n" if key["key"] == "script" else ""
         asked.append(f"plan of {key['run_id']}")
         return JOBS
 
