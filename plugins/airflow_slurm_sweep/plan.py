@@ -45,7 +45,10 @@ class RunPlan:
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
         return sum(
-            (job.nodes + job.extra_nodes) * job.gpus_per_node * hours(job.time or "INFINITE")
+            int(job.chain.get("jobs", 1))
+            * (job.nodes + job.extra_nodes)
+            * job.gpus_per_node
+            * hours(job.time or "INFINITE")
             for job in self.jobs
             if job.gpus_per_node and not job.done
         )
@@ -55,6 +58,8 @@ class RunPlan:
         """Return the number of jobs and the upper bound of their GPU hours."""
         count = sum(not job.done for job in self.jobs)
         jobs = f"{count} {'job' if count == 1 else 'jobs'}"
+        if self.jobs and self.jobs[0].chain:
+            jobs += f" that may be followed by {self.jobs[0].chain['jobs'] - 1} more each"
         if isinf(self.gpu_hours):
             return f"{jobs}, without a time limit: no bound on their GPU-hours"
         return f"{jobs}, at most {self.gpu_hours:.4g} GPU-hours"

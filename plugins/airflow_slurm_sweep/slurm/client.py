@@ -8,7 +8,8 @@ from shlex import quote
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.slurm import files, job_logs, queue, results
+from airflow_slurm_sweep.names import place_file
+from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
@@ -24,6 +25,7 @@ from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, cancel, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
+from airflow_slurm_sweep.slurm.traces import NO_TRACE, Trace
 
 Answer = TypeVar("Answer")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
@@ -207,6 +209,15 @@ class SlurmClient:
         found = await self._ask(results.results(asked), results.read_results)
         return [found.get(number, NO_FILE) for number in range(len(jobs))]
 
+    async def traces(self, jobs: Sequence[traces.Question]) -> list[Trace]:
+        """Return what jobs that have ended left beside their results, in their order."""
+        found = await self._ask(traces.traces(jobs), traces.read_traces)
+        return [found.get(number, NO_TRACE) for number in range(len(jobs))]
+
+    async def release_place(self, job: SubmittedJob) -> None:
+        """Let the other jobs of its Dag run have the place of a chain that ends with this job."""
+        self._read(await self._run(files.remove(place_file(job.run_dir, job.job_id))), str.strip)
+
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
         """Return what is new in logs; None if no room."""
         found = await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
@@ -267,7 +278,8 @@ def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {job_logs.TAIL_LINES} lines:\n{log_tail}"
-    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    chain = f", {status.chain}" if status.chain else ""
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{chain}{source}: {known}\n{end}"
     setup = _SETUP_FAILED.search(log_tail) if _is_of_setup(status) else None
     return f"{setup[0]}\n{text}" if setup else text
 

@@ -27,6 +27,7 @@ from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunO
 from airflow_slurm_sweep.sweep.spec import load_profile
 
 DEFAULT_PROFILE = "default"
+_WARN = 120  # seconds
 BUILT_IN = "the built-in default"
 
 
@@ -198,6 +199,10 @@ class Layers:
             "folders": list(self.preset.folders),
             "array": settings.submit == "array",
             "queue_limit": _seconds(settings.queue_limit),
+            "warn": _warn(settings),
+            "chain": {**settings.chain.model_dump(mode="json"), "progress": self.preset.progress}
+            if settings.chain
+            else {},
         }
 
     def _from_environment(self) -> dict[str, str]:
@@ -228,6 +233,15 @@ class Layers:
             missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
+
+
+def _warn(settings: ClusterProfile) -> int:
+    """Return how many seconds before the limit a job is warned: a job of a chain is, if it has our batch script."""
+    if settings.warn is not None:
+        return settings.warn
+    if settings.chain is None or settings.batch_script or "signal" in settings.sbatch:
+        return 0
+    return min(_WARN, (_seconds(settings.time) or 4 * _WARN) // 4)
 
 
 def _seconds(limit: str | None) -> int | None:

@@ -161,6 +161,7 @@ def _text(pattern: str) -> WithJsonSchema:
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+SecondsBefore = Annotated[int, Field(strict=True, ge=0, le=65535)]  # as sbatch --signal takes it
 Name = Annotated[str, AfterValidator(check_name), _text(NAME_PATTERN)]
 NameOrTemplate = Annotated[
     str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")

@@ -55,10 +55,14 @@ class ClusterSession:
         self.arrays = Batcher(arrays.submit_all, at_once=_IN_ARRAYS, quiet=_QUIET, longest=_LONGEST)
         self.records = Batcher(client.recorded_jobs, at_once=_RECORDS)
         self.results = Batcher(client.results, at_once=_RESULTS)
+        self.traces = Batcher(client.traces, at_once=_RESULTS)
         self._patience = patience
 
-    async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
-        """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`."""
+    async def submit(self, job: JobRequest, attempt: Attempt, *, even_if_refused: bool = False) -> SubmittedJob:
+        """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`.
+
+        ``even_if_refused`` as in `patiently`.
+        """
         batcher = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
@@ -69,7 +73,7 @@ class ClusterSession:
                 batcher = self.submissions
                 raise
 
-        return await self.retry_until_answered(ask)
+        return await self.retry_until_answered(ask, even_if_refused=even_if_refused)
 
     async def retry_until_answered(
         self, ask: Callable[[], Awaitable[Result]], *, even_if_refused: bool = False

@@ -30,6 +30,8 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
         "gres": gres(job.options, job.gpus_per_node if job.gpu_request == "gres" else 0),
         "output": output,
         "export": "ALL",  # a login may set SBATCH_EXPORT=NONE: COMMAND would not arrive
+        "signal": f"B:USR1@{job.warn}" if job.warn else None,
+        "no-requeue": bool(job.chain) and "requeue" not in job.options,  # the chain goes on, with a log for each job
         **{name: value for name, value in job.options.items() if name != "gres"},
     }
     return [

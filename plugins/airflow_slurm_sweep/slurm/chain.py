@@ -1,0 +1,110 @@
+"""Whether another job follows one that has ended, in the same run directory. Pure; docs/long_jobs.md has the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from airflow_slurm_sweep.slurm.states import JobState
+
+FREE = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL})  # ends that are nobody's fault use up no job of a chain
+MOST_FREE = 20
+DEFAULT_ON = (JobState.TIMEOUT.value, JobState.PREEMPTED.value, JobState.NODE_FAIL.value)
+
+
+class Link(NamedTuple):
+    """A job of a chain that another one followed, as the record has it."""
+
+    job_id: str
+    state: JobState
+    value: float | None  # of the metric in `Chain.until`
+    time: int  # when it was followed, in seconds since 1970 by the login node's clock
+
+
+def read_links(words: str) -> tuple[Link, ...]:
+    """Read the links of a record: ``ID,STATE,VALUE,TIME`` each."""
+    rows = (word.split(",") for word in words.split())
+    return tuple(
+        Link(job_id, JobState.parse(state), float(value) if value else None, int(time))
+        for job_id, state, value, time in (row for row in rows if len(row) == 4)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """How far a combination goes on past the end of its job.
+
+    Attributes:
+        jobs: How many jobs there may be, one after the other.
+        until: The metric that has to reach a value, as ``{"total_steps": 2000}``; empty where the job's end tells.
+        on: The ends that another job follows.
+        progress: A pattern of the files in the run directory that are progress; empty for any file.
+    """
+
+    jobs: int
+    until: Mapping[str, float] = field(default_factory=dict)
+    on: Sequence[str] = DEFAULT_ON
+    progress: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How one job ended; ``signal`` and ``has_new_files`` as in `Trace`, ``value`` as in `Link`."""
+
+    state: JobState
+    signal: str = ""
+    has_new_files: bool = True
+    value: float | None = None
+
+
+class Outcome(Enum):
+    """What comes of a job's end."""
+
+    DONE = "done"
+    FOLLOWED = "followed"
+    FAILED = "failed"
+
+
+class Verdict(NamedTuple):
+    """What comes of a job's end, why, and how far the chain is: ``3 of 6 jobs, total_steps 1,240``."""
+
+    outcome: Outcome
+    why: str
+    so_far: str
+
+
+def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:
+    """Return what comes of a job's end; ``links`` are the jobs before it."""
+    ends = [*(link.state for link in links), end.state]
+    free = sum(state in FREE for state in ends)
+    used = len(ends) - free
+    outcome, why = _outcome(chain, links, end, used=used, free=free)
+    metrics = [f"{metric} {'unknown' if end.value is None else f'{end.value:,g}'}" for metric in chain.until]
+    return Verdict(outcome, why, ", ".join([f"{used} of {chain.jobs} jobs", *metrics]))
+
+
+def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
+    was_warned = end.state is JobState.FAILED and end.signal == "USR1"  # then the exit status says nothing
+    reached = [metric for metric, target in chain.until.items() if end.value is not None and end.value >= target]
+    if not (end.state is JobState.COMPLETED or was_warned or end.state.value in chain.on):
+        return Outcome.FAILED, ""
+    if reached or (end.state is JobState.COMPLETED and not end.signal and not chain.until):
+        return Outcome.DONE, "".join(f"{metric} is reached" for metric in reached)
+    why = ""
+    if end.state in FREE:
+        if free > MOST_FREE:
+            why = f"its jobs were preempted, or lost their nodes, {free} times"
+    elif used >= chain.jobs:
+        why = "the chain is used up"
+    elif used > 1 and not _has_progress(chain, links, end):  # the first job may prepare what no file there shows
+        why = "the job made no progress"
+    return (Outcome.FAILED if why else Outcome.FOLLOWED), why
+
+
+def _has_progress(chain: Chain, links: Sequence[Link], end: End) -> bool:
+    """Whether a job left new files, and has moved the metric if the chain has one."""
+    before = [link.value for link in links if link.value is not None]
+    has_moved = end.value is not None and (not before or end.value > before[-1])
+    return end.has_new_files and (has_moved or not chain.until)

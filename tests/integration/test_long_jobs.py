@@ -1,0 +1,166 @@
+"""Trainings that outlast their limit, on real Slurm: what docs/long_jobs.md promises, row by row."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, SubmittedJob
+from airflow_slurm_sweep.tasks.chained import Chained
+from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
+from sandbox import Sandbox
+from tests.integration.test_jobs import attempt
+
+pytestmark = pytest.mark.sandbox
+
+# A training of so many steps of a tenth of a second. It saves every so many steps, and when it is warned if it wants to.
+TRAIN = """\
+import json, os, pathlib, signal, sys, time
+steps, every, handles = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+folder = pathlib.Path(os.environ["BASE_LOG_DIR"])
+saved = folder / "checkpoint.json"
+step = json.loads(saved.read_text())["step"] if saved.exists() else 0
+warned = []
+for name in handles:
+    signal.signal(getattr(signal, name), lambda *_: warned.append(1))
+def save():
+    (folder / "checkpoint.new").write_text(json.dumps({"step": step}))
+    os.replace(folder / "checkpoint.new", saved)
+    (folder / "metrics.json").write_text(json.dumps({"total_steps": step}))
+while step < steps and not warned:
+    step += 1
+    with open(folder / "steps", "a") as lines:
+        print(step, os.environ["SLURM_JOB_ID"], file=lines)
+    time.sleep(0.1)
+    if every and step % every == 0:
+        save()
+save()
+"""
+
+
+@dataclass(kw_only=True)
+class Site:
+    """A cluster, and the jobs that each training had."""
+
+    box: Sandbox
+    folder: Path
+    jobs: dict[str, list[str]]
+
+    def request(self, name: str, command: str, **changes: Any) -> JobRequest:
+        folder = str(self.folder / name)
+        request = JobRequest(
+            ssh_conn_id="slurm_sandbox",
+            name=name,
+            command=command,
+            run_dir=folder,
+            script=JOB_SCRIPT,
+            time="1",
+            warn=15,
+        )
+        return replace(request, **changes)
+
+    def training(self, name: str, *arguments: object, **changes: Any) -> JobRequest:
+        words = " ".join(map(str, arguments))
+        return self.request(
+            name, f"{sys.executable} {self.folder}/train.py {words}", **{"chain": {"jobs": 6}, **changes}
+        )
+
+    async def run(self, request: JobRequest) -> JobEnd:
+        """Submit a job, and wait for it and those that follow, as the two tasks do."""
+        task = replace(attempt(), task_id=request.name, id=request.name)
+        async with cluster_session(request.site) as cluster:
+            job = (await cluster.submit(request, task)).of(request)
+        return await self.wait(job, request, "w")
+
+    async def wait(self, job: SubmittedJob, request: JobRequest, task_id: str) -> JobEnd:
+        jobs = self.jobs.setdefault(request.name, [job.job_id])
+
+        async def resolve(request: JobRequest) -> JobRequest:
+            return request
+
+        waits = replace(attempt(), task_id=task_id, id=f"{task_id}-{request.name}")
+        chained = Chained(request=request, attempt=waits, resolve=resolve, on_next=lambda job: jobs.append(job.job_id))
+        return await await_job(job, chained=chained if request.chain else None)
+
+    def steps(self, name: str) -> list[int]:
+        return [int(line.split()[0]) for line in (self.folder / name / "steps").read_text().splitlines()]
+
+    def signal(self, name: str, number: int = -1) -> str:
+        exit_file = self.folder / name / ".slurm_sweep" / f"{self.jobs[name][number]}.exit"
+        return exit_file.read_text().splitlines()[0]
+
+
+@pytest.fixture
+def site(
+    cluster: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Site:
+    connected(cluster)
+    monkeypatch.setenv("AIRFLOW__SLURM_SWEEP__INTERVAL", "1")
+    (tmp_path / "train.py").write_text(TRAIN)
+    return Site(box=cluster, folder=tmp_path, jobs={})
+
+
+def together(*work: Coroutine[Any, Any, JobEnd]) -> list[JobEnd]:
+    async def gather() -> list[JobEnd]:
+        return await asyncio.wait_for(asyncio.gather(*work), 560)
+
+    return asyncio.run(gather())
+
+
+RAY_SUB = """\
+#!/bin/bash
+set -e
+trap 'exit 0' TERM
+bash -c "$COMMAND" &
+wait
+"""
+
+
+@pytest.mark.slow("limits of a minute, of which Slurm looks every half")
+def test_trainings_that_outlast_their_limit(site: Site) -> None:
+    """All at once, since each takes minutes."""
+    (site.folder / "ray.sub").write_text(RAY_SUB)
+    ray = {"script": "", "warn": 0, "batch_script": str(site.folder / "ray.sub")}
+    until = {"jobs": 6, "until": {"total_steps": 800}}
+    saves, dies, ignores, ends_by_itself, used_up, idle, broken, single, by_ray, half = together(
+        site.run(site.training("saves", 800, 0, "SIGUSR1")),
+        site.run(site.training("dies", 800, 10)),
+        site.run(site.training("ignores", 800, 10, "SIGTERM", warn=0)),
+        site.run(site.training("ends_by_itself", 300, 0, chain={"jobs": 6, "until": {"total_steps": 300}})),
+        site.run(site.training("used_up", 9000, 10, "SIGUSR1", chain={"jobs": 2})),
+        site.run(site.request("idle", "sleep 600", chain={"jobs": 6})),
+        site.run(site.request("broken", "exit 7", chain={"jobs": 6})),
+        site.run(site.training("single", 800, 0, "SIGUSR1", chain={})),
+        site.run(site.training("by_ray", 800, 10, chain=until, **ray)),
+        site.run(site.training("half", 100, 0, chain=until)),
+    )
+    for name, end in (("saves", saves), ("dies", dies), ("ignores", ignores), ("by_ray", by_ray)):
+        assert end.status.state.value == "COMPLETED", end.text
+        assert len(site.jobs[name]) >= 2
+        assert end.status.job_id == site.jobs[name][-1]
+        assert end.status.first_job == site.jobs[name][0]
+        assert json.loads((site.folder / name / "checkpoint.json").read_text()) == {"step": 800}
+        assert set(site.steps(name)) == set(range(1, 801))
+    assert site.steps("saves") == list(range(1, 801)), "each once"
+    assert (site.signal("saves", 0), site.signal("saves")) == ("0 USR1", "0 -")
+    assert (site.signal("dies", 0), site.signal("dies")) == ("138 USR1", "0 -")
+    assert saves.status.chain == "2 of 6 jobs"
+    assert ends_by_itself.status.chain == "1 of 6 jobs, total_steps 300"
+    assert (used_up.status.text, used_up.status.chain) == ("INCOMPLETE", "2 of 2 jobs")
+    assert "ended as INCOMPLETE (the chain is used up), 2 of 2 jobs" in used_up.text
+    assert len(site.jobs["used_up"]) == 2
+    assert "the job made no progress" in idle.text
+    assert len(site.jobs["idle"]) == 2
+    assert (broken.status.text, broken.status.exit_code, len(site.jobs["broken"])) == ("FAILED", "7:0", 1)
+    assert (single.status.text, len(site.jobs["single"])) == ("COMPLETED", 1)
+    assert "it got SIGUSR1 before it ended by itself; it may not be done" in single.text
+    assert half.status.chain == "2 of 6 jobs, total_steps 100"
+    assert "INCOMPLETE (the job made no progress)" in half.text, "COMPLETED, and the metric did not move"
