@@ -37,6 +37,7 @@ class Row:
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
         metrics: What the job left in ``metrics.json``.
+        chain: How far its chain came, ``3 of 6 jobs``; the row is about the last one. Empty for a single job.
     """
 
     index: int | None
@@ -49,6 +50,7 @@ class Row:
     elapsed: str = ""
     log: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    chain: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -60,7 +62,7 @@ def report_rows(
 ) -> list[Row]:
     """Return a row for each request, in their order; those without a job, and jobs without an end, have one too."""
     jobs = {job.index: job for job in submitted}
-    ends = {status.job_id: status for status in ended}
+    ends = {status.first_job or status.job_id: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request.index)
@@ -74,6 +76,8 @@ def report_rows(
         if end:
             succeeded = end.state.is_success
             row = replace(row, state=end.text, succeeded=succeeded, elapsed=end.elapsed, metrics=end.metrics)
+            if end.chain:
+                row = replace(row, chain=end.chain, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         if request.done:
             end = JobStatus.from_json(request.done)
             row = replace(row, state=DONE_EARLIER, succeeded=True, elapsed=end.elapsed, metrics=end.metrics)
@@ -125,7 +129,8 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
     lines: list[list[Any]] = [["job", "combination", "job id", "state", *names, "elapsed", "log"]]
     for row in rows:
         metrics = map(row.metrics.get, names)
-        lines.append([row.job, row.combination, row.job_id, row.state, *metrics, row.elapsed, row.log])
+        state = f"{row.state}, {row.chain}" if row.chain else row.state
+        lines.append([row.job, row.combination, row.job_id, state, *metrics, row.elapsed, row.log])
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
     return tabulate(lines, headers="firstrow", tablefmt=form)

@@ -85,6 +85,16 @@ def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:
     return Verdict(outcome, why, ", ".join([f"{used} of {chain.jobs} jobs", *metrics]))
 
 
+def latest(metrics: Mapping[str, float], metric: str) -> float | None:
+    """Return the latest value of a metric among those that a job left; None if there is none."""
+    return metrics.get(metric)
+
+
+def is_reached(until: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
+    """Whether a job left the metric with the value of `Chain.until`, or nothing is asked for."""
+    return all((value := latest(metrics, metric)) is not None and value >= least for metric, least in until.items())
+
+
 def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
     was_warned = end.state is JobState.FAILED and end.signal == "USR1"  # then the exit status says nothing
     reached = [metric for metric, target in chain.until.items() if end.value is not None and end.value >= target]

@@ -109,11 +109,6 @@ def add(job: SubmittedJob, status: JobStatus, results: Results) -> JobStatus:
     return replace(status, metrics=results.metrics, wandb=results.wandb)
 
 
-def latest(metrics: Mapping[str, float], metric: str) -> float | None:
-    """Return the latest value of a metric among those that a job left; None if there is none."""
-    return metrics.get(metric)
-
-
 def _fault(name: str, value: object) -> str:
     if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
         return f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"

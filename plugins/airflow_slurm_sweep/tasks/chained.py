@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge
+from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge, latest
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.results import latest
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
@@ -55,7 +54,7 @@ async def next_job(
     verdict = judge(chain, before, end)
     if verdict.outcome is not Outcome.FOLLOWED and not is_known:
         return verdict
-    request = chained.following(job, f"{status.state.value},{'' if value is None else float(value)!r}")
+    request = chained.following(job, f"{status.state.value},{'' if value is None else float(value)}")
     following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
     await wait_for_slot()
     if following.job_id == job.job_id:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from airflow_slurm_sweep.plan import RunPlan
 from airflow_slurm_sweep.slurm.attempt import run_name
+from airflow_slurm_sweep.slurm.chain import is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.patience import patiently
@@ -62,7 +63,7 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
     async with slurm_client(planned.jobs[0].site) as client:
         if planned.existing == "resume":
             found = await _patiently(lambda: client.earlier_jobs(names, run.rpartition(" ")[0]))
-            earlier, done = await _choose(client, match(planned.jobs, found))
+            earlier, done = await _choose(client, match(planned.jobs, found), planned.jobs[0].chain.get("until", {}))
         if len(earlier) < len(planned.jobs):
             only_base = planned.existing == "refuse"
             base = await _patiently(lambda: client.reserve(names, run, only_base=only_base))
@@ -70,11 +71,15 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
 
 
 async def _choose(
-    client: SlurmClient, places: Mapping[int, list[EarlierJob]]
+    client: SlurmClient, places: Mapping[int, list[EarlierJob]], until: Mapping[str, float]
 ) -> tuple[dict[int, EarlierJob], dict[int, JobStatus]]:
-    """Return the directory in which each combination goes on: one whose job is done, or else the latest run's."""
+    """Return the directory in which each combination goes on: one whose job is done, or else the latest run's.
+
+    Done are those that have reached ``until`` as in `Chain`.
+    """
     every = [job for jobs in places.values() for job in jobs if job.job_id]
     completed = await _patiently(lambda: client.completed(every)) if every else {}
+    completed = {run_dir: end for run_dir, end in completed.items() if is_reached(until, end.metrics)}
     earlier = {
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }
