@@ -12,9 +12,12 @@ job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
 owner_file=$BASE_LOG_DIR/.slurm_sweep/owner
-# setup.sh makes it. All are from before this job was requeued.
-setup_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup
-rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file"
+setup_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup # setup.sh makes it
+own="$job_id ${SLURM_RESTART_COUNT:-0}"
+before='' may_live=
+{ read -r before < "$owner_file"; } 2> /dev/null
+[ -n "$before" ] && [ "$before" != "$own" ] && ! [ -e "$BASE_LOG_DIR/.slurm_sweep/${before% *}.exit" ] && may_live=yes
+rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" # from before this job was requeued
 inside=
 
 if [ -z "$COMMAND" ]; then
@@ -92,10 +95,9 @@ write_exit_file() {
 
 # A job whose node was lost may go on there, unseen, while the next one runs: it ends when it reads the next one's name.
 
-own="$job_id ${SLURM_RESTART_COUNT:-0}"
-
 take_directory() {
   (set -C && printf '%s\n' "$own" > "$owner_file.$job_id") 2> /dev/null && mv -f -- "$owner_file.$job_id" "$owner_file"
+  [ -z "$may_live" ] || sleep 20 # until it has read that
 }
 
 watch_owner() {
