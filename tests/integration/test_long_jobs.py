@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.chained import Chained
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
 from sandbox import Sandbox
+from sandbox.airflow import PROJECT
 from tests.integration.test_jobs import attempt
+from tests.integration.test_requeue import until
 
 pytestmark = pytest.mark.sandbox
 
@@ -80,7 +84,7 @@ class Site:
             job = (await cluster.submit(request, task)).of(request)
         return await self.wait(job, request, "w")
 
-    async def wait(self, job: SubmittedJob, request: JobRequest, task_id: str) -> JobEnd:
+    async def wait(self, job: SubmittedJob, request: JobRequest, task_id: str, seconds: float | None = None) -> JobEnd:
         jobs = self.jobs.setdefault(request.name, [job.job_id])
 
         async def resolve(request: JobRequest) -> JobRequest:
@@ -88,7 +92,7 @@ class Site:
 
         waits = replace(attempt(), task_id=task_id, id=f"{task_id}-{request.name}")
         chained = Chained(request=request, attempt=waits, resolve=resolve, on_next=lambda job: jobs.append(job.job_id))
-        return await await_job(job, chained=chained if request.chain else None)
+        return await await_job(job, seconds=seconds, chained=chained if request.chain else None)
 
     def steps(self, name: str) -> list[int]:
         return [int(line.split()[0]) for line in (self.folder / name / "steps").read_text().splitlines()]
@@ -115,6 +119,7 @@ def together(*work: Coroutine[Any, Any, JobEnd]) -> list[JobEnd]:
     return asyncio.run(gather())
 
 
+DOCUMENTED = re.findall(r"```text\n(import .*?)```", (PROJECT / "docs" / "long_jobs.md").read_text(), re.DOTALL)
 RAY_SUB = """\
 #!/bin/bash
 set -e
@@ -128,9 +133,12 @@ wait
 def test_trainings_that_outlast_their_limit(site: Site) -> None:
     """All at once, since each takes minutes."""
     (site.folder / "ray.sub").write_text(RAY_SUB)
+    (script,) = DOCUMENTED
+    script = script.replace("step += 1  # train", "import time; time.sleep(0.05); step += 1")
+    (site.folder / "documented.py").write_text(script)
     ray = {"script": "", "warn": 0, "batch_script": str(site.folder / "ray.sub")}
-    until = {"jobs": 6, "until": {"total_steps": 1200}}
-    saves, dies, ignores, ends_by_itself, used_up, idle, broken, single, by_ray, half = together(
+    reached = {"jobs": 6, "until": {"total_steps": 1200}}
+    saves, dies, ignores, ends_by_itself, used_up, idle, broken, single, by_ray, half, documented = together(
         site.run(site.training("saves", 800, 0, "SIGUSR1")),
         site.run(site.training("dies", 800, 10)),
         site.run(site.training("ignores", 800, 10, "SIGTERM", warn=0)),
@@ -139,8 +147,9 @@ def test_trainings_that_outlast_their_limit(site: Site) -> None:
         site.run(site.request("idle", "sleep 600", chain={"jobs": 6})),
         site.run(site.request("broken", "exit 7", chain={"jobs": 6})),
         site.run(site.training("single", 800, 0, "SIGUSR1", chain={})),
-        site.run(site.training("by_ray", 1200, 10, chain=until, **ray)),
-        site.run(site.training("half", 100, 0, chain=until)),
+        site.run(site.training("by_ray", 1200, 10, chain=reached, **ray)),
+        site.run(site.training("half", 100, 0, chain=reached)),
+        site.run(site.request("documented", f"{sys.executable} {site.folder}/documented.py", chain={"jobs": 6})),
     )
     longer = {"saves": saves, "dies": dies, "ignores": ignores, "by_ray": by_ray}
     for name, end in longer.items():
@@ -165,3 +174,37 @@ def test_trainings_that_outlast_their_limit(site: Site) -> None:
     assert "it got SIGUSR1 before it ended by itself; it may not be done" in single.text
     assert half.status.chain == "2 of 6 jobs, total_steps 100"
     assert "INCOMPLETE (the job made no progress)" in half.text, "COMPLETED, and the metric did not move"
+    assert documented.status.state.value == "COMPLETED", documented.text
+    assert json.loads((site.folder / "documented" / "checkpoint.json").read_text()) == {"step": 2000}
+    assert len(site.jobs["documented"]) >= 2
+
+
+def test_a_chain_that_is_cancelled_ends(site: Site) -> None:
+    async def work() -> JobEnd:
+        running = asyncio.create_task(site.run(site.request("cancelled", "sleep 600", chain={"jobs": 6})))
+        while "cancelled" not in site.jobs:
+            await asyncio.sleep(0.1)
+        await until(site.box, site.jobs["cancelled"][0], "RUNNING")
+        site.box.slurm("scancel", site.jobs["cancelled"][0])
+        return await asyncio.wait_for(running, 60)
+
+    end = asyncio.run(work())
+    assert (end.status.state.value, end.status.chain) == ("CANCELLED", "1 of 6 jobs")
+    assert len(site.jobs["cancelled"]) == 1
+
+
+def test_a_chain_that_is_out_of_time_leaves_no_job(site: Site) -> None:
+    """Its time ends while Slurm is asked for the next job."""
+    request = site.training("limited", 3, 1, chain={"jobs": 6, "until": {"total_steps": 9000}})
+
+    async def work() -> None:
+        task = replace(attempt(), task_id="limited", id="limited")
+        async with cluster_session(request.site) as cluster:
+            job = (await cluster.submit(request, task)).of(request)
+        with pytest.raises(TaskTimeoutError):
+            await site.wait(job, request, "w", seconds=2)
+        await asyncio.sleep(3)
+
+    asyncio.run(work())
+    shown = site.box.slurm("squeue", "--noheader", "--format=%j %T", "--states=PENDING,RUNNING")
+    assert "limited" not in shown

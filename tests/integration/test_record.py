@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from airflow_slurm_sweep.names import RECORD, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.shell import ARGUMENT, MARKER
 from airflow_slurm_sweep.slurm.submit.script import submit_all
 from sandbox import Sandbox
@@ -237,6 +237,16 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     wrapper.unlink()
     assert list(login.jobs()) == [job]
     assert login.submit(login.request()) == job
+
+
+def test_a_refused_job_that_resumes_puts_the_earlier_combination_back(login: Login) -> None:
+    request = login.request("true", index=1, parameters={"a": 1})
+    login.wait_for(login.submit(request), "COMPLETED")
+    files = [login.folder / "runs" / "job" / name for name in (PARAMETERS, COMBINATION)]
+    before = [file.read_text() for file in files]
+    with pytest.raises(ClusterRefusedError, match="nowhere"):
+        login.submit(replace(request, parameters={"a": 2}, resume=True, partition="nowhere"), OTHER_RUN)
+    assert [file.read_text() for file in files] == before
 
 
 # The lock
