@@ -45,10 +45,7 @@ class RunPlan:
     def gpu_hours(self) -> float:
         """Return the upper bound, where all jobs run into their time limits."""
         return sum(
-            int(job.chain.get("jobs", 1))
-            * (job.nodes + job.extra_nodes)
-            * job.gpus_per_node
-            * hours(job.time or "INFINITE")
+            (job.nodes + job.extra_nodes) * job.gpus_per_node * _most_hours(job)
             for job in self.jobs
             if job.gpus_per_node and not job.done
         )
@@ -58,11 +55,24 @@ class RunPlan:
         """Return the number of jobs and the upper bound of their GPU hours."""
         count = sum(not job.done for job in self.jobs)
         jobs = f"{count} {'job' if count == 1 else 'jobs'}"
-        if self.jobs and self.jobs[0].chain:
-            jobs += f" that may be followed by {self.jobs[0].chain['jobs'] - 1} more each"
+        further = self.jobs[0].chain.get("jobs", 1) - 1 if self.jobs else 0
+        retries = sum(rule["times"] for rule in self.jobs[0].chain.get("retry", ())) if self.jobs else 0
+        if (more := max(0, further) + retries) > 0:
+            jobs += f" that may be followed by {more} more each"
         if isinf(self.gpu_hours):
             return f"{jobs}, without a time limit: no bound on their GPU-hours"
         return f"{jobs}, at most {self.gpu_hours:.4g} GPU-hours"
+
+
+def _most_hours(job: JobRequest) -> float:
+    """Return how long a job, those that follow it, and all that are run again may take together."""
+    limit = hours(job.time or "INFINITE")
+    most = limit * max(1, job.chain.get("jobs", 1))
+    for rule in job.chain.get("retry", ()):
+        time = rule.get("time") or "x1"
+        for number in range(1, rule["times"] + 1):
+            most += limit * float(time[1:]) ** number if time.startswith("x") else hours(time)
+    return float(most)
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Coroutine
@@ -208,3 +209,36 @@ def test_a_chain_that_is_out_of_time_leaves_no_job(site: Site) -> None:
     asyncio.run(work())
     shown = site.box.slurm("squeue", "--noheader", "--format=%j %T", "--states=PENDING,RUNNING")
     assert "limited" not in shown
+
+
+AGAIN = """\
+cd "$BASE_LOG_DIR"
+scontrol show job "$SLURM_JOB_ID" | tr ' ' '\\n' | grep -E '^(MinMemoryNode|ExcNodeList|NodeList|TimeLimit)=' > "job$SLURM_JOB_ID"
+[ "$(ls job* | wc -l)" -ge 3 ] || exit 75
+"""
+
+
+def test_a_job_is_run_again_with_what_cures_it(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="airflow_slurm_sweep")
+    rule = {"on": "FAILED", "times": 2, "exit_codes": [75], "mem": "x2", "time": "x1.5", "exclude_node": True}
+    retry: dict[str, Any] = {"time": "10", "warn": 0, "options": {"mem": "100M"}}
+    retry["chain"] = {"jobs": 0, "on": [], "retry": [rule]}
+    cured, hopeless, other = together(
+        site.run(site.request("cured", AGAIN, **retry)),
+        site.run(site.request("hopeless", "exit 75", **retry)),
+        site.run(site.request("other", "exit 3", **retry)),
+    )
+    assert (cured.status.text, cured.status.chain, len(site.jobs["cured"])) == ("COMPLETED", "2 retries", 3), cured.text
+    shown = []
+    for job in site.jobs["cured"]:
+        lines = (site.folder / "cured" / f"job{job}").read_text().splitlines()
+        shown.append(dict(line.partition("=")[::2] for line in lines))
+    assert [each["MinMemoryNode"] for each in shown] == ["100M", "200M", "400M"]
+    assert [each["TimeLimit"] for each in shown] == ["00:10:00", "00:15:00", "00:22:00"]
+    nodes = [each["NodeList"] for each in shown]
+    assert len(set(nodes)) == 3, "each on another node"
+    assert f"exclude={nodes[0]},{nodes[1]}" in caplog.text
+    assert "mem=400M" in caplog.text
+    assert (hopeless.status.text, len(site.jobs["hopeless"])) == ("FAILED", 3)
+    assert "after 2 retries for this" in hopeless.text
+    assert (other.status.text, len(site.jobs["other"])) == ("FAILED", 1)

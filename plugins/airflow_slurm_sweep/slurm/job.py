@@ -98,7 +98,7 @@ class JobRequest:
     # Whether other jobs follow this one: the arguments of `Chain`; empty for a single job.
     chain: Mapping[str, Any] = field(default_factory=dict)
     keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
-    after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE`` of its end
+    after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,NODES`` of its end
     ended: str = ""
     dry_run: bool = False
     done: Mapping[str, Any] = field(default_factory=dict)  # how it ended in an earlier run, a `JobStatus` as JSON
@@ -128,11 +128,11 @@ class JobRequest:
             limit = getattr(self, subject)
             expect(limit is None or is_count(limit, 1), subject, limit, "a whole number from 1, or None")
         if self.chain:
-            fits = self.chain.keys() <= {each.name for each in fields(Chain)} and is_count(self.chain.get("jobs"), 1)
+            fits = self.chain.keys() <= {each.name for each in fields(Chain)} and is_count(self.chain.get("jobs"), 0)
             expect(fits, "chain", self.chain, "the arguments of Chain, such as {'jobs': 6}")
         if self.after:
             expect(_JOB_ID.fullmatch(self.after), "after", self.after, "digits")
-            expect(re.fullmatch(r"[A-Z_]*,[0-9.e+-]*", self.ended), "ended", self.ended, "STATE,VALUE")
+            expect(re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,\S*", self.ended), "ended", self.ended, "STATE,VALUE,NODES")
         expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)

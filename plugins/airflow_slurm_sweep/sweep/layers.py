@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.retry import check
 from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
@@ -22,7 +23,7 @@ from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import joined
-from airflow_slurm_sweep.sweep.setting_types import Secret, hours
+from airflow_slurm_sweep.sweep.setting_types import Secret, hours, minutes
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
 
@@ -200,10 +201,17 @@ class Layers:
             "array": settings.submit == "array",
             "queue_limit": _seconds(settings.queue_limit),
             "warn": _warn(settings),
-            "chain": {**settings.chain.model_dump(mode="json"), "progress": self.preset.progress}
-            if settings.chain
-            else {},
+            "chain": self._chain(settings),
         }
+
+    def _chain(self, settings: ClusterProfile) -> dict[str, Any]:
+        """Return the arguments of `Chain`; nothing for a job that no other follows."""
+        retry = [rule.model_dump(mode="json", exclude_defaults=True) | {"times": rule.times} for rule in settings.retry]
+        if not (settings.chain or retry):
+            return {}
+        check(retry, settings.sbatch, minutes(settings.time))
+        chain = settings.chain.model_dump(mode="json") if settings.chain else {"jobs": 0, "on": []}
+        return {**chain, "progress": self.preset.progress, "retry": retry}
 
     def _from_environment(self) -> dict[str, str]:
         found = {}

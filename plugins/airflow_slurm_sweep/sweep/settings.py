@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
-from airflow_slurm_sweep.sweep.chain_setting import Chain
+from airflow_slurm_sweep.sweep.chain_setting import Chain, Retry, check_retry
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.naming import check_name
 from airflow_slurm_sweep.sweep.sbatch_options import LONG, check_length, check_memory, moved_below_sbatch
@@ -124,6 +124,11 @@ class JobSettings(Resources):
         description="Seconds before the time limit at which the command gets SIGUSR1; 0 for never. With chain and "
         "without a batch_script: 120, but at most a quarter of the time limit.",
     )
+    retry: tuple[Retry, ...] = Field(
+        default=(),
+        description="Ends after which a job is run again, such as {on: OUT_OF_MEMORY, times: 2, mem: x2} or "
+        "{on: NODE_FAIL, times: 3, exclude_node: true}. See docs/long_jobs.md.",
+    )
     queue_limit: types.Time | None = Field(
         default=None,
         description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
@@ -158,6 +163,11 @@ class JobSettings(Resources):
             if ours is not None:
                 raise ValueError(f"the option {ours!r} is reserved: airflow-slurm-sweep sets it itself")
         return options
+
+    @model_validator(mode="after")
+    def _refuse_two_answers(self) -> Self:
+        check_retry(self.chain, self.retry)
+        return self
 
     @model_validator(mode="after")
     def _refuse_two_signals(self) -> Self:

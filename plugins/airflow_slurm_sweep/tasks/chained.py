@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge, latest
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace
+from airflow_slurm_sweep.sweep.setting_types import minutes
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 
@@ -33,9 +35,16 @@ class Chained:
     resolve: Callable[[JobRequest], Awaitable[JobRequest]]
     on_next: Callable[[SubmittedJob], None]
 
-    def following(self, job: SubmittedJob, ended: str = ",") -> JobRequest:
-        """Return the request for the job that follows; with it a withdrawal cancels whichever job did so."""
-        return replace(self.request, after=job.job_id, ended=ended, array=False)
+    def following(self, job: SubmittedJob, ended: str = ",,", ends: Sequence[tuple[JobState, str]] = ()) -> JobRequest:
+        """Return the request for the job that follows; with it a withdrawal cancels whichever job did so.
+
+        ``ends`` are the states and nodes of all jobs before.
+        """
+        request, rules = self.request, self.request.chain.get("retry", ())
+        changed = changes(rules, ends, request.options, minutes(request.time))
+        time = changed.pop("time", request.time)
+        options = {**request.options, **changed}
+        return replace(request, after=job.job_id, ended=ended, array=False, time=time, options=options)
 
 
 async def next_job(
@@ -50,17 +59,29 @@ async def next_job(
     followed = [link.job_id for link in trace.links]
     is_known = job.job_id in followed
     before = trace.links[: followed.index(job.job_id)] if is_known else trace.links
-    end = End(state=status.state, signal=trace.signal, has_new_files=trace.has_new_files, value=value)
+    end = End(
+        state=status.state,
+        exit_code=status.exit_code,
+        signal=trace.signal,
+        has_new_files=trace.has_new_files,
+        value=value,
+    )
     verdict = judge(chain, before, end)
     if verdict.outcome is not Outcome.FOLLOWED and not is_known:
         return verdict
-    request = chained.following(job, f"{status.state.value},{'' if value is None else float(value)}")
+    ends = [(link.state, link.nodes) for link in trace.links] + ([] if is_known else [(status.state, status.nodes)])
+    words = (status.state.value, "" if value is None else str(float(value)), "".join(status.nodes.split()))
+    request = chained.following(job, ",".join(words), ends)
     following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
     await wait_for_slot()
     if following.job_id == job.job_id:
         log.info("Slurm has queued job %s again", job.job_id)
     else:
-        log.info("Job %s ended as %s (%s); job %s follows", job.job_id, status, verdict.so_far, following.job_id)
+        new: dict[str, object] = {"time": request.time} if request.time != chained.request.time else {}
+        new |= {key: value for key, value in request.options.items() if chained.request.options.get(key) != value}
+        given = f" with {', '.join(f'{key}={value}' for key, value in new.items())}" if new else ""
+        so_far = f" ({verdict.so_far})" if verdict.so_far else ""
+        log.info("Job %s ended as %s%s; job %s follows%s", job.job_id, status, so_far, following.job_id, given)
     following = replace(following, request=job.request)
     chained.on_next(following)
     return following

@@ -135,7 +135,7 @@ async def _end(
         if job.request.get("max_parallel_jobs"):
             release = partial(cluster.client.release_place, job)
             await cluster.retry_until_answered(release, even_if_refused=True)
-    elif status.state.is_success and trace.signal:
+    if status.state.is_success and trace.signal and not (verdict and verdict.why):
         status = replace(status, reason=f"it got SIG{trace.signal} before it ended by itself; it may not be done")
     log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
     await wait_for_slot()

@@ -160,7 +160,7 @@ keeps_place() {
 intend() { # write the intent down; set `before` to the record as it was
   before=
   [ ! -e "$record" ] || before=$(cat -- "$record")
-  [ -z "$after" ] || [ "$its_job" != "$after" ] || its_links="$its_links${its_links:+ }$after,$ended,$(date +%s)"
+  [ -z "$after" ] || [ "$its_job" != "$after" ] || its_links="$its_links${its_links:+ }$after,$(date +%s),$ended"
   # A log that is there already is no sign of the job to come.
   [ -z "$its_job" ] || add "$its_job"
   its_job=
