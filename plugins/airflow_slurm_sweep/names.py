@@ -13,6 +13,9 @@ On the cluster, a run directory holds::
     .slurm_sweep/combination.json    the combination and where it comes from
     .slurm_sweep/environment         an array element's environment variables, for its owner only
     .slurm_sweep/JOBID.exit          the exit status of job.sh
+    .slurm_sweep/owner               the job whose job.sh runs here: one whose node was lost ends when it reads another
+    .slurm_sweep/JOBID.start         made before a chain's job: newer files are its progress
+    .slurm_sweep/JOBID.place         the chain keeps its place in a run that has max_parallel_jobs
     .slurm_sweep/JOBID.setup         there while the lines of setup run
 
 and the folder that has all run directories, for each run's name::
@@ -71,3 +74,8 @@ def log_path(run_dir: str, job_id: str) -> str:
 def exit_file(run_dir: str, job_id: str) -> str:
     """Return where job.sh leaves the job's exit status."""
     return f"{run_dir}/{STATE_DIR}/{job_id}.exit"
+
+
+def place_file(run_dir: str, job_id: str) -> str:
+    """Return the file by which a chain keeps its place among the jobs of its run."""
+    return f"{run_dir}/{STATE_DIR}/{job_id}.place"

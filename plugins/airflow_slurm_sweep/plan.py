@@ -51,7 +51,14 @@ class RunPlan:
     def summary(self) -> str:
         """Return the number of jobs and the upper bound of their cost."""
         count = sum(not job.done for job in self.jobs)
-        return f"{count} {'job' if count == 1 else 'jobs'}, {self.cost}"
+        more = max((_most_further_jobs(job) for job in self.jobs), default=0)
+        followed = f" that may be followed by {more} more each" if more else ""
+        return f"{count} {'job' if count == 1 else 'jobs'}{followed}, {self.cost}"
+
+
+def _most_further_jobs(job: JobRequest) -> int:
+    retries: int = sum(rule["times"] for rule in job.chain.get("retry", ()))
+    return max(0, int(job.chain.get("jobs", 1)) - 1) + retries
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:

@@ -43,6 +43,7 @@ class Row:
         metrics: The last value of each number that the job left.
         repeats: How many jobs the row is of: with ``sweep.repeat`` names and ids are several, and metrics are means.
         spread: Their standard deviations.
+        chain: How far its chain came, ``3 of 6 jobs``; the row is about the last one. Empty for a single job.
     """
 
     index: int | None
@@ -58,6 +59,7 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     repeats: int = 1
     spread: Mapping[str, float] = field(default_factory=dict)
+    chain: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -69,7 +71,7 @@ def report_rows(
 ) -> list[Row]:
     """Return a row for each request, in their order; those without a job, and jobs without an end, have one too."""
     jobs = {job.index: job for job in submitted}
-    ends = {status.job_id: status for status in ended}
+    ends = {status.first_job or status.job_id: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request.index)
@@ -83,7 +85,9 @@ def report_rows(
         if end:
             succeeded = end.state.is_success
             row = replace(row, state=end.text, cause=end.cause, succeeded=succeeded, elapsed=end.elapsed)
-            row = replace(row, metrics=end.metrics)
+            row = replace(row, metrics=end.metrics, chain=end.chain)
+            if end.chain:
+                row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         if request.done:
             end = JobStatus.from_json(request.done)
             row = replace(row, state=DONE_EARLIER, succeeded=True, elapsed=end.elapsed, metrics=end.metrics)
@@ -181,7 +185,8 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
         metrics = [_number(row, name) for name in names]
         many = [row.repeats] if is_repeated else []
         ids = [_first_and_last(text) for text in (row.job, row.job_id)]
-        lines.append([ids[0], row.combination, ids[1], row.state, *many, *metrics, row.elapsed, row.log])
+        state = f"{row.state}, {row.chain}" if row.chain else row.state
+        lines.append([ids[0], row.combination, ids[1], state, *many, *metrics, row.elapsed, row.log])
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
     return tabulate(lines, headers="firstrow", tablefmt=form)

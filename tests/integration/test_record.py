@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from airflow_slurm_sweep.names import RECORD, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.shell import ARGUMENT, MARKER
 from airflow_slurm_sweep.slurm.submit.script import submit_all
 from sandbox import Sandbox
@@ -48,6 +48,7 @@ def test_nothing_was_submitted_yet(login: Login) -> None:
         "task": "t 0",
         "attempt": "1 01-1",
         "job": job,
+        "links": "",
         "jobs": "",
         "withdrawn": "",
         "end": "",
@@ -238,6 +239,17 @@ def test_no_answer_of_squeue_is_not_an_answer(login: Login) -> None:
     assert login.submit(login.request()) == job
 
 
+def test_a_refused_job_that_resumes_puts_the_earlier_combination_back(login: Login) -> None:
+    request = login.request("true", index=1, parameters={"a": 1})
+    login.wait_for(login.submit(request), "COMPLETED")
+    files = [login.folder / "runs" / "job" / name for name in (PARAMETERS, COMBINATION)]
+    before = [file.read_text() for file in files]
+    login.wrap("mv", 'for path; do [ -n "${path%/*}" ] || exit 1; done; real "$@"')  # not into /, whoever the user is
+    with pytest.raises(ClusterRefusedError, match="nowhere"):
+        login.submit(replace(request, parameters={"a": 2}, resume=True, partition="nowhere"), OTHER_RUN)
+    assert [file.read_text() for file in files] == before
+
+
 # The lock
 
 
@@ -266,7 +278,8 @@ def test_the_lock_of_a_dead_submission_is_broken_at_once(login: Login) -> None:
     began = time.monotonic()
     login.submit(login.request())
     assert time.monotonic() - began < 3
-    assert [path.name for path in lock.parent.iterdir()] == ["record"], "nothing is left over"
+    left = {path.name for path in lock.parent.iterdir()} - {"owner"}  # the job's own
+    assert left == {"record"}, "nothing is left over"
 
 
 def test_the_lock_of_another_login_node_is_waited_for_and_then_broken(login: Login) -> None:

@@ -199,9 +199,9 @@ def test_a_broken_file_does_not_take_the_others_down(include: Path) -> None:
         ("include/sweeps/broken.yaml", "optim.lr: expected a list of values, got an empty one"),
         (
             "include/sweeps/broken.yaml",
-            "slurm.nodess: unknown key 'nodess'; did you mean 'nodes'? Valid keys: account, batch_script, container, "
+            "slurm.nodess: unknown key 'nodess'; did you mean 'nodes'? Valid keys: account, batch_script, chain, container, "
             "env, existing, extra_nodes, gpu_request, gpus_per_node, jobname, log_file, max_parallel_jobs, mounts, nodes, partition, profile, "
-            "queue_limit, sbatch, setup, stream_log, submit, time, workdir, and the long options of sbatch",
+            "queue_limit, retry, sbatch, setup, stream_log, submit, time, warn, workdir, and the long options of sbatch",
         ),
     ]
 

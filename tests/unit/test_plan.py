@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from shlex import split
+from typing import Any
 
 import pytest
 
@@ -550,3 +551,68 @@ def test_resume_finds_drawn_values_and_repeats_again() -> None:
     assert sorted(each[0].run_dir for each in found.values()) == sorted(job.run_dir for job in first)
     for index, (place, *_) in found.items():
         assert more[index - 1].parameters == place.parameters
+
+
+# Jobs that follow
+
+
+CHAIN = {"jobs": 6, "until": {}, "on": ["TIMEOUT", "PREEMPTED", "NODE_FAIL"], "progress": "", "retry": []}
+
+
+@pytest.mark.parametrize(
+    ("section", "chain", "warn"),
+    [
+        ("chain: 6, time: 4:0:0", CHAIN, 120),
+        ("chain: 6, time: 4", CHAIN, 60),
+        ("chain: 6, time: 0", CHAIN, 120),
+        ("chain: 6, warn: 300", CHAIN, 300),
+        ("chain: 6, warn: 0", CHAIN, 0),
+        ("chain: 6, batch_script: ray.sub", CHAIN, 0),
+        ("chain: 6, batch_script: ray.sub, warn: 60", CHAIN, 60),
+        ('chain: 6, signal: "USR2@30"', CHAIN, 0),
+        ("chain: {jobs: 6, until: {steps: 20}}", {**CHAIN, "until": {"steps": 20.0}}, 120),
+        ("time: 4:0:0", {}, 0),
+        ("warn: 60", {}, 60),
+        (
+            "retry: [{on: FAILED, exit_codes: [75]}]",
+            {"jobs": 0, "on": [], "progress": "", "retry": [{"on": "FAILED", "times": 1, "exit_codes": [75]}]},
+            0,
+        ),
+    ],
+)
+def test_jobs_that_others_follow(section: str, chain: dict[str, Any], warn: int) -> None:
+    (job,) = triggered(f"script_path: a.py\nslurm: {{{section}}}").jobs
+    assert (job.chain, job.warn) == (chain, warn)
+
+
+def test_the_upper_bound_counts_chains_and_retries() -> None:
+    retry = "[{on: OUT_OF_MEMORY, times: 2, mem: 9G, time: x2}, {on: FAILED, time: 30}]"
+    plan = triggered(f"script_path: a.py\nslurm: {{time: 1:0:0, gpus_per_node: 1, chain: 3, retry: {retry}}}")
+    assert plan.cost.gpu_hours == 3 + 2 + 4 + 0.5
+    assert plan.summary == "1 job that may be followed by 5 more each, at most 9.5 GPU-hours"
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("chain: 0", "chain.jobs: expected greater than or equal to 1, got 0"),
+        ("chain: {jobs: 3, until: {a: 1, b: 2}}", "chain.until: expected one metric, got a, b"),
+        ("chain: {jobs: 3, on: [LOST]}", "chain.on.0: expected 'TIMEOUT', .*, got 'LOST'"),
+        (
+            "chain: 3, retry: [{on: NODE_FAIL}]",
+            r"retry: NODE_FAIL stands in chain.on too \(TIMEOUT, PREEMPTED, NODE_FAIL\)",
+        ),
+        ("retry: [{on: FAILED}, {on: FAILED}]", "retry: FAILED has two rules; keep one of them"),
+        ("retry: [{on: FAILED, mem: lots}]", "retry.0.mem: expected 64G, or a factor such as x2, got 'lots'"),
+        ("retry: [{on: FAILED, time: soon}]", "retry.0.time: expected 8:0:0, or a factor such as x2, got 'soon'"),
+        ('warn: 60, signal: "USR1@30"', "warn is 60, but sbatch has signal too; remove one of them"),
+    ],
+)
+def test_what_contradicts_itself_is_a_fault_of_the_file(section: str, said: str) -> None:
+    with pytest.raises(SweepFileError, match=said):
+        triggered(f"script_path: a.py\nslurm: {{{section}}}")
+
+
+def test_nothing_is_multiplied_that_nobody_has_set() -> None:
+    with pytest.raises(SettingsError, match="retry: mem: x2 multiplies the job's mem, which is not set"):
+        triggered("script_path: a.py\nslurm: {retry: [{on: OUT_OF_MEMORY, mem: x2}]}")

@@ -79,11 +79,13 @@ def _combination(run: Run, map_index: int) -> Combination:
     submit, wait = (run.task(task_id, map_index) for task_id in (SUBMIT, WAIT))
     submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
     if done := mapping(job.get("done")):
-        submitted = {"job_id": done.get("job_id", ""), "log_path": log_path(job["run_dir"], done.get("job_id", ""))}
+        submitted = {"job_id": done.get("job_id", ""), "run_dir": job["run_dir"]}
         ended = {**done, "text": DONE_EARLIER, "reason": ""}
-    job_id = submitted.get("job_id", "")
+    job_id = ended.get("job_id") or submitted.get("job_id", "")
     stage = stage_of(submit.state, wait.state)
     live = run.live.get((map_index, job_id)) if stage is Stage.IN_SLURM else None
+    if stage is Stage.IN_SLURM and job.get("chain"):
+        job_id, live = _latest(run.live, map_index, job_id)
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
@@ -105,7 +107,8 @@ def _combination(run: Run, map_index: int) -> Combination:
         "task": task_id,
         "exit_code": "" if exit_code == "0:0" else exit_code,
         "job_id": job_id,
-        "log_path": submitted.get("log_path", ""),
+        "log_path": log_path(submitted["run_dir"], job_id) if "run_dir" in submitted else "",
+        "chain": ended.get("chain", ""),
         "nodes": live.nodes if live else ended.get("nodes", ""),
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
@@ -123,7 +126,16 @@ def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int)
     submitted = mapping(xcoms.get((SUBMIT, RETURN_KEY, map_index))) if submit.state == "success" else {}
     key = {"success": RETURN_KEY, "failed": STATUS_KEY}.get(wait.state or "")
     ended = mapping(xcoms.get((WAIT, key, map_index))) if key else {}
-    return submitted, ended if ended.get("job_id") == submitted.get("job_id") else {}
+    first = ended.get("first_job") or ended.get("job_id")
+    return submitted, ended if first == submitted.get("job_id") else {}
+
+
+def _latest(live: LiveJobs, map_index: int, first: str) -> tuple[str, LiveJob | None]:
+    """Return the job of a chain that is in Slurm, by its id: not one of a chain before a clear."""
+    number = int(first.partition("_")[0] or 0)
+    ids = {job_id: int(job_id.partition("_")[0]) for index, job_id in live if index == map_index}
+    found = max((job_id for job_id in ids if ids[job_id] >= number), key=ids.__getitem__, default=first)
+    return found, live.get((map_index, found))
 
 
 def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: _Values) -> dict[str, str]:

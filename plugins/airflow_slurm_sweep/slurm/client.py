@@ -8,7 +8,8 @@ from shlex import quote
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.slurm import files, job_logs, queue, results
+from airflow_slurm_sweep.names import place_file
+from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.failure import is_of_setup
@@ -25,6 +26,7 @@ from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, cancel, submit_all, withdraw
 from airflow_slurm_sweep.slurm.telemetry import NO_METRICS, Metrics
+from airflow_slurm_sweep.slurm.traces import NO_TRACE, Trace
 
 Answer = TypeVar("Answer")
 _CANCELLED_AT_ONCE = 500  # 5,000 in one scancel take 3 s, in which it may reach its limit of time
@@ -224,6 +226,15 @@ class SlurmClient:
             are_read = await self.read_metrics(left, ended=True)
             left = [reader for reader, is_read in zip(left, are_read, strict=True) if not is_read]
         return [reader.results for reader in readers]
+
+    async def traces(self, jobs: Sequence[traces.Question]) -> list[Trace]:
+        """Return what jobs that have ended left beside their results, in their order."""
+        found = await self._ask(traces.traces(jobs), traces.read_traces)
+        return [found.get(number, NO_TRACE) for number in range(len(jobs))]
+
+    async def release_place(self, job: SubmittedJob) -> None:
+        """Let the other jobs of its Dag run have the place of a chain that ends with this job."""
+        self._read(await self._run(files.remove(place_file(job.run_dir, job.job_id))), str.strip)
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
         """Return what is new in logs; None if no room."""

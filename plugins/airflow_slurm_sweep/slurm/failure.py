@@ -42,7 +42,8 @@ def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {TAIL_LINES} lines:\n{log_tail}"
-    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{source}: {known}\n{end}"
+    chain = f", {status.chain}" if status.chain else ""
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{chain}{source}: {known}\n{end}"
     return f"{status.cause}\n{text}" if status.cause else text
 
 

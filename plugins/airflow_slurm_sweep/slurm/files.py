@@ -27,6 +27,11 @@ def files(directory: str | None, paths: Sequence[str]) -> str:
     )
 
 
+def remove(path: str) -> str:
+    """Return the script that removes a file; one that is not there is fine."""
+    return script(f"rm -f -- {quote(path)}")
+
+
 def read_files(output: str, paths: Sequence[str]) -> dict[str, str | None]:
     """Read the answer to `files`: the text by path, None for a file that cannot be read."""
     lines = output.splitlines()

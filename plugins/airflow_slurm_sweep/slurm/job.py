@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from airflow_slurm_sweep.names import METRICS
+from airflow_slurm_sweep.slurm.chain import Chain
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.shell import Site
@@ -80,6 +81,7 @@ class JobRequest:
     gpus_per_node: int = 0  # as the batch script is told
     gpu_request: str = "gres"  # how Slurm is asked for them: by ``--gres``, or ``none`` where ``options`` name no GPUs
     time: str | None = None  # the time limit, as ``sbatch --time`` takes it
+    warn: int = 0  # seconds before the time limit at which the batch shell gets SIGUSR1; 0 for never
     account: str | None = None
     partition: str | None = None  # or several, ``a,b``
     container: str | None = None
@@ -101,6 +103,11 @@ class JobRequest:
     metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
     objective: str = ""  # the metric whose history is kept in any case
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
+    # Whether other jobs follow this one: the arguments of `Chain`; empty for a single job.
+    chain: Mapping[str, Any] = field(default_factory=dict)
+    keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
+    after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,NODES`` of its end
+    ended: str = ""
     dry_run: bool = False
     done: Mapping[str, Any] = field(default_factory=dict)  # how it ended in an earlier run, a `JobStatus` as JSON
 
@@ -124,18 +131,25 @@ class JobRequest:
             expect(is_text(line) and line.strip(), "setup", line, "shell lines")
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
-        for subject in ("extra_nodes", "gpus_per_node"):
+        for subject in ("extra_nodes", "gpus_per_node", "warn"):
             value = getattr(self, subject)
             expect(is_count(value, 0), subject, value, "a whole number from 0")
         expect(self.gpu_request in ("gres", "none"), "gpu_request", self.gpu_request, "'gres' or 'none'")
         for subject in ("index", "max_parallel_jobs", "queue_limit"):
             limit = getattr(self, subject)
             expect(limit is None or is_count(limit, 1), subject, limit, "a whole number from 1, or None")
+        if self.chain:
+            fits = self.chain.keys() <= {each.name for each in fields(Chain)} and is_count(self.chain.get("jobs"), 0)
+            expect(fits, "chain", self.chain, "the arguments of Chain, such as {'jobs': 6}")
+        if self.after:
+            expect(_JOB_ID.fullmatch(self.after), "after", self.after, "digits")
+            expect(re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,\S*", self.ended), "ended", self.ended, "STATE,VALUE,NODES")
         expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)
             ours = our_option(name)
             expect(ours is None, "options", name, f"an option other than {ours}, which is set from the fields")
+        expect(not (self.warn and "signal" in self.options), "warn", self.warn, "0 where the options have signal")
         asked = requested_gpus(self.options, self.nodes + self.extra_nodes)
         fits = asked in (None, self.gpus_per_node)
         expect(fits, "gpus_per_node", self.gpus_per_node, f"{asked}, as the options of sbatch ask for")
@@ -209,6 +223,8 @@ class SubmittedJob:
     metric_names: Mapping[str, str] = field(default_factory=dict)
     metric_step: str = ""
     objective: str = ""
+    # The `JobRequest` of a chain's first job as JSON, its secrets not looked up: the others follow by it.
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def site(self) -> Site:
@@ -220,6 +236,10 @@ class SubmittedJob:
         expect(_JOB_ID.fullmatch(self.job_id), "job_id", self.job_id, "digits")
         check_directory("run_dir", self.run_dir)
         check_directory("log_path", self.log_path)
+
+    def of(self, request: JobRequest) -> Self:
+        """Return the job with the request that it came from, if other jobs may follow it."""
+        return replace(self, request=request.to_json()) if request.chain else self
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, without fields that have their default."""
@@ -255,6 +275,8 @@ class JobStatus:
     source: str  # squeue, sacct, scontrol, or the exit-status file
     metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each number that the job left
     wandb: str = ""  # where Weights & Biases shows the run
+    chain: str = ""  # how far the chain came, ``3 of 6 jobs``
+    first_job: str = ""  # the id of the chain's first job, if this is another one
     job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array
     output: str = ""  # where the controller says that it writes
     pending: Pending | None = None  # only while squeue shows the job as queued

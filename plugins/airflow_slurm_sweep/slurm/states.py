@@ -59,6 +59,7 @@ class JobState(Enum):
     SUSPENDED = "SUSPENDED", Kind.ACTIVE
     TIMEOUT = "TIMEOUT", Kind.FAILED
     UPDATE_DB = "UPDATE_DB", Kind.ACTIVE
+    INCOMPLETE = "INCOMPLETE", Kind.FAILED  # our own: COMPLETED, and what the chain was for is not done
     LOST = "LOST", Kind.FAILED  # our own: no source on the cluster knows the job
     UNKNOWN = "UNKNOWN", Kind.ACTIVE
 

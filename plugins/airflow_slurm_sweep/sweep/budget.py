@@ -78,8 +78,8 @@ class Cost:
             nodes = job.nodes + job.extra_nodes
             gpus = nodes * job.gpus_per_node
             if not job.done:
-                time = types.hours(job.time or "INFINITE")
-                found["gpu_hours" if gpus else "cpu_hours"] += (gpus or _cpus(job.options, nodes)) * time
+                units = gpus or _cpus(job.options, nodes)
+                found["gpu_hours" if gpus else "cpu_hours"] += units * _most_hours(job)
         return cls(**found)
 
     def __str__(self) -> str:
@@ -88,6 +88,17 @@ class Cost:
         if unbounded := [unit for unit, number in hours.items() if isinf(number)]:
             return f"without a time limit: no bound on their {' and '.join(unbounded)}"
         return f"at most {' and '.join(f'{number:.4g} {unit}' for unit, number in (hours or {'GPU-hours': 0}).items())}"
+
+
+def _most_hours(job: JobRequest) -> float:
+    """Return how long a job, those that follow it, and all that are run again may take together."""
+    limit = types.hours(job.time or "INFINITE")
+    most = limit * max(1, job.chain.get("jobs", 1))
+    for rule in job.chain.get("retry", ()):
+        time = rule.get("time") or "x1"
+        for number in range(1, rule["times"] + 1):
+            most += limit * float(time[1:]) ** number if time.startswith("x") else types.hours(time)
+    return float(most)
 
 
 def _cpus(options: Options, nodes: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
+from airflow_slurm_sweep.slurm.retry import check
 from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
@@ -23,12 +24,13 @@ from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import joined
-from airflow_slurm_sweep.sweep.setting_types import Secret, hours
+from airflow_slurm_sweep.sweep.setting_types import Secret, hours, minutes
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 DEFAULT_PROFILE = "default"
+_WARN = 120  # seconds
 BUILT_IN = "the built-in default"
 
 
@@ -213,7 +215,18 @@ class Layers:
             "metric_names": settings.metrics.names,
             "metric_step": settings.metrics.step,
             "objective": self.sweep.objective.metric if self.sweep.objective else "",
+            "warn": _warn(settings),
+            "chain": self._chain(settings),
         }
+
+    def _chain(self, settings: ClusterProfile) -> dict[str, Any]:
+        """Return the arguments of `Chain`; nothing for a job that no other follows."""
+        retry = [rule.model_dump(mode="json", exclude_defaults=True) | {"times": rule.times} for rule in settings.retry]
+        if not (settings.chain or retry):
+            return {}
+        check(retry, settings.sbatch, minutes(settings.time))
+        chain = settings.chain.model_dump(mode="json") if settings.chain else {"jobs": 0, "on": []}
+        return {**chain, "progress": self.preset.progress, "retry": retry}
 
     def _from_environment(self) -> dict[str, str]:
         found = {}
@@ -243,6 +256,15 @@ class Layers:
             missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
+
+
+def _warn(settings: ClusterProfile) -> int:
+    """Return how many seconds before the limit a job is warned: a job of a chain is, if it has our batch script."""
+    if settings.warn is not None:
+        return settings.warn
+    if settings.chain is None or settings.batch_script or "signal" in settings.sbatch:
+        return 0
+    return min(_WARN, (_seconds(settings.time) or 4 * _WARN) // 4)
 
 
 def _seconds(limit: str | None) -> int | None:

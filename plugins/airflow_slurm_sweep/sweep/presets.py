@@ -48,6 +48,9 @@ class Preset(JobSettings, PresetSetting, CommandSetting, MetricsSetting):
     )
     run_dir: str = Field(default="{log}/{base}/{job_name}", description="The run directory of each job.")
     folders: tuple[types.Name, ...] = Field(default=(), description="Folders made in each run directory, beside logs.")
+    progress: str = Field(
+        default="", description="Which files in the run directory show that a job of a chain made progress; empty: any."
+    )
     base: Literal["sweep", "script"] = Field(
         default="sweep", description="Whether job names begin with the name of the sweep file or of the script."
     )

@@ -51,6 +51,12 @@ def hours(time: str) -> float:
     return int(days or 0) * 24 + seconds / 3600 or float("inf")
 
 
+def minutes(time: str | None) -> int | None:
+    """Return a time limit in minutes; None for none."""
+    limit = hours(time or "INFINITE")
+    return None if limit == float("inf") else round(limit * 60)
+
+
 def _check_time(time: str) -> str:
     if not re.fullmatch(TIME_PATTERN, time):
         raise ValueError(f"expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got {time!r}")
@@ -167,6 +173,7 @@ def _text(pattern: str) -> WithJsonSchema:
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+SecondsBefore = Annotated[int, Field(strict=True, ge=0, le=65535)]  # as sbatch --signal takes it
 Name = Annotated[str, AfterValidator(check_name), _text(NAME_PATTERN)]
 NameOrTemplate = Annotated[
     str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")

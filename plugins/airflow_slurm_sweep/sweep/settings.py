@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.budget import Budget
+from airflow_slurm_sweep.sweep.chain_setting import Chain, Retry, check_retry
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
@@ -58,6 +59,11 @@ class Resources(Section):
     time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = Field(
         default=None,
         description="Time limit of a job: minutes, h:m:s, d-h or d-h:m:s; null: the partition's default.",
+    )
+    chain: Chain | None = Field(
+        default=None,
+        description="How many jobs may follow one another in a run directory until the training is done; or more: "
+        "{jobs: 6, until: {total_steps: 2000}, on: [TIMEOUT]}. See docs/long_jobs.md.",
     )
     account: Annotated[types.Name | None, Setting(option="account")] = Field(
         default=None, description="Slurm account that pays for the jobs; null: the user's default account."
@@ -115,6 +121,16 @@ class JobSettings(Resources):
     max_parallel_jobs: types.Count | None = Field(
         default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
     )
+    warn: types.SecondsBefore | None = Field(
+        default=None,
+        description="Seconds before the time limit at which the command gets SIGUSR1; 0 for never. With chain and "
+        "without a batch_script: 120, but at most a quarter of the time limit.",
+    )
+    retry: tuple[Retry, ...] = Field(
+        default=(),
+        description="Ends after which a job is run again, such as {on: OUT_OF_MEMORY, times: 2, mem: x2} or "
+        "{on: NODE_FAIL, times: 3, exclude_node: true}. See docs/long_jobs.md.",
+    )
     queue_limit: types.Time | None = Field(
         default=None,
         description="How long a job may wait in Slurm's queue, such as 2-0 (two days); then it is cancelled and fails.",
@@ -149,6 +165,17 @@ class JobSettings(Resources):
             if ours is not None:
                 raise ValueError(f"the option {ours!r} is reserved: airflow-slurm-sweep sets it itself")
         return options
+
+    @model_validator(mode="after")
+    def _refuse_two_answers(self) -> Self:
+        check_retry(self.chain, self.retry)
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_signals(self) -> Self:
+        if self.warn and "signal" in self.sbatch:
+            raise ValueError(f"warn is {self.warn}, but sbatch has signal too; remove one of them")
+        return self
 
     @model_validator(mode="after")
     def _refuse_a_limited_array(self) -> Self:

@@ -111,9 +111,16 @@ def cancel_if_interrupted(job: SubmittedJob) -> None:
     _tested[job.job_id] = job
 
 
-def forget(job: SubmittedJob) -> None:
+def follow(job: SubmittedJob) -> None:
+    """Do as `cancel_if_interrupted` does with the next job of a chain, in place of the one before."""
+    for job_id in [job_id for job_id, each in _tested.items() if each.run_dir == job.run_dir]:
+        forget(job_id)
+    cancel_if_interrupted(job)
+
+
+def forget(job_id: str) -> None:
     """Leave the job alone: it has ended."""
-    _tested.pop(job.job_id, None)
+    _tested.pop(job_id, None)
 
 
 @contextmanager

@@ -58,10 +58,14 @@ class ClusterSession:
         self.records = Batcher(client.recorded_jobs, at_once=_RECORDS)
         self.metrics = MetricsFollower(client, self.monitor)
         self._results = Batcher(client.results, at_once=_RESULTS)
+        self.traces = Batcher(client.traces, at_once=_RESULTS)
         self._patience = patience
 
-    async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
-        """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`."""
+    async def submit(self, job: JobRequest, attempt: Attempt, *, even_if_refused: bool = False) -> SubmittedJob:
+        """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`.
+
+        ``even_if_refused`` as in `patiently`.
+        """
         batcher = self.arrays if job.array else self.submissions
 
         async def ask() -> SubmittedJob:
@@ -72,7 +76,7 @@ class ClusterSession:
                 batcher = self.submissions
                 raise
 
-        return await self.retry_until_answered(ask)
+        return await self.retry_until_answered(ask, even_if_refused=even_if_refused)
 
     async def results(self, job: SubmittedJob) -> Results:
         """Return what a job that has ended left: the last value of each metric, and their history."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.chain import Verdict
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import add
+from airflow_slurm_sweep.slurm.traces import Question, Trace
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
+from airflow_slurm_sweep.tasks.chained import Chained, next_job, with_verdict
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.live_view import LivePart, on_page
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
@@ -64,48 +69,90 @@ class JobEnd:
     history: Mapping[str, Any]  # see `History.to_json`
 
 
-async def await_job(
-    job: SubmittedJob,
-    *,
-    siblings: Siblings | None = None,
-    map_index: int | None = None,
-    seconds: float | None = None,
-    on_stuck: Notifications = (),
-) -> JobEnd:
-    """Wait until a job has ended, for the task with that map index.
+class Mapped(NamedTuple):
+    """The task of a mapped group that waits, and the notifications to send if Slurm will not start its jobs."""
 
-    Meanwhile this call cancels the orphans among ``siblings``, and sends the notifications ``on_stuck`` if Slurm will
-    not start their jobs. It takes at most ``seconds``; None for any time.
+    siblings: Siblings | None = None
+    map_index: int | None = None
+    on_stuck: Notifications = ()
+
+
+_NOT_MAPPED = Mapped()
+
+
+async def await_job(
+    job: SubmittedJob, *, mapped: Mapped = _NOT_MAPPED, seconds: float | None = None, chained: Chained | None = None
+) -> JobEnd:
+    """Wait until a job has ended, and those that follow it if it is ``chained``.
+
+    Meanwhile this call cancels the orphans among the siblings of a ``mapped`` task. It takes at most ``seconds``; None
+    for any time.
 
     Raises:
         TaskTimeoutError: The time is over; the job is cancelled.
         ClusterUnavailableError: The cluster was silent for longer than ``patience``.
     """
-    async with cluster_session(job.site) as cluster, cluster.metrics.following(job) as metrics:
+    async with cluster_session(job.site) as cluster:
         try:
-            async with (
-                asyncio.timeout(seconds) as limit,
-                watch_orphans(cluster.client, siblings, map_index),
-                on_page(cluster.monitor, siblings, map_index, LivePart(job.job_id, metrics), on_stuck),
-                cluster.follower.following(job),
-            ):
-                status = await cluster.monitor.wait(job)
+            async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, *mapped[:2]):
+                while True:
+                    left = await _await_end(cluster, job, mapped)
+                    found = await next_job(cluster, job, left.status, left.trace, chained) if chained else None
+                    if not isinstance(found, SubmittedJob):
+                        return await _end(cluster, job, left, found)
+                    job = found
         except TimeoutError:
             if not limit.expired():
                 raise
-            await cancel_job(cluster.client, job)
+            await cancel_awaited(cluster.client, job, chained)
             raise TaskTimeoutError(f"Job {job.job_id} did not end in time; it is cancelled") from None
-        return await _end(cluster, job, status)
 
 
-async def _end(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) -> JobEnd:
-    log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
-    left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
-    await wait_for_slot()
-    status = add(status, left)
-    if status.state.is_success:
-        text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
+async def cancel_awaited(client: SlurmClient, job: SubmittedJob, chained: Chained | None) -> None:
+    """Cancel a job that a task waits for, and the one that follows it in a chain, even if it is just submitted."""
+    if chained is None:
+        await cancel_job(client, job)
     else:
+        await withdraw(client, chained.following(job), chained.attempt)
+
+
+class _Left(NamedTuple):
+    """How a job ended, and what it left."""
+
+    status: JobStatus
+    trace: Trace
+    history: Mapping[str, Any]
+
+
+async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped) -> _Left:
+    async with cluster.metrics.following(job) as metrics:
+        async with (
+            on_page(cluster.monitor, *mapped[:2], LivePart(job.job_id, metrics), mapped.on_stuck),
+            cluster.follower.following(job),
+        ):
+            status = await cluster.monitor.wait(job)
+        progress = job.request["chain"].get("progress", "") if job.request else None
+        asked = Question(job.run_dir, job.job_id, progress)
+        left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
+        trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
+    await wait_for_slot()
+    return _Left(add(status, left), trace, left.history)
+
+
+async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict: Verdict | None) -> JobEnd:
+    status, trace, history = left
+    if verdict is not None:
+        status = with_verdict(status, verdict, trace)
+        if job.request.get("max_parallel_jobs"):
+            release = partial(cluster.client.release_place, job)
+            await cluster.retry_until_answered(release, even_if_refused=True)
+    if status.state.is_success and trace.signal and not (verdict and verdict.why):
+        status = replace(status, reason=f"it got SIG{trace.signal} before it ended by itself; it may not be done")
+    log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
+    await wait_for_slot()
+    if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, log_tail))
-        text = failure_text(job, status, log_tail)
-    return JobEnd(status=status, text=text, history=left.history)
+        return JobEnd(status=status, text=failure_text(job, status, log_tail), history=history)
+    facts = "; ".join(part for part in (status.chain, status.reason) if part not in ("", "None"))
+    text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
+    return JobEnd(status=status, text=f"{text}; {facts}" if facts else text, history=history)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any, Never, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Never, TypeAlias, cast
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -29,6 +29,9 @@ from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
 from airflow_slurm_sweep.names import HISTORY_KEY, SCRIPT_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
+
+if TYPE_CHECKING:
+    from airflow_slurm_sweep.tasks.chained import Chained
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -122,12 +125,14 @@ class SlurmSubmitOperator(_TriggererOperator):
                 self.log.info("%s", request.why_skipped)
                 raise AirflowSkipException
             # Tasks run one after the other there: no array comes together.
-            ready, attempt = replace(with_secrets(request), array=False), attempt_of(installation(), context["ti"])
+            # A chain that kept its place would wait for a task that comes after those that wait for the place.
+            request = replace(request, array=False, keeps_place=False)
+            ready, attempt = with_secrets(request), attempt_of(installation(), context["ti"])
             with cancel.end_if_interrupted(request, attempt):
                 job = run_in_one_loop(submit_job(ready, attempt, seconds=self._seconds))
         cancel.cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
-        return job.to_json()
+        return job.of(request).to_json()
 
     def _script(self, context: Context) -> str | None:
         """Return the batch script of a job that names none: its own, or what the task that planned it left."""
@@ -197,9 +202,11 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
 
         with airflow_errors():
             job = read_job(SubmittedJob, self.job)
-            with cancel.end_if_interrupted():
-                end = run_in_one_loop(await_job(job, seconds=self._seconds))
-        cancel.forget(job)
+            chained = self._chained(job, context)
+            withdrawn = (chained.following(job), chained.attempt) if chained else (None, None)
+            with cancel.end_if_interrupted(*withdrawn):
+                end = run_in_one_loop(await_job(job, seconds=self._seconds, chained=chained))
+        cancel.forget(end.status.job_id)
         self.wandb = end.status.wandb
         if end.history:
             context["ti"].xcom_push(key=HISTORY_KEY, value=end.history)
@@ -208,6 +215,29 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
             raise AirflowFailException(end.text)
         self.log.info("%s", end.text)
         return end.status.to_json()
+
+    def _chained(self, job: SubmittedJob, context: Context) -> Chained | None:
+        """Return what submits the jobs that follow this one; None for a single job."""
+        from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.chained import Chained
+        from airflow_slurm_sweep.tasks.installation import installation
+        from airflow_slurm_sweep.tasks.one_job import attempt_of
+        from airflow_slurm_sweep.tasks.secrets import with_secrets
+
+        if not job.request:
+            return None
+        request = read_job(JobRequest, job.request)
+        ready = with_secrets(request)
+
+        async def resolve(following: JobRequest) -> JobRequest:
+            return replace(following, env=ready.env)
+
+        return Chained(
+            request=request,
+            attempt=attempt_of(installation(), context["ti"]),
+            resolve=resolve,
+            on_next=cancel.follow,
+        )
 
 
 def _origin(job: object, source: JobSource | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan
 from airflow_slurm_sweep.slurm.attempt import run_name
+from airflow_slurm_sweep.slurm.chain import is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
 from airflow_slurm_sweep.slurm.patience import patiently
@@ -79,9 +80,14 @@ async def settle_names(planned: RunPlan, installation: str, ti: Any) -> SettledN
 async def _choose(
     client: SlurmClient, like: JobRequest, places: Mapping[int, list[EarlierJob]]
 ) -> tuple[dict[int, EarlierJob], dict[int, JobStatus]]:
-    """Return the directory in which each combination goes on: one whose job is done, or else the latest run's."""
+    """Return the directory in which each combination goes on: one whose job is done, or else the latest run's.
+
+    Done are those that have reached what `Chain` calls ``until``, by the metrics of a job ``like`` them.
+    """
     every = [job for jobs in places.values() for job in jobs if job.job_id]
     completed = await _patiently(lambda: client.completed(every, like)) if every else {}
+    until = like.chain.get("until", {})
+    completed = {run_dir: end for run_dir, end in completed.items() if is_reached(until, end.metrics)}
     earlier = {
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }

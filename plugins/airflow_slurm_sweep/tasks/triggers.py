@@ -11,6 +11,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Context
@@ -23,14 +24,15 @@ from airflow_slurm_sweep.names import HISTORY_KEY, RETURN_KEY, STATUS_KEY, WANDB
 from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.tasks.cancel import cancel_job, is_over, scancel_advice, scancel_by_name, states_of, withdraw
+from airflow_slurm_sweep.tasks.cancel import is_over, scancel_advice, scancel_by_name, states_of, withdraw
+from airflow_slurm_sweep.tasks.chained import Chained
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
 from airflow_slurm_sweep.tasks.loop_resources import run_to_end
-from airflow_slurm_sweep.tasks.one_job import attempt_of, await_job, submit_job
+from airflow_slurm_sweep.tasks.one_job import Mapped, attempt_of, await_job, cancel_awaited, submit_job
 from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run, siblings_of
 from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
@@ -177,7 +179,8 @@ class SubmitTrigger(_TaskTrigger):
         job = await submit_job(ready, attempt, siblings=self._siblings, seconds=self._seconds_left())
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
-        return await self._end(TaskSuccessEvent, {RETURN_KEY: job.to_json()})
+        is_planned = bool(self.source and self.source["is_list"])  # then the plan has the request
+        return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if is_planned else job.of(request)).to_json()})
 
     async def _cancel(self) -> None:
         if self._submitting is not None:
@@ -200,17 +203,24 @@ class WaitTrigger(_TaskTrigger):
         super().__init__(**arguments)
         self.planned_by, self.on_stuck = planned_by, on_stuck
         self._waiting: SubmittedJob | None = None
+        self._chained: Chained | None = None
         self._looked_for: JobRequest | None = None  # before its record has told the job
 
     async def _work(self) -> TriggerEvent:
         self._waiting = job = await self._find_job()
+        if job.request:
+            self._chained = Chained(
+                request=read_job(JobRequest, job.request),
+                attempt=attempt_of(self._installation, self._task),
+                resolve=sync_to_async(with_secrets),
+                on_next=partial(setattr, self, "_waiting"),
+            )
         self._siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
         end = await await_job(
             job,
-            siblings=self._siblings,
-            map_index=self._task.map_index,
+            mapped=Mapped(self._siblings, self._task.map_index, self.on_stuck),
             seconds=self._seconds_left(),
-            on_stuck=self.on_stuck,
+            chained=self._chained,
         )
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
@@ -235,7 +245,8 @@ class WaitTrigger(_TaskTrigger):
         if self.source is None:
             return read_job(SubmittedJob, self.job)
         job = await self._recorded_job(JobSource(**self.planned_by)) if self.planned_by else None
-        return job or read_job(SubmittedJob, await xcom_of(self._task, JobSource(**self.source)))
+        job = job or read_job(SubmittedJob, await xcom_of(self._task, JobSource(**self.source)))
+        return job.of(self._looked_for) if self._looked_for else job
 
     async def _recorded_job(self, plan_source: JobSource) -> SubmittedJob | None:
         """Return the job that the run directory's record names; None if the record is another task's by now."""
@@ -253,13 +264,14 @@ class WaitTrigger(_TaskTrigger):
             return False
         try:
             async with cluster_session(job.site) as cluster:
-                return job.job_id in await cancelled_with_run(cluster.client, self._siblings)
+                cancelled = await cancelled_with_run(cluster.client, self._siblings)
         except SlurmSweepError:
             return False  # no answer: each job is cancelled as if it were alone, with patience
+        return self._chained is None and job.job_id in cancelled  # of a chain, the next job may be underway
 
     async def _cancel(self) -> None:
         if self._waiting is None:
             log.info("This task has not found its job yet: the other combinations or the report cancel it")
             return
         async with cluster_session(self._waiting.site) as cluster:
-            await cancel_job(cluster.client, self._waiting)
+            await cancel_awaited(cluster.client, self._waiting, self._chained)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slurm_sweep.names import SUBMIT, WAIT
+from airflow_slurm_sweep.names import RETURN_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.page.combinations import (
     Combination,
     Run,
@@ -116,6 +116,22 @@ def test_what_is_done_in_an_earlier_run_has_its_result_and_a_rank() -> None:
     assert first["log_path"] == f"{plan[0]['run_dir']}/logs/slurm-7.out"
     assert (first["rank"], first["metrics"]) == (1, {"reward": 3})
     assert (second["state"], second["rank"]) == (Stage.WAITING, None)
+
+
+def test_a_chain_shows_its_latest_job() -> None:
+    plan = planned("seed: [1]\n", chain=3)
+    submitted = {"job_id": "7", "job_name": "a", "run_dir": "/r/a"}
+    tasks = {(SUBMIT, 0): Task("success", 1.0), (WAIT, 0): Task("deferred", None)}
+    # An earlier chain's job may still be there after a clear.
+    states = {"6": "RUNNING", "7": "PENDING", "9": "RUNNING"}
+    live = {(0, job_id): LiveJob(state=state) for job_id, state in states.items()}
+    (shown,) = combinations(Run(plan, tasks, {(SUBMIT, RETURN_KEY, 0): submitted}, live))
+    assert (shown["stage"], shown["job_id"], shown["log_path"]) == (Stage.RUNNING, "9", "/r/a/logs/slurm-9.out")
+    end = JobStatus(job_id="10", first_job="7", text="COMPLETED", source="sacct", chain="3 of 3 jobs").to_json()
+    tasks[WAIT, 0] = Task("success", 2.0)
+    xcoms = {(SUBMIT, RETURN_KEY, 0): submitted, (WAIT, RETURN_KEY, 0): end}
+    (shown,) = combinations(Run(plan, tasks, xcoms, {}))
+    assert (shown["state"], shown["job_id"], shown["chain"]) == ("COMPLETED", "10", "3 of 3 jobs")
 
 
 def ended(*times: float | None) -> list[Combination]:

@@ -342,6 +342,7 @@ def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: py
         "cause": "",
         "succeeded": True,
         "repeats": 1,
+        "chain": "",
         "elapsed": "1:30",
         "log": "/lustre/log/nemo-rl/a_sweep_2/logs/slurm-101.out",
         "parameters.seed": 0,

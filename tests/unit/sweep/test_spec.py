@@ -134,9 +134,9 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
         "slurm.time: expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got '1:2:3:4'",
         "slurm.env: the variable 'COMMAND' is reserved: airflow-slurm-sweep sets it for each job",
         "slurm.sbatch: the option 'job-name' is reserved; use the setting 'jobname'",
-        "slurm.node: unknown key 'node'; did you mean 'nodes'? Valid keys: account, batch_script, container, env, "
+        "slurm.node: unknown key 'node'; did you mean 'nodes'? Valid keys: account, batch_script, chain, container, env, "
         "existing, extra_nodes, gpu_request, gpus_per_node, jobname, log_file, max_parallel_jobs, mounts, nodes, partition, profile, "
-        "queue_limit, sbatch, setup, stream_log, submit, time, workdir, and the long options of sbatch",
+        "queue_limit, retry, sbatch, setup, stream_log, submit, time, warn, workdir, and the long options of sbatch",
         "dag.timezone: expected a timezone such as Europe/Berlin, got 'Mars'",
         "dag.retries: expected greater than or equal to 0, got -1",
     ]

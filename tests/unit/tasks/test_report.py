@@ -47,7 +47,8 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
         metrics={"a": 1},
     )
     rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
-    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {}}
+    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {},
+              "chain": ""}  # fmt: skip
     assert [row.to_json() for row in rows] == [
         common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
                   "job_id": "11", "state": "not waited for", "log": "/r/11"},
@@ -57,6 +58,13 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
                   "job_id": "", "state": "not submitted"},
     ]  # fmt: skip
     assert report_rows([request(1, dry_run=True)], [], [])[0].state == "dry run"
+
+
+def test_a_chain_is_one_row_of_its_last_job() -> None:
+    end = JobStatus(job_id="14", first_job="12", text="INCOMPLETE", source="sacct", chain="6 of 6 jobs")
+    (found,) = report_rows([request(5)], [submitted(5, "12")], [end])
+    assert (found.job_id, found.log, found.succeeded) == ("14", "/r/a_sweep_5/logs/slurm-14.out", False)
+    assert "INCOMPLETE, 6 of 6 jobs" in table([found])
 
 
 def row(job: int, state: str = "COMPLETED", /, **metrics: float) -> Row:

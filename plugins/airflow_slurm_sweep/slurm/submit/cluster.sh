@@ -110,9 +110,9 @@ controller_shows() { # ID: set `is` to the state of our job, to nothing if the c
     *) stop 93 "scontrol: $said" ;;
   esac
   rows=$(printf '%s\n' "$said" | sed -n "$controller_rows")
-  while read -r id state path; do
+  while read -r id shown path; do
     if writes_here "$id" "$path"; then
-      is=$state
+      is=$shown
       has_ended "$is" || return 0
     fi
   done << END_OF_ROWS

@@ -2,41 +2,124 @@
 # The batch script of jobs where neither sweep nor profile names one (`batch_script:`). It runs COMMAND once, on the
 # job's first node; inside CONTAINER, with MOUNTS, if there is one (srun's options from pyxis).
 #
-# It leaves "<exit status> <signal or ->" and the end time (seconds since 1970) in the run directory. By this file the
-# end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over).
+# COMMAND gets SIGUSR1 some time before the job's limit (`warn:`), and SIGTERM where Slurm ends the job. Slurm sends
+# both to this shell alone, or to its direct children, so the shell hands them on to all of COMMAND's processes.
+#
+# It leaves "<exit status> <first signal or ->" and the end time (seconds since 1970) in the run directory. By this file
+# the end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over), and whether it was done.
 set +eu # which a login's SHELLOPTS may set
 job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
+owner_file=$BASE_LOG_DIR/.slurm_sweep/owner
 setup_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup # setup.sh makes it
-rm -f -- "$exit_file" "$exit_file.new" "$setup_file"      # from before this job was requeued
+own="$job_id ${SLURM_RESTART_COUNT:-0}"
+before='' may_live=
+{ read -r before < "$owner_file"; } 2> /dev/null
+[ -n "$before" ] && [ "$before" != "$own" ] && ! [ -e "$BASE_LOG_DIR/.slurm_sweep/${before% *}.exit" ] && may_live=yes
+rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" # from before this job was requeued
+inside=
 
 if [ -z "$COMMAND" ]; then
   COMMAND='echo "COMMAND is empty: the environment of sbatch did not reach this job" >&2; exit 64'
 fi
-if [ -n "$CONTAINER" ]; then
-  srun --nodes=1 --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} --export=ALL \
-    --container-image="$CONTAINER" --container-workdir="$PWD" ${MOUNTS:+"--container-mounts=$MOUNTS"} bash -c "$COMMAND" &
-else
-  bash -c "$COMMAND" &
-fi
-job=$!
-signal=-
-trap 'signal=TERM; kill -TERM "$job"' TERM
-wait "$job"
-status=$?
-if [ "$signal" != - ]; then # the wait was interrupted: COMMAND ends in its own time, within Slurm's KillWait
-  wait "$job"
-  status=$?
-  [ "$status" -ge 0 ] || status=143 # bash 5.2 sometimes returns -1 for a child that was just reaped
-fi
+
+# The next four also run inside CONTAINER, where they leave no exit file.
+
+hand_on() { # SIGNAL: to the processes of `group`, TERM not to srun: it would kill its step; set `alive` if one lives
+  local stat line
+  alive=
+  for stat in /proc/[0-9]*/stat; do
+    { read -r line < "$stat"; } 2> /dev/null || continue
+    # shellcheck disable=SC2086 # into words: the state, the parent, the process group
+    set -- "$1" ${line##*) }
+    if [ "$4" != "$group" ] || [ "$2" = Z ]; then continue; fi
+    alive=yes
+    case "$1 $line" in "TERM "*" (srun) "*) continue ;; esac
+    kill "-$1" "${line%% *}" 2> /dev/null
+  done
+}
+
+# shellcheck disable=SC2329 # traps call it
+on_signal() { # SIGNAL
+  interrupted=yes
+  [ "$signal" != - ] || signal=$1
+  [ "$1" != TERM ] || write_exit_file # KILL may come next
+  hand_on "$1"
+}
+
+run() { # COMMAND in a process group of its own; set `status`
+  signal=- status=143
+  trap 'on_signal USR1' USR1
+  trap 'on_signal TERM' TERM
+  set -m
+  if [ -n "$CONTAINER" ] && [ -z "$inside" ]; then
+    srun --nodes=1 --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} --export=ALL \
+      --container-image="$CONTAINER" --container-workdir="$PWD" ${MOUNTS:+"--container-mounts=$MOUNTS"} \
+      bash -c "$(declare -f hand_on on_signal run write_exit_file)
+set +eu; exit_file=; inside=yes; run; exit \$status" &
+  else
+    # In the programs that COMMAND starts, a trapped signal, unlike an ignored one, does what it usually does.
+    bash -c "trap : USR1 TERM; $COMMAND" &
+  fi
+  group=$!
+  if [ -z "$inside" ]; then
+    watch_owner &
+    watcher=$!
+    disown # else bash reports its end
+  fi
+  set +m
+  interrupted=yes
+  while [ -n "$interrupted" ]; do
+    interrupted=
+    wait "$group"
+    ended=$?
+  done
+  [ "$ended" -lt 0 ] || status=$ended # bash 5.2 sometimes returns -1 for a child that was just reaped
+  [ "$signal" != - ] || return 0
+  write_exit_file
+  hand_on 0
+  while [ -n "$alive" ]; do # a shell in COMMAND may have ended before the programs that save
+    sleep 0.2
+    hand_on 0
+  done
+}
+
+write_exit_file() {
+  [ -n "$exit_file" ] || return 0
+  rm -f -- "$exit_file.new"
+  # The file is created, never written through a link that somebody planted.
+  (set -C && printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new") &&
+    mv -f -- "$exit_file.new" "$exit_file"
+}
+
+# A job whose node was lost may go on there, unseen, while the next one runs: it ends when it reads the next one's name.
+
+take_directory() {
+  (set -C && printf '%s\n' "$own" > "$owner_file.$job_id") 2> /dev/null && mv -f -- "$owner_file.$job_id" "$owner_file"
+  [ -z "$may_live" ] || sleep 20 # until it has read that
+}
+
+watch_owner() {
+  while sleep 10; do
+    owner=$own
+    { read -r owner < "$owner_file"; } 2> /dev/null
+    [ "${owner:-$own}" = "$own" ] || break
+  done
+  echo "job ${owner% *} has this run directory now: job $job_id, whose node was lost, ends" >&2
+  kill -TERM -- "-$group"
+  sleep 5
+  kill -KILL -- "-$group"
+}
+
+take_directory
+run
 
 if [ "$status" -eq 0 ] && [ -e "$setup_file" ]; then
   echo "setup failed with exit status 0: a line replaced the shell, as exec does, and the command did not run" >&2
   status=78
 fi
 rm -f -- "$setup_file"
-
-set -C # the file is created, never written through a link that somebody planted
-printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new" && mv -f -- "$exit_file.new" "$exit_file"
+write_exit_file
+kill -KILL -- "-$watcher" 2> /dev/null
 exit "$status"

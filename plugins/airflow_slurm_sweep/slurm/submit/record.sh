@@ -9,6 +9,7 @@
 #   task TASK_ID MAP_INDEX
 #   attempt TRY ID              of the task instance, which Airflow gives another id for each try
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
+#   links ID,TIME,STATE,VALUE,NODES ...  the jobs before it that it goes on from: when by the login's clock, and how
 #   jobs ID ...                 all earlier jobs
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
 #   end                         without it the record is damaged
@@ -23,6 +24,8 @@ state_name='' record_name='' parameters_name='' combination_name='' run_folders=
 run_dir='' escaped_dir='' own_log='' output_format='' gate=''
 run='' task='' try='' ti=''
 resume='' parallel='' parameters_json='' combination_json=''
+# The next job of a chain: the job that it follows, and that one's STATE,VALUE,NODES. Also of the first one: whether it is one.
+after='' ended='' chained='' keeps_place=''
 
 refuse() { # REASON
   stop 90 "$1"
@@ -186,7 +189,7 @@ is_job() { # ID: of a job, or of an array element, 123_4
 }
 
 read_record() { # FILE: set its_run, its_task ..., and its_damage if it is there, but not whole
-  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn='' its_damage=''
+  its_run='' its_task='' its_attempt='' its_job='' its_links='' its_jobs='' its_withdrawn='' its_damage=''
   [ -e "$1" ] || [ -L "$1" ] || return 0
   its_damage=yes
   if [ ! -f "$1" ] || [ ! -r "$1" ]; then return 0; fi
@@ -196,6 +199,7 @@ read_record() { # FILE: set its_run, its_task ..., and its_damage if it is there
       task) its_task=$value ;;
       attempt) its_attempt=$value ;;
       job) its_job=$value ;;
+      links) its_links=$value ;;
       jobs) its_jobs=$value ;;
       withdrawn) its_withdrawn=$value ;;
       end) its_damage= ;;
@@ -211,6 +215,7 @@ write_record() { # from its_run, its_task ...
 task $its_task
 attempt $its_attempt
 job $its_job
+links $its_links
 jobs $its_jobs
 withdrawn $its_withdrawn
 end" || return
@@ -219,6 +224,7 @@ end" || return
   mv -fT -- "$mine.new" "$record" || return
   if [ -n "$its_job" ]; then
     forget_kept_combination
+    mark_start
   else
     to_disk "$record" "$state"
   fi
@@ -233,8 +239,18 @@ describe_owner() { # RUN: set `described`; the owner is not this Dag run
   [ "${1%% *}" = "${run%% *}" ] || described="a Dag run (${1#* }) of another Airflow (${1%% *})"
 }
 
-take_over() { # the record, for this attempt
+take_over() { # the record, for this attempt; the next job of a chain belongs to the attempt that began the chain
+  [ -z "$after" ] || return 0
+  [ "$its_run $its_task $its_attempt" = "$run $task $attempt" ] || its_links=
   its_run=$run its_task=$task its_attempt=$attempt
+}
+
+# The job of a chain: files newer than ID.start are its progress; it keeps its place in the run while ID.place is there.
+
+mark_start() { # the intent made the file `start`; now the job's id is known
+  [ -f "$state/start" ] || return 0
+  [ -z "$keeps_place" ] || save_as "$state/$its_job.place" ""
+  move "$state/start" "$state/$its_job.start"
 }
 
 # The combination: parameters.json and combination.json, for a job of a sweep. Those of an earlier Dag run are kept

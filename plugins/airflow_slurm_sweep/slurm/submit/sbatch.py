@@ -30,6 +30,8 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
         "gres": gres(job.options, job.gpus_per_node if job.gpu_request == "gres" else 0),
         "output": output,
         "export": "ALL",  # a login may set SBATCH_EXPORT=NONE: COMMAND would not arrive
+        "signal": f"B:USR1@{job.warn}" if job.warn else None,
+        "no-requeue": _is_ours_to_requeue(job) and "requeue" not in job.options,
         **{name: value for name, value in job.options.items() if name != "gres"},
     }
     return [
@@ -37,6 +39,12 @@ def sbatch_flags(job: JobRequest, *, name: str, output: str) -> list[str]:
         for option, value in options.items()
         if value is not None and value is not False
     ]
+
+
+def _is_ours_to_requeue(job: JobRequest) -> bool:
+    """Whether another job follows where Slurm would run this one again."""
+    retried = {rule["on"] for rule in job.chain.get("retry", ())}
+    return bool(job.chain.get("jobs") or retried & {"PREEMPTED", "NODE_FAIL"})
 
 
 def environment(job: JobRequest) -> dict[str, str]:

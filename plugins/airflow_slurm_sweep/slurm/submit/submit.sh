@@ -21,7 +21,7 @@ open_record() {
 # A file server that crashed may leave a record empty, half written or unreadable. It counts as an intent: a job that
 # lives here is its job. Whose it is, combination.json tells.
 recover() {
-  its_run='' its_task='' its_attempt='' its_job='' its_jobs='' its_withdrawn=''
+  its_run='' its_task='' its_attempt='' its_job='' its_links='' its_jobs='' its_withdrawn=''
   settle find_live
   owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
   if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
@@ -42,7 +42,9 @@ owner_of() { # TEXT: of combination.json: its Airflow, Dag run and task
 decide() {
   its_try=${its_attempt%% *} its_ti=${its_attempt#* }
   [ "$its_withdrawn" != "$run $task $attempt" ] || refuse "this attempt was withdrawn: its task was killed"
-  if [ -z "$its_job$its_jobs" ]; then
+  if [ -n "$after" ]; then
+    decide_link
+  elif [ -z "$its_job$its_jobs" ]; then
     return # nothing was ever submitted here
   elif [ "$its_run $its_task" != "$run $task" ]; then
     decide_resume
@@ -80,6 +82,30 @@ decide_clear() { # a user cleared the task, which has no retries: its job must b
   stop 94 "its earlier job $its_job is $is and is being cancelled"
 }
 
+# A job of this chain has ended, and the next one shall come: one, whoever asks, and however often.
+decide_link() {
+  if [ "$its_run" != "$run" ]; then
+    refuse "another Dag run has taken over the run directory $run_dir"
+  elif [ "$its_job" = "$after" ]; then
+    decide_follow
+  else
+    case " $its_links" in *" $after,"*) ;; *) refuse "a later try of the task has begun a new chain in $run_dir" ;; esac
+    [ -z "$its_job" ] || answer again
+    # an intent that led to no job
+  fi
+}
+
+decide_follow() { # return once job $after is gone
+  ask
+  lives "$after" || return 0
+  if may_return "$is" && cancel "$after"; then # after scancel it stays ended
+    ask
+    if ! lives "$after" || may_return "$is"; then return 0; fi
+  fi
+  [ "$is" = COMPLETING ] || may_return "$is" || answer again # Slurm has queued it again
+  stop 94 "job $after, which the next one follows, is $is"
+}
+
 # Ids begin with the time when Airflow made them. A Dag run that was deleted and made again has new ids.
 is_newer() { # ID ID: whether the first one is newer, or the same
   [ "$(printf '%s\n' "$1" "$2" | LC_ALL=C sort | tail -n 1)" = "$1" ]
@@ -107,7 +133,7 @@ count_members() { # set `live` to their number, and `members` to the run directo
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/$record_name"
     [ -n "$its_damage" ] || [ "$its_run" = "$run" ] || continue
-    if [ -n "$its_damage" ] || [ -z "$its_job" ] || member_lives; then
+    if [ -n "$its_damage" ] || [ -z "$its_job" ] || member_lives || keeps_place; then
       live=$((live + 1)) members=$members$member$newline
     fi
   done < "$gate/members"
@@ -123,11 +149,18 @@ member_lives() { # its_job, of the run directory `member`
   return "$status"
 }
 
+# The task that waits for a chain submits the next job, or removes the file. It may be dead; then others go first.
+keeps_place() {
+  [ -e "$member/$state_name/$its_job.place" ] &&
+    [ -n "$(find "$member/$state_name/$its_job.exit" "$member/logs/slurm-$its_job.out" -mmin -10 2> /dev/null)" ]
+}
+
 # The intent
 
 intend() { # write the intent down; set `before` to the record as it was
   before=
   [ ! -e "$record" ] || before=$(cat -- "$record")
+  [ -z "$after" ] || [ "$its_job" != "$after" ] || its_links="$its_links${its_links:+ }$after,$(date +%s),$ended"
   # A log that is there already is no sign of the job to come.
   [ -z "$its_job" ] || add "$its_job"
   its_job=
@@ -137,6 +170,7 @@ intend() { # write the intent down; set `before` to the record as it was
     restore_combination
     refuse "cannot write into the run directory $run_dir"
   fi
+  [ -z "$chained" ] || save_as "$state/start" "" || refuse "cannot write into the run directory $run_dir"
 }
 
 take_back() { # the intent: sbatch made no job
@@ -146,6 +180,7 @@ take_back() { # the intent: sbatch made no job
   else
     rm -f -- "$record"
   fi
+  [ -z "$chained" ] || rm -f -- "$state/start"
   restore_combination
 }
 
@@ -209,9 +244,19 @@ answer_submitted() {
 withdraw() { # cancel the attempt's job; if it is not there yet, it will never be submitted
   its_withdrawn="$run $task $attempt"
   write_record
-  if [ "$its_run $its_task $its_attempt" != "$its_withdrawn" ] || [ -z "$its_job" ]; then return; fi
+  is_withdrawn || return
+  rm -f -- "$state/$its_job.place"
   for pause in 1 2 4 8 16 32 64; do
     cancel "$its_job" && break
     sleep "$pause"
   done
+}
+
+is_withdrawn() { # whether the record's job is what the killed task has submitted, or waits for
+  if [ -z "$its_job" ] || [ "$its_run" != "$run" ]; then return 1; fi
+  if [ -n "$after" ]; then
+    case " $its_links $its_job," in *" $after,"*) ;; *) return 1 ;; esac
+  else
+    [ "$its_task $its_attempt" = "$task $attempt" ]
+  fi
 }

@@ -2,7 +2,7 @@
 (prelude.sh)
 
 printf '%s\n' @slurm_sweep@
-has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | INCOMPLETE | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
 is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
@@ -34,7 +34,7 @@ $array_script
 END
 }
 m_1() {
-run_dir='/lustre/me/100% mine/grpo_sweep_4' escaped_dir='/lustre/me/100%% mine/grpo_sweep_4' output_format=--Format=JobArrayID:20,State:20,StdOut:72 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json=''
+run_dir='/lustre/me/100% mine/grpo_sweep_4' escaped_dir='/lustre/me/100%% mine/grpo_sweep_4' output_format=--Format=JobArrayID:20,State:20,StdOut:72 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json='' after='' ended='' chained='' keeps_place=''
 index=4 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
 export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
 export COMMAND=true
@@ -47,7 +47,7 @@ export WANDB_DIR='"'"'/lustre/me/100% mine/grpo_sweep_4'"'"'
 export SLURM_JOB_NAME=grpo_sweep_4'
 }
 m_2() {
-run_dir='/lustre/me/100% mine/grpo_sweep_10' escaped_dir='/lustre/me/100%% mine/grpo_sweep_10' output_format=--Format=JobArrayID:20,State:20,StdOut:73 run='a grpo manual__1' task='combination.submit 9' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json=''
+run_dir='/lustre/me/100% mine/grpo_sweep_10' escaped_dir='/lustre/me/100%% mine/grpo_sweep_10' output_format=--Format=JobArrayID:20,State:20,StdOut:73 run='a grpo manual__1' task='combination.submit 9' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate='/lustre/me/100% mine/.slurm_sweep/37649eccd16f18f6' parameters_json='' combination_json='' after='' ended='' chained='' keeps_place=''
 index=10 environment='export KEY='"'"'it'"'"'"'"'"'"'"'"'s'"'"'
 export BASE_LOG_DIR='"'"'/lustre/me/100% mine/grpo_sweep_10'"'"'
 export COMMAND=false

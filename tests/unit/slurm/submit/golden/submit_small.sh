@@ -2,7 +2,7 @@
 (prelude.sh)
 
 printf '%s\n' @slurm_sweep@
-has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | LOST) ;; *) return 1 ;; esac; }
+has_ended() { case $1 in BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | OUT_OF_MEMORY | TIMEOUT | INCOMPLETE | LOST) ;; *) return 1 ;; esac; }
 may_return() { case $1 in LAUNCH_FAILED | NODE_FAIL | PREEMPTED | RECONFIG_FAIL) ;; *) return 1 ;; esac; }
 is_unclear() { case $1 in *'Socket timed out'* | *'Zero Bytes were transmitted'* | *'Header lengths are longer than data received'* | *'Insane message length'* | *'Received zero length message'* | *'Received message length < 0'* | *'Unexpected message received'* | *'Unexpected missing socket error'* | *'Message send failure'* | *'Message receive failure'* | *'Failed to send entire message'* | *'Communication shutdown failure'* | *'(send failure)'* | *'(receive failure)'* | *'(shutdown failure)'* | *'Connection reset by peer'* | *'Broken pipe'* | *'Transport endpoint is not connected'* | *'Connection timed out'* | *'Connection forced closed by quiesce timeout'* | *'Kernel reported delayed socket error'* | *'Protocol authentication error'* | *'Munge decode failed'*) ;; *) return 1 ;; esac; }
 (record.sh)
@@ -11,7 +11,7 @@ state_name=.slurm_sweep record_name=.slurm_sweep/record parameters_name=paramete
 batch_script_1='#!/bin/sh
 eval "$COMMAND"'
 m_1() {
-run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate=/r/.slurm_sweep/37649eccd16f18f6 parameters_json='' combination_json=''
+run_dir=/r/one escaped_dir=/r/one output_format=--Format=JobArrayID:20,State:20,StdOut:44 run='a grpo manual__1' task='combination.submit 3' try=1 ti=01-1 run_folders=logs resume='' parallel='' gate=/r/.slurm_sweep/37649eccd16f18f6 parameters_json='' combination_json='' after='' ended='' chained='' keeps_place=''
 call_sbatch() {
 set -- "$(command -v timeout)" "$(command -v sbatch)"
 export BASE_LOG_DIR=/r/one

@@ -1,0 +1,145 @@
+"""Whether another job follows one that has ended, in the same run directory. Pure; docs/long_jobs.md has the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from airflow_slurm_sweep.slurm.retry import Rule, applies
+from airflow_slurm_sweep.slurm.states import JobState
+
+FREE = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL})  # ends that are nobody's fault use up no job of a chain
+MOST_FREE = 20
+DEFAULT_ON = (JobState.TIMEOUT.value, JobState.PREEMPTED.value, JobState.NODE_FAIL.value)
+
+
+class Link(NamedTuple):
+    """A job of a chain that another one followed, as the record has it."""
+
+    job_id: str
+    state: JobState
+    value: float | None  # of the metric in `Chain.until`
+    time: int  # when it was followed, in seconds since 1970 by the login node's clock
+    nodes: str = ""
+
+
+def read_links(words: str) -> tuple[Link, ...]:
+    """Read the links of a record: ``ID,TIME,STATE,VALUE,NODES`` each."""
+    rows = (word.split(",", 4) for word in words.split())
+    return tuple(
+        Link(job_id, JobState.parse(state), float(value) if value else None, int(time), nodes)
+        for job_id, time, state, value, nodes in (row for row in rows if len(row) == 5)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """How far a combination goes on past the end of its job.
+
+    Attributes:
+        jobs: How many jobs there may be, one after the other; 0 for one that may only be tried again.
+        until: The metric that has to reach a value, as ``{"total_steps": 2000}``; empty where the job's end tells.
+        on: The ends that another job follows.
+        progress: A pattern of the files in the run directory that are progress; empty for any file.
+        retry: The ends after which the job is run again, with other resources; see `slurm.retry`.
+    """
+
+    jobs: int
+    until: Mapping[str, float] = field(default_factory=dict)
+    on: Sequence[str] = DEFAULT_ON
+    progress: str = ""
+    retry: Sequence[Rule] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How one job ended; ``signal`` and ``has_new_files`` as in `Trace`, ``value`` as in `Link`."""
+
+    state: JobState
+    exit_code: str = ""
+    signal: str = ""
+    has_new_files: bool = True
+    value: float | None = None
+
+
+class Outcome(Enum):
+    """What comes of a job's end."""
+
+    DONE = "done"
+    FOLLOWED = "followed"
+    FAILED = "failed"
+
+
+class Verdict(NamedTuple):
+    """What comes of a job's end, why, and how far the chain is: ``3 of 6 jobs, total_steps 1,240``."""
+
+    outcome: Outcome
+    why: str
+    so_far: str
+
+
+def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:
+    """Return what comes of a job's end; ``links`` are the jobs before it."""
+    retried = {rule["on"] for rule in chain.retry}
+    ends = [*(link.state for link in links), end.state]
+    # A retry takes no place in the chain. Nor does the last end if no rule takes it: then it is the chain's failure.
+    own = [state for state in ends if state.value not in retried]
+    free = sum(state in FREE for state in own)
+    used = len(own) - free
+    if end.state.value in retried:
+        outcome, why = _outcome_of_retry(chain, ends, end)
+    else:
+        outcome, why = _outcome(chain, links, end, used=used, free=free)
+    tried = sum(link.state.value in retried for link in links)
+    parts = [f"{used} of {chain.jobs} jobs"] if chain.jobs else []
+    parts += [f"{metric} {'unknown' if end.value is None else f'{end.value:,g}'}" for metric in chain.until]
+    parts += [f"{tried} {'retry' if tried == 1 else 'retries'}"] if tried else []
+    return Verdict(outcome, why, ", ".join(parts))
+
+
+def _outcome_of_retry(chain: Chain, ends: Sequence[JobState], end: End) -> tuple[Outcome, str]:
+    for rule in chain.retry:
+        if applies(rule, end.state, end.exit_code):
+            if ends.count(end.state) <= rule["times"]:
+                return Outcome.FOLLOWED, ""
+            return Outcome.FAILED, f"after {rule['times']} retries for this"
+    return Outcome.FAILED, ""
+
+
+def latest(metrics: Mapping[str, float], metric: str) -> float | None:
+    """Return the latest value of a metric among those that a job left; None if there is none."""
+    return metrics.get(metric)
+
+
+def is_reached(until: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
+    """Whether a job left the metric with the value of `Chain.until`, or nothing is asked for."""
+    return all((value := latest(metrics, metric)) is not None and value >= least for metric, least in until.items())
+
+
+def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
+    # Then the exit status says nothing.
+    was_warned = chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1"
+    reached = [metric for metric, target in chain.until.items() if end.value is not None and end.value >= target]
+    is_well = end.state is JobState.COMPLETED and not chain.until and (not end.signal or not chain.jobs)
+    if not (end.state is JobState.COMPLETED or was_warned or end.state.value in chain.on):
+        return Outcome.FAILED, ""
+    if reached or is_well:
+        return Outcome.DONE, "".join(f"{metric} is reached" for metric in reached)
+    why = ""
+    if end.state in FREE:
+        if free > MOST_FREE:
+            why = f"its jobs were preempted, or lost their nodes, {free} times"
+    elif used >= chain.jobs:
+        why = "the chain is used up"
+    elif used > 1 and not _has_progress(chain, links, end):  # the first job may prepare what no file there shows
+        why = "the job made no progress"
+    return (Outcome.FAILED if why else Outcome.FOLLOWED), why
+
+
+def _has_progress(chain: Chain, links: Sequence[Link], end: End) -> bool:
+    """Whether a job left new files, and has moved the metric if the chain has one."""
+    before = [link.value for link in links if link.value is not None]
+    has_moved = end.value is not None and (not before or end.value > before[-1])
+    return end.has_new_files and (has_moved or not chain.until)

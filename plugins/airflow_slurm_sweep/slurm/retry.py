@@ -1,0 +1,67 @@
+"""Jobs that are run again, with other resources, for an end that has a known cure. Pure; see `slurm.chain`.
+
+A rule is a mapping, ``{"on": "OUT_OF_MEMORY", "times": 2, "mem": "x2"}``: the keys of `RetryRule` in sweep/. A value
+``x2`` multiplies what the job before was given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_slurm_sweep.slurm.states import JobState
+
+Rule = Mapping[str, Any]
+_MEMORY = re.compile(r"([0-9]+)([KMGT]?)B?", re.IGNORECASE)
+
+
+def applies(rule: Rule, state: JobState, exit_code: str = "") -> bool:
+    """Whether a rule is about an end, by its state and its exit code ``75:0``."""
+    codes = rule.get("exit_codes")
+    return state.value == rule["on"] and (not codes or not exit_code or exit_code in [f"{code}:0" for code in codes])
+
+
+def changes(
+    rules: Sequence[Rule], ends: Sequence[tuple[JobState, str]], options: Mapping[str, Any], minutes: int | None
+) -> dict[str, str]:
+    """Return the options of sbatch that differ after those ends, states and nodes, from those of the first job.
+
+    ``minutes`` are its time limit; None for none.
+
+    Raises:
+        ValueError: A rule multiplies what the job does not ask for.
+    """
+    changed: dict[str, str] = {}
+    for rule in rules:
+        hit = [nodes for state, nodes in ends if applies(rule, state)]
+        if hit and rule.get("mem"):
+            name, value = _memory(options)
+            changed[name] = _times(rule["mem"], len(hit), value, "mem")
+        if hit and rule.get("time"):
+            changed["time"] = _times(rule["time"], len(hit), str(minutes or ""), "time")
+        if rule.get("exclude_node") and any(hit):
+            nodes = [changed.get("exclude", options.get("exclude")), *hit]
+            changed["exclude"] = ",".join(dict.fromkeys(str(each) for each in nodes if each))
+    return changed
+
+
+def check(rules: Sequence[Rule], options: Mapping[str, Any], minutes: int | None) -> None:
+    """Raise ValueError for a rule that multiplies what the job does not ask for."""
+    changes(rules, [(JobState.parse(rule["on"]), "") for rule in rules], options, minutes)
+
+
+def _memory(options: Mapping[str, Any]) -> tuple[str, str]:
+    found = [(name, str(options[name])) for name in ("mem", "mem-per-cpu", "mem-per-gpu") if options.get(name)]
+    return found[0] if found else ("mem", "")
+
+
+def _times(value: str, number: int, base: str, name: str) -> str:
+    if not value.startswith("x"):
+        return value
+    found = _MEMORY.fullmatch(base)
+    if not found or int(found[1]) == 0:
+        raise ValueError(
+            f"retry: {name}: {value} multiplies the job's {name}, which is not set; set it, or name a value"
+        )
+    return f"{round(int(found[1]) * float(value[1:]) ** number)}{found[2]}"

@@ -1,0 +1,88 @@
+"""What a run directory says, beside Slurm, of a job that has ended: ask and read."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from shlex import quote
+from typing import NamedTuple
+
+from airflow_slurm_sweep.names import PARAMETERS, RECORD, STATE_DIR
+from airflow_slurm_sweep.slurm.chain import Link, read_links
+from airflow_slurm_sweep.slurm.shell import script
+
+# Files there are no progress of the training.
+_ASIDE = " -o ".join(f"-path {quote(f'./{name}')}" for name in ("logs", "*-logs", "wandb", STATE_DIR, PARAMETERS))
+_LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
+
+
+class Question(NamedTuple):
+    """A job that has ended; ``progress`` is a pattern of paths in the run directory, None for a job of no chain."""
+
+    run_dir: str
+    job_id: str
+    progress: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a job left beside its results.
+
+    Attributes:
+        signal: The first one that job.sh got, ``USR1`` or ``TERM``; empty for none, and without an exit file.
+        has_exit_file: Whether job.sh ran.
+        has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
+        links: The jobs of its chain that were followed by another one, from the first.
+    """
+
+    signal: str = ""
+    has_exit_file: bool = False
+    has_new_files: bool = True
+    links: tuple[Link, ...] = ()
+
+
+NO_TRACE = Trace()
+
+
+def traces(jobs: Iterable[Question]) -> str:
+    """Return the script that answers with a line for each job: ``= NUMBER SIGNAL NEW LINK ...``, numbers from 0.
+
+    A directory that cannot be looked through in two minutes counts as one with new files.
+    """
+    return script(
+        "trace() { # NUMBER RUN_DIR JOB [PATTERN]",
+        f"  state=$2/{STATE_DIR} signal=none new=yes links=",
+        '  { read -r _ signal < "$state/$3.exit"; } 2> /dev/null',
+        "  if [ $# -gt 3 ]; then",
+        '    { while read -r key value; do [ "$key" != links ] || links=$value; done',
+        f'    }} 2> /dev/null < "$2/{RECORD}"',
+        '    if [ -e "$state/$3.start" ]; then',
+        '      new=$(cd -- "$2" && {',
+        f'        timeout -k 5 120 find . \\( {_ASIDE} \\) -prune -o -type f -path "./$4" -newer "$state/$3.start" \\',
+        "          -print -quit 2> /dev/null < /dev/null",
+        "        [ $? -ne 124 ] || echo unknown",
+        "      })",
+        '      [ -z "$new" ] || new=yes',
+        "    fi",
+        "  fi",
+        '  printf \'= %s %s %s%s\\n\' "$1" "${signal:-none}" "${new:--}" "${links:+ $links}"',
+        "}",
+        *(
+            f"trace {number} {quote(job.run_dir)} {quote(job.job_id)}"
+            + ("" if job.progress is None else f" {quote(job.progress or '*')}")
+            for number, job in enumerate(jobs)
+        ),
+        "true",
+    )
+
+
+def read_traces(output: str) -> dict[int, Trace]:
+    """Read the answer to `traces`, by the job's number."""
+    return {
+        int(number): Trace(
+            signal=signal if signal in ("USR1", "TERM") else "",
+            has_exit_file=signal != "none",
+            has_new_files=new != "-",
+            links=read_links(links),
+        )
+        for number, signal, new, links in _LINE.findall(output)
+    }

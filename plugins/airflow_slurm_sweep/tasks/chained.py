@@ -1,0 +1,100 @@
+"""The next job of a chain, submitted by the task that waits for the one before; see `slurm.chain`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge, latest
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.retry import changes
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.traces import Trace
+from airflow_slurm_sweep.sweep.setting_types import minutes
+from airflow_slurm_sweep.tasks.cluster import ClusterSession
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chained:
+    """What a task that waits for the jobs of a chain needs to submit the further ones.
+
+    Attributes:
+        request: That of the first job.
+        attempt: The task that waits.
+        resolve: Looks up the secrets of a request.
+        on_next: Is told of each further job.
+    """
+
+    request: JobRequest
+    attempt: Attempt
+    resolve: Callable[[JobRequest], Awaitable[JobRequest]]
+    on_next: Callable[[SubmittedJob], None]
+
+    def following(self, job: SubmittedJob, ended: str = ",,", ends: Sequence[tuple[JobState, str]] = ()) -> JobRequest:
+        """Return the request for the job that follows; with it a withdrawal cancels whichever job did so.
+
+        ``ends`` are the states and nodes of all jobs before.
+        """
+        request, rules = self.request, self.request.chain.get("retry", ())
+        changed = changes(rules, ends, request.options, minutes(request.time))
+        time = changed.pop("time", request.time)
+        options = {**request.options, **changed}
+        return replace(request, after=job.job_id, ended=ended, array=False, time=time, options=options)
+
+
+async def next_job(
+    cluster: ClusterSession, job: SubmittedJob, status: JobStatus, trace: Trace, chained: Chained
+) -> SubmittedJob | Verdict:
+    """Return the job that follows one that has ended, or the end of the chain.
+
+    However often and by whomever this is called, one job follows: see ``decide_link`` in submit.sh.
+    """
+    chain = Chain(**chained.request.chain)
+    value = next((latest(status.metrics, metric) for metric in chain.until), None)
+    followed = [link.job_id for link in trace.links]
+    is_known = job.job_id in followed
+    before = trace.links[: followed.index(job.job_id)] if is_known else trace.links
+    end = End(
+        state=status.state,
+        exit_code=status.exit_code,
+        signal=trace.signal,
+        has_new_files=trace.has_new_files,
+        value=value,
+    )
+    verdict = judge(chain, before, end)
+    if verdict.outcome is not Outcome.FOLLOWED and not is_known:
+        return verdict
+    ends = [(link.state, link.nodes) for link in trace.links] + ([] if is_known else [(status.state, status.nodes)])
+    words = (status.state.value, "" if value is None else str(float(value)), "".join(status.nodes.split()))
+    request = chained.following(job, ",".join(words), ends)
+    following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
+    await wait_for_slot()
+    if following.job_id == job.job_id:
+        log.info("Slurm has queued job %s again", job.job_id)
+    else:
+        new: dict[str, object] = {"time": request.time} if request.time != chained.request.time else {}
+        new |= {key: value for key, value in request.options.items() if chained.request.options.get(key) != value}
+        given = f" with {', '.join(f'{key}={value}' for key, value in new.items())}" if new else ""
+        so_far = f" ({verdict.so_far})" if verdict.so_far else ""
+        log.info("Job %s ended as %s%s; job %s follows%s", job.job_id, status, so_far, following.job_id, given)
+    following = replace(following, request=job.request)
+    chained.on_next(following)
+    return following
+
+
+def with_verdict(status: JobStatus, verdict: Verdict, trace: Trace) -> JobStatus:
+    """Return how a chain ended: as its last job, unless that tells another story."""
+    text, reason = status.text, verdict.why
+    if verdict.outcome is Outcome.DONE and not status.state.is_success:
+        text, reason = JobState.COMPLETED.value, f"{verdict.why}; its last job ended as {status}"
+    elif verdict.outcome is Outcome.FAILED and status.state.is_success:
+        text = JobState.INCOMPLETE.value
+    elif verdict.outcome is Outcome.FAILED:
+        reason = "; ".join(part for part in (status.reason, verdict.why) if part not in ("", "None"))
+    first = trace.links[0].job_id if trace.links else ""
+    return replace(status, text=text, reason=reason, chain=verdict.so_far, first_job=first)
