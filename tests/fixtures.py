@@ -23,7 +23,7 @@ FOLLOWERS = Path(__file__).parent / "integration" / "followers"  # a Dag that fo
 BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 BUNDLES: dict[str, dict[str, str]] = {"dags-folder": {}, "followers": {"path": str(FOLLOWERS)}}
 BELOW = "/air"  # the API server's path, as behind a proxy
-USERS = ("admin", "viewer")  # by their roles
+USERS = ("admin", "op", "viewer")  # by their roles
 # What an ordinary Airflow does within 5 s or 15 s, this one does within one or two.
 QUICK: dict[str, object] = {
     "DAG_PROCESSOR__STALE_DAG_THRESHOLD": 5,

@@ -275,8 +275,7 @@ def _run_all(plan: PlanSweepOperator, *, asks: bool, **in_workers: Any) -> Repor
     report = ReportSweepOperator(task_id=names.REPORT, **in_workers)
     jobs: Any = plan
     if asks:
-        jobs = ApproveOperator(task_id=names.APPROVE, **in_workers)
-        plan >> jobs
+        jobs = plan >> ApproveOperator(task_id=names.APPROVE, **in_workers)
     combination.expand(job=jobs.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)
     # The Dag's own params are enough: with a copy of the form in each task the Dag is three times as large, and Airflow

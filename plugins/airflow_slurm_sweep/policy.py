@@ -17,7 +17,7 @@ from airflow.policies import hookimpl
 
 from airflow_slurm_sweep.names import APPROVE, PLAN, RETURN_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.planned import mapped_jobs, planned_job
-from airflow_slurm_sweep.tasks.internals import set_instance_name
+from airflow_slurm_sweep.tasks.internals import INSTANCE_NAME, set_instance_name
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -35,8 +35,14 @@ _labels: dict[tuple[str, str, int], list[str]] = {}
 
 @hookimpl
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Name an instance of submit or wait after its combination; without a plan leave the map index."""
+    """Name an instance of submit or wait after its combination; without a plan leave the map index.
+
+    Where ``approve`` is cleared, a map index may soon be another combination's: it is shown again in the name's place,
+    since Airflow calls the hook for new instances only.
+    """
     index = task_instance.map_index
+    if dag_run is not None and task_instance.task_id == APPROVE and task_instance.try_number:
+        _forget_names(dag_run)
     if dag_run is None or index is None or index < 0 or task_instance.task_id not in (SUBMIT, WAIT):
         return
     try:
@@ -46,6 +52,18 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
         return
     if index < len(labels) and labels[index]:
         set_instance_name(task_instance, labels[index][:_LONGEST])
+
+
+def _forget_names(dag_run: DagRun) -> None:
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import update
+    from sqlalchemy.orm import object_session
+
+    _labels[dag_run.dag_id, dag_run.run_id, dag_run.clear_number or 0] = []  # for those cleared together with it
+    of_run = (TaskInstance.dag_id == dag_run.dag_id) & (TaskInstance.run_id == dag_run.run_id)
+    named = update(TaskInstance).where(of_run, TaskInstance.task_id.in_((SUBMIT, WAIT)))
+    if session := object_session(dag_run):
+        session.execute(named.values({INSTANCE_NAME: None}).execution_options(synchronize_session=False))
 
 
 def _labels_of(dag_run: DagRun) -> list[str]:

@@ -70,7 +70,6 @@ def no_litter_of_others() -> Iterator[None]:
 
 def task(task_id: str, index: int) -> Any:
     """Return a task instance as a trigger has it."""
-    context = SimpleNamespace(dag_run=SimpleNamespace(clear_number=0))
     return SimpleNamespace(
         dag_id="d",
         run_id="r",
@@ -78,7 +77,6 @@ def task(task_id: str, index: int) -> Any:
         map_index=index,
         try_number=1,
         id=f"01-{index}",
-        _ti_context_from_server=context,
     )
 
 
@@ -115,7 +113,8 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
 
     def get_one(**key: Any) -> list[dict[str, Any]] | str:
         read.append(key)
-        return '#!/bin/bash\neval "$COMMAND"\n' if key["key"] == "script" else plan
+        others = {"script": '#!/bin/bash\neval "$COMMAND"\n', "consent": "", "attempt": "1"}
+        return others.get(key["key"], plan)
 
     monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", get_one)
     monkeypatch.setattr("airflow_slurm_sweep.tasks.orphans.RuntimeTaskInstance.get_ti_count", lambda **_: 0)
@@ -145,7 +144,8 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
     assert calls(cluster)["REQUEST_SUBMIT_BATCH_JOB"] == size
     questions = asked["REQUEST_JOB_INFO"] + asked["REQUEST_JOB_USER_INFO"]
     assert 1 <= questions <= seconds + 2, "squeue: at most one a second, whoever waits"
-    assert len(read) == 2, "the plan is read once, and so is the script"
+    once = sorted(key["key"] for key in read if key["key"] != "attempt")
+    assert once == ["consent", "return_value", "script"], "each is read once for all tasks"
     jobs = {event.xcoms["return_value"]["job_id"] for (event,) in submitted}
     assert len(jobs) == size
     ends = [event.xcoms.get("return_value") or event.xcoms["status"] for (event,) in ended]

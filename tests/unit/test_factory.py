@@ -47,6 +47,25 @@ def test_the_shape_of_the_dag(include: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("file", "profile"), [("sweep: {approve: RULE}", ""), ("", "approve: RULE"), ("", "")])
+def test_only_a_dag_that_may_need_approval_has_the_task_and_its_form(include: Path, file: str, profile: str) -> None:
+    rule = "{above_gpu_hours: 1}"
+    (include / "clusters" / "default.yaml").write_text("nodes: 1\n" + profile.replace("RULE", rule))
+    dag = sweep_dag(write(include, "grpo", GOOD + file.replace("RULE", rule)), include)
+    asks = bool(file or profile)
+    assert dag.has_task("approve") == asks
+    submit: Any = dag.get_task("combination.submit")
+    assert submit.source.task_id == ("approve" if asks else "plan")
+    if asks:
+        assert dag.get_task("approve").upstream_task_ids == {"plan"}
+        assert list(dag.get_task("approve").params) == ["only"]
+        assert dag.get_task("plan").params == {}
+
+
+def test_launch_may_need_approval_for_any_sweep(include: Path) -> None:
+    assert launch_dag(include).has_task("approve")
+
+
 def test_the_dag_section(include: Path) -> None:
     section = """\
 dag:

@@ -158,6 +158,19 @@ def test_preview_in_json(good: Path) -> None:
     assert shown["gpu_hours"] == 16
 
 
+def test_preview_shows_the_jobs_of_a_run_that_is_over_its_budget_and_fails(good: Path) -> None:
+    (good.parents[1] / "clusters" / "default.yaml").write_text("container: null\nmax_gpu_hours: 63\n")
+    done = run("preview", good)
+    assert done.returncode == 1
+    assert "\n# 2 jobs, at most 64 GPU-hours\n" in done.stdout
+    assert "max_gpu_hours is 63 GPU-hours" in done.stderr
+
+
+def test_preview_says_that_a_run_needs_approval(good: Path) -> None:
+    (good.parents[1] / "clusters" / "default.yaml").write_text("container: null\napprove: {above_gpu_hours: 63}\n")
+    assert "\n# A run waits for approval: above_gpu_hours is 63 (" in run("preview", good).stdout
+
+
 def test_preview_as_text_reads_the_profile_beside_the_sweeps(good: Path) -> None:
     (good.parents[1] / "clusters" / "default.yaml").write_text("log: /profile\ncontainer: null\n")
     done = run("preview", good)

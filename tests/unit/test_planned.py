@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.planned import mapped_jobs, planned_job
 
 PLAN = [{"name": "a_sweep_2"}, {"name": "a_sweep_5"}]
 
@@ -18,3 +18,9 @@ def test_a_map_index_counts_the_jobs_that_run() -> None:
 )
 def test_there_is_no_job_outside_the_plan(plan: object, map_index: int) -> None:
     assert planned_job(plan, map_index) is None
+
+
+def test_the_group_is_mapped_over_what_was_approved() -> None:
+    assert mapped_jobs(PLAN, None) == PLAN
+    assert mapped_jobs(PLAN, PLAN[1:]) == PLAN[1:]
+    assert mapped_jobs(PLAN, []) == []

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from tabulate import tabulate
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import CONSENT_KEY, PLAN, SCRIPT_KEY
+from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
 from airflow_slurm_sweep.plan import read_options
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import JobRequest
@@ -74,6 +74,7 @@ class ApproveOperator(ApprovalOperator):
         """Return the plan's jobs, or ask."""
         ti: Any = context["ti"]
         jobs, found = ti.xcom_pull(task_ids=PLAN), ti.xcom_pull(task_ids=PLAN, key=CONSENT_KEY)
+        ti.xcom_push(key=ATTEMPT_KEY, value=str(ti.id))
         ti.xcom_push(key=SCRIPT_KEY, value=ti.xcom_pull(task_ids=PLAN, key=SCRIPT_KEY))
         if found is None:
             return list(jobs)

@@ -9,6 +9,8 @@ import os
 from datetime import datetime
 from typing import Any
 
+INSTANCE_NAME = "_rendered_map_index"  # of a task instance; `rendered_map_index` cannot be set
+
 
 def mapped_list(argument: Any) -> tuple[Any, str | None] | None:
     """Return what a mapped task group hands to an argument of its function; None for any other value.
@@ -33,14 +35,6 @@ def mapped_group(operator: Any) -> Any:
     return next(iter(operator.iter_mapped_task_groups()), None)
 
 
-def clear_number(task: Any) -> int:
-    """Return how often a task instance's Dag run was cleared; the task instance is a trigger's.
-
-    The public template context has it too, as ``dag_run``, but each trigger lets its context go.
-    """
-    return task._ti_context_from_server.dag_run.clear_number or 0
-
-
 def drop_dag(trigger: Any, context: Any) -> None:
     """Release the Dag that Airflow gives to each trigger that starts a task: some 70 KiB for each of thousands."""
     context.clear()
@@ -56,7 +50,7 @@ def timeout_after(trigger: Any) -> datetime | None:
 
 def set_instance_name(task_instance: Any, name: str) -> None:
     """Set what the grid shows in place of a map index; ``map_index_template`` is rendered in workers only."""
-    task_instance._rendered_map_index = name
+    setattr(task_instance, INSTANCE_NAME, name)
 
 
 def let_coroutines_ask() -> None:

@@ -15,7 +15,7 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
+from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
 from airflow_slurm_sweep.plan import RunPlan, base_of, budgets, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
@@ -83,6 +83,7 @@ class PlanSweepOperator(BaseOperator):
             consent = None if options.dry_run else needed_consent(planned.cost, budgets(spec, layers))
         if consent:
             context["ti"].xcom_push(key=CONSENT_KEY, value=asdict(consent))
+        context["ti"].xcom_push(key=ATTEMPT_KEY, value=str(context["ti"].id))
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.sweep.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.sweep.objective.model_dump())

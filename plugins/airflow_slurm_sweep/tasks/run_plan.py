@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import CONSENT_KEY, PLAN, SCRIPT_KEY
+from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.tasks.internals import clear_number
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
 LINGER = 60.0  # seconds between two tasks of a run
+BURST = 1.0  # seconds between two tasks that start together; a cleared plan takes longer until its tasks start
 
 
 class _Key(NamedTuple):
     dag_id: str
     run_id: str
-    clear_number: int  # Airflow counts the clears in a Dag run: after one, the plan may be another
     source: JobSource
+    attempt: str = ""  # of the task that left the jobs: cleared, it may leave others
 
 
 class PlannedJobs:
@@ -80,12 +80,26 @@ async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
     yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY))
 
 
-_plans = LoopResources(_read_plan, linger=LINGER)
+@asynccontextmanager
+async def _read_attempt(key: _Key) -> AsyncIterator[str]:
+    yield str(await _read_xcom(key, key.source.task_id, ATTEMPT_KEY))
 
 
-def run_plan(task: Any, source: JobSource) -> AbstractAsyncContextManager[PlannedJobs]:
-    """Give the plan that a trigger's task instance belongs to; ``source`` is the list that the group is mapped over."""
-    return _plans.use(_Key(task.dag_id, task.run_id, clear_number(task), source))
+_plans, _attempts = LoopResources(_read_plan, linger=LINGER), LoopResources(_read_attempt, linger=BURST)
+
+
+@asynccontextmanager
+async def run_plan(task: Any, source: JobSource) -> AsyncIterator[PlannedJobs]:
+    """Give the plan that a trigger's task instance belongs to; ``source`` is the list that the group is mapped over.
+
+    A cleared task's first trigger lives on, with the plan of then: the Dag run alone does not tell the plan, and how
+    often it was cleared Airflow does not tell its triggers.
+    """
+    key = _Key(task.dag_id, task.run_id, source)
+    async with _attempts.use(key) as attempt:
+        pass
+    async with _plans.use(key._replace(attempt=attempt)) as plan:
+        yield plan
 
 
 async def xcom_of(task: Any, source: JobSource) -> Any:

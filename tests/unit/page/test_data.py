@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from airflow.models.dag import DagModel, DagTag
@@ -470,6 +471,34 @@ def test_a_dag_that_stands_in_says_which_file_is_missing(sweep: Sweep) -> None:
     assert found is not None
     assert found["notice"] == "include/sweeps/a.yaml: the file is missing."
     assert data.run_version(sweep.session, sweep.dag_id, "r") != before, "the page asks for the run again"
+
+
+def test_a_run_that_waits_for_approval_says_so_and_then_what_was_decided(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("approve", -1, "awaiting_input"), ("combination.submit", -1, None)])
+
+    def shown() -> dict[str, Any]:
+        found = data.run(sweep.session, sweep.dag_id, "r")
+        assert found is not None
+        return found
+
+    assert shown()["notice"] == "The run waits for approval: see its task approve."
+    assert shown()["counts"] == {"waiting": 4}
+    run.set("approve", -1, "skipped")
+    run.set("combination.submit", -1, "skipped")
+    run.xcoms([("approve", -1, "consent", "rejected by lead; nothing was submitted")])
+    assert shown()["notice"] == "The run was rejected by lead; nothing was submitted."
+    assert shown()["counts"] == {"skipped": 4}
+    assert {each["action"] for each in shown()["combinations"]} == {None}
+
+
+def test_a_run_that_was_approved_in_part_has_the_approved_combinations(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([("approve", -1, "success")])
+    run.xcoms([("approve", -1, "return_value", [job.to_json() for job in sweep.jobs[2:]])])
+    found = data.run(sweep.session, sweep.dag_id, "r")
+    assert found is not None
+    assert [each["number"] for each in found["combinations"]] == [3, 4]
 
 
 def test_check_cluster_is_no_sweep_whatever_its_bundles_prefix(session: Session) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep import policy
-from airflow_slurm_sweep.names import PLAN, RETURN_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.names import APPROVE, PLAN, RETURN_KEY, SUBMIT, WAIT
 from tests.unit.page.conftest import Run, Sweep
 
 NAMES = count()
@@ -59,6 +59,41 @@ def test_after_a_clear_the_plan_is_read_again(sweep: Sweep) -> None:
     found.clear_number += 1
     assert name(SUBMIT, 0, found) == "another plan"
     run.session.rollback()
+
+
+def test_combinations_that_were_approved_in_part_are_named_as_approved(sweep: Sweep) -> None:
+    run = sweep.run("r")
+    run.tasks([(APPROVE, -1, "success")])
+    run.xcoms([(APPROVE, -1, RETURN_KEY, [job.to_json() for job in sweep.jobs[2:]])])
+    assert [name(SUBMIT, index, dag_run(run)) for index in range(3)] == [*[job.label for job in sweep.jobs[2:]], None]
+
+
+def test_where_approve_is_cleared_no_name_of_the_earlier_choice_stays(sweep: Sweep) -> None:
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
+
+    run = sweep.run("r")
+    run.tasks([(SUBMIT, 0, "success"), (SUBMIT, 1, "success")])
+    found = dag_run(run)
+
+    def names() -> list[str | None]:
+        return list(
+            run.session.scalars(
+                select(TaskInstance._rendered_map_index).where(
+                    TaskInstance.dag_id == sweep.dag_id, TaskInstance.task_id == SUBMIT
+                )
+            )
+        )
+
+    for task in run.session.scalars(select(TaskInstance).where(TaskInstance.dag_id == sweep.dag_id)):
+        policy.task_instance_mutation_hook(task, found)
+    run.session.commit()
+    assert sorted(filter(None, names())) == [job.label for job in sweep.jobs[:2]]
+    for tries in (0, 1):  # a new task instance, and a cleared one
+        approve: Any = SimpleNamespace(task_id=APPROVE, map_index=-1, try_number=tries)
+        policy.task_instance_mutation_hook(approve, found)
+        assert (names() == [None, None]) == bool(tries)
+    assert name(SUBMIT, 0, found) is None, "cleared together with approve"
 
 
 @pytest.mark.parametrize("plan", [None, "text", [], ["text"], [{}], [{"label": ""}]])

@@ -31,7 +31,7 @@ def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
     context = {
         "params": params.validate(),
         "dag_run": SimpleNamespace(run_type="manual", conf=None),
-        "ti": SimpleNamespace(xcom_push=lambda **_: None),
+        "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
     }
     return PlanSweepOperator(task_id="plan", include=str(include)).execute(context)  # type: ignore[arg-type]
 

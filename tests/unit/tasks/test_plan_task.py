@@ -31,7 +31,7 @@ def names(
         "params": params,
         "dag_run": SimpleNamespace(dag_id=dag_id, run_type=run_type, logical_date=date, run_after=date, conf=params),
         "ds_nodash": "20260131",
-        "ti": SimpleNamespace(xcom_push=lambda **_: None),
+        "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
     }
     task = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
     return [job["name"] for job in task.execute(context)]  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
@@ -123,7 +124,7 @@ class TaskInstance:
 
     def __init__(self, ends: list[JobStatus], objective: dict[str, str] | None) -> None:
         jobs = [submitted(int(end.job_id), end.job_id) for end in ends]
-        self._xcoms = {
+        self._xcoms: dict[tuple[str, str], Any] = {
             ("plan", "return_value"): [request(int(end.job_id)).to_json() for end in ends],
             ("plan", "objective"): objective,
             (SUBMIT, "return_value"): [job.to_json() for job in jobs],
@@ -204,6 +205,29 @@ def test_repeats_of_a_combination_are_one_row_with_mean_and_spread() -> None:
     assert "a_sweep_1 … a_sweep_3" in shown[2]
     assert "2 ± 1" in shown[2]
     assert folded(rows, [replace(each, repeated=()) for each in requests]) == rows
+
+
+REJECTED = "rejected by lead; nothing was submitted"
+
+
+@pytest.mark.parametrize("approved", [None, [request(2).to_json()]])
+def test_a_run_that_nobody_approved_succeeds_without_results(
+    report: ReportSweepOperator, approved: list[dict[str, Any]] | None
+) -> None:
+    ti = TaskInstance([], None)
+    ti._xcoms |= {
+        ("plan", "return_value"): [request(1).to_json(), request(2).to_json()],
+        ("approve", "return_value"): approved,
+        ("approve", "consent"): REJECTED if approved is None else "approved by lead, only 2: 1 of 2 combinations",
+    }
+    report.outlets = [Asset("a")]
+    if approved is None:
+        assert report.execute({"ti": ti}) == {"combinations": 2, "succeeded": 0}  # type: ignore[typeddict-item]
+        assert report.outlets == []
+        assert ti.left["report"].startswith(f"d r ({REJECTED}): 0 of 2 combinations succeeded\n\n|")
+    else:
+        with pytest.raises(AirflowFailException, match="0 of 1 combinations succeeded; failed: a_sweep_2"):
+            report.execute({"ti": ti})  # type: ignore[typeddict-item]
 
 
 def test_a_notification_is_short_and_has_the_failures() -> None:

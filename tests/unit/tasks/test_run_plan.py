@@ -10,8 +10,10 @@ import pytest
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.tasks import run_plan as run_plan_module
 from airflow_slurm_sweep.tasks import secrets
 from airflow_slurm_sweep.tasks.job_source import JobSource
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.run_plan import run_plan
 
 SOURCE = JobSource(task_id="plan", key="return_value", is_list=True)
@@ -23,9 +25,11 @@ JOBS = [
 ]
 
 
-def task(index: int, clear_number: int = 0, run_id: str = "r") -> Any:
-    context = SimpleNamespace(dag_run=SimpleNamespace(clear_number=clear_number))
-    return SimpleNamespace(dag_id="d", run_id=run_id, map_index=index, _ti_context_from_server=context)
+OTHERS = {"script": "#!/bin/sh\n", "consent": "", "attempt": "the first"}  # XCom keys of plan
+
+
+def task(index: int, run_id: str = "r") -> Any:
+    return SimpleNamespace(dag_id="d", run_id=run_id, map_index=index)
 
 
 @pytest.fixture
@@ -34,8 +38,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked = []
 
     def get_one(**key: Any) -> list[dict[str, Any]] | str:
-        if key["key"] in ("script", "consent"):
-            return "#!/bin/sh\n" if key["key"] == "script" else ""
+        if key["key"] in OTHERS:
+            return OTHERS[key["key"]]
         asked.append(f"plan of {key['run_id']}")
         return JOBS
 
@@ -64,14 +68,37 @@ def test_airflow_is_asked_once(asked: list[str]) -> None:
     assert asked == ["plan of r", "variable:key"]
 
 
-def test_another_run_has_another_plan_and_so_has_one_that_was_cleared(asked: list[str]) -> None:
+def test_another_run_has_another_plan(asked: list[str]) -> None:
     async def all_of_them() -> None:
-        await asyncio.gather(
-            *(ready(instance) for instance in (task(0), task(0, run_id="r2"), task(0, clear_number=1)))
-        )
+        await asyncio.gather(*(ready(instance) for instance in (task(0), task(0, run_id="r2"))))
 
     asyncio.run(all_of_them())
-    assert sorted(asked) == ["plan of r", "plan of r", "plan of r2", *["variable:key"] * 3]
+    assert sorted(asked) == ["plan of r", "plan of r2", *["variable:key"] * 2]
+
+
+def test_a_cleared_plan_is_read_again_while_a_task_of_before_still_holds_the_old_one(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_plan_module, "_attempts", LoopResources(run_plan_module._read_attempt, linger=0.05))
+
+    async def before_and_after() -> list[str]:
+        async with run_plan(task(0), SOURCE) as plan:
+            await asyncio.sleep(0.2)  # a plan takes longer
+            monkeypatch.setitem(OTHERS, "attempt", "the second")
+            monkeypatch.setitem(globals(), "JOBS", JOBS[1:])
+            return [plan.request(0).name, (await ready(task(0))).name]
+
+    assert asyncio.run(before_and_after()) == ["a_0", "a_1"]
+    assert asked.count("plan of r") == 2
+
+
+def test_jobs_that_need_approval_are_not_submitted_as_plan_left_them(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OTHERS, "consent", {"why": "above_gpu_hours is 1 (a.yaml)", "by": [], "within": None})
+    with pytest.raises(SettingsError, match="the run needs approval, but its Dag has no task approve"):
+        asyncio.run(ready(task(0)))
+    assert "variable:key" not in asked
 
 
 def test_what_is_no_plan_is_told(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
