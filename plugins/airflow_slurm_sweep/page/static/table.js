@@ -37,7 +37,8 @@ export class Table {
    * Set the columns. The heads stay in the document unless they change.
    *
    * @param columns {id, title, head?, about?, class?, sorts?, descending?: how a first click sorts, text(row),
-   *   value(row)?: what it sorts by, raw(row)?: what a file has, cell(row)?: its content, tip(row)?, style(row)?, width(rows)?,
+   *   value(row)?: what it sorts by, raw(row)?: what a file has, cell(row)?: its content, tip(row)?, style(row)?,
+   *   width(rows)?,
    *   room?: digits that it takes besides its text}[]
    */
   setColumns(columns) {
