@@ -143,6 +143,7 @@ def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path) 
             "log_path": log,
             "label": f"seed={index}",
             "index": index + 1,
+            "metrics": ["metrics.json", "checkpoints/step_*/training_info.json"],
         }
         assert f"Job {job_id} ({run.name}_sweep_{index + 1}) submitted, its log: {log}" in run.log("submit", index)
         status = run.xcom("combination.wait", index, "status" if index == 1 else "return_value")

@@ -95,7 +95,7 @@ class MetricsReader:
         self._names, self._step = job.metric_names, job.metric_step
         self.latest: dict[str, float] = {}
         self.history = History(job.objective)
-        self._path = f"{job.run_dir}/{job.metrics[0]}" if job.metrics else ""
+        self._path = ""
         self._inode = self._known = self._mtime = 0
         self._columns: list[str] = []
         self._line: int | None = 0  # lines read; None behind a part that was left out
@@ -125,8 +125,9 @@ class MetricsReader:
         """Read a piece; return whether nothing is left."""
         self._wandb = piece.wandb or self._wandb
         if piece.is_refused:
+            self._path = piece.path
             self._refusal = "expected a regular file that we may read, got another; it is not read"
-        if not piece.path:
+        if piece.is_refused or not piece.path:
             return piece.has_room
         if piece.inode != self._inode or piece.start < self._known:
             self._columns, self._line = [], 0

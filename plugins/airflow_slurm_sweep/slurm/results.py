@@ -20,7 +20,7 @@ _WANDB_BYTES = 256 * 1024  # at the beginning of a log, where wandb prints the r
 _VIEW_RUN = r"'\|.*View run .*\(https\{0,1\}://[A-Za-z0-9._:/%-]*/runs/[A-Za-z0-9._%-]*\).*|{ s||\1|; p; q; }'"
 _WANDB_LINE = re.compile(r"^@ ([0-9]+) (https?://\S+)$", re.MULTILINE)
 _NEWS = re.compile(r"^= ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) (/.*)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
-_MARKED = re.compile(r"^([!-]) ([0-9]+)$", re.MULTILINE)
+_MARKED = re.compile(r"^([!-]) ([0-9]+)(?: (/.*))?$", re.MULTILINE)
 
 _WANDB = f"""\
 wandb() {{ # NUMBER WORDS
@@ -78,15 +78,15 @@ def results(questions: Sequence[Question]) -> str:
     The answer has, for each file with news, a line ``= NUMBER START INODE SIZE MTIME PATH``, the job's number from 0,
     and lines of base64. A JSON file comes whole; of another one at most `PIECE_BYTES` bytes: the first, or, where those
     are known, the last. When `_ROOM` is used up, there is a line ``! NUMBER`` for each further file with news. A line
-    ``- NUMBER`` stands for a file that is not read: a link, a pipe. Where a question names the log and wandb printed
-    the run's address at its beginning, there is a line ``@ NUMBER URL``.
+    ``- NUMBER PATH`` stands for a file that is not read: a link, a pipe. Where a question names the log and wandb
+    printed the run's address at its beginning, there is a line ``@ NUMBER URL``.
     """
     lines = ["set --"]
     for number, (words, inode, known, mtime, log) in enumerate(questions):
         lines += [
             f"known_{number}='{inode} {known} {mtime}'",
             f"find_newest {words}",
-            f"[ -n \"$newest\" ] || [ -z \"$odd\" ] || printf '%s\\n' '- {number}'",
+            f'[ -n "$newest" ] || [ -z "$odd" ] || printf -- \'- %s %s\\n\' {number} "$odd"',
             'set -- "$@" "${newest:-/}"',
             *([f"wandb {number} {log}"] if log else []),
         ]
@@ -96,7 +96,8 @@ def results(questions: Sequence[Question]) -> str:
 def read_results(output: str, count: int) -> list[Piece]:
     """Read the answer to `results`: for each of ``count`` questions what is new, in their order."""
     found = {
-        int(number): Piece(has_room=mark != "!", is_refused=mark == "-") for mark, number in _MARKED.findall(output)
+        int(number): Piece(path=path, has_room=mark != "!", is_refused=mark == "-")
+        for mark, number, path in _MARKED.findall(output)
     }
     for number, start, inode, size, mtime, path, body in _NEWS.findall(output):
         data = b""
