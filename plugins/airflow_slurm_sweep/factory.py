@@ -22,7 +22,6 @@ from airflow.sdk import DAG, Asset, get_parsing_context, task_group
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_slurm_sweep import names
-from airflow_slurm_sweep.check.operator import CheckClusterOperator, CheckLoginOperator
 from airflow_slurm_sweep.copies import second_copy
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.plan import budgets, layers_of
@@ -31,7 +30,6 @@ from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
-from airflow_slurm_sweep.tasks.approve import ApproveOperator
 from airflow_slurm_sweep.tasks.dag import SweepDag
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
@@ -249,6 +247,8 @@ def check_dag(include: Path, *, prefix: str = "") -> DAG:
     Raises:
         SettingsError: Another Dag bundle has a Dag of the same id.
     """
+    from airflow_slurm_sweep.check.operator import CheckClusterOperator, CheckLoginOperator  # noqa: PLC0415  # of one Dag
+
     claim(prefix + names.CHECK, include)
     dag = DAG(
         dag_id=prefix + names.CHECK,
@@ -275,6 +275,8 @@ def _run_all(plan: PlanSweepOperator, *, asks: bool, **in_workers: Any) -> Repor
     report = ReportSweepOperator(task_id=names.REPORT, **in_workers)
     jobs: Any = plan
     if asks:
+        from airflow_slurm_sweep.tasks.approve import ApproveOperator  # noqa: PLC0415  # most sweeps ask nobody
+
         jobs = plan >> ApproveOperator(task_id=names.APPROVE, **in_workers)
     combination.expand(job=jobs.output) >> report
     report.as_teardown(on_failure_fail_dagrun=True)

@@ -26,6 +26,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        defer_build=True,  # many models are parts of another one only: each costs a millisecond in each process
         frozen=True,
         coerce_numbers_to_str=True,
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
