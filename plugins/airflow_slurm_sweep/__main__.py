@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.cli import init, preview, results, run
@@ -88,6 +89,18 @@ def _parser() -> argparse.ArgumentParser:
     converter.add_argument("file", type=Path, metavar="FILE")
     converter.set_defaults(run=_convert)
 
+    _add_check_cluster(commands)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files, cluster profiles or presets")
+    schema.add_argument("kind", choices=_SCHEMAS)
+    schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
+
+    settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
+    settings.set_defaults(run=lambda _: print(settings_table()))
+    return parser
+
+
+def _add_check_cluster(commands: Any) -> None:
     description = (
         "Check a cluster profile, from the login to sbatch on the cluster, and name what is wrong. The command needs "
         "Airflow and its connections: run it where Airflow's settings are. The Dag check_cluster does the same in a "
@@ -103,14 +116,6 @@ def _parser() -> argparse.ArgumentParser:
     text = "print a text for a bug report instead, without secrets and names"
     cluster.add_argument("--report", action="store_true", help=text)
     cluster.set_defaults(run=_check_cluster)
-
-    schema = commands.add_parser("schema", help="print the JSON Schema of sweep files, cluster profiles or presets")
-    schema.add_argument("kind", choices=_SCHEMAS)
-    schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
-
-    settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
-    settings.set_defaults(run=lambda _: print(settings_table()))
-    return parser
 
 
 def _check(options: argparse.Namespace) -> bool:

@@ -27,10 +27,9 @@ from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, Sw
 from airflow_slurm_sweep.plan import budgets, layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
-from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
-from airflow_slurm_sweep.tasks.dag import SweepDag
+from airflow_slurm_sweep.tasks.dag import SweepDag, documentation
 from airflow_slurm_sweep.tasks.form import check_form, launch_form, sweep_form
 from airflow_slurm_sweep.tasks.internals import is_dag_processor
 from airflow_slurm_sweep.tasks.notify import Notification, failure_report, sweep_report
@@ -42,7 +41,6 @@ from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 MAX_LAUNCHES = 16
 RETRY_DELAY = timedelta(seconds=20)
 _OF_WORKERS = ("queue", "pool", "executor", "priority_weight")  # Airflow's arguments of tasks that run in a worker
-_CELL = 60  # characters of a parameter's values in the Dag's documentation
 
 
 def sweep_dags(include: Path, *, prefix: str = "") -> dict[str, DAG]:
@@ -172,7 +170,7 @@ def _build(spec: SweepSpec, path: Path, include: Path, dag_id: str, *, asks: boo
         description=section.description or f"{spec.size} combinations of {spec.what}",
         max_active_runs=section.max_active_runs,
         default_args={"owner": section.owner, "retries": section.retries, "retry_delay": RETRY_DELAY},
-        doc_md=_documentation(spec),
+        doc_md=documentation(spec),
         params=sweep_form(spec),
         auto_register=False,  # or a Dag would count for every file that builds it, check_sweeps' among them
     )
@@ -286,21 +284,3 @@ def _run_all(plan: PlanSweepOperator, *, asks: bool, **in_workers: Any) -> Repor
         if task.task_id != names.APPROVE:
             task.params = {}
     return report
-
-
-def _documentation(spec: SweepSpec) -> str:
-    rows = [
-        f"| {', '.join(f'`{key}`' for key in axis.keys)} | {len(axis.rows) or ''} | {_cell(str(axis))} |"
-        for axis in (*spec.space.axes, *spec.space.repeat)
-    ]
-    config = f" with `{spec.config_path}`" if spec.config_path else ""
-    head = "".join(f"**{warning}.** " for warning in spec.warnings)
-    head += f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
-    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.sweep.objective) else ""
-    head += "".join(f" {note}." for note in notes(spec.space, spec.sweep))
-    return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
-
-
-def _cell(text: str) -> str:
-    shown = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
-    return f"`{shown if len(shown) <= _CELL else shown[:_CELL] + '…'}`"

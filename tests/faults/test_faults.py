@@ -57,6 +57,29 @@ def test_airflow_dies(theatre: Theatre, number: int) -> None:
     stage.finish()
 
 
+@rounds
+@pytest.mark.parametrize("name", ["chained", "retried"])
+def test_jobs_are_followed_by_others(theatre: Theatre, name: str, number: int) -> None:
+    """Triggerers die and stall, and sbatch goes wrong, as the second and third job of each combination come."""
+    stage = stage_of(theatre, name, number)
+    stage.again = {stage.name(index) for index in range(stage.size)}  # several jobs are what they are for
+    for index in range(stage.size):
+        # The chain goes on after any failure; its jobs end well.
+        last = 3 if name == "retried" and stage.rng.random() < FAILING else 0
+        theatre.login.plan_job(stage.name(index), (4, 75), (4, 75), (4, last))
+        theatre.login.break_sbatch(stage.name(index), *stage.rng.sample(SBATCH_FAULTS, 3))
+    order = ["triggerer_killed", "triggerer_stalled", "triggerer_killed"]
+    stage.trigger()
+    stage.wait_for_jobs(2)
+    for fault in order:
+        stage.pause(1, 6)
+        AIRFLOW[fault](stage)
+    stage.finish()
+    for index in range(stage.size):
+        ran = {event.job_id for event in theatre.login.events() if event.job_name == stage.name(index)}
+        assert len(ran) == 3, f"{stage.name(index)}: {ran}"
+
+
 @pytest.fixture
 def disks(theatre: Theatre) -> Iterator[Disks]:
     disks = Disks(Path(str(theatre.box.profile["log"])))

@@ -89,7 +89,7 @@ def _combination(run: Run, map_index: int) -> Combination:
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
-    exit_code, wandb, note = ended.get("exit_code", ""), ended.get("wandb"), wait.note or submit.note
+    exit_code, note = ended.get("exit_code", ""), wait.note or submit.note
     return {
         "index": map_index,
         # Where XComs are kept elsewhere, the plan is not known here, nor what `only` left out.
@@ -113,9 +113,13 @@ def _combination(run: Run, map_index: int) -> Combination:
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
         "metrics": json_values(run.metrics.get(map_index, {}) if live else mapping(ended.get("metrics"))),
-        # The page makes a link of it. The job's log named it, so it may be anything.
-        "wandb": wandb if str(wandb).startswith(("https://", "http://")) else "",
+        "wandb": _address(ended.get("wandb")),
     }
+
+
+def _address(text: object) -> str:
+    """Return an address that the page makes a link of. A job's log named it, so it may be anything."""
+    return str(text) if str(text).startswith(("https://", "http://")) else ""
 
 
 def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int) -> tuple[_Values, _Values]:

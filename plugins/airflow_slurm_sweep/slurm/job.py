@@ -120,10 +120,9 @@ class JobRequest:
             expect(value is None or is_line(value), subject, value, "printable text")
         for name in self.folders:
             expect(re.fullmatch(r"\w[\w.+=@-]*", name, re.ASCII), "folders", name, "names of letters and digits")
-        for path in self.inputs:
-            expect(is_line(path), "inputs", path, "printable paths")
-        for pattern in self.log_file:
-            expect(is_line(pattern), "log_file", pattern, "printable patterns")
+        for subject in ("inputs", "log_file"):
+            for path in getattr(self, subject):
+                expect(is_line(path), subject, path, "printable paths")
         for pattern in self.metrics:
             fits = is_line(pattern) and pattern.endswith(METRIC_FILES)
             expect(fits, "metrics", pattern, f"patterns of files that end in {', '.join(METRIC_FILES)}")

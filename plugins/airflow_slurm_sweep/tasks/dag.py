@@ -13,7 +13,11 @@ from typing import Any
 from airflow.sdk import DAG, timezone
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.sweep.space_reader import notes
+from airflow_slurm_sweep.sweep.spec import SweepSpec
 from airflow_slurm_sweep.tasks.internals import let_coroutines_ask
+
+_CELL = 60  # characters of a parameter's values
 
 
 class SweepDag(DAG):
@@ -56,3 +60,22 @@ class SweepDag(DAG):
             )
         let_coroutines_ask()
         return super().test(run_after, when, {"dry_run": True, **(run_conf or {})}, *others, **named)
+
+
+def documentation(spec: SweepSpec) -> str:
+    """Return what Airflow shows of a sweep, as Markdown."""
+    rows = [
+        f"| {', '.join(f'`{key}`' for key in axis.keys)} | {len(axis.rows) or ''} | {_cell(str(axis))} |"
+        for axis in (*spec.space.axes, *spec.space.repeat)
+    ]
+    config = f" with `{spec.config_path}`" if spec.config_path else ""
+    head = "".join(f"**{warning}.** " for warning in spec.warnings)
+    head += f"`{spec.source}`: {spec.size} combinations of `{spec.what}`{config}."
+    goal = f" The report ranks by `{best.metric}`: {best.goal}." if (best := spec.sweep.objective) else ""
+    head += "".join(f" {note}." for note in notes(spec.space, spec.sweep))
+    return "\n".join([head + goal, "", "| parameter | values | |", "|---|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    shown = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    return f"`{shown if len(shown) <= _CELL else shown[:_CELL] + '…'}`"
