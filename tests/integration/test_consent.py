@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ pytestmark = pytest.mark.sandbox
 RULE = "approve: {above_cpu_hours: 0, by: [admin]}"
 SLURM = 'time: "10"'
 APPROVE, REJECT = "Approve", "Reject"
-# Airflow takes an answer within a second of the question for a failure of the task, and asks again after RETRY_DELAY: its
-# issues 71580 and 72716. A person takes longer.
-READING = 5
 
 
 class Asking(Run):
@@ -35,17 +31,21 @@ class Asking(Run):
     def __init__(
         self, airflow: Airflow, cluster: Sandbox, sweeps: Path, name: str, *, rule: str = RULE, **more: Any
     ) -> None:
-        script = more.pop("script", "true")
-        super().__init__(airflow, cluster, sweeps, name, script, 4, sweep=rule, slurm=SLURM, **more)
+        self.processes = 1  # of workers, for approve
+        super().__init__(airflow, cluster, sweeps, name, "true", 4, sweep=rule, slurm=SLURM, **more)
 
     def wait_until_asked(self) -> dict[str, Any]:
         self.wait_for({("approve", -1): "awaiting_input"})
-        time.sleep(READING)
+        # Airflow takes an answer that comes before this event for a failure of the task, and asks again later: its issues
+        # 71580 and 72716. A person takes longer.
+        ended = f"state success for task instance TaskInstanceKey(dag_id='{self.name}', task_id='approve'"
+        assert wait_until(lambda: self._airflow.log.read_text().count(ended) >= self.processes, 60)
         return self._look("/taskInstances/approve/-1/hitlDetails")
 
     def answer(self, option: str, only: str | None = None, *, api: Api | None = None) -> None:
         body = {"chosen_options": [option], "params_input": {"only": only}}
         (api or self._airflow).call("PATCH", f"{self.path}/taskInstances/approve/-1/hitlDetails", body)
+        self.processes += 1
 
     def clear_plan(self) -> None:
         body = {
@@ -56,6 +56,7 @@ class Asking(Run):
             "only_failed": False,
         }
         self._airflow.act("POST", f"/api/v2/dags/{self.name}/clearTaskInstances", body)
+        self.processes += 1
 
     def approve_log(self) -> str:
         answer = self._look("/taskInstances/approve/logs/1?full_content=true")
