@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ import pytest
 
 from airflow_slurm_sweep.page import PREFIX
 from sandbox import Sandbox
-from sandbox.airflow import Api
+from sandbox.airflow import PROJECT, Api
 from sandbox.processes import wait_until
 from tests.fixtures import Airflow
+from tests.integration.test_airflow import dags_test
 from tests.integration.test_contract import Run
 
 pytestmark = pytest.mark.sandbox
@@ -168,3 +172,27 @@ def tasks(airflow: Airflow, run: str) -> dict[str, str]:
 
 def has_decided(airflow: Airflow, run: str) -> bool:
     return bool({"awaiting_input", "failed", "deferred"} & set(tasks(airflow, run).values()))
+
+
+def test_without_a_scheduler_the_run_is_approved_on_the_command_line(environment: dict[str, str], sweeps: Path) -> None:
+    for name in ("tested", "ran"):
+        (sweeps / f"{name}.yaml").write_text(
+            f"command: 'true'\nseed: [1, 2]\nslurm: {{jobname: {name}, gpus_per_node: 0, time: '10'}}\nsweep: {{{RULE}}}\n"
+        )
+    exit_code, log = dags_test(environment, "tested", conf={"dry_run": False, "approved": True})
+    assert exit_code == 0, log
+    assert re.search(r"approved by \w+ on the command line", log)
+    assert "2 of 2 combinations succeeded" in log
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "airflow_slurm_sweep", "run", str(sweeps / "ran.yaml"), *options]
+        env = {**environment, "PYTHONPATH": str(PROJECT / "plugins")}
+        return subprocess.run(command, env=env, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+
+    refused = run()
+    assert refused.returncode == 1
+    assert "the run waits for approval (" in refused.stdout
+    assert "there is no terminal to ask; add --approved" in refused.stdout
+    done = run("--approved")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 combinations succeeded" in done.stdout
