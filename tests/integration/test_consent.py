@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import pytest
 
 from airflow_slurm_sweep.page import PREFIX
 from sandbox import Sandbox
-from sandbox.airflow import Api
+from sandbox.airflow import PROJECT, Api
 from sandbox.processes import wait_until
 from tests.fixtures import Airflow
+from tests.integration.test_airflow import dags_test
 from tests.integration.test_contract import Run
 
 pytestmark = pytest.mark.sandbox
@@ -24,9 +27,6 @@ pytestmark = pytest.mark.sandbox
 RULE = "approve: {above_cpu_hours: 0, by: [admin]}"
 SLURM = 'time: "10"'
 APPROVE, REJECT = "Approve", "Reject"
-# Airflow takes an answer within a second of the question for a failure of the task, and asks again after RETRY_DELAY: its
-# issues 71580 and 72716. A person takes longer.
-READING = 5
 
 
 class Asking(Run):
@@ -35,17 +35,21 @@ class Asking(Run):
     def __init__(
         self, airflow: Airflow, cluster: Sandbox, sweeps: Path, name: str, *, rule: str = RULE, **more: Any
     ) -> None:
-        script = more.pop("script", "true")
-        super().__init__(airflow, cluster, sweeps, name, script, 4, sweep=rule, slurm=SLURM, **more)
+        self.processes = 1  # of workers, for approve
+        super().__init__(airflow, cluster, sweeps, name, "true", 4, sweep=rule, slurm=SLURM, **more)
 
     def wait_until_asked(self) -> dict[str, Any]:
         self.wait_for({("approve", -1): "awaiting_input"})
-        time.sleep(READING)
+        # Airflow takes an answer that comes before this event for a failure of the task, and asks again later: its issues
+        # 71580 and 72716. A person takes longer.
+        ended = f"state success for task instance TaskInstanceKey(dag_id='{self.name}', task_id='approve'"
+        assert wait_until(lambda: self._airflow.log.read_text().count(ended) >= self.processes, 60)
         return self._look("/taskInstances/approve/-1/hitlDetails")
 
     def answer(self, option: str, only: str | None = None, *, api: Api | None = None) -> None:
         body = {"chosen_options": [option], "params_input": {"only": only}}
         (api or self._airflow).call("PATCH", f"{self.path}/taskInstances/approve/-1/hitlDetails", body)
+        self.processes += 1
 
     def clear_plan(self) -> None:
         body = {
@@ -56,6 +60,7 @@ class Asking(Run):
             "only_failed": False,
         }
         self._airflow.act("POST", f"/api/v2/dags/{self.name}/clearTaskInstances", body)
+        self.processes += 1
 
     def approve_log(self) -> str:
         answer = self._look("/taskInstances/approve/logs/1?full_content=true")
@@ -167,3 +172,27 @@ def tasks(airflow: Airflow, run: str) -> dict[str, str]:
 
 def has_decided(airflow: Airflow, run: str) -> bool:
     return bool({"awaiting_input", "failed", "deferred"} & set(tasks(airflow, run).values()))
+
+
+def test_without_a_scheduler_the_run_is_approved_on_the_command_line(environment: dict[str, str], sweeps: Path) -> None:
+    for name in ("tested", "ran"):
+        (sweeps / f"{name}.yaml").write_text(
+            f"command: 'true'\nseed: [1, 2]\nslurm: {{jobname: {name}, gpus_per_node: 0, time: '10'}}\nsweep: {{{RULE}}}\n"
+        )
+    exit_code, log = dags_test(environment, "tested", conf={"dry_run": False, "approved": True})
+    assert exit_code == 0, log
+    assert re.search(r"approved by \w+ on the command line", log)
+    assert "2 of 2 combinations succeeded" in log
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "airflow_slurm_sweep", "run", str(sweeps / "ran.yaml"), *options]
+        env = {**environment, "PYTHONPATH": str(PROJECT / "plugins")}
+        return subprocess.run(command, env=env, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+
+    refused = run()
+    assert refused.returncode == 1
+    assert "the run waits for approval (" in refused.stdout
+    assert "there is no terminal to ask; add --approved" in refused.stdout
+    done = run("--approved")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 combinations succeeded" in done.stdout
