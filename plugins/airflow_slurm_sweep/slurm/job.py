@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.chain import Chain
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.shell import Site
-from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.states import JobState, Pending
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
 from airflow_slurm_sweep.slurm.validation import (
     METRIC_FILES,
@@ -103,8 +103,7 @@ class JobRequest:
     metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
     objective: str = ""  # the metric whose history is kept in any case
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
-    # Whether other jobs follow this one: the arguments of `Chain`; empty for a single job.
-    chain: Mapping[str, Any] = field(default_factory=dict)
+    chain: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Chain`; empty for a single job
     keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
     after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,NODES`` of its end
     ended: str = ""
@@ -115,20 +114,7 @@ class JobRequest:
         """Raise ValueError for a value that cannot go where it shall, without values that may be secrets."""
         expect(is_line(self.name) and "/" not in self.name, "name", self.name, "printable text without slashes")
         check_directory("run_dir", self.run_dir)
-        for subject in ("workdir", "batch_script", "time", "account", "partition"):
-            value = getattr(self, subject)
-            expect(value is None or is_line(value), subject, value, "printable text")
-        for name in self.folders:
-            expect(re.fullmatch(r"\w[\w.+=@-]*", name, re.ASCII), "folders", name, "names of letters and digits")
-        for subject in ("inputs", "log_file"):
-            for path in getattr(self, subject):
-                expect(is_line(path), subject, path, "printable paths")
-        for pattern in self.metrics:
-            fits = is_line(pattern) and pattern.endswith(METRIC_FILES)
-            expect(fits, "metrics", pattern, f"patterns of files that end in {', '.join(METRIC_FILES)}")
-        for line in self.setup:
-            expect(is_text(line) and line.strip(), "setup", line, "shell lines")
-        expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
+        self._check_texts()
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
         for subject in ("extra_nodes", "gpus_per_node", "warn"):
             value = getattr(self, subject)
@@ -182,6 +168,23 @@ class JobRequest:
     def with_script(self, script: str | None) -> Self:
         """Return it with the batch script that many have in common, unless it has one of its own."""
         return self if self.script or self.batch_script else replace(self, script=script or "")
+
+    def _check_texts(self) -> None:
+        for subject in ("workdir", "batch_script", "time", "account", "partition"):
+            value = getattr(self, subject)
+            expect(value is None or is_line(value), subject, value, "printable text")
+        for name in self.folders:
+            expect(re.fullmatch(r"\w[\w.+=@-]*", name, re.ASCII), "folders", name, "names of letters and digits")
+        for path in self.inputs:
+            expect(is_line(path), "inputs", path, "printable paths")
+        for path in self.log_file:
+            expect(is_line(path), "log_file", path, "printable patterns")
+        for path in self.metrics:
+            fits = is_line(path) and path.endswith(METRIC_FILES)
+            expect(fits, "metrics", path, f"patterns of files that end in {', '.join(METRIC_FILES)}")
+        for line in self.setup:
+            expect(is_text(line) and line.strip(), "setup", line, "shell lines")
+        expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
 
     def _check_environment(self) -> None:
         for name in (*self.env, *self.secrets):
@@ -248,15 +251,6 @@ class SubmittedJob:
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the job from what `to_json` returned, or from its text."""
         return cls(**_from_json(data))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """What squeue says of a job that waits for its start, by the cluster's clock; None where it is not known."""
-
-    seconds: int | None = None  # since the job's submission, or its last requeueing
-    starts_in: int | None = None  # seconds until Slurm expects the job to start
-    is_stuck: bool = False  # whether time alone will not start it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
-from airflow_slurm_sweep.slurm.job import JobStatus, Pending
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
-from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.states import JobState, Pending
 
 SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"

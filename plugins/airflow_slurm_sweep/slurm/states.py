@@ -4,6 +4,7 @@ Source: sacct(1) and squeue(1), "JOB STATE CODES", and job_state_codes.html, up 
 one word a job: a flag (COMPLETING, REQUEUED, LAUNCH_FAILED) in place of the base state it is set on.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
@@ -92,3 +93,12 @@ class JobState(Enum):
     def is_success(self) -> bool:
         """Whether the job ended well."""
         return self.kind is Kind.SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What squeue says of a job that waits for its start, by the cluster's clock; None where it is not known."""
+
+    seconds: int | None = None  # since the job's submission, or its last requeueing
+    starts_in: int | None = None  # seconds until Slurm expects the job to start
+    is_stuck: bool = False  # whether time alone will not start it
