@@ -431,6 +431,7 @@ def steps(airflow: Airflow, postgres: Postgres) -> str:
 
 
 @pytest.mark.alone
+@pytest.mark.all
 def test_two_hundred_curves_are_there_in_a_second_and_the_pointer_does_not_stutter(visit: Visit, steps: str) -> None:
     page = visit(address(steps, steps, y="loss"))
     expect(rows(page).first).to_be_visible()

@@ -58,7 +58,7 @@ def test_airflow_dies(theatre: Theatre, number: int) -> None:
 
 
 @rounds
-@pytest.mark.parametrize("name", ["chained", "retried"])
+@pytest.mark.parametrize("name", ["chained", pytest.param("retried", marks=pytest.mark.all)])
 def test_jobs_are_followed_by_others(theatre: Theatre, name: str, number: int) -> None:
     """Triggerers die and stall, and sbatch goes wrong, as the second and third job of each combination come."""
     stage = stage_of(theatre, name, number)

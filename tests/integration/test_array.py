@@ -339,7 +339,8 @@ def test_a_script_that_died_while_it_wrote_the_ids_down(login: ArrayLogin, writt
     kill = "kill -9 $PPID $(ps -o ppid= -p $PPID)"
     moves = login.wrap(
         "mv",
-        f'if [ -e "$BIN/said" ]; then echo >> "$BIN/moved"; [ $(wc -l < "$BIN/moved") -le {written} ] || {{ {kill}; exit; }}; fi; real "$@"',
+        f'case "$*" in */record) [ ! -e "$BIN/said" ] || echo >> "$BIN/moved" ;; esac; '
+        f'[ ! -e "$BIN/moved" ] || [ $(wc -l < "$BIN/moved") -le {written} ] || {{ {kill}; exit; }}; real "$@"',
     )
     asyncio.run(login.run(submit_array(submissions(requests), "m")))
     sbatch.unlink()

@@ -74,6 +74,7 @@ def test_of_six_that_ask_at_once_one_submits_the_next_job(login: Login) -> None:
     assert login.submit(request) == second, "the task that began the chain gets its live job"
 
 
+@pytest.mark.all
 def test_a_job_that_lives_has_no_successor(login: Login) -> None:
     request = chained(login)
     first = login.submit(request)
@@ -132,6 +133,7 @@ def test_a_lost_answer_leads_to_the_same_job(login: Login) -> None:
     assert login.live() == [second]
 
 
+@pytest.mark.all
 def test_a_refused_job_leaves_the_chain_where_it_was(login: Login) -> None:
     request = chained(login)
     first = ended_job(login, request)
@@ -146,6 +148,7 @@ def test_a_refused_job_leaves_the_chain_where_it_was(login: Login) -> None:
 # Who may
 
 
+@pytest.mark.all
 def test_a_cleared_submission_begins_a_new_chain_which_the_old_one_leaves_alone(login: Login) -> None:
     request = chained(login)
     first = ended_job(login, request)
@@ -158,6 +161,7 @@ def test_a_cleared_submission_begins_a_new_chain_which_the_old_one_leaves_alone(
     assert login.live() == [third]
 
 
+@pytest.mark.all
 def test_a_run_that_has_resumed_has_the_directory(login: Login) -> None:
     request = chained(login)
     first = ended_job(login, request)
@@ -181,6 +185,7 @@ def test_a_killed_task_leaves_no_job_and_no_next_one(login: Login, when: str) ->
     assert login.live() == []
 
 
+@pytest.mark.all
 def test_a_killed_task_that_was_cleared_goes_on(login: Login) -> None:
     request = chained(login)
     first = ended_job(login, request)
@@ -190,6 +195,7 @@ def test_a_killed_task_that_was_cleared_goes_on(login: Login) -> None:
     assert login.live() == [job]
 
 
+@pytest.mark.all
 def test_a_late_withdrawal_leaves_a_new_chain_alone(login: Login) -> None:
     request = chained(login)
     first = ended_job(login, request)
@@ -222,6 +228,7 @@ def test_a_chain_keeps_its_place_between_two_jobs(login: Login) -> None:
     assert login.live("other") == [job]
 
 
+@pytest.mark.all
 def test_a_chain_that_nobody_waits_for_loses_its_place(login: Login) -> None:
     first, other = (chained(login, name=name, max_parallel_jobs=1) for name in ("job", "other"))
     stop(login, login.submit(first))

@@ -78,6 +78,7 @@ def test_a_chain_and_what_people_do_to_it(cluster: Sandbox, sweeps: Path, airflo
     assert shown["log_path"].endswith(f"/logs/slurm-{last}.out")
 
 
+@pytest.mark.all
 def test_a_triggerer_that_is_killed_as_a_job_ends(cluster: Sandbox, sweeps: Path, airflow: Airflow) -> None:
     run = Run(airflow, cluster, sweeps, "orphaned_chain", STEP, 2, slurm=CHAIN)
     wait_for_second(run, 1)
@@ -93,6 +94,7 @@ def test_a_triggerer_that_is_killed_as_a_job_ends(cluster: Sandbox, sweeps: Path
     assert len(run.jobs(1)) == 3
 
 
+@pytest.mark.all
 def test_dags_test(cluster: Sandbox, environment: dict[str, str], sweeps: Path) -> None:
     (Path(str(cluster.profile["workdir"])) / "step.sh").write_text(f"#!/bin/bash\nINDEX=1\n{STEP}")
     (sweeps / "tested_chain.yaml").write_text(

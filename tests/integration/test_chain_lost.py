@@ -48,6 +48,7 @@ def writers(site: Site, name: str) -> list[str]:
 
 
 @pytest.mark.slow("Slurm takes 9 s for it, and the next job waits until the lost one has read that it is lost")
+@pytest.mark.all
 def test_a_job_that_goes_on_on_a_lost_node_ends_before_the_next_one_writes(site: Site, box: Sandbox) -> None:
     request = site.training("lost", 900, 10, chain={"jobs": 1}, time="10")
 
@@ -75,6 +76,7 @@ def test_a_job_that_goes_on_on_a_lost_node_ends_before_the_next_one_writes(site:
     [("low", ["SIGTERM"]), ("grace", ["SIGTERM"]), ("grace", [])],
     ids=["requeue", "grace", "dies"],
 )
+@pytest.mark.all
 def test_a_preempted_job_is_followed(site: Site, box: Sandbox, partition: str, saves: list[str]) -> None:
     options = {"exclusive": True}
     request = site.training("low", 400, 10, *saves, partition=partition, nodes=2, options=options, time="10")

@@ -118,12 +118,13 @@ def test_approved_in_part_each_combination_stays_what_it_was(airflow: Airflow, c
     assert [run.name_in_grid("submit", index) for index in (0, 1)] == ["0", "1"], "no name of the first choice"
 
 
+@pytest.mark.all
 def test_rejected_the_run_submits_nothing_and_says_who_refused(
     airflow: Airflow, cluster: Sandbox, sweeps: Path, tmp_path: Path
 ) -> None:
     told = tmp_path / "told"
     notify = f'notify: [{{on: finished, notifier: told.FileNotifier, arguments: {{path: {told}, text: "{{{{ summary }}}}"}}}}]'
-    run = Asking(airflow, cluster, sweeps, "refused", dag=notify)
+    run = Asking(airflow, cluster, sweeps, "rejected", dag=notify)
     run.wait_until_asked()
     run.answer(REJECT)
     assert run.wait_for_end() == "success"
@@ -138,6 +139,7 @@ def test_rejected_the_run_submits_nothing_and_says_who_refused(
     assert page["counts"] == {"skipped": 4}
 
 
+@pytest.mark.all
 def test_without_an_answer_in_time_the_run_submits_nothing(airflow: Airflow, cluster: Sandbox, sweeps: Path) -> None:
     run = Asking(airflow, cluster, sweeps, "silence", rule='approve: {above_cpu_hours: 0, within: "0:5"}')
     assert run.wait_for_end() == "success"
@@ -146,6 +148,7 @@ def test_without_an_answer_in_time_the_run_submits_nothing(airflow: Airflow, clu
     assert not run.has_asset_event()
 
 
+@pytest.mark.all
 def test_launch_and_its_form_do_not_go_round_the_profile(airflow: Airflow, request: pytest.FixtureRequest) -> None:
     clusters = airflow.home / "clusters"
     for name, rule in (("asks", {"approve": {"above_cpu_hours": 0}}), ("limits", {"max_cpu_hours": 1})):
@@ -174,6 +177,7 @@ def has_decided(airflow: Airflow, run: str) -> bool:
     return bool({"awaiting_input", "failed", "deferred"} & set(tasks(airflow, run).values()))
 
 
+@pytest.mark.all
 def test_without_a_scheduler_the_run_is_approved_on_the_command_line(environment: dict[str, str], sweeps: Path) -> None:
     for name in ("tested", "ran"):
         (sweeps / f"{name}.yaml").write_text(

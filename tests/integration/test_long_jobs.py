@@ -131,6 +131,7 @@ wait
 
 
 @pytest.mark.slow("limits of a minute, of which Slurm looks every half")
+@pytest.mark.all
 def test_trainings_that_outlast_their_limit(site: Site) -> None:
     """All at once, since each takes minutes."""
     (site.folder / "ray.sub").write_text(RAY_SUB)
@@ -180,6 +181,7 @@ def test_trainings_that_outlast_their_limit(site: Site) -> None:
     assert len(site.jobs["documented"]) >= 2
 
 
+@pytest.mark.all
 def test_a_chain_that_is_cancelled_ends(site: Site) -> None:
     async def work() -> JobEnd:
         running = asyncio.create_task(site.run(site.request("cancelled", "sleep 600", chain={"jobs": 6})))
@@ -194,6 +196,7 @@ def test_a_chain_that_is_cancelled_ends(site: Site) -> None:
     assert len(site.jobs["cancelled"]) == 1
 
 
+@pytest.mark.all
 def test_a_chain_that_is_out_of_time_leaves_no_job(site: Site) -> None:
     """Its time ends while Slurm is asked for the next job."""
     request = site.training("limited", 3, 1, chain={"jobs": 6, "until": {"total_steps": 9000}})

@@ -37,14 +37,14 @@ def cause(state: JobState, lines: Sequence[str]) -> str:
 
 
 def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
-    """Return how a job failed, with all that shows why without a login; the cause comes first."""
+    """Return how a job failed, with all that shows why without a login; a setup line that failed comes first."""
     facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
     end = f"The log's last {TAIL_LINES} lines:\n{log_tail}"
     chain = f", {status.chain}" if status.chain else ""
     text = f"Job {job.job_id} ({job.job_name}) ended as {status}{chain}{source}: {known}\n{end}"
-    return f"{status.cause}\n{text}" if status.cause else text
+    return f"{status.cause}\n{text}" if is_of_setup(status) and status.cause else text
 
 
 def failure_cause(status: JobStatus, log_tail: str) -> str:

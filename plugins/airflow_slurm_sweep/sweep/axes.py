@@ -22,7 +22,7 @@ class Axis:
     """A dimension of a space: one parameter, or several that change together."""
 
     keys: tuple[str, ...]
-    rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key; no row twice
+    rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key
     drawn: Drawn | None = None  # or where a search draws them
     has_doubles: bool = False  # whether rows stand twice in the sweep file
 
@@ -31,6 +31,15 @@ class Axis:
         """Return the axis of a list, each of its rows once."""
         found = distinct(rows)
         return cls(keys=keys, rows=found, has_doubles=len(found) < len(rows))
+
+    @property
+    def is_doubled(self) -> bool:
+        """Whether rows stand twice, as a product has them."""
+        return len(distinct(self.rows)) < len(self.rows)
+
+    def once(self) -> Axis:
+        """Return the axis with each of its rows once."""
+        return Axis.of(self.keys, self.rows) if self.is_doubled else self
 
     @property
     def count(self) -> float:

@@ -24,9 +24,12 @@ def read_space(axes: Sequence[Axis], section: SweepSection | None, faults: list[
     """
     if section is None:
         return Space(axes=tuple(axes))
+    if section.exclude or section.include or section.search:  # without these it is the plain product
+        axes = [axis.once() for axis in axes]
     keys = [key for axis in axes for key in axis.keys]
     repeat = [
-        read_axis(key, value, is_anchored=False, folder=None, faults=faults) for key, value in section.repeat.items()
+        read_axis(key, value, is_anchored=False, folder=None, faults=faults).once()
+        for key, value in section.repeat.items()
     ]
     _refuse_doubles([*keys, *(key for axis in repeat for key in axis.keys)], faults)
     for axis in [*([] if section.search else axes), *repeat]:
@@ -122,6 +125,8 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
         if not count and not (space.trials and may_match):
             yield f"{place}: {as_yaml(said)} matches no combination"
     for axis in [*space.axes, *space.repeat]:
+        if axis.is_doubled:
+            yield f"{', '.join(axis.keys)}: some values stand there twice, and their combinations run twice"
         if axis.has_doubles:
             yield f"{', '.join(axis.keys)}: some values stand there twice; each runs once"
     if space.trials and len(space.chosen) < space.trials:

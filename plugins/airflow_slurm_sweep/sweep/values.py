@@ -69,7 +69,7 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
         # Of a list with several items each is meant as it stands, also with commas: [[q, v], "q,v"].
         if isinstance(item, str) and (is_call(item) or (len(values) == 1 and is_foreign(item))):
             raise ValueError(_of_foreign_text(key, item))
-    return Axis.of(keys, [(_unquoted(item),) for item in values])
+    return Axis(keys=keys, rows=[(_unquoted(item),) for item in values])
 
 
 def _texts(value: Value) -> Iterator[str]:

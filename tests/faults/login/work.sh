@@ -8,7 +8,7 @@ starts=$(wc -l < "$faults/starts/$SLURM_JOB_NAME")
 read -r seconds status <<< "$(head -n "$starts" "$faults/jobs/$SLURM_JOB_NAME" | tail -n 1)"
 event start
 sleep "$seconds" &
-trap 'kill $!; event end 143; exit 143' TERM
+trap 'trap "" TERM; kill $!; event end 143; exit 143' TERM # Slurm and job.sh both hand TERM on
 wait $!
 echo "work: ends with $status"
 event end "$status"

@@ -164,12 +164,14 @@ def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: s
 SETUP = "setup line 2 failed with exit status 1: module load cuda"
 
 
-@pytest.mark.parametrize(("exit_code", "said"), [("78:0", SETUP), ("1:0", "ValueError: bad")])
-def test_a_failure_text_begins_with_the_cause_which_is_the_setup_line_that_failed(exit_code: str, said: str) -> None:
+@pytest.mark.parametrize(("exit_code", "said", "is_first"), [("78:0", SETUP, True), ("1:0", "ValueError: bad", False)])
+def test_the_setup_line_that_failed_is_the_cause_and_comes_first(exit_code: str, said: str, is_first: bool) -> None:
     status = JobStatus(job_id="7", text="FAILED", exit_code=exit_code, source="sacct")
     log = f"Unknown module\n{SETUP}\nValueError: bad\nsrun: error: n1: task 0: Exited with exit code 78"
-    text = failure_text(JOB, replace(status, cause=failure_cause(status, log)), log)
-    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED")
+    status = replace(status, cause=failure_cause(status, log))
+    assert status.cause == said
+    text = failure_text(JOB, status, log)
+    assert text.startswith(f"{said}\nJob 7 (one) ended as FAILED" if is_first else "Job 7 (one) ended as FAILED")
 
 
 def test_a_failure_text_has_all_facts() -> None:

@@ -53,9 +53,10 @@ def reference(document: dict[str, Any]) -> list[dict[str, Any]]:
     section = document.get("sweep", {})
     axes = {key: value for key, value in document.items() if key != "sweep"}
     found: list[dict[str, Any]] = []
+    is_product = not section.keys() & {"exclude", "include"}
     for values in itertools.product(*axes.values()):
         each = dict(zip(axes, values, strict=True))
-        if repr(each) not in map(repr, found) and not any(
+        if (is_product or repr(each) not in map(repr, found)) and not any(
             all(is_met(said, each[key]) for key, said in condition.items()) for condition in section.get("exclude", [])
         ):
             found.append(each)
@@ -417,7 +418,8 @@ def test_a_wrong_form_is_one_fault_that_shows_what_to_write(text: str, said: str
         ("x: {uniform: [0, 1]}\nsweep: {search: random, trials: 3, exclude: [{x: 0.5}]}", "sweep.exclude.0: {x: 0.5} matches no combination"),
         ("x: {int: [0, 9]}\nsweep: {search: random, trials: 3, exclude: [{x: {above: 9}}]}", "sweep.exclude.0: {x: {above: 9}} matches no combination"),
         ("x: {int: [0, 900]}\nsweep: {search: random, trials: 3, exclude: [{x: 77}]}", None),
-        ("x: [1, 2, 1, 1.0, true]", "x: some values stand there twice; each runs once"),
+        ("x: [1, 2, 1, 1.0, true]", "x: some values stand there twice, and their combinations run twice"),
+        ("x: [1, 2, 1]\nsweep: {exclude: [{x: 2}]}", "x: some values stand there twice; each runs once"),
     ],
 )  # fmt: skip
 def test_what_never_matches_is_a_warning(text: str, said: str | None) -> None:
