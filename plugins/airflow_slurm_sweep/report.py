@@ -218,8 +218,8 @@ def summary(title: str, rows: Sequence[Row], objective: Objective | None = None)
     parts = [f"{title}: {succeeded} of {len(rows)} combinations succeeded"]
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
-    parts += failures(causes(rows))
     parts.append(table(included, objective, form="github"))
+    parts += failures(causes(rows))
     if len(rows) > len(included):
         parts.append(f"{len(rows) - len(included)} more are in the task's log")
     return "\n\n".join(parts)

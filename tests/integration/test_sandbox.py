@@ -285,6 +285,7 @@ def test_up_starts_again_what_died(folder: Path) -> None:
         assert [name for name in after if after[name] != before[name]] == ["slurmctld"]
 
 
+@pytest.mark.all
 def test_down_clears_jobs_and_sessions_of_killed_daemons(folder: Path) -> None:
     box = Sandbox(folder, nodes=2)
     box.up()

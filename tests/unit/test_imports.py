@@ -7,22 +7,24 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-MOST = 0.2  # seconds of CPU above Airflow's own imports
+MOST = 1 / 6  # of the CPU time of Airflow's own imports: 0.2 s of 1.2; on a busy machine both take longer
 
 CODE = """
 import runpy, sys, time
 from airflow.sdk import DAG, Asset, BaseOperator, Param, task_group
 began = time.process_time()
 runpy.run_path(sys.argv[1])
-print(time.process_time() - began)
+print(began, time.process_time() - began)
 """
 
 
 def test_reading_the_sweeps_costs_little() -> None:
-    def seconds() -> float:
+    def seconds() -> tuple[float, float]:
         command = [sys.executable, "-W", "ignore", "-c", CODE, str(PROJECT / "dags" / "sweeps.py")]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        airflow, ours = map(float, said.split())
+        return airflow, ours
 
-    took = min(seconds() for _ in range(3))  # the least disturbed one
-    print(f"dags/sweeps.py: {took:.2f} s of CPU")
-    assert took < MOST
+    airflow, ours = min((seconds() for _ in range(3)), key=lambda found: found[1] / found[0])  # the least disturbed one
+    print(f"dags/sweeps.py: {ours:.2f} s of CPU, Airflow's imports: {airflow:.2f} s")
+    assert ours / airflow < MOST
