@@ -90,14 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     converter.set_defaults(run=_convert)
 
     _add_check_cluster(commands)
+    _add_generators(commands)
+    return parser
 
+
+def _add_generators(commands: Any) -> None:
     schema = commands.add_parser("schema", help="print the JSON Schema of sweep files, cluster profiles or presets")
     schema.add_argument("kind", choices=_SCHEMAS)
     schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
 
     settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
     settings.set_defaults(run=lambda _: print(settings_table()))
-    return parser
 
 
 def _add_check_cluster(commands: Any) -> None:

@@ -89,11 +89,10 @@ def _combination(run: Run, map_index: int) -> Combination:
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
-    exit_code, note = ended.get("exit_code", ""), wait.note or submit.note
+    note = wait.note or submit.note
     return {
         "index": map_index,
-        # Where XComs are kept elsewhere, the plan is not known here, nor what `only` left out.
-        "number": job.get("index") or map_index + 1,
+        "number": job.get("index") or map_index + 1,  # the plan, and what `only` left out, may not be known here
         "name": job.get("name") or submitted.get("job_name", ""),
         "label": job.get("label", ""),
         "stage": stage,
@@ -105,7 +104,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         "is_stuck": live.stuck if live else False,
         "is_done_earlier": bool(done),
         "task": task_id,
-        "exit_code": "" if exit_code == "0:0" else exit_code,
+        "exit_code": ended.get("exit_code", "").removeprefix("0:0"),
         "job_id": job_id,
         "log_path": log_path(submitted["run_dir"], job_id) if "run_dir" in submitted else "",
         "chain": ended.get("chain", ""),
