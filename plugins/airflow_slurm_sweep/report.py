@@ -83,9 +83,15 @@ def report_rows(
         if job:
             row = replace(row, job_id=job.job_id, log=job.log_path)
         if end:
-            succeeded = end.state.is_success
-            row = replace(row, state=end.text, cause=end.cause, succeeded=succeeded, elapsed=end.elapsed)
-            row = replace(row, metrics=end.metrics, chain=end.chain)
+            row = replace(
+                row,
+                state=end.text,
+                cause=end.cause,
+                succeeded=end.state.is_success,
+                elapsed=end.elapsed,
+                metrics=end.metrics,
+                chain=end.chain,
+            )
             if end.chain:
                 row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         if request.done:

@@ -108,14 +108,9 @@ def _outcome_of_retry(chain: Chain, ends: Sequence[JobState], end: End) -> tuple
     return Outcome.FAILED, ""
 
 
-def latest(metrics: Mapping[str, float], metric: str) -> float | None:
-    """Return the latest value of a metric among those that a job left; None if there is none."""
-    return metrics.get(metric)
-
-
 def is_reached(until: Mapping[str, float], metrics: Mapping[str, float]) -> bool:
     """Whether a job left the metric with the value of `Chain.until`, or nothing is asked for."""
-    return all((value := latest(metrics, metric)) is not None and value >= least for metric, least in until.items())
+    return all((value := metrics.get(metric)) is not None and value >= least for metric, least in until.items())
 
 
 def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge, latest
+from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
@@ -55,7 +55,7 @@ async def next_job(
     However often and by whomever this is called, one job follows: see ``decide_link`` in submit.sh.
     """
     chain = Chain(**chained.request.chain)
-    value = next((latest(status.metrics, metric) for metric in chain.until), None)
+    value = next((status.metrics.get(metric) for metric in chain.until), None)
     followed = [link.job_id for link in trace.links]
     is_known = job.job_id in followed
     before = trace.links[: followed.index(job.job_id)] if is_known else trace.links

@@ -79,8 +79,9 @@ class PlanSweepOperator(BaseOperator):
         if done := sum(bool(job.done) for job in planned.jobs):
             self.log.info("%s more are done in earlier runs", done)
         with airflow_errors():
-            check_budget(planned.cost, budgets(spec, layers))
-            consent = None if options.dry_run else needed_consent(planned.cost, budgets(spec, layers))
+            cost, limits = planned.cost, budgets(spec, layers)
+            check_budget(cost, limits)
+            consent = None if options.dry_run else needed_consent(cost, limits)
         if consent:
             context["ti"].xcom_push(key=CONSENT_KEY, value=asdict(consent))
         context["ti"].xcom_push(key=ATTEMPT_KEY, value=str(context["ti"].id))

@@ -184,10 +184,8 @@ def test_a_job_that_is_still_being_submitted_is_looked_for_again(monkeypatch: py
     assert "1" not in shell.live
 
 
-def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = states(wait1="failed")
-    airflow_says(monkeypatch, lambda: now)
-    shell = Cluster(1)
+def clear_while_asked(shell: Cluster, now: dict[str, Any]) -> None:
+    """Clear a task while squeue answers."""
     answer = cast("Callable[[], str]", shell.answers["squeue"])
 
     def cleared_meanwhile() -> str:
@@ -195,6 +193,13 @@ def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatc
         return answer()
 
     shell.answers["squeue"] = cleared_meanwhile
+
+
+def test_a_pair_that_is_cleared_while_siblings_look_keeps_its_new_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = states(wait1="failed")
+    airflow_says(monkeypatch, lambda: now)
+    shell = Cluster(1)
+    clear_while_asked(shell, now)
     asyncio.run(orphans.OrphanWatch(SlurmClient(shell), PAIRS).look())
     assert now["g.wait_1"] is None
     assert "1" in shell.live
@@ -248,13 +253,7 @@ def test_a_pair_that_is_cleared_while_its_run_is_stopped_keeps_its_new_job(monke
     now = states(**ALL_FAILED)
     airflow_says(monkeypatch, lambda: now)
     shell = Cluster(1)
-    answer = cast("Callable[[], str]", shell.answers["squeue"])
-
-    def cleared_meanwhile() -> str:
-        now["g.wait_1"] = None
-        return answer()
-
-    shell.answers["squeue"] = cleared_meanwhile
+    clear_while_asked(shell, now)
     assert asyncio.run(orphans.cancelled_with_run(SlurmClient(shell), PAIRS)) == frozenset()
     assert "1" in shell.live
 
