@@ -22,7 +22,7 @@ CHROMIUM = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE = 60_000  # milliseconds: for what Airflow's workers do
+PATIENCE = 180_000  # milliseconds: for what Airflow does on a machine with other work
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder: the documentation's pictures are made there
 
 

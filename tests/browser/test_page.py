@@ -101,7 +101,7 @@ def ended(airflow: Airflow) -> str:
     """A run of the sweep ``rates`` that has ended: of its six combinations the two with a penalty "much" failed."""
     airflow.trigger("rates", "ended")
     run = "/api/v2/dags/rates/dagRuns/ended"
-    assert wait_until(lambda: airflow.call("GET", run)["state"] == "failed", 180)
+    assert wait_until(lambda: airflow.call("GET", run)["state"] == "failed")
     return "ended"
 
 
@@ -215,9 +215,9 @@ def styles(page: Page) -> list[str | None]:
 
 def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> None:
     page = visit(address("rates", ended), anew=True)  # its clock will be wrong
-    now = time.time()
 
     def in_slurm(run: dict[str, Any]) -> None:
+        now = time.time()
         counts = {"running": 1, "pending": 1, "in Slurm": 4}
         stuck = ["2 jobs will not start without help (InvalidQOS): its QOS does not exist (any more)"]
         run.update(state="running", live=True, end=None, live_at=now - 90, counts=counts, ended=0, stuck=stuck)
@@ -235,7 +235,7 @@ def test_slurms_state_is_shown_where_it_is_known(visit: Visit, ended: str) -> No
 
     expect(rows(page)).to_have_count(6)  # Playwright sets the clock of each frame: all of them have to be there
     answer(page, in_slurm)
-    page.clock.set_system_time(now + 7200)  # the reader's clock is wrong
+    page.clock.set_system_time(time.time() + 7200)  # the reader's clock is wrong
     page.reload()
     running, pending, unknown = (rows(page).nth(place) for place in range(3))
     head(page, "number").get_by_role("button").click()
@@ -608,14 +608,14 @@ def test_a_job_is_cancelled_and_then_the_sweep(airflow: Airflow, cluster: Sandbo
     cancelled = rows(page).filter(has_text="cancelled by admin")
     expect(cancelled).to_have_count(1)
     state = ("squeue", "--states=all", "--noheader", "--format=%T", f"--jobs={job_id}")
-    assert wait_until(lambda: cluster.slurm(*state).strip() == "CANCELLED", 30)
+    assert wait_until(lambda: cluster.slurm(*state).strip() == "CANCELLED")
     frame(page).get_by_role("button", name="Cancel sweep").click()
     expect(dialog).to_contain_text("1 combination has not ended")
     dialog.get_by_role("button", name="Cancel sweep").click()
     expect(cancelled).to_have_count(2)
     expect(frame(page).get_by_text("Note: cancelled by admin")).to_be_visible()
     live = ("squeue", "--noheader", "--format=%i", "--name=long_sweep_1,long_sweep_2")
-    assert wait_until(lambda: not cluster.slurm(*live).strip(), 30)
+    assert wait_until(lambda: not cluster.slurm(*live).strip())
 
 
 def test_it_is_dark_where_airflow_is(visit: Visit, ended: str) -> None:

@@ -58,7 +58,7 @@ def theatre() -> Iterator[Theatre]:
         try:
             airflow.start()
             sampler.start()
-            assert wait_until(lambda: SWEEPS.keys() <= _known_dags(airflow), 120), f"no Dags; see {folder}"
+            assert wait_until(lambda: SWEEPS.keys() <= _known_dags(airflow)), f"no Dags; see {folder}"
             yield Theatre(box=box, login=login, airflow=airflow, cluster=cluster, seed=seed, report=report)
         finally:
             if sampler.is_alive():

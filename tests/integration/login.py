@@ -113,7 +113,7 @@ class Login:
         return [job for job, state in self.jobs(name).items() if state in ("PENDING", "RUNNING", "COMPLETING")]
 
     def wait_for(self, job: str, *states: str) -> None:
-        assert wait_until(lambda: self.jobs().get(job) in states, 60), self.jobs()
+        assert wait_until(lambda: self.jobs().get(job) in states), self.jobs()
 
     def record(self, name: str = "job") -> dict[str, str]:
         text = (self.folder / "runs" / name / RECORD).read_text()

@@ -253,7 +253,7 @@ def test_scheduled_runs_have_directories_of_their_own(cluster: Sandbox, sweeps: 
         runs = airflow.call("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
         return [run for run in runs if run["state"] in ("success", "failed")]
 
-    assert wait_until(lambda: len(ended()) >= 2, 240), airflow.log.read_text()[-5000:]
+    assert wait_until(lambda: len(ended()) >= 2), airflow.log.read_text()[-5000:]
     assert {run["state"] for run in ended()} == {"success"}
     folder = Path(str(cluster.profile["log"])) / "nemo-rl"
     for run in ended():
@@ -269,7 +269,7 @@ def test_check_cluster_logs_in_from_the_triggerer(airflow: Airflow) -> None:
     body = {"dag_run_id": "looks", "logical_date": None, "conf": {"profile": "default"}}
     airflow.call("POST", "/api/v2/dags/check_cluster/dagRuns", body)
     task = "/api/v2/dags/check_cluster/dagRuns/looks/taskInstances/login_from_triggerer"
-    assert wait_until(lambda: airflow.call("GET", task)["state"] in ("success", "failed"), 60)
+    assert wait_until(lambda: airflow.call("GET", task)["state"] in ("success", "failed"))
     assert airflow.call("GET", task)["state"] == "success"
     found = airflow.call("GET", f"{task}/xcomEntries/return_value")["value"]
     login = re.search(r"ok +login +\S+, in \d+\.\d s, from process (\d+) on ", str(found))

@@ -137,7 +137,7 @@ def test_one_request_gives_each_element_its_directory_log_name_and_environment(l
         run_dir = Path(job.run_dir)
         log = run_dir / "logs" / f"slurm-{array}_{number + 1}.out"
         said = f"it's\n$HOME `x` {number} 雪\njob_sweep_{number + 1}\n{run_dir}\n"
-        assert wait_until(lambda log=log, said=said: log.exists() and log.read_text() == said, 30), job_id  # type: ignore[misc]
+        assert wait_until(lambda log=log, said=said: log.exists() and log.read_text() == said), job_id  # type: ignore[misc]
         assert sorted(path.name for path in run_dir.iterdir() if path.is_file()) == ["here", PARAMETERS]
         parameters = json.loads((run_dir / PARAMETERS).read_text())
         assert list(parameters.items()) == list(job.parameters.items())
@@ -176,7 +176,7 @@ def test_the_clusters_own_batch_script_keeps_its_header_and_shows_no_secret(logi
     assert given.endswith(text.partition("set -eu")[2])
     for number in (1, 2):
         log = login.folder / "runs" / f"job_sweep_{number}" / "logs" / f"slurm-{array}_{number}.out"
-        assert wait_until(lambda log=log: log.exists() and log.read_text().endswith("\n6\n"), 30)  # type: ignore[misc]
+        assert wait_until(lambda log=log: log.exists() and log.read_text().endswith("\n6\n"))  # type: ignore[misc]
         assert "s3cret" not in log.read_text()
         assert "+ set -eu" in log.read_text(), "its own options hold again"
 
@@ -212,11 +212,11 @@ def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
     has_one = login.submit(requests[0], replace(FIRST, map_index=0))
     login.submit(requests[1], replace(OTHER_RUN, map_index=1))
     first = login.submit(requests[2], replace(FIRST, map_index=2))
-    assert wait_until(lambda: login.queue().get(first) == "RUNNING", 30)
+    assert wait_until(lambda: login.queue().get(first) == "RUNNING")
     cleared = replace(CLEARED, map_index=2)
     login.withdraw(requests[3], replace(FIRST, map_index=3))
     withdrawn = Path(requests[3].run_dir) / RECORD
-    assert wait_until(withdrawn.exists, 30)
+    assert wait_until(withdrawn.exists)
     login.wrap("scancel", "exit 0")  # or the job might be gone before the script looks again
     group = [(job, cleared if number == 2 else replace(FIRST, map_index=number)) for number, job in enumerate(requests)]
     told = asyncio.run(SlurmClient(login).submit_array(group))
@@ -236,7 +236,7 @@ def test_each_element_is_decided_by_its_own_record(login: ArrayLogin) -> None:
 def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = login.ids(requests)
-    assert wait_until(lambda: login.queue().get(ids[1]) == "RUNNING", 30)
+    assert wait_until(lambda: login.queue().get(ids[1]) == "RUNNING")
     cleared = replace(CLEARED, map_index=1)
     new = login.submit_when_possible(requests[1], cleared)
     assert "_" not in new
@@ -264,9 +264,9 @@ def test_pending_and_running_elements_are_cancelled_one_by_one(login: ArrayLogin
     assert login.alive() == [held[0], held[2]]
     asyncio.run(client.cancel(jobs[1]))
     login.box.slurm("scontrol", "release", held[0])
-    assert wait_until(lambda: login.queue().get(held[0]) == "RUNNING", 30)
+    assert wait_until(lambda: login.queue().get(held[0]) == "RUNNING")
     asyncio.run(client.cancel(jobs[0]))
-    assert wait_until(lambda: login.alive() == [held[2]], 30)
+    assert wait_until(lambda: login.alive() == [held[2]])
     live = asyncio.run(client.live_jobs("a d r", f"{login.folder}/runs"))
     assert live == {held[2]: "t 2"}
 
@@ -275,7 +275,7 @@ def test_an_attempt_is_withdrawn_by_its_element(login: ArrayLogin) -> None:
     requests = login.sweep()
     ids = login.ids(requests)
     login.withdraw(requests[2], replace(FIRST, map_index=2))
-    assert wait_until(lambda: login.alive() == [*ids[:2], ids[3]], 30)
+    assert wait_until(lambda: login.alive() == [*ids[:2], ids[3]])
 
 
 # Between sbatch and the records
@@ -388,7 +388,7 @@ def test_twins_are_cancelled(login: ArrayLogin) -> None:
     twin = login.box.slurm("sbatch", "--parsable", "--array=1-4", output, "--wrap=sleep 600").strip()
     found = login.ids(requests)
     assert found in (ids, [f"{twin}_{number}" for number in range(1, 5)])
-    assert wait_until(lambda: login.alive() == found, 30)
+    assert wait_until(lambda: login.alive() == found)
 
 
 def test_found_by_their_logs_when_slurm_has_forgotten_them(cluster_forgetful: Sandbox, tmp_path: Path) -> None:
@@ -397,8 +397,8 @@ def test_found_by_their_logs_when_slurm_has_forgotten_them(cluster_forgetful: Sa
     requests = login.sweep(command="true")
     with pytest.raises(ClusterUnavailableError, match="it is not clear yet whether job_sweep_1 was submitted"):
         login.ids(requests)
-    assert wait_until(lambda: len(list(tmp_path.glob("runs/*/logs/slurm-*"))) == 4, 30)
-    assert wait_until(lambda: not login.queue(), 90), "forgotten"
+    assert wait_until(lambda: len(list(tmp_path.glob("runs/*/logs/slurm-*"))) == 4)
+    assert wait_until(lambda: not login.queue()), "forgotten"
     array_of(login.ids(requests))
 
 
@@ -428,7 +428,7 @@ def test_an_unclear_answer_leaves_the_intents(login: ArrayLogin) -> None:
 def test_a_refusal_leaves_the_records_as_they_were(login: ArrayLogin) -> None:
     requests = login.sweep(command="true")
     first = login.submit(requests[0], replace(FIRST, map_index=0))
-    assert wait_until(lambda: login.queue().get(first) == "COMPLETED", 30)
+    assert wait_until(lambda: login.queue().get(first) == "COMPLETED")
     nowhere = [replace(job, partition="nowhere") for job in requests]
     answers = login.together(nowhere, CLEARED)
     assert {type(answer) for answer in answers} == {ClusterRefusedError}
@@ -486,7 +486,7 @@ def test_a_script_that_is_too_slow_submits_nothing(login: ArrayLogin, step: str)
     """Before another host could take its locks for given up."""
     requests = login.sweep(command="true")
     first = login.submit(requests[0], replace(FIRST, map_index=0))
-    assert wait_until(lambda: login.queue().get(first) == "COMPLETED", 30)
+    assert wait_until(lambda: login.queue().get(first) == "COMPLETED")
     login.edits = {f"{step};" if step != "in_time 150" else step: "false;" if step != "in_time 150" else "false"}
     answers = login.together(requests, CLEARED)
     assert all("was not submitted yet: the submissions before it took too long" in str(answer) for answer in answers)
@@ -508,7 +508,7 @@ def test_an_element_whose_lock_is_held_goes_alone_and_delays_no_other(login: Arr
     lock.write_text("other-host boot namespace 1\n")
     began = time.monotonic()
     answers = login.together(requests)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert [type(answer) for answer in answers] == [SubmittedJob, AloneError, SubmittedJob, SubmittedJob]
     lock.unlink()
     login.submit(requests[1], replace(FIRST, map_index=1))
@@ -545,10 +545,10 @@ def test_the_ends_of_elements_with_and_without_accounting(request: pytest.Fixtur
         requests = login.sweep(3, command, account="sandbox" if name == "cluster_accounting" else None)
         jobs = [answer for answer in login.together(requests) if isinstance(answer, SubmittedJob)]
         array = array_of([job.job_id for job in jobs], 3)
-        assert wait_until(lambda login=login, array=array: login.queue().get(f"{array}_3") == "RUNNING", 30)  # type: ignore[misc]
+        assert wait_until(lambda login=login, array=array: login.queue().get(f"{array}_3") == "RUNNING")  # type: ignore[misc]
         asyncio.run(check_ends(login, jobs))
         if name != "cluster":
-            assert wait_until(lambda login=login: not login.queue(), 90), "forgotten"  # type: ignore[misc]
+            assert wait_until(lambda login=login: not login.queue()), "forgotten"  # type: ignore[misc]
             asyncio.run(check_forgotten(login, jobs, accounting=name == "cluster_accounting"))
 
 
@@ -561,7 +561,7 @@ async def check_ends(login: ArrayLogin, jobs: list[SubmittedJob]) -> None:
         await client.cancel(jobs[2])
 
     cancelling = asyncio.create_task(cancel())
-    good, bad, gone = await asyncio.wait_for(asyncio.gather(*map(monitor.wait, jobs)), 60)
+    good, bad, gone = await asyncio.wait_for(asyncio.gather(*map(monitor.wait, jobs)), 240)
     await cancelling
     assert [status.state.value for status in (good, bad, gone)] == ["COMPLETED", "FAILED", "CANCELLED"]
     text = failure_text(jobs[1], bad, await client.failure_log(jobs[1], bad))

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.sandbox
 
 LIVE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 ATTEMPT = Attempt(dag_id="d", run_id="r", task_id="submit", map_index=0, try_number=1, id="01-1", installation="a")
-IN_TIME = 60  # seconds; 15 where nothing else keeps the machine busy
+IN_TIME = 240  # seconds, on a machine with other work
 
 
 def test_dags_test_that_is_interrupted_leaves_no_job(
@@ -47,11 +47,11 @@ def test_dags_test_that_is_interrupted_leaves_no_job(
         # A shell makes its children in the background deaf to it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     ) as process:
-        assert wait_until(lambda: len(live()) == 3, 90)
+        assert wait_until(lambda: len(live()) == 3)
         time.sleep(3)
         process.send_signal(signal.SIGINT)
         log, _ = process.communicate(timeout=IN_TIME)
-    assert wait_until(lambda: not live(), IN_TIME), log
+    assert wait_until(lambda: not live()), log
     assert process.returncode != 0
 
 
@@ -78,7 +78,7 @@ def test_a_wait_that_is_out_of_time_cancels_its_job(cluster: Sandbox, request_: 
     job = asyncio.run(submit_job(request_, ATTEMPT))
     with pytest.raises(TaskTimeoutError, match=f"^Job {job.job_id} did not end in time; it is cancelled$"):
         asyncio.run(await_job(job, seconds=2))
-    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED", IN_TIME)
+    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED")
 
 
 def test_a_submission_that_is_out_of_time_is_withdrawn(cluster: Sandbox, request_: JobRequest, tmp_path: Path) -> None:
@@ -89,6 +89,6 @@ def test_a_submission_that_is_out_of_time_is_withdrawn(cluster: Sandbox, request
     with pytest.raises(TaskTimeoutError, match=r"^limited was not submitted in time; the submission is withdrawn$"):
         asyncio.run(submit_job(second, replace(ATTEMPT, map_index=1, id="01-2"), seconds=3))
     cluster.slurm("scancel", job.job_id)
-    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED", IN_TIME)
+    assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED")
     with pytest.raises(ClusterRefusedError, match="this attempt was withdrawn"):
         asyncio.run(submit_job(second, replace(ATTEMPT, map_index=1, id="01-2")))

@@ -43,7 +43,7 @@ def wait_for_second(run: Run, *indices: int) -> dict[int, list[str]]:
     def run_all() -> bool:
         return all(sorted(run.jobs(index).values()) == ["COMPLETED", "RUNNING"] for index in indices)
 
-    assert wait_until(run_all, 90), [run.jobs(index) for index in indices]
+    assert wait_until(run_all), [run.jobs(index) for index in indices]
     return {index: jobs(run, index) for index in indices}
 
 
@@ -56,8 +56,8 @@ def test_a_chain_and_what_people_do_to_it(cluster: Sandbox, sweeps: Path, airflo
     run.set("wait", 1, "failed")
     run.clear("wait", 2, downstream=False)
     run.clear("submit", 3, downstream=True)
-    assert wait_until(lambda: not run.live(1), 60)
-    assert wait_until(lambda: len(run.jobs(3)) == 3 and len(run.live(3)) == 1, 90)
+    assert wait_until(lambda: not run.live(1))
+    assert wait_until(lambda: len(run.jobs(3)) == 3 and len(run.live(3)) == 1)
     assert run.live(2) == before[2][1:], "the second job of a cleared wait is waited for"
     for index in (2, 3):
         (folder(cluster, run, index) / "go").touch()
@@ -86,7 +86,7 @@ def test_a_triggerer_that_is_killed_as_a_job_ends(cluster: Sandbox, sweeps: Path
     send(signal.SIGKILL, tree([airflow.pids[place]]))
     airflow._processes[place].wait()
     (folder(cluster, run, 1) / "go").touch()
-    assert wait_until(lambda: not run.live(1), 60)
+    assert wait_until(lambda: not run.live(1))
     assert len(run.jobs(1)) == 2
     with airflow.log.open("ab") as file:
         airflow._processes[place] = launch(PARTS["triggerer"], airflow.environment, file)

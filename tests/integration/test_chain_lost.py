@@ -61,7 +61,7 @@ def test_a_job_that_goes_on_on_a_lost_node_ends_before_the_next_one_writes(site:
             await asyncio.sleep(0.1)
         box.stop(node)
         try:
-            end = await asyncio.wait_for(running, 200)
+            end = await asyncio.wait_for(running, 240)
         finally:
             restore(box, node)
         assert (end.status.text, end.status.chain) == ("COMPLETED", "1 of 1 jobs"), end.text
@@ -88,7 +88,7 @@ def test_a_preempted_job_is_followed(site: Site, box: Sandbox, partition: str, s
         await until(box, site.jobs["low"][0], "RUNNING")
         await asyncio.sleep(2)
         box.slurm("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
-        end = await asyncio.wait_for(running, 120)
+        end = await asyncio.wait_for(running, 240)
         assert end.status.text == "COMPLETED", end.text
         print(end.text, box.slurm("sacct", "-X", "-n", "-P", "-o", "JobID,State,ExitCode"), site.signal("low", 0))
 

@@ -103,7 +103,7 @@ def stopped(box: Sandbox, daemon: str) -> Iterator[None]:
         yield
     finally:
         box.start(daemon)
-        assert wait_until(lambda: "idle" in box.slurm("sinfo", "--noheader", "--format=%T"), 30)
+        assert wait_until(lambda: "idle" in box.slurm("sinfo", "--noheader", "--format=%T"))
 
 
 def test_a_good_cluster(cluster_accounting: Sandbox, check: Check) -> None:
@@ -223,7 +223,7 @@ def test_ctrl_c_cancels_the_job(cluster: Sandbox, environment: dict[str, str], i
     with subprocess.Popen(
         command, env={**environment, **settings}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert wait_until(lambda: left_behind(cluster)[1] != [], 60)
+        assert wait_until(lambda: left_behind(cluster)[1] != [])
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr

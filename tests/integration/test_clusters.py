@@ -36,7 +36,7 @@ def second_cluster(box: Sandbox, folder: Path, name: str, *lines: str) -> Iterat
 
 def wait_until_forgotten(box: Sandbox, job: str) -> None:
     """Wait until the controller of a cluster does not know a job any more."""
-    assert wait_until(lambda: job not in box.slurm("squeue", "--states=all", "--noheader", "--format=%i").split(), 90)
+    assert wait_until(lambda: job not in box.slurm("squeue", "--states=all", "--noheader", "--format=%i").split())
 
 
 def test_jobs_with_equal_numbers_and_names_are_never_mixed(
@@ -50,7 +50,7 @@ def test_jobs_with_equal_numbers_and_names_are_never_mixed(
     with second_cluster(cluster_accounting, tmp_path_factory.mktemp("b"), "second", first_id) as second:
         assert there.submit(there.request(account=ACCOUNT)) == number
         here.wait_for(number, "RUNNING")
-        assert wait_until(lambda: asyncio.run(there.client.queue())[number].text == "RUNNING", 30)
+        assert wait_until(lambda: asyncio.run(there.client.queue())[number].text == "RUNNING")
 
         asyncio.run(there.client.cancel(job_of(there, number)))
         wait_until_forgotten(second, number)

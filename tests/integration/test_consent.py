@@ -43,7 +43,7 @@ class Asking(Run):
         # Airflow takes an answer that comes before this event for a failure of the task, and asks again later: its issues
         # 71580 and 72716. A person takes longer.
         ended = f"state success for task instance TaskInstanceKey(dag_id='{self.name}', task_id='approve'"
-        assert wait_until(lambda: self._airflow.log.read_text().count(ended) >= self.processes, 60)
+        assert wait_until(lambda: self._airflow.log.read_text().count(ended) >= self.processes)
         return self._look("/taskInstances/approve/-1/hitlDetails")
 
     def answer(self, option: str, only: str | None = None, *, api: Api | None = None) -> None:
@@ -93,7 +93,7 @@ def test_approved_in_part_each_combination_stays_what_it_was(airflow: Airflow, c
     assert refused.value.code == 403, "who is not in `by` cannot answer"
 
     run.answer(APPROVE, "3-9")
-    assert wait_until(lambda: "only: expected indices from 1 to 4 such as 1-4,9, got '3-9'" in run.approve_log(), 60)
+    assert wait_until(lambda: "only: expected indices from 1 to 4 such as 1-4,9, got '3-9'" in run.approve_log())
     run.wait_until_asked()
     assert not any(run.jobs(index) for index in range(4))
 
@@ -104,7 +104,7 @@ def test_approved_in_part_each_combination_stays_what_it_was(airflow: Airflow, c
     assert [run.name_in_grid("submit", index) for index in (0, 1)] == ["seed=2", "seed=3"]
 
     run.clear("submit", 0, downstream=True)
-    assert wait_until(lambda: len(run.jobs(2)) == 2, 90)
+    assert wait_until(lambda: len(run.jobs(2)) == 2)
     assert run.wait_for_end() == "success"
     assert [len(run.jobs(index)) for index in range(4)] == [0, 0, 2, 1], "the same combination once more, no other"
 
@@ -130,7 +130,7 @@ def test_rejected_the_run_submits_nothing_and_says_who_refused(
     assert run.wait_for_end() == "success"
     words = "rejected by admin; nothing was submitted"
     assert words in run.report()
-    assert wait_until(lambda: told.exists() and words in told.read_text(), 60)
+    assert wait_until(lambda: told.exists() and words in told.read_text())
     assert run.tasks()["submit", -1] == run.tasks()["wait", -1] == "skipped"
     assert not any(run.jobs(index) for index in range(4))
     assert not run.has_asset_event()
@@ -162,7 +162,7 @@ def test_launch_and_its_form_do_not_go_round_the_profile(airflow: Airflow, reque
     for profile in ("asks", "limits"):
         conf = {"sweep_text": text + loose, "profile": profile, "jobname": f"launch_{profile}", "approved": True}
         run = airflow.call("POST", path, {"logical_date": None, "conf": conf})["dag_run_id"]
-        assert wait_until(partial(has_decided, airflow, f"{path}/{run}"), 90)
+        assert wait_until(partial(has_decided, airflow, f"{path}/{run}"))
         states[profile] = tasks(airflow, f"{path}/{run}")
         airflow.mark_run(f"{path}/{run}", "failed")
     assert states["asks"]["approve"] == "awaiting_input"

@@ -157,12 +157,12 @@ def with_the_mouse(reader: Reader, started: str) -> None:
     assert url
     api = Api(url[0], folder / "airflow")
     api.log_in()
-    assert wait_until(lambda: "first" in [dag["dag_id"] for dag in api.call("GET", "/api/v2/dags")["dags"]], 60)
+    assert wait_until(lambda: "first" in [dag["dag_id"] for dag in api.call("GET", "/api/v2/dags")["dags"]])
     form = {"overrides": ["grpo.num_episodes=many"], "only": "2", "jobname": "broken"}
     runs = [api.call("POST", "/api/v2/dags/first/dagRuns", {"conf": conf, "logical_date": None}) for conf in ({}, form)]
     for run, state in zip(runs, ("success", "failed"), strict=True):
         path = f"/api/v2/dags/first/dagRuns/{run['dag_run_id']}"
-        assert wait_until(partial(has_state, api, path, "success", "failed"), 120)
+        assert wait_until(partial(has_state, api, path, "success", "failed"))
         assert has_state(api, path, state)
         task = "report/logs/1" if state == "success" else "combination.wait/logs/1?map_index=0"
         log = "\n".join(map(str, api.call("GET", f"{path}/taskInstances/{task}")["content"]))

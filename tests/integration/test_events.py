@@ -59,7 +59,7 @@ def test_people_are_told_and_other_dags_follow(
     def run(**conf: Any) -> tuple[str, str]:
         name = trigger("told", **conf)
         ended = ("success", "failed")
-        assert wait_until(lambda: airflow.call("GET", f"{path}/{name}")["state"] in ended, 120)
+        assert wait_until(lambda: airflow.call("GET", f"{path}/{name}")["state"] in ended)
         return name, airflow.call("GET", f"{path}/{name}")["state"]
 
     assert run(dry_run=True)[1] == "success"
@@ -71,7 +71,7 @@ def test_people_are_told_and_other_dags_follow(
     name, state = run()
     assert state == "failed"
     each = Path(f"{file}_each")
-    assert wait_until(each.exists, 60)
+    assert wait_until(each.exists)
     (line,) = each.read_text().splitlines()
     job = r"Job \d+ \(told_sweep_2\) ended as FAILED \(NonZeroExitCode\) \(\w+\): exit code 1:0, .*slurm-\d+\.out"
     assert re.fullmatch(rf"told {re.escape(name)}: seed=1: {job}", line)
@@ -89,8 +89,8 @@ def test_people_are_told_and_other_dags_follow(
     assert file.read_text().startswith(f"told {name}: 2 of 2 combinations succeeded\n\nBest: reward -2 with seed=1 (")
 
     followers = "/api/v2/dags/follower/dagRuns"
-    assert wait_until(lambda: airflow.call("GET", followers)["total_entries"] > 0, 60)
-    assert wait_until(lambda: airflow.call("GET", followers)["dag_runs"][0]["state"] == "success", 60)
+    assert wait_until(lambda: airflow.call("GET", followers)["total_entries"] > 0)
+    assert wait_until(lambda: airflow.call("GET", followers)["dag_runs"][0]["state"] == "success")
     (follower,) = airflow.call("GET", followers)["dag_runs"]
     look = f"{followers}/{follower['dag_run_id']}/taskInstances/look/xcomEntries/return_value"
     extra = airflow.call("GET", look)["value"]
@@ -98,7 +98,7 @@ def test_people_are_told_and_other_dags_follow(
     assert (extra["best"]["job"], extra["best"]["metrics"]) == ("told_sweep_2", {"reward": -2})
 
     runs = "/api/v2/dags/after_told/dagRuns"
-    assert wait_until(lambda: [run["state"] for run in airflow.call("GET", runs)["dag_runs"]] == ["success"], 60)
+    assert wait_until(lambda: [run["state"] for run in airflow.call("GET", runs)["dag_runs"]] == ["success"])
     (after,) = airflow.call("GET", runs)["dag_runs"]
     assert after["run_type"] == "asset_triggered"
     date = datetime.fromisoformat(after["run_after"])

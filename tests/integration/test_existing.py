@@ -126,7 +126,7 @@ def test_simultaneous_runs_have_names_of_their_own_and_a_cleared_plan_keeps_them
         place = f"{path}/{run}/taskInstances/plan/xcomEntries/return_value?deserialize=true"
         return [job["name"] for job in airflow.call("GET", place)["value"]]
 
-    assert wait_until(have_ended, 120)
+    assert wait_until(have_ended)
     before = {run: names(run) for run in runs}
     bases = [name, f"{name}_run2", f"{name}_run3"]
     assert sorted(before.values()) == sorted([f"{base}_sweep_1", f"{base}_sweep_2"] for base in bases)
@@ -134,7 +134,7 @@ def test_simultaneous_runs_have_names_of_their_own_and_a_cleared_plan_keeps_them
 
     airflow.clear_task(name, runs[0], "plan", -1, downstream=True)
     time.sleep(2)
-    assert wait_until(have_ended, 120)
+    assert wait_until(have_ended)
     assert {run: names(run) for run in runs} == before
     expected = {job: 2 if run == runs[0] else 1 for run, jobs in before.items() for job in jobs}
     assert times_run(log, name) == expected

@@ -398,7 +398,7 @@ def test_all_triggers_of_a_process_share_one_connection(
     jobs = with_client(submit)
 
     async def wait() -> list[JobEnd]:
-        return await asyncio.wait_for(asyncio.gather(*map(await_job, jobs)), 60)
+        return await asyncio.wait_for(asyncio.gather(*map(await_job, jobs)), 240)
 
     logins, logouts = count_logins(cluster), count_logouts(cluster)
     ends = asyncio.run(wait())

@@ -84,13 +84,13 @@ def test_a_run_that_is_ended_leaves_no_process(
         start_new_session=True,
     )
     killed_at_the_end.append(process)
-    assert wait_until(ready.exists, 120)
+    assert wait_until(ready.exists)
     assert len(processes_of(folder, seconds)) > 10, "a cluster"
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does, to the workers too
     else:
         process.send_signal(number)
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=240)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, said
     assert processes_of(folder, seconds) == set(), said
 
@@ -99,7 +99,7 @@ def test_a_dead_orphan_is_buried() -> None:
     """Who asks whether it lives, as record.sh does of a lock's holder, would be told that it does."""
     started = subprocess.run(["sh", "-c", "sleep 0.1 > /dev/null & echo $!"], stdout=subprocess.PIPE, check=True)
     orphan = Path("/proc") / started.stdout.decode().strip()
-    assert wait_until(lambda: not orphan.exists(), 10)
+    assert wait_until(lambda: not orphan.exists())
 
 
 def test_no_other_machine_reaches_airflow_and_its_cluster(

@@ -43,7 +43,7 @@ def test_the_page_follows_jobs_through_slurm(
     def shown() -> list[tuple[str, str]]:
         return [(row["stage"], row["state"]) for row in page()["combinations"]]
 
-    assert wait_until(lambda: shown() == [("running", "RUNNING")] * 3, 120), shown()
+    assert wait_until(lambda: shown() == [("running", "RUNNING")] * 3), shown()
     found = page()
     assert found["objective"] == objective
     assert time.time() - 60 < found["live_at"] <= time.time()
@@ -51,14 +51,14 @@ def test_the_page_follows_jobs_through_slurm(
         assert time.time() - 60 < row["running_since"] <= time.time()
         assert 0 <= row["queued"] < 60
         assert row["nodes"].startswith("n")
-    assert wait_until(lambda: rewards() == [0.13, 0.23, 0.33], 60), rewards()
+    assert wait_until(lambda: rewards() == [0.13, 0.23, 0.33]), rewards()
     assert curves()["1"] == [[1, 2, 3], [0.21, 0.22, 0.23]]
     left = [row["key"] for row in entries(airflow, run)]
     assert len([key for key in left if key.startswith("slurm_live_")]) == 1, "one for all of them"
 
     (job_id,) = run.live(1)
     cluster.slurm("scontrol", "requeuehold", job_id)
-    assert wait_until(lambda: page()["combinations"][1]["state"] in ("PENDING", "REQUEUE_HOLD"), 60), shown()
+    assert wait_until(lambda: page()["combinations"][1]["state"] in ("PENDING", "REQUEUE_HOLD")), shown()
     row = page()["combinations"][1]
     assert (row["stage"], row["running_since"], row["queued"], row["nodes"]) == ("pending", None, None, "")
     assert row["state"] == "REQUEUE_HOLD" or row["reason"], "why it waits"
@@ -75,7 +75,7 @@ def test_the_page_follows_jobs_through_slurm(
     ]
     assert [row["queued"] == run.xcom("combination.wait", row["index"])["queued"] for row in (ended[0], ended[2])]
     assert all(isinstance(row["queued"], int) and row["running_since"] is None for row in (ended[0], ended[2]))
-    assert wait_until(lambda: not [row for row in entries(airflow, run) if row["key"].startswith("slurm_live_")], 60)
+    assert wait_until(lambda: not [row for row in entries(airflow, run) if row["key"].startswith("slurm_live_")])
     assert page()["live_at"] is None
     assert curves() == {
         str(index): [[1, 2, 3, *last], [float(f"0.{index + 1}{step}") for step in (1, 2, 3)] + [1 for _ in last]]

@@ -48,11 +48,11 @@ def test_a_login_that_is_refused_for_a_while(
             assert not waiting.done()
             keys.write_text(allowed)
             (tmp_path / "end").touch()
-            return await asyncio.wait_for(waiting, 60)
+            return await asyncio.wait_for(waiting, 240)
 
     try:
         with caplog.at_level("INFO"):
-            status = asyncio.run(asyncio.wait_for(wait(), 120))
+            status = asyncio.run(asyncio.wait_for(wait(), 240))
         assert status.state is JobState.COMPLETED
         assert "It let us in before, so we try again" in caplog.text
         keys.write_text("")
@@ -98,5 +98,5 @@ def test_jobs_are_waited_for_while_the_host_key_is_another_one(
 
     jobs = asyncio.run(submit())
     with caplog.at_level("INFO"):
-        ends = asyncio.run(asyncio.wait_for(wait_until_mended(jobs), 120))
+        ends = asyncio.run(asyncio.wait_for(wait_until_mended(jobs), 240))
     assert {end.status.state for end in ends} == {JobState.COMPLETED}

@@ -189,7 +189,7 @@ def test_a_chain_that_is_cancelled_ends(site: Site) -> None:
             await asyncio.sleep(0.1)
         await until(site.box, site.jobs["cancelled"][0], "RUNNING")
         site.box.slurm("scancel", site.jobs["cancelled"][0])
-        return await asyncio.wait_for(running, 60)
+        return await asyncio.wait_for(running, 240)
 
     end = asyncio.run(work())
     assert (end.status.state.value, end.status.chain) == ("CANCELLED", "1 of 6 jobs")

@@ -21,7 +21,7 @@ def test_the_pair_alone_and_in_a_mapped_group(airflow: Standalone, cluster: Sand
     airflow.wait_for_dag("own_dag")
     run = airflow.call("POST", RUNS, {"logical_date": None, "conf": {"folder": str(tmp_path)}})["dag_run_id"]
     ended = ("success", "failed")
-    assert wait_until(lambda: airflow.call("GET", f"{RUNS}/{run}")["state"] in ended, 120)
+    assert wait_until(lambda: airflow.call("GET", f"{RUNS}/{run}")["state"] in ended)
 
     tasks = airflow.call("GET", f"{RUNS}/{run}/taskInstances")["task_instances"]
     states = {(task["task_id"], task["map_index"]): task["state"] for task in tasks}
@@ -46,7 +46,7 @@ def test_the_pair_alone_and_in_a_mapped_group(airflow: Standalone, cluster: Sand
     assert (tmp_path / "alone" / "logs" / f"slurm-{job_id}.out").read_text() == f"{run}\n", "Jinja is rendered"
 
     (slow,) = xcoms(airflow, run, "slow")
-    assert wait_until(lambda: slow["job_id"] not in cluster.slurm("squeue", "--me", "--noheader", "--format=%i"), 30)
+    assert wait_until(lambda: slow["job_id"] not in cluster.slurm("squeue", "--me", "--noheader", "--format=%i"))
     log = airflow.call("GET", f"{RUNS}/{run}/taskInstances/wait_slow/logs/1?full_content=true")
     assert f"Job {slow['job_id']} did not end in time; it is cancelled" in json.dumps(log)
 

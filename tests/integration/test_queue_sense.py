@@ -49,7 +49,7 @@ def full(cluster: Sandbox) -> Iterator[None]:
     ).strip()  # fmt: skip
     try:
         # The jobs of earlier tests may still be completing: until then others start before it.
-        assert wait_until(lambda: "JobState=RUNNING" in cluster.slurm("scontrol", "show", "job", blocker), 60)
+        assert wait_until(lambda: "JobState=RUNNING" in cluster.slurm("scontrol", "show", "job", blocker))
         yield
     finally:
         cluster.slurm("scancel", blocker)

@@ -116,7 +116,7 @@ def test_the_log_file_of_the_latest_run_is_shown(
         job = await client.submit(make(command, log_file=patterns, stream_log=True), attempt())
         async with LogFollower(client, interval=0.3).following(job):
             waiting = asyncio.create_task(end(client, job))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while "| run 0 of the training" not in caplog.messages:
                     await asyncio.sleep(0.2)
             box.slurm("scontrol", "requeue", job.job_id)

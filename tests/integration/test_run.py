@@ -21,7 +21,7 @@ from sandbox.processes import wait_until
 pytestmark = pytest.mark.sandbox
 
 PROJECT = Path(__file__).parents[2]
-SECONDS = 120
+SECONDS = 240
 TRAIN = """\
 import argparse, json, pathlib, time
 parser = argparse.ArgumentParser()
@@ -76,7 +76,7 @@ class Person:
 
     def jobs(self, name: str) -> list[str]:
         """Return the states of all jobs of a sweep that the cluster has seen, when none is about to end."""
-        assert wait_until(lambda: "COMPLETING" not in self.cluster.slurm("squeue", "--format=%T"), SECONDS)
+        assert wait_until(lambda: "COMPLETING" not in self.cluster.slurm("squeue", "--format=%T"))
         shown = self.cluster.slurm("scontrol", "show", "job")
         return re.findall(rf"JobName={name}_sweep_\d.*?JobState=(\w+)", shown, re.DOTALL)
 
@@ -256,6 +256,6 @@ def interrupted(person: Person, name: str, number: int) -> int:
     with subprocess.Popen(
         command, env=person.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert wait_until(lambda: person.jobs(name) == ["RUNNING", "RUNNING"], SECONDS)
+        assert wait_until(lambda: person.jobs(name) == ["RUNNING", "RUNNING"])
         process.send_signal(number)
         return process.wait(SECONDS)

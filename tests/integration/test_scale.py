@@ -166,7 +166,7 @@ def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster
     before = connections(cluster)
     path = "/api/v2/dags/hundreds/dagRuns"
     run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
-    assert wait_until(lambda: over(airflow, f"{path}/{run}"), 240)
+    assert wait_until(lambda: over(airflow, f"{path}/{run}"))
     counts = airflow.call("GET", f"{path}/{run}/taskInstances?state=success&limit=1")["total_entries"]
     assert counts == 2 * 300 + 2, "no task failed"
     names = Counter(cluster.slurm("squeue", "--states=all", "--noheader", "--format=%j").split())
@@ -195,13 +195,13 @@ def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: S
 
         assert wait_until(have_said_so, 400), "all said so, or nearly all"
         seen: set[str] = set()
-        assert wait_until(lambda: beats(airflow, seen) > 4, 120), airflow.log.read_text()[-3000:]
+        assert wait_until(lambda: beats(airflow, seen) > 4), airflow.log.read_text()[-3000:]
         airflow.patience = 120
         airflow.mark_run(f"{path}/{run}", "failed")
     finally:
         cluster.start("sshd")
     seen = set()
-    assert wait_until(lambda: beats(airflow, seen) > 4, 120), "the triggerer lives on"
+    assert wait_until(lambda: beats(airflow, seen) > 4), "the triggerer lives on"
 
 
 def beats(airflow: Standalone, seen: set[str]) -> int:

@@ -35,7 +35,7 @@ def end(login: Login, job: SubmittedJob) -> tuple[str, str]:
     """Wait for a job as a task does; return state and exit code, and what a failed task shows."""
 
     async def wait() -> tuple[str, str]:
-        status = await asyncio.wait_for(Monitor(login.client, interval=0.5).wait(job), 120)
+        status = await asyncio.wait_for(Monitor(login.client, interval=0.5).wait(job), 240)
         log = await login.client.failure_log(job, status)
         text = failure_text(job, replace(status, cause=failure_cause(status, log)), log)
         return f"{status.text} {status.exit_code}", text

@@ -40,11 +40,11 @@ def test_people_are_notified_once_of_jobs_that_will_not_start(
 
     words = "its time limit is longer than the partition allows"
     sentence = f"3 jobs will not start without help (PartitionTimeLimit): {words}"
-    assert wait_until(lambda: page()["stuck"] == [sentence], 60), page()
+    assert wait_until(lambda: page()["stuck"] == [sentence]), page()
     assert {(row["state"], row["reason"], row["why"]) for row in page()["combinations"]} == {
         ("PENDING", "PartitionTimeLimit", words)
     }
-    assert wait_until(file.exists, 20)
+    assert wait_until(file.exists)
     for index in range(3) if attempts == 2 else ():
         run.clear("wait", index, downstream=False)
     assert run.wait_for_end() == "failed"

@@ -113,7 +113,7 @@ def test_a_run_goes_on_while_its_sweep_file_is_missing_or_broken(
             file.unlink()
         else:
             file.write_text("script_path: [\n")
-        assert wait_until(is_noticed, 60)
+        assert wait_until(is_noticed)
         run.clear("wait", 1, downstream=True)
         go.touch()
         assert run.wait_for_end() == "success", run.tasks()

@@ -97,7 +97,7 @@ def test_jobs_through_a_triggers_session(
     expected = {
         "jobs_submitted": 3, "jobs_cancelled": 1, "jobs_ended.completed": 2, "jobs_ended.failed": 1,
     }  # fmt: skip
-    assert wait_until(lambda: seen() == expected, 10), collected.counters
+    assert wait_until(lambda: seen() == expected), collected.counters
     counters = {
         name: collected.counters[f"airflow.slurm_sweep.{name}.slurm_sandbox"] for name in ("logins", "logins_failed")
     }
@@ -107,7 +107,7 @@ def test_jobs_through_a_triggers_session(
     assert collected.counters["airflow.slurm_sweep.ticks_unanswered.slurm_sandbox"] >= 1
     assert collected.timers["airflow.slurm_sweep.squeue.slurm_sandbox"] >= 3
     assert collected.timers["airflow.slurm_sweep.tick.slurm_sandbox"] >= 4
-    assert wait_until(lambda: collected.gauges["airflow.slurm_sweep.jobs.running.slurm_sandbox"][-1] == 0, 10)
+    assert wait_until(lambda: collected.gauges["airflow.slurm_sweep.jobs.running.slurm_sandbox"][-1] == 0)
     assert max(collected.gauges["airflow.slurm_sweep.jobs.running.slurm_sandbox"]) >= 2
     assert names(collected) == DOCUMENTED
 

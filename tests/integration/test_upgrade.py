@@ -90,14 +90,14 @@ def test_sweeps_go_on_through_an_upgrade(
     runs = [Run(own_airflow, cluster, sweeps, "upgrade", script, JOBS, submit) for submit in ("each", "array")]
     for run in runs:
         run.wait_for({("wait", index): "deferred" for index in range(JOBS)})
-    assert wait_until(lambda: all(run.jobs(index) for run in runs for index in range(JOBS)), 60)
+    assert wait_until(lambda: all(run.jobs(index) for run in runs for index in range(JOBS)))
     before = [run.jobs(index).keys() for run in runs for index in range(JOBS)]
     figures = collected.figures
-    assert wait_until(lambda: seen_running(figures) == 2 * JOBS, 60), ours(figures)
+    assert wait_until(lambda: seen_running(figures) == 2 * JOBS), ours(figures)
 
     own_airflow.stop()
     (workdir / "end1").touch()  # the first jobs end while there is no Airflow
-    assert wait_until(lambda: not any(run.live(0) for run in runs), 30)
+    assert wait_until(lambda: not any(run.live(0) for run in runs))
     upgrade(plugins)
     own_airflow.start()
     own_airflow.wait_until_healthy()
@@ -118,7 +118,7 @@ def test_sweeps_go_on_through_an_upgrade(
     assert figures.counters[f"airflow.slurm_sweep.jobs_ended.completed.{of}"] == 2 * JOBS
     assert figures.counters[f"airflow.slurm_sweep.logins.{of}"] >= 2, "once before, once behind"
     assert figures.timers[f"airflow.slurm_sweep.squeue.{of}"] >= 5
-    assert wait_until(lambda: figures.gauges[f"airflow.slurm_sweep.jobs.running.{of}"][-1] == 0, 10)
+    assert wait_until(lambda: figures.gauges[f"airflow.slurm_sweep.jobs.running.{of}"][-1] == 0)
 
 
 def ours(figures: Figures) -> dict[str, object]:

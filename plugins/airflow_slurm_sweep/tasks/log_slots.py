@@ -6,8 +6,8 @@ plan, both wait for each other for ever (seen in Airflow 3.3.2). So code that ma
 others, or that asks for a large answer, calls `wait_for_slot` first.
 
 The supervisor closes a task's log as soon as it hears of the task's end, on another socket. A busy supervisor hears of
-the end before it has read the task's last lines, and then they are lost. So a trigger that logs how a job ended, or why
-its task failed, calls `wait_until_read` before it ends.
+the end before it has read the task's last lines, and then they are lost. So a trigger calls `wait_until_read` before it
+ends.
 """
 
 from __future__ import annotations

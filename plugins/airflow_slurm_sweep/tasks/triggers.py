@@ -83,8 +83,8 @@ class _TaskTrigger(BaseTrigger):
                 log.error("%s%s", error, self._advice())
             else:
                 log.exception("Unexpected error%s", self._advice())
-            await wait_until_read()
             event = TaskFailedEvent()
+        await wait_until_read()
         yield event
 
     async def on_kill(self) -> None:
@@ -224,7 +224,6 @@ class WaitTrigger(_TaskTrigger):
         )
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
-        await wait_until_read()
         xcoms: dict[str, Any] = {RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json()}
         if end.status.wandb:
             xcoms[WANDB_KEY] = end.status.wandb
