@@ -515,6 +515,16 @@ def test_an_element_whose_lock_is_held_goes_alone_and_delays_no_other(login: Arr
     assert len(login.alive()) == 4
 
 
+def test_an_element_with_a_damaged_record_goes_alone_and_leaves_its_lock(login: ArrayLogin) -> None:
+    requests = login.sweep()
+    record = Path(requests[1].run_dir) / RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text("run d r\ntask")
+    answers = login.together(requests)
+    assert [type(answer) for answer in answers] == [SubmittedJob, AloneError, SubmittedJob, SubmittedJob]
+    assert not (record.parent / "lock").exists()
+
+
 def test_a_number_above_the_clusters_limit_goes_alone(login: ArrayLogin) -> None:
     names = [f"job_sweep_{number}" for number in (999, 1000, 1001, 1002)]
     answers = login.together([login.request(name=name, array=True) for name in names])

@@ -13,7 +13,7 @@ _SKIPPED = ("skipped", "removed")
 
 
 class Stage(StrEnum):
-    """In the order in which the page lists them."""
+    """The stages of a combination, in the order in which the page lists them."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -59,7 +59,7 @@ def stage_of(submit: str | None, wait: str | None, live: JobState | None = None)
 
 
 def counts(numbers: Mapping[Stage, int]) -> dict[str, Any]:
-    """Return how many combinations are in each stage, have ended, and are there, as JSON; stages in their order."""
+    """Return the numbers of combinations in each stage, of those that have ended, and of all, as JSON."""
     return {
         "counts": {stage: numbers[stage] for stage in Stage if numbers.get(stage)},
         "ended": sum(number for stage, number in numbers.items() if stage.is_ended),

@@ -17,10 +17,10 @@ from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
 from airflow_slurm_sweep.slurm.reasons import explained, in_words
 from airflow_slurm_sweep.slurm.states import JobState
 
-INTERVAL = 10.0
-GRACE = 120.0
+INTERVAL = 10.0  # seconds
+GRACE = 120.0  # seconds
 _PAUSES = (1.0, 2.0, 3.0, 5.0)  # seconds between two questions, after a change; then the interval
-_AT_ONCE = 50  # waiters are woken, before others go on
+_AT_ONCE = 50  # waiters that are woken before the event loop's other tasks go on
 _LOAD = 5  # a pause is never shorter than this many times what the last questions took
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class Monitor:
     Args:
         client: The cluster.
         interval: Seconds between two questions while nothing changes.
-        grace: Seconds for which a job that nobody on the cluster knows is still hoped for, and one whose node failed or
-            that was preempted is expected to be queued again.
-        patience: Seconds of silence after which those who wait get its error.
+        grace: Seconds after which a job that Slurm does not know is lost, and after which a job that was preempted or
+            lost its node has ended: until then Slurm may queue it again.
+        patience: Seconds without an answer after which all waiters get a `ClusterUnavailableError`.
         wait_for_slot: Awaited before each line about a job: a tick may bring thousands.
     """
 
@@ -69,14 +69,14 @@ class Monitor:
         self._answered = 0.0
         self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
-        self._reported: dict[JobState, None] = {}
+        self._reported: dict[JobState, None] = {}  # states that have a gauge
         self._queue: Mapping[str, JobStatus] = {}
         self._ticked = asyncio.Event()
         self._calm_ticks = 0  # since the last change
         self._job_came = asyncio.Event()
 
     async def tick(self) -> Mapping[str, JobStatus]:
-        """Return what the next squeue says of all of the user's jobs, by job id; for ever while nobody waits."""
+        """Return what the next squeue says of all of the user's jobs, by job id; never while nobody waits."""
         await self._ticked.wait()
         return self._queue
 
@@ -94,8 +94,9 @@ class Monitor:
         finally:
             del self._waiters[waiter]
             self._changes.pop(waiter, None)
-            if not self._waiters:
+            if not self._waiters and self._task is not None:
                 self._task.cancel()
+                self._task = None  # it may take a while to end: the next waiter starts another one
                 self._report_counts({})  # nobody asks any more
 
     async def _watch(self) -> None:
@@ -107,12 +108,12 @@ class Monitor:
             try:
                 await self._tick()
                 if self._silence:
-                    log.info("The cluster answers again")
+                    self._log(logging.INFO, "The cluster answers again")
                 self._silence.clear()
                 self._answered = time.monotonic()
             except (ClusterUnavailableError, LoginRefusedError) as error:  # the jobs live on
                 if str(error) not in self._silence:
-                    log.warning("No answer from the cluster, asking on: %s", error)
+                    self._log(logging.WARNING, "No answer from the cluster, asking on: %s", error)
                 self._silence.add(str(error))
                 self._metrics.count("ticks_unanswered")
                 if time.monotonic() - self._answered > self._patience:
@@ -139,6 +140,11 @@ class Monitor:
             except TimeoutError:
                 break
         self._calm_ticks += 1
+
+    def _log(self, level: int, text: str, *arguments: object) -> None:
+        """Log what concerns all waiters into the log of the task that has waited longest."""
+        for waiter in self._open()[:1]:
+            waiter.context.run(log.log, level, text, *arguments)
 
     def _open(self) -> list[_Waiter]:
         return [waiter for waiter in self._waiters if not waiter.final.done()]
@@ -182,6 +188,8 @@ class Monitor:
         elif status.pending and status.pending.starts_in is not None and not waiter.has_start:
             self._changes[waiter] = status
         waiter.seen = status
+        if not (status.pending or status.state.is_final):
+            waiter.overdue = ""  # it has started after all: scancel spares it
         lasts = now - waiter.seen_since >= self._grace
         has_ended = status.state.is_final or (lasts and status.state.is_final_if_it_lasts)
         if has_ended:
@@ -215,12 +223,13 @@ class Monitor:
             if overdue:
                 await self._client.cancel_queued([status.job_id for status in overdue.values()])
         except ClusterUnavailableError as error:  # other jobs are waited for all the same
-            log.warning("Jobs that have reached their queue_limit are not cancelled yet, trying again: %s", error)
+            text = "Jobs that have reached their queue_limit are not cancelled yet, trying again: %s"
+            self._log(logging.WARNING, text, error)
 
     async def _look_up(self, gone: Sequence[_Waiter]) -> None:
         found, trouble = await self._client.look_up([waiter.job for waiter in gone])
         if trouble and trouble != self._trouble and len(found) < len(gone):
-            log.warning("sacct gives no answer, asking on: %s", trouble)
+            self._log(logging.WARNING, "sacct gives no answer, asking on: %s", trouble)
         self._trouble = trouble
         now = time.monotonic()
         for waiter in gone:
@@ -244,7 +253,7 @@ class Monitor:
         """Wake those whose jobs have ended."""
         for state, number in Counter(status.state for status in self._ended.values()).items():
             self._metrics.count(f"jobs_ended.{state.value.lower()}", number)
-        for number, waiter in enumerate(list(self._ended)):
+        for number, waiter in enumerate(list(self._ended), start=1):
             status = self._ended.pop(waiter)
             if status.queued is None and waiter.seen is not None:
                 status = replace(status, queued=waiter.seen.queued)

@@ -24,22 +24,22 @@ class Axis:
     keys: tuple[str, ...]
     rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key
     drawn: Drawn | None = None  # or where a search draws them
-    has_doubles: bool = False  # whether rows stand twice in the sweep file
+    had_doubles: bool = False  # whether the sweep file repeats rows; here each stands once
 
     @classmethod
     def of(cls, keys: tuple[str, ...], rows: Sequence[tuple[Value, ...]]) -> Axis:
         """Return the axis of a list, each of its rows once."""
         found = distinct(rows)
-        return cls(keys=keys, rows=found, has_doubles=len(found) < len(rows))
+        return cls(keys=keys, rows=found, had_doubles=len(found) < len(rows))
 
     @property
-    def is_doubled(self) -> bool:
+    def runs_twice(self) -> bool:
         """Whether rows stand twice, as a product has them."""
         return len(distinct(self.rows)) < len(self.rows)
 
     def once(self) -> Axis:
         """Return the axis with each of its rows once."""
-        return Axis.of(self.keys, self.rows) if self.is_doubled else self
+        return Axis.of(self.keys, self.rows) if self.runs_twice else self
 
     @property
     def count(self) -> float:

@@ -13,7 +13,7 @@ _DIGITS = 6  # of a drawn number: enough to tell values apart, and the same on e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A range of numbers: ``{loguniform: [1e-7, 1e-4]}``; ``step`` is of ``uniform`` and ``int`` only."""
+    """A range of numbers: ``{loguniform: [1e-7, 1e-4]}``; only ``uniform`` and ``int`` may have a ``step``."""
 
     word: str
     low: float
@@ -28,7 +28,7 @@ class Drawn:
         return inf
 
     def at(self, share: float) -> float:
-        """Return the value at a share of the range, from 0 to below 1; an equal part of shares has each."""
+        """Return the value at a share of the range (of its logarithm for logarithmic ones), from 0 to below 1."""
         if self.word == "logint":
             low, high = log(self.low - 0.5), log(self.high + 0.5)
             return min(max(round(exp(low + share * (high - low))), self.low), self.high)

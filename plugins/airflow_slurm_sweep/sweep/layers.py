@@ -1,8 +1,8 @@
 """The layers of a sweep's settings, and the value that each setting has after all of them.
 
-First found wins: the trigger form > rules of the sweep file > its `slurm:` > the script's config (nodes and GPUs, where
-the preset says so) > the cluster profile > the environment (``LOG``, and the variables that the preset names) > the
-preset > the default.
+First found wins: the trigger form > rules of the sweep file > its `slurm:` > its `sweep:` > its command > the script's
+config (nodes and GPUs, where the preset says so) > the cluster profile > the environment (``LOG``, and the variables
+that the preset names) > the preset > the default.
 Mappings (``env``, ``sbatch``) are joined, key by key, and so are the lines of ``setup``, the lowest layer's first.
 """
 
@@ -30,7 +30,7 @@ from airflow_slurm_sweep.sweep.spec import load_profile
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 
 DEFAULT_PROFILE = "default"
-_WARN = 120  # seconds
+_WARN = 120  # seconds before the limit at which a job of a chain is warned by default
 BUILT_IN = "the built-in default"
 
 
@@ -44,9 +44,10 @@ class Folders:
 
     @classmethod
     def around(cls, sweep_file: Path) -> Folders:
-        """Return the folders of a file in ``include/sweeps``; the folder of a file anywhere else is its ``include``.
+        """Return the folders for a sweep file.
 
-        The latter's profiles stand in ``clusters``, or beside the file if ``default.yaml`` does.
+        A file below a folder ``sweeps`` belongs to the include folder above it. For any other file its own folder is
+        the include folder; its profiles are in ``clusters``, or beside it if ``default.yaml`` is.
         """
         sweeps = root_of(sweep_file.absolute(), "sweeps")
         if sweeps.name == "sweeps":
@@ -116,7 +117,7 @@ class RunSettings:
     section: SlurmSection  # of the sweep file
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by the places of those that hold
     options: RunOptions = field(default_factory=RunOptions)
-    from_config: Mapping[str, int] = field(default_factory=dict)  # those `counts` of the preset that the config sets
+    from_config: Mapping[str, int] = field(default_factory=dict)  # nodes and gpus_per_node, if the config sets them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,8 @@ class Layers:
 
     def workdir(self, section: SlurmSection) -> str | None:
         """Return the directory on the cluster that the sweep's paths start from."""
-        return section.workdir if "workdir" in section.model_fields_set else self.profile.workdir
+        layers = reversed(self._stack(RunSettings(section=section)).values())
+        return next((layer["workdir"] for layer in layers if "workdir" in layer), None)
 
     @property
     def site(self) -> Site:
@@ -259,12 +261,13 @@ class Layers:
 
 
 def _warn(settings: ClusterProfile) -> int:
-    """Return how many seconds before the limit a job is warned: a job of a chain is, if it has our batch script."""
+    """Return how many seconds before the limit a job is warned; by default only a job of a chain with our job.sh."""
     if settings.warn is not None:
         return settings.warn
     if settings.chain is None or settings.batch_script or "signal" in settings.sbatch:
         return 0
-    return min(_WARN, (_seconds(settings.time) or 4 * _WARN) // 4)
+    limit = _seconds(settings.time)
+    return _WARN if limit is None else min(_WARN, limit // 4)
 
 
 def _seconds(limit: str | None) -> int | None:

@@ -28,6 +28,12 @@ def _check_settings(names: Any) -> Any:
     return names
 
 
+def _check_environment(variables: dict[str, str]) -> dict[str, str]:
+    if place := sorted(variables.keys() & {"ssh_conn_id", "clusters", "login_setup"}):
+        raise ValueError(f"{place[0]} stands in the profile only: it tells where the cluster is")
+    return dict(_check_settings(variables))
+
+
 def _check_counts(counts: dict[str, str]) -> dict[str, str]:
     if unknown := counts.keys() - {"nodes", "gpus_per_node"}:
         raise ValueError(f"expected nodes or gpus_per_node, got {sorted(unknown)[0]!r}")
@@ -54,7 +60,7 @@ class Preset(JobSettings, PresetSetting, CommandSetting, MetricsSetting):
     base: Literal["sweep", "script"] = Field(
         default="sweep", description="Whether job names begin with the name of the sweep file or of the script."
     )
-    environment: Annotated[dict[str, str], AfterValidator(_check_settings)] = Field(
+    environment: Annotated[dict[str, str], AfterValidator(_check_environment)] = Field(
         default={}, description="Settings from the environment of Airflow's worker where no file has them: $NAME/rest."
     )
     required: Annotated[tuple[str, ...], AfterValidator(_check_settings)] = Field(

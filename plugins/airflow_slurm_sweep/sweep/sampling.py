@@ -1,7 +1,7 @@
 """Points that fill a space evenly, however many are taken: the R_d sequence, an additive recurrence.
 
-Martin Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences". Each number of points is a beginning of the
-same sequence, so that a search with more trials begins with those that it had.
+Martin Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences". The first points
+are the same however many are taken: a search with more trials begins with the trials that it had.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ def points(dimensions: int, seed: int) -> Iterator[tuple[float, ...]]:
         root = (1 + root) ** (1 / (dimensions + 1))
     steps = [root ** -(number + 1) for number in range(dimensions)]
     starts = [int(sha256(f"{seed} {number}".encode()).hexdigest()[:13], 16) / 16**13 for number in range(dimensions)]
-    for place in count(1):
-        yield tuple((start + place * step) % 1.0 for start, step in zip(starts, steps, strict=True))
+    for number in count(1):
+        yield tuple((start + number * step) % 1.0 for start, step in zip(starts, steps, strict=True))

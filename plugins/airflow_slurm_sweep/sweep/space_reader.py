@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import isinf
+from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
@@ -14,28 +15,29 @@ from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import given
 from airflow_slurm_sweep.sweep.spaces import Rule, Space
 from airflow_slurm_sweep.sweep.sweep_section import RuleSection, SweepSection
-from airflow_slurm_sweep.sweep.values import is_parameter, read_axis
+from airflow_slurm_sweep.sweep.values import NO_PARAMETER, NUL, has_nul, is_parameter, read_axis
 
 
-def read_space(axes: Sequence[Axis], section: SweepSection | None, faults: list[Fault]) -> Space:
+def read_space(axes: Sequence[Axis], section: SweepSection | None, folder: Path | None, faults: list[Fault]) -> Space:
     """Return what a sweep runs over, given its parameters; add what is wrong with it to ``faults``.
 
-    ``section`` is None where it has faults of its own.
+    ``section`` is None where it has faults of its own; ``folder`` as in `read_axis`.
     """
     if section is None:
         return Space(axes=tuple(axes))
-    if section.exclude or section.include or section.search:  # without these it is the plain product
+    if section.exclude or section.include or section.search:  # a plain product runs doubled values twice
         axes = [axis.once() for axis in axes]
     keys = [key for axis in axes for key in axis.keys]
     repeat = [
-        read_axis(key, value, is_anchored=False, folder=None, faults=faults).once()
+        read_axis(key, value, is_anchored=False, folder=folder, faults=faults).once()
         for key, value in section.repeat.items()
     ]
     _refuse_doubles([*keys, *(key for axis in repeat for key in axis.keys)], faults)
-    for axis in [*([] if section.search else axes), *repeat]:
-        if axis.drawn and axis in repeat:
+    for axis in repeat:
+        if axis.drawn:
             faults.append(Fault(key="sweep.repeat", problem=f"expected lists of values, got {axis.drawn}"))
-        elif axis.drawn:
+    for axis in () if section.search else axes:
+        if axis.drawn:
             problem = f"{axis.drawn} is drawn by a search; add sweep: {{search: random, trials: 40}}"
             faults.append(Fault(key=axis.keys[0], problem=problem))
     swept = [key for axis in axes if axis.count != 1 for key in axis.keys]
@@ -68,16 +70,18 @@ def _conditions(
 def _included(
     said: Sequence[Mapping[str, Any]], axes: Sequence[Axis], swept: Collection[str], faults: list[Fault]
 ) -> Iterator[Mapping[str, Value]]:
-    """Yield whole combinations; a parameter that has one value need not be named."""
+    """Yield the included combinations, completed by the parameters that have one value."""
     known = known_keys([key for axis in axes for key in axis.keys])
     constants = {
-        key: value for axis in axes if len(axis.rows) == 1 for key, value in zip(axis.keys, axis.rows[0], strict=True)
+        key: value for axis in axes if axis.count == 1 for key, value in zip(axis.keys, axis.rows[0], strict=True)
     }
     for number, each in enumerate(said):
         place = f"sweep.include.{number}"
         if unknown := [name for name in each if bare_key(name) not in known]:
             faults.append(Fault(key=place, problem=unknown_parameter(unknown[0], [*known.values()])))
             continue
+        _refuse_doubles([*each], faults)
+        _refuse_nul(place, each, faults)
         own = {known[bare_key(name)]: value for name, value in each.items()}
         if missing := [key for key in swept if key not in own]:
             problem = (
@@ -97,6 +101,7 @@ def _rules(
 ) -> Iterator[Rule]:
     known = known_keys(keys)
     refused = {bare_key(key) for key in swept} | {bare_key(key) for axis in repeat for key in axis.keys}
+    _refuse_doubles(list(dict.fromkeys(name for each in said for name in each.set)), faults)
     for number, each in enumerate(said):
         place = f"sweep.rules.{number}"
         slurm = given(each.slurm) if each.slurm else {}
@@ -107,14 +112,20 @@ def _rules(
                 problem = "is swept, and a rule may set other parameters only; use exclude, or joint values as 'a, b'"
                 faults.append(Fault(key=f"{place}.set.{name}", problem=problem))
             elif not is_parameter(name):
-                problem = "expected a parameter's name such as lr, optim.lr, +a.b or --lr"
-                faults.append(Fault(key=f"{place}.set.{name}", problem=problem))
+                faults.append(Fault(key=f"{place}.set.{name}", problem=NO_PARAMETER))
+        _refuse_nul(f"{place}.set", each.set, faults)
         yield Rule(
             place=place,
             condition=read_condition(f"{place}.if", each.condition, keys, faults),
             set={known.get(bare_key(name), name): value for name, value in each.set.items()},
             slurm=slurm,
         )
+
+
+def _refuse_nul(place: str, values: Mapping[str, Any], faults: list[Fault]) -> None:
+    for name, value in values.items():
+        if has_nul(value):
+            faults.append(Fault(key=f"{place}.{name}", problem=NUL))
 
 
 def warnings(space: Space, section: SweepSection) -> Iterator[str]:
@@ -125,9 +136,9 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
         if not count and not (space.trials and may_match):
             yield f"{place}: {as_yaml(said)} matches no combination"
     for axis in [*space.axes, *space.repeat]:
-        if axis.is_doubled:
+        if axis.runs_twice:
             yield f"{', '.join(axis.keys)}: some values stand there twice, and their combinations run twice"
-        if axis.has_doubles:
+        if axis.had_doubles:
             yield f"{', '.join(axis.keys)}: some values stand there twice; each runs once"
     if space.trials and len(space.chosen) < space.trials:
         yield f"sweep.trials: {space.trials}, but the space has only {len(space.chosen)} combinations; all of them run"
@@ -141,7 +152,7 @@ def notes(space: Space, section: SweepSection) -> Iterator[str]:
             of = "draws of the search" if space.trials else f"of {product} combinations"
             yield f"{place}: {as_yaml(said)} leaves out {count} {of}"
         elif count:
-            yield f"{place}: {as_yaml(said)} holds for {count} combinations"
+            yield f"{place}: {as_yaml(said)} holds for {count} combination{'' if count == 1 else 's'}"
     if space.trials:
         yield f"sweep.search: random takes {len(space.chosen)} of {product} combinations"
     elif space.exclude or space.include:

@@ -124,7 +124,7 @@ def parse_sweep(
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     axes = _axes(document, anchored_keys(text), folder, faults)
     sweep = validate(SweepSection, document.get("sweep"), "sweep", faults)
-    space = read_space(axes, sweep, faults)
+    space = read_space(axes, sweep, folder, faults)
     slurm = validate(SlurmSection, document.get("slurm"), "slurm", faults)
     dag = validate(DagSection, document.get("dag"), "dag", faults)
     _refuse_missing_start(dag, faults)

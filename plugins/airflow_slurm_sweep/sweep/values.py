@@ -21,6 +21,10 @@ def is_parameter(key: str) -> bool:
     return is_key(key) or (key.startswith("--") and is_key(key[2:]) and not key[2:].startswith("+"))
 
 
+NO_PARAMETER = "expected a parameter's name such as lr, optim.lr, +a.b or --lr"
+NUL = "a value cannot contain a NUL character"
+
+
 def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, faults: list[Fault]) -> Axis:
     """Return what a key of a sweep file and its value span; add what is wrong with them to ``faults``.
 
@@ -31,15 +35,20 @@ def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, f
         faults.append(Fault(key=key, problem=f"holds an anchor and is no parameter; name the key 'x-{key.strip('_')}'"))
         return Axis(keys=keys)
     if not all(map(is_parameter, keys)):
-        faults.append(Fault(key=key, problem="expected a parameter's name such as lr, optim.lr, +a.b or --lr"))
+        faults.append(Fault(key=key, problem=NO_PARAMETER))
     try:
         axis = _axis(key, keys, value, folder)
     except ValueError as error:
         faults.append(Fault(key=key, problem=str(error)))
         return Axis(keys=keys)
-    if any("\0" in text for row in axis.rows for item in row for text in _texts(item)):
-        faults.append(Fault(key=key, problem="a value cannot contain a NUL character"))
+    if any(has_nul(item) for row in axis.rows for item in row):
+        faults.append(Fault(key=key, problem=NUL))
     return axis
+
+
+def has_nul(value: Any) -> bool:
+    """Return whether a text in a value has a NUL character, which no command line can hold."""
+    return any("\0" in text for text in _texts(value))
 
 
 def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> Axis:

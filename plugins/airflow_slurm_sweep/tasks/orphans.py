@@ -44,24 +44,24 @@ class Siblings(NamedTuple):
     folder: str
 
     async def count_tasks(self, task_id: str, states: Sequence[str] | None = None) -> int:
-        """Return how many instances of one of the two tasks there are, or are in one of ``states``."""
+        """Return the number of a task's instances: of those in one of ``states``, or of all."""
         ask = sync_to_async(RuntimeTaskInstance.get_ti_count)
         asked = None if states is None else list(states)
         return await ask(dag_id=self.dag_id, task_ids=[task_id], run_ids=[self.run_id], states=asked)
 
-    async def all_over(self) -> bool:
-        """Return whether every pair is finished or deleted: the run has ended, or somebody stopped it."""
+    async def run_is_over(self) -> bool:
+        """Return whether each pair is finished or deleted: the run has ended, or somebody stopped it."""
         for task_id in (self.wait, self.submit):
             if await self.count_tasks(task_id, OVER) < await self.count_tasks(task_id):
                 return False
         return True
 
     async def states(self, index: int | None = None) -> dict[str, Any]:
-        """Return the states of both tasks; of all pairs only in a worker: a triggerer may hang with large answers."""
+        """Return the states of both tasks at a map index; of all pairs in a worker only (`log_slots` says why)."""
         await wait_for_slot()
         return await sync_to_async(states_of)(self, [self.submit, self.wait], index)
 
-    def are_over(self, states: Mapping[str, Any], index: int) -> bool:
+    def pair_is_over(self, states: Mapping[str, Any], index: int) -> bool:
         """Return whether the two tasks of a map index are finished or deleted."""
         return all(is_over(states, task, index) for task in (self.submit, self.wait))
 
@@ -86,7 +86,7 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
     # Tasks are looked at after jobs: the other way round, a pair that is cleared in between would lose its new job.
     states = await siblings.states() if jobs else {}
     for job_id, index in jobs.items():
-        if siblings.are_over(states, index):
+        if siblings.pair_is_over(states, index):
             await _cancel(client, job_id)
 
 
@@ -102,10 +102,11 @@ class OrphanWatch:
         self.waiting: set[int] = set()  # map indices of the tasks that wait in this event loop
         self.ended: set[int] = set()  # map indices of the tasks here whose job has ended
         self._client, self._siblings = client, siblings
-        self._counts: tuple[int, int] | None = None  # of finished tasks, when all candidates were checked
+        self._counts: tuple[int, int] | None = None  # of finished tasks, at the last look at all candidates
         self._known: dict[str, Owner] = {}
         self._stopping = asyncio.Lock()
-        self._looked_at, self._cancelled = 0.0, frozenset[str]()
+        self._looked_at = 0.0  # when `_cancel_stopped` last began
+        self._cancelled: frozenset[str] = frozenset()  # jobs that were cancelled with the run
 
     async def watch(self) -> None:
         """Look for orphans until cancelled."""
@@ -115,10 +116,10 @@ class OrphanWatch:
             await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
 
     async def look(self, *, last: bool = False) -> None:
-        """Cancel the jobs of siblings that are over; ``last``: no task waits here any more."""
+        """Cancel the jobs of siblings that are over; ``last`` says that no task waits here any more."""
         try:
-            # Two counts come first: while tasks here only wait and end, nothing else is asked for. Airflow counts the
-            # tasks that ended here a little later.
+            # Two counts are cheap: while only tasks of this triggerer have finished, nothing else is asked. A task that
+            # was cleared after its end, and is elsewhere now, hides one orphan until the report looks.
             others = await self._siblings.count_tasks(self._siblings.wait, OVER) - (0 if last else len(self.ended))
             counts = (others, await self._siblings.count_tasks(self._siblings.submit, OVER)) if others > 0 else None
             if counts and counts != self._counts and not await self._cancel_some():
@@ -130,9 +131,9 @@ class OrphanWatch:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
     async def cancel_if_stopped(self) -> frozenset[str]:
-        """Cancel all jobs of the Dag run if somebody stopped it; return the ids of all that were cancelled so.
+        """Cancel all jobs of the Dag run if somebody stopped it; return the ids of the jobs that were.
 
-        A thousand triggers end at the same moment then: what one finds holds for all that came before it looked.
+        A thousand triggers may call this at once: one looks, and answers all that came before it began.
         """
         loop = asyncio.get_running_loop()
         came = loop.time()
@@ -143,22 +144,22 @@ class OrphanWatch:
             return self._cancelled
 
     async def _cancel_stopped(self) -> frozenset[str]:
-        if not await self._siblings.all_over():
+        if not await self._siblings.run_is_over():
             return frozenset()
         jobs = await self._siblings.live_jobs(self._client)
-        if not jobs or not await self._siblings.all_over():  # a pair that is cleared in between has a new job
+        if not jobs or not await self._siblings.run_is_over():  # a pair that is cleared in between has a new job
             return frozenset()
         log.info("The Dag run was stopped: its %d jobs are cancelled", len(jobs))
         await self._client.cancel_found(list(jobs))
         return frozenset(jobs)
 
     async def _cancel_some(self) -> bool:
-        """Return whether every candidate was checked: other triggerers may have thousands of jobs."""
+        """Cancel what is over among some of the live jobs; return whether no other job had to be looked at."""
         jobs = await self._siblings.live_jobs(self._client, self._known)
         candidates = [(job_id, index) for job_id, index in jobs.items() if index not in self.waiting]
         some = random.sample(candidates, min(len(candidates), _AT_ONCE))
         for job_id, index in some:
-            if self._siblings.are_over(await self._siblings.states(index), index):
+            if self._siblings.pair_is_over(await self._siblings.states(index), index):
                 await _cancel(self._client, job_id)
         return len(some) == len(candidates)
 
@@ -186,8 +187,8 @@ async def watch_orphans(client: SlurmClient, siblings: Siblings | None, index: i
     Args:
         client: The cluster.
         siblings: None watches nothing.
-        index: The map index of a task that waits for its job, which has ended if the block ends without an error; None
-            for other tasks.
+        index: The map index of a task that waits for its job; None for a task that submits. If the block ends without
+            an error, that job has ended.
     """
     if siblings is None:
         yield

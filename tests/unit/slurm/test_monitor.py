@@ -133,6 +133,37 @@ def test_nobody_waits_nobody_asks() -> None:
     assert asyncio.run(give_up()) == 0
 
 
+def test_who_comes_while_the_last_question_is_given_up_is_answered() -> None:
+    shell = FakeShell(squeue="2|COMPLETED|0:01|N/A|N/A|n1|j|None", scontrol="", sacct=NO_ACCOUNTING)
+
+    async def come_and_go() -> JobStatus:
+        monitor = Monitor(SlurmClient(shell), interval=0.01)
+        first = asyncio.create_task(monitor.wait(job(1)))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.sleep(0)  # the first one is gone, and what asked for it has not ended yet
+        return await monitor.wait(job(2))
+
+    async def in_time() -> JobStatus:
+        async with asyncio.timeout(5):  # wait_for would let the question end first
+            return await come_and_go()
+
+    assert asyncio.run(in_time()).state is JobState.COMPLETED
+
+
+def test_a_job_that_started_after_all_is_not_called_overdue() -> None:
+    """A job that runs is spared by scancel; who cancels it later is somebody else."""
+    late = "now=100\n1|PENDING|0:00|10|N/A batch||j|Priority\n"
+    runs, ended = (f"1|{state}|0:01|10|90 batch|n1|j|None\n" for state in ("RUNNING", "CANCELLED"))
+    shell = FakeShell(squeue=in_turn(late, runs, ended), scancel="", scontrol="", sacct=NO_ACCOUNTING)
+
+    async def limited() -> JobStatus:
+        return await Monitor(SlurmClient(shell), interval=0.01).wait(replace(job(1), queue_limit=60))
+
+    assert str(asyncio.run(asyncio.wait_for(limited(), 5))) == "CANCELLED"
+    assert "scancel" in shell.asked
+
+
 def test_a_jobs_changes_are_logged_in_the_context_of_the_one_who_waits(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

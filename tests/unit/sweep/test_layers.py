@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT
 from airflow_slurm_sweep.sweep.layers import Folders, read_layers
 from airflow_slurm_sweep.sweep.settings import SlurmSection
@@ -17,6 +17,18 @@ def test_a_job_sh_in_include_replaces_the_packages(include: Path) -> None:
     assert read_layers(SlurmSection(), folders, {}).job_script == JOB_SCRIPT
     (include / "job.sh").write_text('#!/bin/bash -l\nmodule load cuda\nexec bash -c "$COMMAND"\n')
     assert "module load cuda" in read_layers(SlurmSection(), folders, {}).job_script
+
+
+def test_the_working_directory_of_a_preset_is_the_one_that_a_sweep_starts_from(include: Path) -> None:
+    folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
+    (include / "presets").mkdir()
+    (include / "presets" / "ours.yaml").write_text("workdir: /shared\nenvironment: {workdir: $OURS}\n")
+    ours = SlurmSection()
+    assert read_layers(ours, folders, {}, preset="ours").workdir(ours) == "/shared"
+    assert read_layers(ours, folders, {"OURS": "/mine"}, preset="ours").workdir(ours) == "/mine"
+    (include / "presets" / "ours.yaml").write_text("environment: {ssh_conn_id: $OURS}\n")
+    with pytest.raises(SweepFileError, match="ssh_conn_id stands in the profile only: it tells where the cluster is"):
+        read_layers(ours, folders, {}, preset="ours")
 
 
 def test_profiles_end_in_yml_too_and_two_of_one_name_are_refused(include: Path) -> None:

@@ -271,6 +271,29 @@ def test_a_table_is_read_beside_the_sweep_file_by_its_header(tmp_path: Path) -> 
     ]
 
 
+def test_a_repeat_may_stand_in_a_table(tmp_path: Path) -> None:
+    (tmp_path / "seeds.csv").write_text("seed\n1\n2\n")
+    (tmp_path / "s.yaml").write_text("script_path: a.py\nlr: 3\nsweep: {repeat: {seed: {csv: seeds.csv}}}\n")
+    assert ran(load_sweep(tmp_path / "s.yaml")) == [{"lr": 3, "seed": 1}, {"lr": 3, "seed": 2}]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("include: [{lr: 3, +lr: 4}]", "+lr: sets the same parameter as 'lr'; remove one of them"),
+        ("rules: [{if: {lr: 1}, set: {tp: 8, +tp: 4}}]", "+tp: sets the same parameter as 'tp'; remove one of them"),
+        (
+            "rules: [{if: {lr: 1}, set: {tp: 8}}, {if: {lr: 2}, set: {+tp: 4}}]",
+            "+tp: sets the same parameter as 'tp'; remove one of them",
+        ),
+        (r'include: [{lr: "a\0b"}]', "sweep.include.0.lr: a value cannot contain a NUL character"),
+        (r'rules: [{if: {lr: 1}, set: {tp: ["\0"]}}]', "sweep.rules.0.set.tp: a value cannot contain a NUL character"),
+    ],
+)
+def test_included_and_ruled_values_are_held_to_the_same_rules_as_swept_ones(section: str, said: str) -> None:
+    assert said in fault(f"lr: [1, 2]\nsweep: {{{section}}}")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -23,9 +23,10 @@ lock_one() {
   make_folders
   trap release EXIT
   take "$state_lock"
-  trap - EXIT # from here on the lock is the whole script's
+  holds_state=yes
   read_record "$record"
   [ -z "$its_damage" ] || stop 96 "its record is damaged: it goes alone"
+  trap - EXIT # from here on the lock is the whole script's
   [ -z "$its_attempt" ] || [ -n "$its_job" ] || echo open
 }
 
