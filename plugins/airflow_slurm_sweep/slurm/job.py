@@ -61,7 +61,7 @@ class JobRequest:
     name: str
     command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
     run_dir: str  # the job's own directory, absolute; made if it is not there
-    run_folder: str = ""  # where the Dag run keeps what its jobs share; empty: the parent of run_dir
+    run_folder: str = ""  # see `shared_folder`; empty: the parent of run_dir
     folders: tuple[str, ...] | list[str] = ()  # in the run directory, made if they are not there
     label: str = ""
     index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
@@ -144,6 +144,11 @@ class JobRequest:
     def site(self) -> Site:
         """Where the job shall live."""
         return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
+
+    @property
+    def shared_folder(self) -> str:
+        """Where the Dag run keeps what its jobs share."""
+        return self.run_folder or self.run_dir.rpartition("/")[0]
 
     @property
     def why_skipped(self) -> str:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Siblings(NamedTuple):
-    """All instances of a mapped pair of tasks in one Dag run; the run directories of their jobs lie in ``folder``."""
+    """All instances of a mapped pair of tasks in one Dag run; ``folder`` is `JobRequest.shared_folder`."""
 
     installation: str
     dag_id: str
@@ -73,11 +73,11 @@ class Siblings(NamedTuple):
         return {job_id: int(index) for job_id, index in indices if index.isdecimal()}
 
 
-def siblings_of(installation: str, task: Any, submit: str | None, wait: str | None, run_dir: str) -> Siblings | None:
+def siblings_of(installation: str, task: Any, submit: str | None, wait: str | None, folder: str) -> Siblings | None:
     """Return the siblings of a task instance; None for one that is not mapped, or not one of a pair."""
     if submit is None or wait is None or task.map_index in (None, -1):
         return None
-    return Siblings(installation, task.dag_id, task.run_id, submit, wait, run_dir.rpartition("/")[0])
+    return Siblings(installation, task.dag_id, task.run_id, submit, wait, folder)
 
 
 async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:

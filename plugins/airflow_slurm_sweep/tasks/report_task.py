@@ -124,6 +124,6 @@ class ReportSweepOperator(BaseOperator):
 
     async def _cancel_orphans(self, ti: Any, requests: Sequence[JobRequest]) -> None:
         async with slurm_client(requests[0].site) as client:
-            for folder in dict.fromkeys(job.run_dir.rpartition("/")[0] for job in requests):
+            for folder in dict.fromkeys(job.shared_folder for job in requests):
                 siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
                 await patiently(partial(cancel_orphans, client, siblings), PATIENCE)

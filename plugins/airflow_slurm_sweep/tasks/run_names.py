@@ -38,8 +38,9 @@ class SettledNames:
     def added_to(self, planned: RunPlan) -> RunPlan:
         """Return a plan that skips what is done, and whose notes say what else is not as planned at first."""
         ends = {index: status.to_json() for index, status in self.done.items()}
-        # Directories of several runs may have several parents.
-        folder = self.first.root if self.earlier else ""
+        # The directories of several runs may have several parents; so may those of one, by the preset's run_dir.
+        is_spread = self.earlier or len({job.shared_folder for job in planned.jobs}) > 1
+        folder = self.first.root if is_spread else ""
         jobs = [replace(job, run_folder=folder, done=ends.get(job.index or 0, {})) for job in planned.jobs]
         notes = [*planned.notes, *differences(jobs, self.earlier)]
         if self.revision:

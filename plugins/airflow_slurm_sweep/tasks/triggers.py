@@ -174,7 +174,9 @@ class SubmitTrigger(_TaskTrigger):
             log.info("%s", request.why_skipped)
             return TaskSkippedEvent()
         self._submitting = request
-        self._siblings = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
+        self._siblings = siblings_of(
+            self._installation, self._task, self._task.task_id, self.partner, request.shared_folder
+        )
         ready, attempt = await resolve(request), attempt_of(self._installation, self._task)
         job = await submit_job(ready, attempt, siblings=self._siblings, seconds=self._seconds_left())
         await wait_for_slot()
@@ -215,7 +217,8 @@ class WaitTrigger(_TaskTrigger):
                 resolve=sync_to_async(with_secrets),
                 on_next=partial(setattr, self, "_waiting"),
             )
-        self._siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, job.run_dir)
+        folder = self._looked_for.shared_folder if self._looked_for else job.run_dir.rpartition("/")[0]
+        self._siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, folder)
         end = await await_job(
             job,
             mapped=Mapped(self._siblings, self._task.map_index, self.on_stuck),

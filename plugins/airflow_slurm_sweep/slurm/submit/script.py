@@ -96,8 +96,7 @@ def functions() -> list[str]:
 
 def variables(job: JobRequest, attempt: Attempt) -> str:
     """Return the line that sets the variables of one submission; record.sh describes them."""
-    folder = job.run_folder or job.run_dir.rpartition("/")[0]
-    gate = f"{folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+    gate = f"{job.shared_folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
     values = {
         "run_dir": job.run_dir,
         "escaped_dir": escaped(job.run_dir),
