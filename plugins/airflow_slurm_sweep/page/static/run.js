@@ -81,7 +81,7 @@ export class RunView {
   }
 
   createContent() {
-    const names = ["plot", "y", "x", "z", "of", "colour", "log"];
+    const names = ["plot", "y", "x", "z", "of", "colour", "log", "steps"];
     const selection = Object.fromEntries(names.map((name) => [name, address.get(name)]));
     const point = (index) => this.table.mark("pointed", index === null ? null : String(index));
     const events = { choose: (index) => this.choose(index), point, change: address.set };
