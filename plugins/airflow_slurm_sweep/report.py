@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import fsum, isfinite, sqrt
+from math import isfinite
 from typing import Any
 
 from tabulate import tabulate
 
+from airflow_slurm_sweep.means import deviation, mean, means
 from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.failure import groups
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.sweep.naming import label
+from airflow_slurm_sweep.sweep.overrides import bare_key, shown
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
 _METRIC_COLUMNS = 8  # of a table for reading; the rows have all metrics
 _SUMMARY_ROWS = 20  # of a notification, and as many failed ones besides
+_MEANS = 60  # values of parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,20 +130,10 @@ def _fold(rows: Sequence[Row], request: JobRequest) -> Row:
         job_id=", ".join(row.job_id for row in rows if row.job_id),
         state=rows[0].state if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items()),
         succeeded=len(done) == len(rows),
-        metrics={name: _mean(found) for name, found in values.items()},
+        metrics={name: mean(found) for name, found in values.items()},
         repeats=len(rows),
-        spread={name: _deviation(found) for name, found in values.items() if len(found) > 1},
+        spread={name: deviation(found) for name, found in values.items() if len(found) > 1},
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation of a sample (the module statistics takes long to import)."""
-    mean = _mean(values)
-    return sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:
@@ -193,9 +186,29 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
         ids = [_first_and_last(text) for text in (row.job, row.job_id)]
         state = f"{row.state}, {row.chain}" if row.chain else row.state
         lines.append([ids[0], row.combination, ids[1], state, *many, *metrics, row.elapsed, row.log])
+    return _as_text(lines, form)
+
+
+def _as_text(lines: Sequence[Sequence[Any]], form: str) -> str:
+    """Return a table as text; the first line is its head."""
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
     return tabulate(lines, headers="firstrow", tablefmt=form)
+
+
+def means_table(rows: Sequence[Row], objective: Objective | None, *, form: str = "simple") -> str:
+    """Return the mean result by each parameter's value as text, empty where there are no `means`."""
+    if not objective:
+        return ""
+    in_order = sorted(zip(rows, _ranks(rows, objective), strict=True), key=lambda each: each[0].index or 0)
+    results = [
+        ({bare_key(key): shown(value) for key, value in row.parameters.items()}, row.metrics[objective.metric])
+        for row, rank in in_order
+        if rank
+    ]
+    lines = [[each.parameter, each.value, each.number, each.mean, each.spread] for each in means(results)]
+    heads = ["parameter", "value", "n", f"mean {objective.metric}", "spread"]
+    return _as_text([heads, *lines[:_MEANS]], form) if lines else ""
 
 
 def failures(causes: Sequence[str]) -> list[str]:
@@ -225,6 +238,8 @@ def summary(title: str, rows: Sequence[Row], objective: Objective | None = None)
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
     parts.append(table(included, objective, form="github"))
+    if by_value := means_table(rows, objective, form="github"):
+        parts.append(by_value)
     parts += failures(causes(rows))
     if len(rows) > len(included):
         parts.append(f"{len(rows) - len(included)} more are in the task's log")

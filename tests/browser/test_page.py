@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
@@ -395,6 +395,15 @@ def test_curves_grow_while_jobs_run(airflow: Airflow, cluster: Sandbox, visit: V
     frame(page).get_by_label("Log axis").check()
     expect(lines.first).not_to_have_attribute("d", str(before))
     assert in_airflow(page).items() >= {"plot": "curves", "colour": "loss", "log": "1"}.items()
+    drawing = frame(page).get_by_role("application", name="loss")
+    steps = frame(page).locator(".plot text[text-anchor=middle]")
+    for key, shown in (("+", "2,4"), ("Shift+ArrowRight", "2.5,4.5"), ("-", "1.5,5")):
+        drawing.press(key)
+        expect(page).to_have_url(re.compile(f"steps={quote(shown)}$"))
+    expect(steps).to_have_text(["2", "3", "4", "5"])
+    drawing.press("Escape")
+    expect(page).not_to_have_url(re.compile("steps="))
+    expect(steps).to_have_text(["1", "2", "3", "4", "5"])
 
     (Path(str(cluster.profile["log"])) / "curves" / "end").touch()
     expect(cell(page, "metrics.loss")).to_have_text([re.compile("0.01")] * 3)
@@ -446,7 +455,28 @@ def test_two_hundred_curves_are_there_in_a_second_and_the_pointer_does_not_stutt
       return performance.now() - began;
     }""")
     assert took < 1000, f"the first paint took {took:.0f} ms"
-    longest = body.evaluate("""async (body) => {
+    longest = hover(body)
+    assert longest == 0, f"a task took {longest:.0f} ms"  # shorter ones than 50 ms are not told
+    box = frame(page).locator(".layers").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 200, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 100, steps=20)
+    page.mouse.up()
+    expect(frame(page).get_by_role("button", name="All steps")).to_be_visible()
+    expect(page).to_have_url(re.compile("steps="))
+    first, last = map(float, in_airflow(page)["steps"].split(","))
+    assert 50 < first < last < 250
+    longest = hover(body)
+    assert longest == 0, f"a task took {longest:.0f} ms while zoomed in"
+    page.mouse.dblclick(box["x"] + 80, box["y"] + 20)
+    expect(frame(page).get_by_role("button", name="All steps")).to_be_hidden()
+
+
+def hover(body: Locator) -> float:
+    """Return the longest task of the browser, in milliseconds, while the pointer moves over the curves."""
+    return float(
+        body.evaluate("""async (body) => {
       let longest = 0;
       const watch = new PerformanceObserver((tasks) => {
         for (const task of tasks.getEntries()) longest = Math.max(longest, task.duration);
@@ -461,7 +491,7 @@ def test_two_hundred_curves_are_there_in_a_second_and_the_pointer_does_not_stutt
       await new Promise((done) => setTimeout(done, 200));
       return longest;
     }""")
-    assert longest == 0, f"a task took {longest:.0f} ms"  # shorter ones than 50 ms are not told
+    )
 
 
 def test_scales(visit: Visit, ended: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias
 
+from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
@@ -61,7 +63,8 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         "stuck": stuck(found),
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         **rank(found, objective),
-        "parameters": parameters(run.plan, found),
+        "parameters": (swept := parameters(run.plan, found)),
+        "means": by_value(swept, found, objective),
         "constants": constants(run.plan),
         "combinations": found,
     }
@@ -228,6 +231,22 @@ def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str,
             for name in metric_names((each["metrics"] for each in found), objective)
         ],
     }
+
+
+def by_value(
+    swept: Sequence[Mapping[str, Any]], found: Sequence[Combination], objective: Objective | None
+) -> list[dict[str, Any]]:
+    """Return the mean result by each parameter's value, as `report` does, of ranked combinations."""
+    keys = [each["key"] for each in swept]
+    results = [
+        (
+            {key: text for key, text in zip(keys, each["parameters"], strict=True) if text},
+            each["metrics"][objective.metric],
+        )
+        for each in found
+        if objective and each["rank"]
+    ]
+    return [asdict(mean) for mean in means(results)]
 
 
 def stuck(found: Sequence[Combination]) -> list[str]:

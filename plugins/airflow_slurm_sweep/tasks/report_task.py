@@ -30,6 +30,7 @@ from airflow_slurm_sweep.report import (
     causes,
     failures,
     folded,
+    means_table,
     metric_names,
     ranked,
     report_rows,
@@ -82,7 +83,7 @@ class ReportSweepOperator(BaseOperator):
         ended = [JobStatus.from_json(end) for end in ends if end]
         jobs = report_rows(requests, submitted, ended)
         rows = ranked(folded(jobs, requests), objective)
-        self.log.info("\n%s", table(rows, objective))
+        self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
         title = f"{ti.dag_id} {ti.run_id}{f' ({consent})' if consent else ''}"
         ti.xcom_push(key=REPORT_KEY, value=summary(title, rows, objective))

@@ -7,19 +7,21 @@ import { heatmap, merges } from "./heatmap.js";
 import { parallel } from "./parallel.js";
 import { scatter } from "./plot.js";
 import { range, strength } from "./scales.js";
+import { Zoom } from "./zoom.js";
 
 const KINDS = { curves: "Curves", scatter: "Scatter", parallel: "Parallel coordinates", heat: "Heat map" };
 
 export class Plots {
   /**
-   * @param events {choose(index), point(index or null), change({plot, y, x, z, of})}: called on a click, on a move of
+   * @param events {choose(index), point(index or null), change({plot, y, x, z, of …})}: called on a click, on a move of
    *   the pointer, and when the reader selects something
-   * @param selection {plot, y, x, z, of, colour, log}: as the address has it
+   * @param selection {plot, y, x, z, of, colour, log, steps}: as the address has it
    */
   constructor(dagId, runId, events, { plot, ...selection }) {
     Object.assign(this, { events, selection, drawSoon: onceAFrame(() => this.draw()) });
     this.data = new CurveData(dagId, runId, this.drawSoon);
     const change = () => this.change();
+    this.zoom = new Zoom(selection.steps, change);
     this.kinds = Object.entries(KINDS).map(([kind, name]) => {
       const checked = kind === (plot in KINDS ? plot : "scatter");
       const input = h("input", { type: "radio", name: "kind", value: kind, checked, change });
@@ -33,7 +35,9 @@ export class Plots {
     this.between = h("span", {}, "against");
     this.colour = select("Colour");
     this.log = h("input", { type: "checkbox", checked: selection.log === "1", change });
-    this.curveControls = h("span", { class: "together" }, this.colour, h("label", {}, this.log, " Log axis"));
+    this.whole = h("button", { type: "button", click: () => this.zoom.set(null) }, "All steps");
+    const log = h("label", {}, this.log, " Log axis");
+    this.curveControls = h("span", { class: "together" }, this.colour, log, this.whole);
     this.legend = h("p", { class: "row legend", hidden: true });
     this.drawing = h("div", { class: "plot", ...this.pointerEvents() });
     this.reading = h("p", { class: "quiet reading", role: "status" });
@@ -53,9 +57,13 @@ export class Plots {
 
   pointerEvents() {
     return {
+      pointerdown: (event) => this.drag(event, ({ left }) => this.zoom.begin(left)),
       pointermove: (event) => this.move(event),
+      pointerup: (event) => this.drag(event, ({ left }) => this.zoom.end(left, this.drawn.stepAt)),
       pointerleave: () => this.point(null),
-      click: () => this.choose(),
+      pointercancel: () => this.zoom.stop(),
+      click: () => this.zoom.isDrag || this.choose(),
+      dblclick: () => this.zoom.set(null),
       keydown: (event) => this.press(event),
     };
   }
@@ -105,6 +113,7 @@ export class Plots {
       x: isOpen && ["scatter", "heat"].includes(kind) ? this.x.value : "",
       colour: hasCurves ? this.colour.value : "",
       log: hasCurves && this.log.checked ? "1" : "",
+      steps: hasCurves ? this.zoom.text : "",
       z: isOpen && kind === "heat" ? this.z.value : "",
       of: isOpen && kind === "heat" ? this.way.value : "",
     });
@@ -134,7 +143,9 @@ export class Plots {
     this.points = data.points(run, of, this.matches);
     const canBeLog = this.points.length > 0 && this.points.every(({ values }) => Math.min(...values) > 0);
     this.log.disabled = !canBeLog;
-    const options = { y: data.metric, width, isLog: canBeLog && this.log.checked };
+    const { range, band } = this.zoom;
+    this.whole.hidden = !range;
+    const options = { y: data.metric, width, isLog: canBeLog && this.log.checked, range, band };
     this.drawn = this.points.length ? curves(this.points, options) : null;
     const none = data.etag ? "No job has written numbers with a step yet." : "Loading…";
     this.drawing.replaceChildren(this.drawn?.element ?? (data.error || none));
@@ -169,7 +180,8 @@ export class Plots {
 
   /** Make a drawing one stop of the tab key, however many combinations it has: arrow keys go through them. */
   setKeyboard(name) {
-    const label = `${name}: the arrow keys go through the combinations, Enter shows one`;
+    const keys = this.drawn?.stepAt ? "; + and - zoom, Shift with an arrow moves, 0 shows all steps" : "";
+    const label = `${name}: the arrow keys go through the combinations, Enter shows one${keys}`;
     for (const [key, value] of Object.entries({ tabindex: 0, role: "application", "aria-label": label })) {
       if (this.drawn) this.drawing.setAttribute(key, value);
       else this.drawing.removeAttribute(key);
@@ -190,8 +202,22 @@ export class Plots {
 
   move(event) {
     if (!this.drawn) return;
+    const { left, top } = this.place(event);
+    const isDrag = this.drawn.stepAt && this.zoom.drag(left);
+    this.point(isDrag ? null : this.drawn.nearest(left, top));
+  }
+
+  /** Do what a step of a drag does in the curves. */
+  drag(event, step) {
+    if (!this.drawn?.stepAt || event.button) return;
+    if (event.type === "pointerdown") this.drawing.setPointerCapture(event.pointerId);
+    step(this.place(event));
+  }
+
+  /** Return where the pointer is in the drawing. */
+  place({ clientX, clientY }) {
     const box = this.drawn.element.getBoundingClientRect();
-    this.point(this.drawn.nearest(event.clientX - box.left, event.clientY - box.top));
+    return { left: clientX - box.left, top: clientY - box.top };
   }
 
   /** Outline a combination, or none, and show what it is. */
@@ -202,8 +228,9 @@ export class Plots {
     this.drawn?.outline(point);
     this.drawing.classList.toggle("pointing", Boolean(point));
     const [some, all] = [this.points.length, this.run.combinations.length];
-    const has = some && some < all ? `${some} of ${all} combinations have ${this.y.value}` : "";
-    this.reading.textContent = point ? point.title : has;
+    const has = some && some < all ? `${some} of ${all} combinations have ${this.y.value}. ` : "";
+    const hint = this.drawn?.stepAt ? "Drag over steps to zoom in." : "";
+    this.reading.textContent = point ? point.title : has + hint;
   }
 
   choose() {
@@ -212,7 +239,12 @@ export class Plots {
 
   /** Go through the combinations in the metric's order. */
   press(event) {
-    if (!this.drawn || event.target !== this.drawing) return;
+    const { drawn } = this;
+    if (!drawn || event.target !== this.drawing || event.ctrlKey || event.metaKey) return;
+    if (drawn.stepAt && this.zoom.press(event, drawn.range, drawn.all)) {
+      if (event.key === "Escape") this.point(null);
+      return event.preventDefault();
+    }
     const order = this.points.filter((point) => point.matches).sort((one, other) => one.y - other.y);
     const at = order.indexOf(this.pointed);
     const last = order.length - 1;

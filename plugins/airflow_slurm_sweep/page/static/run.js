@@ -7,6 +7,7 @@ import { columns, scales, searchTexts } from "./columns.js";
 import { csv, save } from "./csv.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
+import { Means } from "./means.js";
 import { Plots } from "./plots.js";
 import { Remarks } from "./remarks.js";
 import { bar, stageClass } from "./stages.js";
@@ -44,6 +45,7 @@ export class RunView {
         h("span", { class: "push row" }, this.file, this.clear, this.cancel),
       ),
       this.plots.element,
+      this.means.element,
       this.missing,
       this.content,
     ];
@@ -81,11 +83,12 @@ export class RunView {
   }
 
   createContent() {
-    const names = ["plot", "y", "x", "z", "of", "colour", "log"];
+    const names = ["plot", "y", "x", "z", "of", "colour", "log", "steps"];
     const selection = Object.fromEntries(names.map((name) => [name, address.get(name)]));
     const point = (index) => this.table.mark("pointed", index === null ? null : String(index));
     const events = { choose: (index) => this.choose(index), point, change: address.set };
     this.plots = new Plots(this.dagId, this.runId, events, selection);
+    this.means = new Means(address.get("means") === "1");
     const key = (row) => String(row.index);
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
     this.details = new Details({ links: (row) => this.links(row), close: () => this.choose(null) });
@@ -117,6 +120,7 @@ export class RunView {
     this.showCounts();
     this.showBest();
     this.remarks.show(run);
+    this.means.show(run);
     this.showMissing();
     this.clear.hidden = !run.may_edit || !run.counts.failed;
     this.clear.textContent = `Run failed again (${run.counts.failed ?? 0})`;
