@@ -74,7 +74,7 @@ def report_rows(
 ) -> list[Row]:
     """Return a row for each request, in their order; those without a job, and jobs without an end, have one too."""
     jobs = {job.index: job for job in submitted}
-    ends = {status.first_job or status.job_id: status for status in ended}
+    ends = {status.first_job: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request.index)

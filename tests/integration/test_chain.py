@@ -35,7 +35,7 @@ def chained(login: Login, command: str = "sleep 600", name: str = "job", **chang
     return login.request(command, name, chain=CHAIN, **changes)
 
 
-def after(request: JobRequest, job: str, ended: str = "TIMEOUT,,") -> JobRequest:
+def after(request: JobRequest, job: str, ended: str = "TIMEOUT,,,") -> JobRequest:
     return replace(request, after=job, ended=ended)
 
 
@@ -61,12 +61,14 @@ def test_of_six_that_ask_at_once_one_submits_the_next_job(login: Login) -> None:
     first = ended_job(login, request)
     with ThreadPoolExecutor() as pool:
         jobs = set(
-            pool.map(lambda _: login.submit(after(request, first, "TIMEOUT,1240.0,n[1-2,4]"), WAITING), range(6))
+            pool.map(
+                lambda _: login.submit(after(request, first, "TIMEOUT,1240.0,1-00:00:00,n[1-2,4]"), WAITING), range(6)
+            )
         )
     (second,) = jobs
     assert list(login.jobs()) == [first, second]
     assert login.live() == [second]
-    assert links(login) == [f"{first},TIMEOUT,1240.0,n[1-2,4]"]
+    assert links(login) == [f"{first},TIMEOUT,1240.0,1-00:00:00,n[1-2,4]"]
     marks = {path.name for path in (login.folder / "runs" / "job" / STATE_DIR).iterdir()}
     assert marks >= {f"{first}.start", f"{second}.start"}
     record = login.record()
@@ -86,9 +88,9 @@ def test_the_third_job_follows_the_second_and_the_first_leads_to_it(login: Login
     request = chained(login)
     first = ended_job(login, request)
     second = ended_job(login, after(request, first))
-    third = login.submit(after(request, second, "COMPLETED,7.0,n1"), WAITING)
+    third = login.submit(after(request, second, "COMPLETED,7.0,00:00:07,n1"), WAITING)
     assert login.submit(after(request, first), WAITING_AGAIN) == third, "the task that waits was cleared"
-    assert links(login) == [f"{first},TIMEOUT,,", f"{second},COMPLETED,7.0,n1"]
+    assert links(login) == [f"{first},TIMEOUT,,,", f"{second},COMPLETED,7.0,00:00:07,n1"]
     assert login.live() == [third]
 
 
@@ -116,7 +118,7 @@ def test_one_job_follows_where_a_submission_is_killed(login: Login, phase: str) 
         jobs = set(pool.map(lambda _: login.submit_when_possible(after(request, first), WAITING), range(2)))
     assert login.live() == list(jobs)
     assert list(login.jobs()) == [first, *jobs]
-    assert links(login) == [f"{first},TIMEOUT,,"]
+    assert links(login) == [f"{first},TIMEOUT,,,"]
 
 
 def test_a_lost_answer_leads_to_the_same_job(login: Login) -> None:

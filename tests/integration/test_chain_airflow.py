@@ -68,7 +68,7 @@ def test_a_chain_and_what_people_do_to_it(cluster: Sandbox, sweeps: Path, airflo
 
     end = run.xcom("combination.wait", 0)
     first, *_, last = jobs(run, 0)
-    assert (end["first_job"], end["job_id"], end["chain"]) == (first, last, "3 of 4 jobs, total_steps 3")
+    assert (end["earlier"][0][0], end["job_id"], end["chain"]) == (first, last, "3 of 4 jobs, total_steps 3")
     assert f"Job {first} ended as COMPLETED (1 of 4 jobs, total_steps 1); job " in run.log("wait", 0)
     rows = {row["index"]: row for row in run.xcom("report", -1, "rows")}
     assert [(rows[1]["job_id"], rows[1]["chain"]), rows[1]["succeeded"]] == [(last, "3 of 4 jobs, total_steps 3"), True]

@@ -16,6 +16,7 @@ import pytest
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.snapshot import seconds
 from airflow_slurm_sweep.tasks.chained import Chained
 from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
@@ -158,7 +159,8 @@ def test_trainings_that_outlast_their_limit(site: Site) -> None:
         steps = 1200 if name == "by_ray" else 800
         assert end.status.state.value == "COMPLETED", end.text
         assert len(site.jobs[name]) >= 2
-        assert (end.status.first_job, end.status.job_id) == (site.jobs[name][0], site.jobs[name][-1])
+        assert [*(job for job, _ in end.status.earlier), end.status.job_id] == site.jobs[name]
+        assert all(seconds(elapsed) for _, elapsed in end.status.earlier), end.status.earlier
         assert json.loads((site.folder / name / "checkpoint.json").read_text()) == {"step": steps}
         assert set(site.steps(name)) == set(range(1, steps + 1))
         assert end.status.chain.startswith(f"{len(site.jobs[name])} of 6 jobs")
@@ -231,7 +233,9 @@ def test_a_job_is_run_again_with_what_cures_it(site: Site, caplog: pytest.LogCap
         site.run(site.request("hopeless", "exit 75", **retry)),
         site.run(site.request("other", "exit 3", **retry)),
     )
-    assert (cured.status.text, cured.status.chain, len(site.jobs["cured"])) == ("COMPLETED", "2 retries", 3), cured.text
+    assert (cured.status.text, len(site.jobs["cured"])) == ("COMPLETED", 3), cured.text
+    assert [job for job, _ in cured.status.earlier] == site.jobs["cured"][:2]
+    assert all(re.fullmatch("00:00:[0-9]{2}", elapsed) for _, elapsed in cured.status.earlier), cured.status.earlier
     shown = []
     for job in site.jobs["cured"]:
         lines = (site.folder / "cured" / f"job{job}").read_text().splitlines()
@@ -240,8 +244,8 @@ def test_a_job_is_run_again_with_what_cures_it(site: Site, caplog: pytest.LogCap
     assert [each["TimeLimit"] for each in shown] == ["00:10:00", "00:15:00", "00:22:00"]
     nodes = [each["NodeList"] for each in shown]
     assert len(set(nodes)) == 3, "each on another node"
-    assert f"exclude={nodes[0]},{nodes[1]}" in caplog.text
-    assert "mem=400M" in caplog.text
+    assert cured.status.chain == f"2 retries, time=22, mem=400M, exclude={nodes[0]},{nodes[1]}"
+    assert f"follows with time=22, mem=400M, exclude={nodes[0]},{nodes[1]}" in caplog.text
     assert (hopeless.status.text, len(site.jobs["hopeless"])) == ("FAILED", 3)
     assert "after 2 retries for this" in hopeless.text
     assert (other.status.text, len(site.jobs["other"])) == ("FAILED", 1)

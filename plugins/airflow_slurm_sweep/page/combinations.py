@@ -132,7 +132,8 @@ def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int)
     submitted = mapping(xcoms.get((SUBMIT, RETURN_KEY, map_index))) if submit.state == "success" else {}
     key = {"success": RETURN_KEY, "failed": STATUS_KEY}.get(wait.state or "")
     ended = mapping(xcoms.get((WAIT, key, map_index))) if key else {}
-    first = ended.get("first_job") or ended.get("job_id")
+    earlier = ended.get("earlier")
+    first = earlier[0][0] if earlier else ended.get("job_id")
     return submitted, ended if first == submitted.get("job_id") else {}
 
 

@@ -22,15 +22,16 @@ class Link(NamedTuple):
     state: JobState
     value: float | None  # of the metric in `Chain.until`
     time: int  # when it was followed, in seconds since 1970 by the login node's clock
+    elapsed: str = ""  # run time, ``[days-]hours:minutes:seconds``
     nodes: str = ""
 
 
 def read_links(words: str) -> tuple[Link, ...]:
-    """Read the links of a record: ``ID,TIME,STATE,VALUE,NODES`` each."""
-    rows = (word.split(",", 4) for word in words.split())
+    """Read the links of a record: ``ID,TIME,STATE,VALUE,ELAPSED,NODES`` each."""
+    rows = (word.split(",", 5) for word in words.split())
     return tuple(
-        Link(job_id, JobState.parse(state), float(value) if value else None, int(time), nodes)
-        for job_id, time, state, value, nodes in (row for row in rows if len(row) == 5)
+        Link(job_id, JobState.parse(state), float(value) if value else None, int(time), elapsed, nodes)
+        for job_id, time, state, value, elapsed, nodes in (row for row in rows if len(row) == 6)
     )
 
 

@@ -5,7 +5,7 @@ They check themselves: what a shell, a file name, Slurm or the record cannot car
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -105,7 +105,7 @@ class JobRequest:
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     chain: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Chain`; empty for a single job
     keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
-    after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,NODES`` of its end
+    after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,ELAPSED,NODES`` of its end
     ended: str = ""
     dry_run: bool = False
     done: Mapping[str, Any] = field(default_factory=dict)  # how it ended in an earlier run, a `JobStatus` as JSON
@@ -128,7 +128,8 @@ class JobRequest:
             expect(fits, "chain", self.chain, "the arguments of Chain, such as {'jobs': 6}")
         if self.after:
             expect(_JOB_ID.fullmatch(self.after), "after", self.after, "digits")
-            expect(re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,\S*", self.ended), "ended", self.ended, "STATE,VALUE,NODES")
+            words = re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,[0-9:-]*,\S*", self.ended)
+            expect(words, "ended", self.ended, "STATE,VALUE,ELAPSED,NODES")
         expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
         for name, option in self.options.items():
             check_option(name, option)
@@ -274,7 +275,7 @@ class JobStatus:
     metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each number that the job left
     wandb: str = ""  # where Weights & Biases shows the run
     chain: str = ""  # how far the chain came, ``3 of 6 jobs``
-    first_job: str = ""  # the id of the chain's first job, if this is another one
+    earlier: Sequence[Sequence[str]] = ()  # the jobs before it in its chain, from the first: id and run time
     job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array
     output: str = ""  # where the controller says that it writes
     pending: Pending | None = None  # only while squeue shows the job as queued
@@ -283,6 +284,11 @@ class JobStatus:
     def state(self) -> JobState:
         """The state that ``text`` begins with."""
         return JobState.parse(self.text)
+
+    @property
+    def first_job(self) -> str:
+        """The id of the chain's first job, or its own."""
+        return self.earlier[0][0] if self.earlier else self.job_id
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain data, whole: users read it."""

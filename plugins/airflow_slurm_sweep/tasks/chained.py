@@ -35,7 +35,7 @@ class Chained:
     resolve: Callable[[JobRequest], Awaitable[JobRequest]]
     on_next: Callable[[SubmittedJob], None]
 
-    def following(self, job: SubmittedJob, ended: str = ",,", ends: Sequence[tuple[JobState, str]] = ()) -> JobRequest:
+    def following(self, job: SubmittedJob, ended: str = ",,,", ends: Sequence[tuple[JobState, str]] = ()) -> JobRequest:
         """Return the request for the job that follows; with it a withdrawal cancels whichever job did so.
 
         ``ends`` are the states and nodes of all jobs before.
@@ -68,23 +68,31 @@ async def next_job(
     )
     verdict = judge(chain, before, end)
     if verdict.outcome is not Outcome.FOLLOWED and not is_known:
-        return verdict
+        given = _changes(chained.following(job, ends=[(link.state, link.nodes) for link in before]), chained.request)
+        return verdict._replace(so_far=", ".join(part for part in (verdict.so_far, given) if part))
     ends = [(link.state, link.nodes) for link in trace.links] + ([] if is_known else [(status.state, status.nodes)])
-    words = (status.state.value, "" if value is None else str(float(value)), "".join(status.nodes.split()))
+    last = "" if value is None else str(float(value))
+    words = (status.state.value, last, status.elapsed, "".join(status.nodes.split()))
     request = chained.following(job, ",".join(words), ends)
     following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
     await wait_for_slot()
     if following.job_id == job.job_id:
         log.info("Slurm has queued job %s again", job.job_id)
     else:
-        new: dict[str, object] = {"time": request.time} if request.time != chained.request.time else {}
-        new |= {key: value for key, value in request.options.items() if chained.request.options.get(key) != value}
-        given = f" with {', '.join(f'{key}={value}' for key, value in new.items())}" if new else ""
+        changed = _changes(request, chained.request)
+        given = f" with {changed}" if changed else ""
         so_far = f" ({verdict.so_far})" if verdict.so_far else ""
         log.info("Job %s ended as %s%s; job %s follows%s", job.job_id, status, so_far, following.job_id, given)
     following = replace(following, request=job.request)
     chained.on_next(following)
     return following
+
+
+def _changes(request: JobRequest, first: JobRequest) -> str:
+    """Return in which options a job differs from the chain's first one."""
+    changed: dict[str, object] = {"time": request.time} if request.time != first.time else {}
+    changed |= {key: value for key, value in request.options.items() if first.options.get(key) != value}
+    return ", ".join(f"{key}={value}" for key, value in changed.items())
 
 
 def with_verdict(status: JobStatus, verdict: Verdict, trace: Trace) -> JobStatus:
@@ -96,5 +104,5 @@ def with_verdict(status: JobStatus, verdict: Verdict, trace: Trace) -> JobStatus
         text = JobState.INCOMPLETE.value
     elif verdict.outcome is Outcome.FAILED:
         reason = "; ".join(part for part in (status.reason, verdict.why) if part not in ("", "None"))
-    first = trace.links[0].job_id if trace.links else ""
-    return replace(status, text=text, reason=reason, chain=verdict.so_far, first_job=first)
+    earlier = [(link.job_id, link.elapsed) for link in trace.links]
+    return replace(status, text=text, reason=reason, chain=verdict.so_far, earlier=earlier)

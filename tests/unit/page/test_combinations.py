@@ -127,7 +127,9 @@ def test_a_chain_shows_its_latest_job() -> None:
     live = {(0, job_id): LiveJob(state=state) for job_id, state in states.items()}
     (shown,) = combinations(Run(plan, tasks, {(SUBMIT, RETURN_KEY, 0): submitted}, live))
     assert (shown["stage"], shown["job_id"], shown["log_path"]) == (Stage.RUNNING, "9", "/r/a/logs/slurm-9.out")
-    end = JobStatus(job_id="10", first_job="7", text="COMPLETED", source="sacct", chain="3 of 3 jobs").to_json()
+    end = JobStatus(
+        job_id="10", earlier=[("7", ""), ("9", "")], text="COMPLETED", source="sacct", chain="3 of 3 jobs"
+    ).to_json()
     tasks[WAIT, 0] = Task("success", 2.0)
     xcoms = {(SUBMIT, RETURN_KEY, 0): submitted, (WAIT, RETURN_KEY, 0): end}
     (shown,) = combinations(Run(plan, tasks, xcoms, {}))

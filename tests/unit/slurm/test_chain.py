@@ -74,7 +74,7 @@ def test_how_far_a_chain_is() -> None:
 
 
 def test_the_links_of_a_record() -> None:
-    assert read_links("7,1795700000,TIMEOUT,,n1 8_1,1795700001,COMPLETED,1e+22,n[1-2,4] half") == (
-        Link("7", JobState.TIMEOUT, None, 1795700000, "n1"),
-        Link("8_1", JobState.COMPLETED, 1e22, 1795700001, "n[1-2,4]"),
+    assert read_links("7,1795700000,TIMEOUT,,1-00:00:09,n1 8_1,1795700001,COMPLETED,1e+22,,n[1-2,4] half") == (
+        Link("7", JobState.TIMEOUT, None, 1795700000, "1-00:00:09", "n1"),
+        Link("8_1", JobState.COMPLETED, 1e22, 1795700001, "", "n[1-2,4]"),
     )

@@ -62,7 +62,7 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
 
 
 def test_a_chain_is_one_row_of_its_last_job() -> None:
-    end = JobStatus(job_id="14", first_job="12", text="INCOMPLETE", source="sacct", chain="6 of 6 jobs")
+    end = JobStatus(job_id="14", earlier=[("12", "")], text="INCOMPLETE", source="sacct", chain="6 of 6 jobs")
     (found,) = report_rows([request(5)], [submitted(5, "12")], [end])
     assert (found.job_id, found.log, found.succeeded) == ("14", "/r/a_sweep_5/logs/slurm-14.out", False)
     assert "INCOMPLETE, 6 of 6 jobs" in table([found])

@@ -9,7 +9,7 @@
 #   task TASK_ID MAP_INDEX
 #   attempt TRY ID              of the task instance, which Airflow gives another id for each try
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
-#   links ID,TIME,STATE,VALUE,NODES ...  the jobs before it that it goes on from: when by the login's clock, and how
+#   links ID,TIME,STATE,VALUE,ELAPSED,NODES ...  the jobs that it goes on from: when, by the login's clock, and how
 #   jobs ID ...                 all earlier jobs
 #   withdrawn RUN TASK ATTEMPT  an attempt whose task was killed
 #   end                         without it the record is damaged
@@ -24,7 +24,8 @@ state_name='' record_name='' parameters_name='' combination_name='' run_folders=
 run_dir='' escaped_dir='' own_log='' output_format='' gate=''
 run='' task='' try='' ti=''
 resume='' parallel='' parameters_json='' combination_json=''
-# The next job of a chain: the job that it follows, and that one's STATE,VALUE,NODES. Also of the first one: whether it is one.
+# The next job of a chain: the job that it follows, and that one's STATE,VALUE,ELAPSED,NODES. Also of the first one:
+# whether it is one.
 after='' ended='' chained='' keeps_place=''
 
 refuse() { # REASON
