@@ -49,6 +49,7 @@ CONSENT_KEY = "consent"  # of plan: the approval that the run needs; of approve:
 OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where the sweep has no objective
 ORIGIN_KEY = "origin"  # of plan: the commit of the working directory, and the overrides of the trigger form
 STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs that will not start; the reason follows
+SKIPPED_KEY = "skipped"  # of submit: why the combination was skipped because of a canary, and the combination's number
 STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a failed task has no return value
 HISTORY_KEY = "history"  # of wait: the job's metrics over their steps; see slurm/history.py
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it

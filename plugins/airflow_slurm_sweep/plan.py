@@ -53,7 +53,9 @@ class RunPlan:
         count = sum(not job.done for job in self.jobs)
         more = max((_most_further_jobs(job) for job in self.jobs), default=0)
         followed = f" that may be followed by {more} more each" if more else ""
-        return f"{count} {'job' if count == 1 else 'jobs'}{followed}, {self.cost}"
+        first = self.jobs[0].canaries
+        waiting = f"; {first} of them run to their end before the others are submitted" if 0 < first < count else ""
+        return f"{count} {'job' if count == 1 else 'jobs'}{followed}, {self.cost}{waiting}"
 
 
 def _most_further_jobs(job: JobRequest) -> int:
@@ -211,6 +213,7 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
             # An absolute path may exist only in the container. A relative one is looked up in the working directory.
             files = [path for path in run.command.files if not (settings.container and path.startswith("/"))]
             common = {**run.layers.job_arguments(settings), "inputs": files}
+            common["canaries"] = run.sweep.sweep.canary or 0
             needs[rules] = _Needs(above=above, settings=settings, common=common)
         if combination.index in chosen:
             yield _job(run, needs[rules], combination)

@@ -8,7 +8,7 @@ The module is light: Airflow loads it in each of its processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -28,3 +28,9 @@ def planned_job(plan: object, map_index: int) -> Mapping[str, Any] | None:
         return None
     job = plan[map_index]
     return job if isinstance(job, Mapping) else None
+
+
+def canaries(jobs: Sequence[Any]) -> list[int]:
+    """Return the map indices of the jobs that end before any other is submitted: the first ones that run at all."""
+    running = [index for index, job in enumerate(jobs) if isinstance(job, Mapping) and not job.get("done")]
+    return running[: jobs[running[0]].get("canaries", 0)] if running else []

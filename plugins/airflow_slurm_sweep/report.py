@@ -70,16 +70,23 @@ class Row:
 
 
 def report_rows(
-    requests: Sequence[JobRequest], submitted: Sequence[SubmittedJob], ended: Sequence[JobStatus]
+    requests: Sequence[JobRequest],
+    submitted: Sequence[SubmittedJob],
+    ended: Sequence[JobStatus],
+    skipped: Mapping[int | None, str] = {},
 ) -> list[Row]:
-    """Return a row for each request, in their order; those without a job, and jobs without an end, have one too."""
+    """Return a row for each request, in their order; those without a job, and jobs without an end, have one too.
+
+    ``skipped`` says why combinations were skipped because of a canary, by their numbers.
+    """
     jobs = {job.index: job for job in submitted}
     ends = {status.first_job: status for status in ended}
     rows = []
     for request in requests:
         job = jobs.get(request.index)
         end = ends.get(job.job_id) if job else None
-        state = "not waited for" if job else "dry run" if request.dry_run else "not submitted"
+        why = f"skipped ({skipped[request.index]})" if request.index in skipped else "not submitted"
+        state = "not waited for" if job else "dry run" if request.dry_run else why
         row = Row(
             index=request.index, combination=request.label, parameters=request.parameters, job=request.name, state=state
         )

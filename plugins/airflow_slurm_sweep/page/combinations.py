@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.means import means
-from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
+from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, failures, metric_names, ranks, result_text
@@ -93,14 +93,17 @@ def _combination(run: Run, map_index: int) -> Combination:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
     note = wait.note or submit.note
+    left = mapping(run.xcoms.get((SUBMIT, SKIPPED_KEY, map_index))) if stage is Stage.SKIPPED else {}
+    skipped = {"text": stage, "reason": left["why"]} if left else {}
+    action = "clear" if skipped else stage.action  # it runs once its canary has succeeded
     return {
         "index": map_index,
         "number": job.get("index") or map_index + 1,  # the plan, and what `only` left out, may not be known here
         "name": job.get("name") or submitted.get("job_name", ""),
         "label": job.get("label", ""),
         "stage": stage,
-        "action": stage.action if (task_id, map_index) in run.tasks else None,
-        **_state(stage, task_id, task._replace(note=note or run.note), live, ended),
+        "action": action if (task_id, map_index) in run.tasks else None,
+        **_state(stage, task_id, task._replace(note=note or run.note), live, ended or skipped),
         "note": note,
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
         "cause": ended.get("cause", "") if stage is Stage.FAILED else "",

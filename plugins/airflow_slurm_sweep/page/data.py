@@ -30,7 +30,14 @@ from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 RUNS = 50  # in the list
 _LIVE = ("queued", "running")
-_OF_ROWS = (names.RETURN_KEY, names.STATUS_KEY, names.OBJECTIVE_KEY, names.ORIGIN_KEY, names.CONSENT_KEY)
+_OF_ROWS = (
+    names.RETURN_KEY,
+    names.STATUS_KEY,
+    names.SKIPPED_KEY,
+    names.OBJECTIVE_KEY,
+    names.ORIGIN_KEY,
+    names.CONSENT_KEY,
+)
 _OF_CURVES = (names.HISTORY_KEY, names.OBJECTIVE_KEY)
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
 _HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()

@@ -37,7 +37,7 @@ JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(enc
 """The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
 
 
-def _from_json(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
+def read_mapping(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
     """Return a value's fields, as a mapping or as JSON: XComs that triggers leave are JSON twice."""
     found = json.loads(data) if isinstance(data, str) else data
     if not isinstance(found, Mapping):
@@ -93,6 +93,7 @@ class JobRequest:
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
     max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
+    canaries: int = 0  # how many jobs of the Dag run end before the others are submitted; if one fails, those are not
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
     # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
     log_file: tuple[str, ...] | list[str] = ()
@@ -116,7 +117,7 @@ class JobRequest:
         check_directory("run_dir", self.run_dir)
         self._check_texts()
         expect(is_count(self.nodes, 1), "nodes", self.nodes, "a whole number from 1")
-        for subject in ("extra_nodes", "gpus_per_node", "warn"):
+        for subject in ("extra_nodes", "gpus_per_node", "warn", "canaries"):
             value = getattr(self, subject)
             expect(is_count(value, 0), subject, value, "a whole number from 0")
         expect(self.gpu_request in ("gres", "none"), "gpu_request", self.gpu_request, "'gres' or 'none'")
@@ -168,7 +169,7 @@ class JobRequest:
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the request from what `to_json` returned, or from its text."""
-        values = _from_json(data)
+        values = read_mapping(data)
         return cls(**{**values, "parameters": read_parameters(values)})
 
     def with_script(self, script: str | None) -> Self:
@@ -208,7 +209,7 @@ class JobRequest:
 
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
-    return _from_json(job.get("parameters", {}))
+    return read_mapping(job.get("parameters", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +257,7 @@ class SubmittedJob:
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the job from what `to_json` returned, or from its text."""
-        return cls(**_from_json(data))
+        return cls(**read_mapping(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +300,7 @@ class JobStatus:
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the status from what `to_json` returned, or from its text."""
-        return cls(**{name: value for name, value in _from_json(data).items() if name != "state"})
+        return cls(**{name: value for name, value in read_mapping(data).items() if name != "state"})
 
     def __str__(self) -> str:
         return f"{self.text} ({self.reason})" if self.reason not in ("", "None") else self.text

@@ -67,6 +67,11 @@ class SweepSection(MetricsSetting, Budget):
         default=0, description="Of a search: another seed draws other combinations."
     )
 
+    canary: Count | None = Field(
+        default=None,
+        description="How many combinations run to their end before the others are submitted; if one of them fails, the "
+        "others are skipped.",
+    )
     objective: Objective | None = Field(
         default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
     )

@@ -19,19 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Never, TypeAlias, cast
+from typing import Any, Never, TypeAlias, cast
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, SCRIPT_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import HISTORY_KEY, SCRIPT_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
-
-if TYPE_CHECKING:
-    from airflow_slurm_sweep.tasks.chained import Chained
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -114,6 +111,7 @@ class SlurmSubmitOperator(_TriggererOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job, in ``airflow dags test``."""
         from airflow_slurm_sweep.tasks import cancel
+        from airflow_slurm_sweep.tasks.canary import skipped
         from airflow_slurm_sweep.tasks.installation import installation
         from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
         from airflow_slurm_sweep.tasks.one_job import attempt_of, submit_job
@@ -124,6 +122,11 @@ class SlurmSubmitOperator(_TriggererOperator):
             if request.why_skipped:
                 self.log.info("%s", request.why_skipped)
                 raise AirflowSkipException
+            if request.canaries and (canary := self._failed_canary(context)):
+                found = skipped(request, canary)
+                self.log.warning("%s is not submitted: %s", request.name, found["why"])
+                context["ti"].xcom_push(key=SKIPPED_KEY, value=found)
+                raise AirflowSkipException
             # Tasks run one after the other there: no array comes together.
             # A chain that kept its place would wait for a task that comes after those that wait for the place.
             request = replace(request, array=False, keeps_place=False)
@@ -133,6 +136,15 @@ class SlurmSubmitOperator(_TriggererOperator):
         cancel.cancel_if_interrupted(job)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return job.of(request).to_json()
+
+    def _failed_canary(self, context: Context) -> str:
+        from airflow_slurm_sweep.tasks.tested import failed_canary
+
+        if self.source is None or not self.source.is_list:
+            return ""
+        ti, field = context["ti"], self.source.field
+        jobs: Any = ti.xcom_pull(task_ids=self.source.task_id, key=self.source.key)
+        return failed_canary(ti, jobs if field is None else [job[field] for job in jobs])
 
     def _script(self, context: Context) -> str | None:
         """Return the batch script of a job that names none: its own, or what the task that planned it left."""
@@ -196,17 +208,10 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, in ``airflow dags test``."""
-        from airflow_slurm_sweep.tasks import cancel
-        from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
-        from airflow_slurm_sweep.tasks.one_job import await_job
+        from airflow_slurm_sweep.tasks.tested import await_end
 
         with airflow_errors():
-            job = read_job(SubmittedJob, self.job)
-            chained = self._chained(job, context)
-            withdrawn = (chained.following(job), chained.attempt) if chained else (None, None)
-            with cancel.end_if_interrupted(*withdrawn):
-                end = run_in_one_loop(await_job(job, seconds=self._seconds, chained=chained))
-        cancel.forget(end.status.job_id)
+            end = await_end(context["ti"], read_job(SubmittedJob, self.job), self._seconds)
         self.wandb = end.status.wandb
         if end.history:
             context["ti"].xcom_push(key=HISTORY_KEY, value=end.history)
@@ -215,29 +220,6 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
             raise AirflowFailException(end.text)
         self.log.info("%s", end.text)
         return end.status.to_json()
-
-    def _chained(self, job: SubmittedJob, context: Context) -> Chained | None:
-        """Return what submits the jobs that follow this one; None for a single job."""
-        from airflow_slurm_sweep.tasks import cancel
-        from airflow_slurm_sweep.tasks.chained import Chained
-        from airflow_slurm_sweep.tasks.installation import installation
-        from airflow_slurm_sweep.tasks.one_job import attempt_of
-        from airflow_slurm_sweep.tasks.secrets import with_secrets
-
-        if not job.request:
-            return None
-        request = read_job(JobRequest, job.request)
-        ready = with_secrets(request)
-
-        async def resolve(following: JobRequest) -> JobRequest:
-            return replace(following, env=ready.env)
-
-        return Chained(
-            request=request,
-            attempt=attempt_of(installation(), context["ti"]),
-            resolve=resolve,
-            on_next=cancel.follow,
-        )
 
 
 def _origin(job: object, source: JobSource | None) -> dict[str, Any]:

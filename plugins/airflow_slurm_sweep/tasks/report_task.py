@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from airflow_slurm_sweep.names import (
     PLAN,
     REPORT_KEY,
     ROWS_KEY,
+    SKIPPED_KEY,
     STATUS_KEY,
     SUBMIT,
     WAIT,
@@ -38,7 +39,7 @@ from airflow_slurm_sweep.report import (
     summary,
     table,
 )
-from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob, read_mapping
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.installation import installation
@@ -81,7 +82,9 @@ class ReportSweepOperator(BaseOperator):
         submitted = [SubmittedJob.from_json(job) for job in ti.xcom_pull(task_ids=[SUBMIT]) if job]
         ends = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
         ended = [JobStatus.from_json(end) for end in ends if end]
-        jobs = report_rows(requests, submitted, ended)
+        left = [read_mapping(each) for each in ti.xcom_pull(task_ids=[SUBMIT], key=SKIPPED_KEY) or () if each]
+        skipped = {each["index"]: each["why"] for each in left}
+        jobs = report_rows(requests, submitted, ended, skipped)
         rows = ranked(folded(jobs, requests), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
@@ -98,11 +101,9 @@ class ReportSweepOperator(BaseOperator):
         if consent and approved is None:
             self.outlets = []
             return {"combinations": len(rows), "succeeded": 0}
-        return self._end(context, rows, objective, [row.job for row in jobs if not row.succeeded])
+        return self._end(context, rows, objective, _failed(jobs, skipped))
 
-    def _end(
-        self, context: Context, rows: Sequence[Row], objective: Objective | None, failed: Sequence[str]
-    ) -> dict[str, int]:
+    def _end(self, context: Context, rows: Sequence[Row], objective: Objective | None, failed: str) -> dict[str, int]:
         winner = best(rows, objective)
         succeeded = sum(row.succeeded for row in rows)
         if winner and objective:
@@ -115,8 +116,7 @@ class ReportSweepOperator(BaseOperator):
             self.log.error(line)
         outcome = f"{succeeded} of {len(rows)} combinations succeeded"
         if failed:
-            more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-            raise AirflowFailException(f"{outcome}; failed: {', '.join(failed[:_NAMED])}{more}")
+            raise AirflowFailException(f"{outcome}; failed: {failed}")
         self.log.info(outcome)
         for asset in self.outlets:
             extra: Any = {"combinations": len(rows), "best": winner and winner.to_json()}
@@ -128,3 +128,13 @@ class ReportSweepOperator(BaseOperator):
             for folder in dict.fromkeys(job.shared_folder for job in requests):
                 siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
                 await patiently(partial(cancel_orphans, client, siblings), PATIENCE)
+
+
+def _failed(jobs: Sequence[Row], skipped: Collection[int | None]) -> str:
+    """Return which jobs did not succeed, and how many were skipped because of a canary; empty if all succeeded."""
+    left = [row for row in jobs if not row.succeeded]
+    failed = [row.job for row in left if row.index not in skipped]
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    number = len(left) - len(failed)
+    names = f"{', '.join(failed[:_NAMED])}{more}"
+    return f"{names or 'none'}; skipped because of a canary: {number}" if number else names

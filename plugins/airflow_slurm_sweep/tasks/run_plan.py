@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
-from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.planned import canaries, planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
@@ -36,11 +36,12 @@ class _Key(NamedTuple):
 class PlannedJobs:
     """The jobs that a Dag run's tasks submit: a `JobRequest` as JSON for each map index.
 
-    ``script`` is the batch script of those that name none.
+    ``script`` is the batch script of those that name none; ``canaries`` has the map indices of the run's canaries.
     """
 
     def __init__(self, jobs: list[Any], script: str | None) -> None:
         self._jobs, self._script = jobs, script
+        self.canaries = canaries(jobs)
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
 

@@ -19,11 +19,12 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, RETURN_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
+from airflow_slurm_sweep.names import HISTORY_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from airflow_slurm_sweep.tasks.canary import failed_canary, skipped
 from airflow_slurm_sweep.tasks.cancel import is_over, scancel_advice, scancel_by_name, states_of, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained
 from airflow_slurm_sweep.tasks.cluster import cluster_session
@@ -35,7 +36,7 @@ from airflow_slurm_sweep.tasks.loop_resources import run_to_end
 from airflow_slurm_sweep.tasks.one_job import Mapped, attempt_of, await_job, cancel_awaited, submit_job
 from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run, siblings_of
-from airflow_slurm_sweep.tasks.run_plan import run_plan, xcom_of
+from airflow_slurm_sweep.tasks.run_plan import PlannedJobs, run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class _TaskTrigger(BaseTrigger):
         try:
             self._installation = await sync_to_async(installation)()
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task
-                for key in (RETURN_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY):
+                for key in (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY):
                     await sync_to_async(XCom.delete)(key=key, **_place(self._task))
             event = await self._work()
         except Exception as error:
@@ -162,9 +163,29 @@ class SubmitTrigger(_TaskTrigger):
         source = JobSource(**self.source) if self.source else None
         if source and source.is_list:
             async with run_plan(self._task, source) as plan:
-                return await self._submit(plan.request(self._task.map_index), plan.with_secrets)
+                request = plan.request(self._task.map_index)
+                if plan.canaries and not (self._task.map_index in plan.canaries or request.why_skipped):
+                    failed = await self._failed_canary(request, plan)
+                    if failed is not None:
+                        return await self._skip(request, plan.request(failed).name)
+                return await self._submit(request, plan.with_secrets)
         job = await xcom_of(self._task, source) if source else self.job
         return await self._submit(read_job(JobRequest, job).with_script(self.script), sync_to_async(with_secrets))
+
+    async def _failed_canary(self, request: JobRequest, plan: PlannedJobs) -> int | None:
+        """Wait for the run's canaries; return the map index of one that did not succeed."""
+        pair = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
+        if pair is None:
+            raise SettingsError("canaries: no task waits for the jobs; add a SlurmJobSensor to the mapped task group")
+        await wait_for_slot()
+        log.info("Waiting until %s ended", " and ".join(plan.request(index).name for index in plan.canaries))
+        return await failed_canary(pair, plan.canaries)
+
+    async def _skip(self, request: JobRequest, canary: str) -> TriggerEvent:
+        await wait_for_slot()
+        found = skipped(request, canary)
+        log.warning("%s is not submitted: %s", request.name, found["why"])
+        return TaskSkippedEvent(xcoms={SKIPPED_KEY: found})
 
     async def _submit(
         self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]

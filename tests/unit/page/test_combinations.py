@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slurm_sweep.names import RETURN_KEY, SUBMIT, WAIT
+from airflow_slurm_sweep.names import RETURN_KEY, SKIPPED_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.page.combinations import (
     Combination,
     Run,
@@ -222,6 +222,16 @@ def test_a_stage_needs_both_tasks() -> None:
     assert [(each["stage"], each["action"], each["ended"], each["state"]) for each in found] == [
         ("failed", "clear", 9.0, "wait failed"),
         ("submitting", "fail", None, "submitting"),
+    ]
+
+
+def test_a_combination_that_its_canary_skipped_says_why_and_can_be_cleared() -> None:
+    tasks = {(task, index): Task("skipped", 5.0) for task in (SUBMIT, WAIT) for index in range(2)}
+    why = json.dumps({"index": 1, "why": "the canary a_sweep_1 did not succeed"})  # as triggers leave it
+    found = combinations(Run(planned("seed: [1, 2]"), tasks, {(SUBMIT, SKIPPED_KEY, 0): why}, {}))
+    assert [(each["stage"], each["action"], each["state"], each["reason"]) for each in found] == [
+        ("skipped", "clear", "skipped", "the canary a_sweep_1 did not succeed"),
+        ("skipped", None, "skipped", ""),
     ]
 
 

@@ -59,6 +59,9 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
                   "job_id": "", "state": "not submitted"},
     ]  # fmt: skip
     assert report_rows([request(1, dry_run=True)], [], [])[0].state == "dry run"
+    assert report_rows([request(2)], [], [], {2: "the canary a did not succeed"})[0].state == (
+        "skipped (the canary a did not succeed)"
+    )
 
 
 def test_a_chain_is_one_row_of_its_last_job() -> None:
@@ -205,6 +208,18 @@ def test_repeats_of_a_combination_are_one_row_with_mean_and_spread() -> None:
     assert "a_sweep_1 … a_sweep_3" in shown[2]
     assert "2 ± 1" in shown[2]
     assert folded(rows, [replace(each, repeated=()) for each in requests]) == rows
+
+
+def test_a_run_with_combinations_that_a_canary_skipped_fails(report: ReportSweepOperator) -> None:
+    ti = TaskInstance([end("1")], None)  # the canary, which somebody marked successful afterwards
+    ti._xcoms["plan", "return_value"] = [request(index, canaries=1).to_json() for index in (1, 2, 3)]
+    why = "the canary a_sweep_1 did not succeed"
+    ti._xcoms[SUBMIT, "skipped"] = [json.dumps({"index": 2, "why": why}), {"index": 3, "why": why}]
+    with pytest.raises(
+        AirflowFailException, match=r"^1 of 3 combinations succeeded; failed: none; skipped because of a canary: 2$"
+    ):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert [row["state"] for row in ti.left["rows"]] == ["COMPLETED", f"skipped ({why})", f"skipped ({why})"]
 
 
 REJECTED = "rejected by lead; nothing was submitted"
