@@ -121,7 +121,7 @@ def resolved(log: str, job_id: str) -> str:
 
 
 def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
-    script = 'sleep $((INDEX * 3)); [ "$INDEX" != 2 ] || { seq 100; exit 7; }'
+    script = 'sleep $((INDEX * 3)); seq 100; [ "$INDEX" != 2 ] || exit 7'
     run = Run(airflow, cluster, sweeps, "leaves", script, 4)
     assert run.wait_for_end() == "failed"
     tasks = run.tasks()
@@ -148,12 +148,12 @@ def test_what_a_run_leaves(airflow: Standalone, cluster: Sandbox, sweeps: Path) 
         assert (status["job_id"], status["state"]) == (job_id, "FAILED" if index == 1 else "COMPLETED")
         if index != 1:
             assert re.search(rf"Job {job_id} \(\S+\) completed in [\d:]+ on n\d", run.log("wait", index))
+        last = "\n".join(str(number) for number in range(51, 101))
+        assert f"The log's last 50 lines:\n{last}" in run.log("wait", index)
     (job_id,) = run.jobs(1)
-    last = "\n".join(str(number) for number in range(51, 101))
     assert f"Job {job_id} ({run.name}_sweep_2) ended as FAILED (NonZeroExitCode) (scontrol): exit code 7:0," in run.log(
         "wait", 1
     )
-    assert f"The log's last 50 lines:\n{last}" in run.log("wait", 1)
     rows = run.xcom("report", -1, "rows")
     assert [row["state"] for row in rows] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"]
     assert [run.name_in_grid("wait", index) for index in range(4)] == [f"seed={index}" for index in range(4)]

@@ -99,7 +99,7 @@ def run_job(request: JobRequest) -> tuple[SubmittedJob, JobStatus]:
 
 @pytest.mark.parametrize(
     ("command", "state", "exit_code"),
-    [("true", JobState.COMPLETED, "0:0"), ("echo broken; exit 3", JobState.FAILED, "3:0")],
+    [("echo fine", JobState.COMPLETED, "0:0"), ("echo broken; exit 3", JobState.FAILED, "3:0")],
 )
 def test_the_end_of_a_job(
     any_cluster: Sandbox,
@@ -112,8 +112,8 @@ def test_the_end_of_a_job(
     connected(any_cluster)
     job, status = run_job(request_maker(any_cluster, tmp_path)(command))
     assert (status.state, status.exit_code) == (state, exit_code)
-    log = with_client(lambda client: client.failure_log(job, status))
-    assert log == ("" if state.is_success else "broken")
+    log = with_client(lambda client: client.log_tail(job, status))
+    assert log == ("fine" if state.is_success else "broken")
 
 
 def test_a_job_without_its_command_fails(
@@ -123,7 +123,7 @@ def test_a_job_without_its_command_fails(
     connected(cluster)
     job, status = run_job(request_maker(cluster, tmp_path)("true", script=f"#!/bin/bash\nunset COMMAND\n{JOB_SCRIPT}"))
     assert (status.state, status.exit_code) == (JobState.FAILED, "64:0")
-    log = with_client(lambda client: client.failure_log(job, status))
+    log = with_client(lambda client: client.log_tail(job, status))
     assert log == "COMMAND is empty: the environment of sbatch did not reach this job"
 
 
@@ -393,7 +393,10 @@ def test_all_triggers_of_a_process_share_one_connection(
     request = request_maker(cluster, tmp_path)
 
     async def submit(client: SlurmClient) -> list[SubmittedJob]:
-        return [await client.submit(request(f"sleep 1; exit {number % 2}"), attempt()) for number in range(20)]
+        return [
+            await client.submit(request(f"echo of {number}; sleep 1; exit {number % 2}"), attempt())
+            for number in range(20)
+        ]
 
     jobs = with_client(submit)
 
@@ -403,6 +406,7 @@ def test_all_triggers_of_a_process_share_one_connection(
     logins, logouts = count_logins(cluster), count_logouts(cluster)
     ends = asyncio.run(wait())
     assert [end.status.state.value for end in ends] == ["COMPLETED", "FAILED"] * 10
+    assert [end.text.rpartition("\n")[2] for end in ends] == [f"of {number}" for number in range(20)]
     assert count_logins(cluster) - logins == 1
     assert count_logouts(cluster) - logouts == 1, "it is closed when the event loop ends, if not before"
 

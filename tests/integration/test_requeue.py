@@ -122,7 +122,7 @@ def test_the_log_file_of_the_latest_run_is_shown(
             box.slurm("scontrol", "requeue", job.job_id)
             status = await waiting
         assert (job.job_id, status.state) == (status.job_id, JobState.FAILED)
-        log = await client.failure_log(job, status)
+        log = await client.log_tail(job, status)
         return log.replace(f"{job.run_dir}/{job.job_id}-1-", "")
 
     assert with_client(work) == "logs/ray-driver.log:\nrun 1 of the training"

@@ -63,7 +63,7 @@ async def _run(shell: Shell, subject: Subject, request: JobRequest) -> Verdict:
     if status.state.is_success:
         found = f" has {subject.program}, and" if subject.program else ""
         return Grade.OK, f"{ran}{found} wrote its log in {subject.log}"
-    said = await client.failure_log(job, status)
+    said = await client.log_tail(job, status)
     if said.rpartition("\n")[2].startswith(("setup ", LOOKED)):
         return Grade.FAILED, f"{ran}: {why_not_found(subject, said)}"
     tail = " / ".join(said.splitlines()[-_LINES:])

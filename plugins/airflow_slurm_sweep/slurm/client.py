@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
-from shlex import quote
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
@@ -12,7 +11,6 @@ from airflow_slurm_sweep.names import place_file
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.failure import is_of_setup
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
@@ -199,12 +197,10 @@ class SlurmClient:
         if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
             raise ClusterUnavailableError(f"scancel: {error_text(completed)}")
 
-    async def failure_log(self, job: SubmittedJob, status: JobStatus) -> str:
-        """Return the last lines of a failed job's log, or why there are none; empty for a job that succeeded."""
-        if status.state.is_success:
-            return ""
-        words = quote(job.log_path) if is_of_setup(status) else job_logs.log_words(job)
-        return job_logs.read_tail(await self._run(job_logs.tail(words)))
+    async def log_tail(self, job: SubmittedJob, status: JobStatus) -> str:
+        """Return the last lines of the log of a job that has ended, or why there are none."""
+        (trace,) = await self.traces([traces.question(job, status)])
+        return trace.log
 
     async def read_metrics(self, readers: Sequence[MetricsReader], *, ended: bool = False) -> list[bool]:
         """Let the readers of jobs read what is new; return for each whether it has read all.

@@ -41,10 +41,14 @@ def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
     facts = {"exit code": status.exit_code, "elapsed": status.elapsed, "nodes": status.nodes, "log": job.log_path}
     known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     source = f" ({status.source})" if status.state is not JobState.LOST else ""
-    end = f"The log's last {TAIL_LINES} lines:\n{log_tail}"
     chain = f", {status.chain}" if status.chain else ""
-    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{chain}{source}: {known}\n{end}"
-    return f"{status.cause}\n{text}" if is_of_setup(status) and status.cause else text
+    text = f"Job {job.job_id} ({job.job_name}) ended as {status}{chain}{source}: {known}"
+    return with_log(f"{status.cause}\n{text}" if is_of_setup(status) and status.cause else text, log_tail)
+
+
+def with_log(text: str, log_tail: str) -> str:
+    """Return how a job ended with the last lines of its log below; without them where they were not asked for."""
+    return f"{text}\nThe log's last {TAIL_LINES} lines:\n{log_tail}" if log_tail else text
 
 
 def failure_cause(status: JobStatus, log_tail: str) -> str:

@@ -11,10 +11,9 @@ from shlex import quote
 from typing import NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.slurm.job import SubmittedJob
-from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, printable, script
+from airflow_slurm_sweep.slurm.shell import printable, script
 
 TAIL_LINES = 50
-_TAIL_BYTES = 64 * 1024
 
 NEW_BYTES = 16 * 1024  # of one log in one answer
 NEW_BYTES_IN_ALL = 256 * 1024
@@ -83,27 +82,29 @@ def _unquoted_globs(text: str) -> str:
     return "".join(piece if _GLOB.fullmatch(piece) else quote(piece) for piece in _GLOB.split(text) if piece)
 
 
-def tail(words: str) -> str:
-    """Return the script that prints the last lines of a log, given as `log_words`, below a line with its path.
+# `tail_log` prints, as base64, the last lines of a log, or why there are none, below a line with its path, which is
+# empty for Slurm's own log. Logs are regular files: nothing else is read.
+TAIL = f"""\
+{NEWEST}
+tail_log() {{ # BYTES SLURM'S [MATCH ...]
+  bytes=$1
+  shift
+  find_log "$@"
+  {{
+    printf '%s\\n' "${{newest:+$newest:}}"
+    if [ -L "$log" ] || {{ [ -e "$log" ] && [ ! -f "$log" ]; }}; then
+      echo "$log is no regular file; it is not read"
+    else
+      tail -c "$bytes" -- "$log" | tail -n {TAIL_LINES}
+    fi
+  }} 2>&1 | base64
+}}"""
 
-    The line is empty for Slurm's own log. Logs are regular files: nothing else is read.
-    """
-    return script(
-        NEWEST,
-        f"find_log {words}",
-        'if [ -L "$log" ] || { [ -e "$log" ] && [ ! -f "$log" ]; }; then',
-        '  echo "$log is no regular file; it is not read" >&2',
-        "  exit 1",
-        "fi",
-        "printf '%s\\n' \"${newest:+$newest:}\"",
-        f'tail -c {_TAIL_BYTES} -- "$log" | tail -n {TAIL_LINES}',
-    )
 
-
-def read_tail(completed: Completed) -> str:
-    """Read the answer to `tail`: the lines, or why there are none."""
-    path, _, text = printable(output(completed)).partition("\n")
-    lines = "\n".join(text.rstrip().splitlines()[-TAIL_LINES:]) or error_text(completed) or "(the log is empty)"
+def read_tail(base64: str) -> str:
+    """Read what `tail_log` printed."""
+    path, _, text = printable(b64decode(base64).decode("utf-8", "replace")).partition("\n")
+    lines = "\n".join(text.rstrip().splitlines()[-TAIL_LINES:]) or "(the log is empty)"
     return f"{path}\n{lines}" if path else lines
 
 

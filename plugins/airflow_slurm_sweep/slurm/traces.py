@@ -1,26 +1,48 @@
-"""What a run directory says, beside Slurm, of a job that has ended: ask and read."""
+"""What a run directory says, beside Slurm, of a job that has ended, and the end of its log: ask and read."""
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 from typing import NamedTuple
 
 from airflow_slurm_sweep.names import PARAMETERS, RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.chain import Link, read_links
+from airflow_slurm_sweep.slurm.failure import is_of_setup
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job_logs import TAIL, log_words, read_tail
 from airflow_slurm_sweep.slurm.shell import script
 
 # Files there are no progress of the training.
 _ASIDE = " -o ".join(f"-path {quote(f'./{name}')}" for name in ("logs", "*-logs", "wandb", STATE_DIR, PARAMETERS))
+_TAIL_BYTES = 64 * 1024
+_TAIL_BYTES_OF_SUCCESS = 16 * 1024  # a thousand jobs may succeed at once
+
+_LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 _LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
 
 
 class Question(NamedTuple):
-    """A job that has ended; ``progress`` is a pattern of paths in the run directory, None for a job of no chain."""
+    """A job that has ended.
+
+    ``progress`` is a pattern of paths in the run directory, None for a job of no chain; ``log`` has the arguments of
+    `tail_log`, empty where the log is not asked for.
+    """
 
     run_dir: str
     job_id: str
     progress: str | None
+    log: str
+
+
+def question(job: SubmittedJob, status: JobStatus) -> Question:
+    """Return what to ask of a job that has ended so."""
+    progress = job.request["chain"].get("progress", "") if job.request else None
+    words = quote(job.log_path) if is_of_setup(status) else log_words(job)
+    log = f"{_TAIL_BYTES_OF_SUCCESS if status.state.is_success else _TAIL_BYTES} {words}"
+    is_shown = job.stream_log and status.state.is_success and not job.request  # the task's log has it already
+    return Question(job.run_dir, job.job_id, progress, "" if is_shown else log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +54,14 @@ class Trace:
         has_exit_file: Whether job.sh ran.
         has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
         links: The jobs of its chain that were followed by another one, from the first.
+        log: The last lines of its log, or why there are none; empty where they were not asked for.
     """
 
     signal: str = ""
     has_exit_file: bool = False
     has_new_files: bool = True
     links: tuple[Link, ...] = ()
+    log: str = ""
 
 
 NO_TRACE = Trace()
@@ -46,9 +70,11 @@ NO_TRACE = Trace()
 def traces(jobs: Iterable[Question]) -> str:
     """Return the script that answers with a line for each job: ``= NUMBER SIGNAL NEW LINK ...``, numbers from 0.
 
-    A directory that cannot be looked through in two minutes counts as one with new files.
+    Where the log is asked for, a line ``+ NUMBER`` and lines of base64 follow: see `job_logs.TAIL`. A directory that
+    cannot be looked through in two minutes counts as one with new files.
     """
     return script(
+        TAIL,
         "trace() { # NUMBER RUN_DIR JOB [PATTERN]",
         f"  state=$2/{STATE_DIR} signal=none new=yes links=",
         '  { read -r _ signal < "$state/$3.exit"; } 2> /dev/null',
@@ -69,6 +95,7 @@ def traces(jobs: Iterable[Question]) -> str:
         *(
             f"trace {number} {quote(job.run_dir)} {quote(job.job_id)}"
             + ("" if job.progress is None else f" {quote(job.progress or '*')}")
+            + (f"\nprintf '+ %s\\n' {number}\ntail_log {job.log}" if job.log else "")
             for number, job in enumerate(jobs)
         ),
         "true",
@@ -77,12 +104,17 @@ def traces(jobs: Iterable[Question]) -> str:
 
 def read_traces(output: str) -> dict[int, Trace]:
     """Read the answer to `traces`, by the job's number."""
+    logs = {}
+    for number, body in _LOG.findall(output):
+        with suppress(ValueError):  # base64 that was cut off
+            logs[number] = read_tail(body)
     return {
         int(number): Trace(
             signal=signal if signal in ("USR1", "TERM") else "",
             has_exit_file=signal != "none",
             has_new_files=new != "-",
             links=read_links(links),
+            log=logs.get(number, ""),
         )
         for number, signal, new, links in _LINE.findall(output)
     }

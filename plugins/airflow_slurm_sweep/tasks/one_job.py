@@ -12,10 +12,10 @@ from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Verdict
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
+from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, with_log
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import add
-from airflow_slurm_sweep.slurm.traces import Question, Trace
+from airflow_slurm_sweep.slurm.traces import Trace, question
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained, next_job, with_verdict
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
@@ -131,8 +131,7 @@ async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped)
             cluster.follower.following(job),
         ):
             status = await cluster.monitor.wait(job)
-        progress = job.request["chain"].get("progress", "") if job.request else None
-        asked = Question(job.run_dir, job.job_id, progress)
+        asked = question(job, status)
         left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
         trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
     await wait_for_slot()
@@ -148,11 +147,10 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
             await cluster.retry_until_answered(release, even_if_refused=True)
     if status.state.is_success and trace.signal and not (verdict and verdict.why):
         status = replace(status, reason=f"it got SIG{trace.signal} before it ended by itself; it may not be done")
-    log_tail = await cluster.retry_until_answered(lambda: cluster.client.failure_log(job, status), even_if_refused=True)
     await wait_for_slot()
     if not status.state.is_success:
-        status = replace(status, cause=failure_cause(status, log_tail))
-        return JobEnd(status=status, text=failure_text(job, status, log_tail), history=history)
+        status = replace(status, cause=failure_cause(status, trace.log))
+        return JobEnd(status=status, text=failure_text(job, status, trace.log), history=history)
     facts = "; ".join(part for part in (status.chain, status.reason) if part not in ("", "None"))
     text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
-    return JobEnd(status=status, text=f"{text}; {facts}" if facts else text, history=history)
+    return JobEnd(status=status, text=with_log(f"{text}; {facts}" if facts else text, trace.log), history=history)

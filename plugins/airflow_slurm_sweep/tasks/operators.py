@@ -168,7 +168,8 @@ class WandbLink(BaseOperatorLink):
 class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
-    Any other end fails the task with state, exit code, nodes, the log's path and its last 50 lines. The XCom ``status``
+    Any other end fails the task with state, exit code, nodes and the log's path. The last 50 lines of the job's log end
+    the task's, whatever the end. The XCom ``status``
     then holds a `JobStatus` as JSON. The task has no retries: the same job would only fail again.
 
     The job is cancelled if the task is marked failed or successful, is deleted, or takes longer than ``timeout`` or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from dataclasses import replace
 
 import pytest
@@ -116,13 +117,18 @@ def test_output_that_is_no_job_id_is_an_error() -> None:
         submit(FakeShell(sbatch=Submission(text="7 submitted\nWelcome!")))
 
 
+def log(text: str) -> str:
+    base64 = b64encode(b"\n" + text.encode()).decode()
+    return f"+ 0\n{base64}\n= 0 - yes\n"
+
+
 def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:
     status = JobStatus(job_id="7", text="FAILED", source="sacct")
     hostile = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\x08\x00 10%\r 20%\r\nlast \x1bc\x1b\ttab grüße 雪\n"
-    said = asyncio.run(SlurmClient(FakeShell(tail=f"\n{hostile}")).failure_log(JOB, status))
+    said = asyncio.run(SlurmClient(FakeShell(tail=log(hostile))).log_tail(JOB, status))
     assert said == "red31m 10%\n 20%\nlast tab grüße 雪"
     progress = "\r".join(map(str, range(1000)))
-    said = asyncio.run(SlurmClient(FakeShell(tail=f"\n{progress}")).failure_log(JOB, status))
+    said = asyncio.run(SlurmClient(FakeShell(tail=log(progress))).log_tail(JOB, status))
     assert said.split("\n") == [str(number) for number in range(950, 1000)]
     with pytest.raises(ClusterRefusedError, match=r"not submitted: no$"):
         submit(FakeShell(sbatch=Submission(exit_status=ExitStatus.REFUSED, text="\x1b[2Jno\x07")))

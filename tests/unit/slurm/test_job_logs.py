@@ -24,6 +24,7 @@ from airflow_slurm_sweep.slurm.job_logs import (
     log_words,
 )
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
+from airflow_slurm_sweep.slurm.traces import question
 
 
 def job(path: Path, *, stream_log: bool = True) -> SubmittedJob:
@@ -131,11 +132,25 @@ def test_the_newest_match_of_log_file_is_the_log(
     (left,) = asyncio.run(client.results([MetricsReader(submitted)]))
     assert left.wandb == f"https://w.org/runs/{names.index(chosen)}"
     failed = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
-    lines = asyncio.run(client.failure_log(submitted, failed)).splitlines()
+    lines = asyncio.run(client.log_tail(submitted, failed)).splitlines()
     assert lines == [*([f"{run_dir / chosen}:"] if chosen != "logs/own" else []), f"wandb: View run at {left.wandb}"]
-    of_setup = asyncio.run(client.failure_log(submitted, replace(failed, exit_code="78:0")))
+    of_setup = asyncio.run(client.log_tail(submitted, replace(failed, exit_code="78:0")))
     assert of_setup == f"wandb: View run at https://w.org/runs/{names.index('logs/own')}"
     assert not list(tmp_path.rglob("ran"))
+
+
+def test_the_ends_of_many_logs_come_in_one_answer(tmp_path: Path) -> None:
+    """Of jobs that failed more than of others; none of a job whose lines are in the task's log already."""
+    failed, good = (JobStatus(job_id="7", text=text, source="squeue") for text in ("FAILED", "COMPLETED"))
+    path = tmp_path / "log"
+    path.write_text("".join(f"{number:0999}\n" for number in range(100)))
+    jobs = [job(path, stream_log=False), job(path, stream_log=False), job(path), job(tmp_path / "none")]
+    login = LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login"))
+    asked = [question(each, status) for each, status in zip(jobs, (failed, good, good, failed), strict=True)]
+    found = [trace.log for trace in asyncio.run(SlurmClient(login).traces(asked))]
+    numbers = [[int(line) for line in text.splitlines()] for text in found[:3]]
+    assert numbers == [[*range(50, 100)], [83, *range(84, 100)], []]
+    assert found[3].endswith(f"tail: cannot open '{tmp_path / 'none'}' for reading: No such file or directory")
 
 
 @pytest.mark.parametrize("stream_log", [True, False])
