@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from airflow_slurm_sweep.errors import SlurmSweepError
@@ -11,6 +12,13 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 GATHER = 0.05  # seconds; too short to be noticed, and Airflow starts its triggers one by one
+
+
+def batches(items: Iterable[Question], at_most: int) -> Iterator[list[Question]]:
+    """Yield the items in lists of at most that many."""
+    rest = iter(items)
+    while some := list(islice(rest, at_most)):
+        yield some
 
 
 class Batcher(Generic[Question, Answer]):

@@ -1,6 +1,7 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from secrets import token_hex
@@ -11,6 +12,7 @@ from airflow_slurm_sweep.names import place_file
 from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
@@ -28,6 +30,8 @@ from airflow_slurm_sweep.slurm.traces import NO_TRACE, Trace
 
 Answer = TypeVar("Answer")
 _CANCELLED_AT_ONCE = 500  # 5,000 in one scancel take 3 s, in which it may reach its limit of time
+_CONTROLLED_AT_ONCE, _ACCOUNTED_AT_ONCE = 200, 1000  # a scontrol each; sacct's argument may have 128 KiB
+_HAS_ENDED = re.compile("Invalid job id|[Jj]ob.* already complet")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 
 
@@ -98,7 +102,7 @@ class SlurmClient:
         }
         if new:
             found = await self._ask(records(new), read_records)
-            known |= dict.fromkeys(new, ("", "")) | {job_id: record[:2] for job_id, record in found.items()}
+            known |= {job_id: record[:2] for job_id, record in found.items()}
         for job_id in known.keys() - live.keys():
             del known[job_id]
         return {job_id: task for job_id, (owner, task) in known.items() if owner == run}
@@ -151,14 +155,15 @@ class SlurmClient:
         accounted, trouble = await self._accounting(by_id)
         # The database is believed only about ends: it may have missed one.
         found = {key: each for key, each in accounted.items() if key in by_id and each.state.is_final_once_gone}
-        named = {key for key, each in found.items() if has_name(by_id[key], each)}
+        named = {key for key, each in found.items() if queue.has_name(by_id[key], each)}
         if wanted := [job_id for job_id in by_id if job_id not in named]:
             for job_id, status in (await self._controller(wanted)).items():
-                if job_id in wanted and writes_log(by_id[job_id], status):
+                if job_id in wanted and queue.writes_log(by_id[job_id], status):
                     found[job_id] = status
                 else:
                     found.pop(job_id, None)
-        if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in found]:
+        sure = named | {key for key, each in found.items() if each.source == "scontrol"}
+        if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure]:
             found |= await self._ask(queue.exit_files(left), queue.read_exit_files)
         return found, trouble
 
@@ -184,18 +189,13 @@ class SlurmClient:
 
     async def cancel_found(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs that `live_jobs` found a moment ago, `_CANCELLED_AT_ONCE` in one scancel."""
-        for first in range(0, len(job_ids), _CANCELLED_AT_ONCE):
-            some = job_ids[first : first + _CANCELLED_AT_ONCE]
-            completed = await self._run(queue.cancel(some))
-            if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
-                raise ClusterUnavailableError(f"scancel: {error_text(completed)}")
+        for some in batches(job_ids, _CANCELLED_AT_ONCE):
+            await self._scancel(queue.cancel(some))
             self.metrics.count("jobs_cancelled", len(some))
 
     async def cancel_queued(self, job_ids: Sequence[str]) -> None:
         """Cancel those of the jobs that have not started. Whether they are gone, the next `queue` tells."""
-        completed = await self._run(queue.cancel_queued(job_ids))
-        if completed.exit_status != 0 and "Invalid job id" not in completed.stderr:
-            raise ClusterUnavailableError(f"scancel: {error_text(completed)}")
+        await self._scancel(queue.cancel_queued(job_ids))
 
     async def log_tail(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of the log of a job that has ended, or why there are none."""
@@ -251,8 +251,25 @@ class SlurmClient:
     async def _run(self, script: str) -> Completed:
         return await self._shell.run(self._site.script(script))
 
+    async def _scancel(self, script: str) -> None:
+        """Run a scancel; it may complain of jobs that have ended, and of nothing else."""
+        completed = await self._run(script)
+        said = [line for line in completed.stderr.splitlines() if line.strip()]
+        was_cut_off = completed.exit_status >= 124  # by timeout, or by a signal
+        if completed.exit_status and (was_cut_off or not said or not all(map(_HAS_ENDED.search, said))):
+            raise ClusterUnavailableError(f"scancel: {error_text(completed) or 'it was cut off'}")
+
     async def _accounting(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
         """Return states by job id, and what sacct said in place of an answer: no odd answer means "no such job"."""
+        found: dict[str, JobStatus] = {}
+        for some in batches(job_ids, _ACCOUNTED_AT_ONCE):
+            answers, odd = await self._account(some)
+            found |= answers
+            if odd:
+                return found, odd
+        return found, ""
+
+    async def _account(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
         completed = await self._run(queue.sacct(job_ids))
         printed = output(completed)
         found, odd = queue.read_sacct(printed)
@@ -263,7 +280,10 @@ class SlurmClient:
         return found, printable(odd)
 
     async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
-        return await self._ask(queue.scontrol(job_ids), queue.read_scontrol)
+        found: dict[str, JobStatus] = {}
+        for some in batches(job_ids, _CONTROLLED_AT_ONCE):
+            found |= await self._ask(queue.scontrol(some), queue.read_scontrol)
+        return found
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
@@ -278,13 +298,3 @@ class SlurmClient:
         if completed.exit_status != 0:
             raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
         return read(output(completed))
-
-
-def has_name(job: SubmittedJob, status: JobStatus) -> bool:
-    """Whether a job that squeue or sacct knows by this number has the name that it was submitted with."""
-    return status.job_name in (job.job_name, job.job_name.partition("|")[0])  # where squeue separates its fields
-
-
-def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
-    """Whether a job that the controller knows by this number writes this job's log."""
-    return status.output == job.log_path or queue.run_dir_of(job.job_id, status.output) == job.run_dir

@@ -139,6 +139,9 @@ class MetricsReader:
             self._forget_faults()
             self._refusal = self._take_json(piece.data)
             return True
+        if ended and not piece.data and piece.has_room and piece.size > piece.start:
+            self._refusal = "it cannot be read to its end"
+            return True
         whole = piece.data[: piece.data.rfind(b"\n") + 1]
         reaches_end = piece.start + len(piece.data) >= piece.size
         if (ended and reaches_end) or (not whole and len(piece.data) >= PIECE_BYTES):  # the last, or an endless line
@@ -225,7 +228,8 @@ class MetricsReader:
             elif name not in self.latest and len(self.latest) >= _MAX_METRICS:
                 problem = f"expected at most {_MAX_METRICS} names, got more"
             elif _is_finite(value):
-                self.latest[name] = value
+                # No event of a trigger holds a larger whole number: its runner would end, with all triggers.
+                self.latest[name] = value if abs(value) < 2**63 else float(value)
                 if step is not None and key not in steps:
                     self.history.add(name, step, value)
                 continue

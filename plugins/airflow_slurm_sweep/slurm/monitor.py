@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
-from airflow_slurm_sweep.slurm.client import SlurmClient, has_name
+from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
+from airflow_slurm_sweep.slurm.queue import has_name
 from airflow_slurm_sweep.slurm.reasons import explained, in_words
 from airflow_slurm_sweep.slurm.states import JobState
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
-from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
@@ -44,13 +44,14 @@ def squeue(*, elements: bool = False) -> str:
 
 
 def read_squeue(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `squeue`, by job id."""
+    """Read the answer to `squeue`, by job id; the first part of a heterogeneous job, ``7+0``, stands for the job."""
     clock = _NOW.search(output)
     now = int(clock[1]) if clock else None
     found = {}
-    for job_id, text, elapsed, submitted, start_and_place, nodes, name, reason in _rows(output, "|", 8):
+    for first_id, text, elapsed, submitted, start_and_place, nodes, name, reason in _rows(output, "|", 8):
         started, _, partitions = start_and_place.partition(" ")
         is_queued = JobState.parse(text).is_queued
+        job_id = first_id.removesuffix("+0")
         found[job_id] = JobStatus(
             job_id=job_id,
             text=text,
@@ -83,8 +84,9 @@ def outputs(folder: str) -> str:
 
 def read_outputs(output: str) -> dict[str, tuple[JobState, str]]:
     """Read the answer to `outputs`: state and output path, by job id."""
-    rows = (line.split(maxsplit=2) for line in output.split("\n"))
-    return {row[0]: (JobState.parse(row[1]), row[2].rstrip()) for row in rows if len(row) == 3 and is_job_id(row[0])}
+    rows = (row for line in output.split("\n") if len(row := line.split(maxsplit=2)) == 3)
+    jobs = ((first_id.removesuffix("+0"), state, path) for first_id, state, path in rows)
+    return {job_id: (JobState.parse(state), path.rstrip()) for job_id, state, path in jobs if is_job_id(job_id)}
 
 
 def output_format(run_dir: str) -> str:
@@ -108,6 +110,22 @@ def run_dir_of(job_id: str, output: str) -> str | None:
         if output.endswith(end := log_path("", name)):
             return output.removesuffix(end).replace(percent, "%")
     return None
+
+
+def has_name(job: SubmittedJob, status: JobStatus) -> bool:
+    """Whether a job that squeue or sacct knows by this number has the name that it was submitted with.
+
+    An array's element has the array's name before it begins, and later where it may not rename itself.
+    """
+    names = {job.job_name}
+    if index := job.job_id.partition("_")[2]:
+        names.add(job.job_name.removesuffix(index).rstrip("_.-"))
+    return status.job_name in names | {name.partition("|")[0] for name in names}  # where squeue separates its fields
+
+
+def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
+    """Whether a job that the controller knows by this number writes this job's log."""
+    return status.output == job.log_path or run_dir_of(job.job_id, status.output) == job.run_dir
 
 
 def sacct(job_ids: Collection[str]) -> str:

@@ -106,6 +106,46 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
         asyncio.run(SlurmClient(FakeShell(scancel=CONTROLLER_DOWN)).cancel(JOB))
 
 
+ENDED = "scancel: error: Kill job error on job id 7: Invalid job id specified\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [failed(ENDED, 124), failed("", 124), failed("", 1), failed(f"{ENDED}scancel: error: Unable to contact slurm controller")],
+)  # fmt: skip
+def test_jobs_are_cancelled_only_if_scancel_has_come_to_its_end(answer: Completed) -> None:
+    for cancel in (SlurmClient.cancel_found, SlurmClient.cancel_queued):
+        asyncio.run(cancel(SlurmClient(FakeShell(scancel=failed(ENDED))), ["7", "8"]))
+        with pytest.raises(ClusterUnavailableError, match=r"^scancel: "):
+            asyncio.run(cancel(SlurmClient(FakeShell(scancel=answer)), ["7", "8"]))
+
+
+def test_thousands_of_jobs_are_asked_for_in_parts() -> None:
+    jobs = [replace(JOB, job_id=f"1234567_{number}") for number in range(2500)]
+    shell = FakeShell(sacct=failed("Slurm accounting storage is disabled"), scontrol="", head="")
+    asyncio.run(SlurmClient(shell).look_up(jobs))
+    assert (shell.asked.count("sacct"), shell.asked.count("scontrol")) == (3, 13)
+
+
+def test_a_heterogeneous_job_is_known_by_its_number() -> None:
+    assert queue.read_squeue("now=5\n7+0|RUNNING|0:01|1|2 batch|n1|one|None\n")["7"].text == "RUNNING"
+    assert list(queue.read_outputs("7+0 RUNNING /r/one/logs/slurm-7.out\n7+1 RUNNING /x\n")) == ["7"]
+
+
+def test_a_number_that_has_another_name_in_sacct_is_believed_less_than_the_exit_file() -> None:
+    other = "7|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|another"
+    shell = FakeShell(squeue="", sacct=other, scontrol=FORGOTTEN, head="7 1 -")
+    assert end(shell).state.value == "FAILED"
+
+
+def test_an_owner_that_could_not_be_read_is_looked_up_again() -> None:
+    shell = FakeShell(squeue="7 RUNNING /r/one/logs/slurm-7.out", record="")
+    client, known = SlurmClient(shell), dict[str, tuple[str, str]]()
+    assert asyncio.run(client.live_jobs("a d r", "/r", known)) == {}
+    shell.answers["record"] = "7 a d r g.submit 3 7\n"
+    assert asyncio.run(client.live_jobs("a d r", "/r", known)) == {"7": "g.submit 3"}
+
+
 def test_an_answer_that_was_cut_off_is_none() -> None:
     cut = Completed(exit_status=0, stdout=f"{MARKER}\n7|RUNNING|0:01|N/A|N/A|n1|one|None\n8|RUN", stderr="")
     with pytest.raises(ClusterUnavailableError, match="cut off"):

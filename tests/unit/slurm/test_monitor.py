@@ -225,6 +225,19 @@ def test_a_job_that_time_alone_will_not_start_is_warned_of_once(caplog: pytest.L
     )
 
 
+def test_a_pending_element_has_its_arrays_name() -> None:
+    late = "now=100\n7_1|PENDING|0:00|10|N/A batch||sweep|Priority\n"
+    ended = "7_1|CANCELLED|0:00|10|N/A batch||sweep|Priority\n"
+    shell = FakeShell(squeue=in_turn(late, ended), scancel="", scontrol="", sacct=NO_ACCOUNTING)
+    element = replace(job(1), job_id="7_1", job_name="sweep_1", queue_limit=60)
+
+    async def limited() -> JobStatus:
+        return await Monitor(SlurmClient(shell), interval=0.01).wait(element)
+
+    assert asyncio.run(asyncio.wait_for(limited(), 5)).reason.startswith("queue_limit: PENDING")
+    assert shell.asked[:3] == ["squeue", "scancel", "squeue"], "nothing else was asked while it was there"
+
+
 def test_a_scancel_that_fails_keeps_nobody_from_waiting(caplog: pytest.LogCaptureFixture) -> None:
     late = "now=100\n1|PENDING|0:00|10|N/A batch||j|Priority\n2|RUNNING|0:01|10|10 batch|n1|j|None\n"
     ended = "1|CANCELLED|0:00|10|N/A batch||j|Priority\n2|COMPLETED|0:01|10|10 batch|n1|j|None\n"

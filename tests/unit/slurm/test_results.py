@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from fake_shell import FakeShell
 from login_shell import SHELLS, Login
@@ -60,6 +62,29 @@ def test_numbers_are_taken_and_the_rest_is_a_fault(text: str, metrics: dict[str,
     assert fault in found.fault
     assert len(found.fault) < 500
     json.dumps(found.metrics, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/r/a/metrics.json", f'{{"seed": {2**128}, "low": -{2**63}, "a": {2**62}}}'),
+        ("/r/a/m.jsonl", f'{{"seed": {2**128}}}\n'),
+        ("/r/a/m.csv", f"seed\n{2**128}\n"),
+    ],
+)
+def test_a_huge_whole_number_travels_in_an_event(path: str, text: str) -> None:
+    """Airflow's trigger runner, and all triggers with it, would end of one that msgpack cannot hold."""
+    reader = MetricsReader(JOB)
+    assert reader.take(Piece(path=path, size=len(text), data=text.encode()), ended=True)
+    assert reader.results.metrics["seed"] == 2**128
+    msgspec.msgpack.encode(reader.results.metrics)
+
+
+def test_a_file_that_cannot_be_read_holds_up_no_end() -> None:
+    unreadable = FakeShell(tail="= 0 0 1 100 1 /r/a/m.jsonl\n")
+    job = replace(JOB, metrics=["m.jsonl"])
+    (found,) = asyncio.run(asyncio.wait_for(SlurmClient(unreadable).results([MetricsReader(job)]), 5))
+    assert found.fault == "/r/a/m.jsonl: it cannot be read to its end"
 
 
 def test_a_fault_is_a_warning_that_names_the_file(caplog: pytest.LogCaptureFixture) -> None:

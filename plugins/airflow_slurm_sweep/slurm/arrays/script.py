@@ -11,6 +11,7 @@ from shlex import join, quote
 from typing import NamedTuple
 
 from airflow_slurm_sweep.names import ENVIRONMENT, log_path
+from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
@@ -69,10 +70,10 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
         # Two attempts for one directory are no array.
         if not element or members.setdefault(element.number, position) != position:
             alone.append([position])
-    arrays = []
+    arrays: list[list[int]] = []
     for members in groups.values():
         positions = [members[number] for number in sorted(members)]
-        arrays += [positions[start : start + at_most] for start in range(0, len(positions), at_most)]
+        arrays += batches(positions, at_most)
     return [*arrays, *alone]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from airflow_slurm_sweep.errors import CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.slurm.arrays.script import MAX_ELEMENTS, grouped
+from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.submit.answer import SubmissionAnswer
 from airflow_slurm_sweep.slurm.submit.script import Submission
@@ -28,7 +29,7 @@ class ArraySubmitter:
         self._at_most = max(2, self._at_most)  # the next time
         arrays = [group for group in groups if len(group) > 1]
         singles = [group[0] for group in groups if len(group) == 1]
-        scripts = [singles[start : start + _SINGLES] for start in range(0, len(singles), _SINGLES)]
+        scripts = list(batches(singles, _SINGLES))
         answers: dict[int, SubmissionAnswer] = {}
         for submit, parts in ((self._submit_array, arrays), (self._client.submit_all, scripts)):
             for positions in parts:
