@@ -79,7 +79,9 @@ def glob_words(patterns: Iterable[str], run_dir: str, job_id: str) -> str:
 
 
 def _unquoted_globs(text: str) -> str:
-    return "".join(piece if _GLOB.fullmatch(piece) else quote(piece) for piece in _GLOB.split(text) if piece)
+    pieces = [piece for piece in _GLOB.split(text) if piece]
+    # Not every sh knows [^ab] for [!ab].
+    return "".join(piece.replace("[^", "[!") if _GLOB.fullmatch(piece) else quote(piece) for piece in pieces)
 
 
 # `tail_log` prints, as base64, the last lines of a log, or why there are none, below a line with its path, which is

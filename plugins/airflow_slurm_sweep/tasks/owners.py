@@ -48,7 +48,7 @@ def claim(dag_id: str, source: Path) -> None:
         if owner in (None, source):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_name(f"{path.name}~{os.getpid()}")
-            new.write_text(f"{source}\n{source.read_text() if source.is_file() else ''}")
+            new.write_bytes(f"{source}\n".encode() + (source.read_bytes() if source.is_file() else b""))
             new.replace(path)
             return
     except OSError as error:
@@ -94,10 +94,10 @@ def _folder() -> Path:
 
 def _read(path: Path) -> Note | None:
     try:
-        source, _, text = path.read_text().partition("\n")
-    except FileNotFoundError:
+        source, _, text = path.read_text(encoding="utf-8").partition("\n")
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
-    return Note(Path(source), text)
+    return Note(Path(source), text) if source else None  # empty: after a power cut
 
 
 def _owner(path: Path) -> Path | None:

@@ -57,6 +57,15 @@ def test_a_note_keeps_the_text_of_a_file_that_is_gone(sources: tuple[Path, Path]
     assert owners.notes(first.parent) == {}
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe"])
+def test_a_damaged_note_is_none(damage: bytes, tmp_path: Path, sources: tuple[Path, Path]) -> None:
+    first, second = sources
+    owners.claim("a", first)
+    (tmp_path / "slurm_sweep" / "dags" / "a").write_bytes(damage)
+    assert owners.notes(first.parent) == {}
+    owners.claim("a", second)
+
+
 def test_the_notes_of_a_folder_are_those_of_its_subfolders_too(sources: tuple[Path, Path]) -> None:
     first, second = sources
     owners.claim("one.a", first)

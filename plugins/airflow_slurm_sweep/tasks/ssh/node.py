@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_slurm_sweep.errors import LoginRefusedError
 
 PORT = 22
+_TEXTS = ("key_file", "private_key", "host_key", "known_hosts", "proxy_jump", "control_path")  # in the extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,13 @@ def login_node(connection: Any, extra: Mapping[str, Any]) -> LoginNode:
         raise LoginRefusedError(f"{name}: expected the type 'ssh', got {connection.conn_type!r}")
     if not connection.host:
         raise LoginRefusedError(f"{name}: expected a host, the login node's name; got none")
+    for key in (*_TEXTS, "private_key_passphrase", "passphrase"):
+        if not isinstance(extra.get(key) or "", str):
+            raise LoginRefusedError(f"{name}: extra: `{key}`: expected text, got {extra[key]!r:.60}")
+    jumps = tuple(filter(None, map(str.strip, (extra.get("proxy_jump") or "").split(","))))
+    for port in (str(connection.port or PORT), *(jump.partition(":")[2] for jump in jumps if jump.count(":") == 1)):
+        if not (port.isdecimal() and 0 < int(port) < 2**16):
+            raise LoginRefusedError(f"{name}: expected a port from 1 to 65535, got {port!r}")
     no_check = str(extra.get("no_host_key_check", "")).lower() == "true"
     if no_check and extra.get("host_key"):
         raise LoginRefusedError(
@@ -109,7 +117,7 @@ def login_node(connection: Any, extra: Mapping[str, Any]) -> LoginNode:
         host_keys=tuple(filter(None, map(str.strip, (_lines(extra.get("host_key")) or "").splitlines()))),
         known_hosts=_lines(extra.get("known_hosts")),
         checks_host_key=not no_check,
-        jumps=tuple(filter(None, map(str.strip, str(extra.get("proxy_jump") or "").split(",")))),
+        jumps=jumps,
         control_path=_path(extra.get("control_path")),
     )
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 COMMAND_TIMEOUT = 300.0  # a submission that takes longer goes on, and its record is found by the next try
+_MOST_TIMEOUTS = 3  # then another login node may answer: one that hangs still keeps its connections
 _CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
 
 
@@ -77,6 +78,7 @@ class SshShell:
         self._ssh_conn_id = ssh_conn_id
         self._session: _Session | None = None
         self._was_let_in = False
+        self._timeouts = 0  # of commands, one after the other
         self._logging_in: asyncio.Task[_Session] | None = None
         self._channels = asyncio.Semaphore(_CHANNELS)
 
@@ -102,9 +104,12 @@ class SshShell:
                 async with asyncio.timeout(COMMAND_TIMEOUT):
                     done = await session.run(script)
             except (TimeoutError, TooMuchOutputError, OSError, asyncssh.Error) as error:
-                if not isinstance(error, (asyncssh.ChannelOpenError, TooMuchOutputError, TimeoutError)):
+                self._timeouts += isinstance(error, TimeoutError)
+                is_spared = isinstance(error, (asyncssh.ChannelOpenError, TooMuchOutputError, TimeoutError))
+                if not is_spared or self._timeouts >= _MOST_TIMEOUTS:
                     self._drop(session)
                 raise self._unavailable(error) from error
+        self._timeouts = 0
         if done.exit_status < 0:  # the channel or the shell was killed
             raise self._unavailable("the command was cut off")
         return done
@@ -131,20 +136,24 @@ class SshShell:
 
     async def _open(self) -> _Session:
         await asyncio.to_thread(import_ssh)  # which is no half second of the event loop's
-        node = await read_login_node(self._ssh_conn_id)
-        if node.control_path:
-            session = OpenSshSession(node)
-            await session.check()
-            return session
         try:
-            connection = await self._connect(node)
+            session = await self._new_session()
         except LoginRefusedError as error:
             if not self._was_let_in:
                 raise
-            # A login node that has just booted may lack its users and their homes for a while.
+            # A login node that has just booted may lack its users and their homes for a while; somebody may have closed
+            # the master connection for a moment; without its API server Airflow knows no connection.
             raise ClusterUnavailableError(f"{error}. It let us in before, so we try again") from None
         self._was_let_in = True
-        return _AsyncsshSession(connection)
+        return session
+
+    async def _new_session(self) -> _Session:
+        node = await read_login_node(self._ssh_conn_id)
+        if not node.control_path:
+            return _AsyncsshSession(await self._connect(node))
+        session = OpenSshSession(node)
+        await session.check()
+        return session
 
     async def _connect(self, node: LoginNode) -> asyncssh.SSHClientConnection:
         import asyncssh
@@ -169,6 +178,7 @@ class SshShell:
 
     def _drop(self, session: _Session) -> None:
         session.abort()
+        self._timeouts = 0
         if self._session is session:
             self._session = None
             self.metrics.count("connections_lost")
