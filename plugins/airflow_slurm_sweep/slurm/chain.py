@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from airflow_slurm_sweep.slurm.states import JobState
 FREE = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL})  # ends that are nobody's fault use up no job of a chain
 MOST_FREE = 20
 DEFAULT_ON = (JobState.TIMEOUT.value, JobState.PREEMPTED.value, JobState.NODE_FAIL.value)
+
+_LINK = re.compile(r"([0-9_]+),([0-9]{1,12}),([^,]*),(-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|),([^,]*),(.*)")
 
 
 class Link(NamedTuple):
@@ -27,11 +30,11 @@ class Link(NamedTuple):
 
 
 def read_links(words: str) -> tuple[Link, ...]:
-    """Read the links of a record: ``ID,TIME,STATE,VALUE,ELAPSED,NODES`` each."""
-    rows = (word.split(",", 5) for word in words.split())
+    """Read the links of a record, ``ID,TIME,STATE,VALUE,ELAPSED,NODES`` each; words of another form are skipped."""
+    rows = (found.groups() for word in words.split() if (found := _LINK.fullmatch(word)))
     return tuple(
         Link(job_id, JobState.parse(state), float(value) if value else None, int(time), elapsed, nodes)
-        for job_id, time, state, value, elapsed, nodes in (row for row in rows if len(row) == 6)
+        for job_id, time, state, value, elapsed, nodes in rows
     )
 
 
@@ -56,7 +59,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How one job ended; ``signal`` and ``has_new_files`` as in `Trace`, ``value`` as in `Link`."""
+    """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``."""
 
     state: JobState
     exit_code: str = ""
@@ -81,18 +84,27 @@ class Verdict(NamedTuple):
     so_far: str
 
 
+def counted_as(chain: Chain, end: End) -> JobState:
+    """Return the state that an end counts as: a job that failed of its warning has met its time limit."""
+    was_warned = chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1"
+    return JobState.TIMEOUT if was_warned else end.state
+
+
 def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:
     """Return what comes of a job's end; ``links`` are the jobs before it."""
     retried = {rule["on"] for rule in chain.retry}
+    was_warned, end = counted_as(chain, end) is not end.state, replace(end, state=counted_as(chain, end))
     ends = [*(link.state for link in links), end.state]
-    # A retry takes no place in the chain. Nor does the last end if no rule takes it: then it is the chain's failure.
+    # Ends in `retried` use up no job of the chain, also a last one whose exit code no rule names: it fails the chain.
     own = [state for state in ends if state.value not in retried]
     free = sum(state in FREE for state in own)
     used = len(own) - free
     if end.state.value in retried:
         outcome, why = _outcome_of_retry(chain, ends, end)
     else:
-        outcome, why = _outcome(chain, links, end, used=used, free=free)
+        judged = [link for link in links if link.state not in FREE and link.state.value not in retried]
+        is_followed = was_warned or end.state is JobState.COMPLETED or end.state.value in chain.on
+        outcome, why = _outcome(chain, judged, end, used=used, free=free) if is_followed else (Outcome.FAILED, "")
     tried = sum(link.state.value in retried for link in links)
     parts = [f"{used} of {chain.jobs} jobs"] if chain.jobs else []
     parts += [f"{metric} {'unknown' if end.value is None else f'{end.value:,g}'}" for metric in chain.until]
@@ -114,14 +126,10 @@ def is_reached(until: Mapping[str, float], metrics: Mapping[str, float]) -> bool
     return all((value := metrics.get(metric)) is not None and value >= least for metric, least in until.items())
 
 
-def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
-    # Then the exit status says nothing.
-    was_warned = chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1"
+def _outcome(chain: Chain, judged: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
     reached = [metric for metric, target in chain.until.items() if end.value is not None and end.value >= target]
-    is_well = end.state is JobState.COMPLETED and not chain.until and (not end.signal or not chain.jobs)
-    if not (end.state is JobState.COMPLETED or was_warned or end.state.value in chain.on):
-        return Outcome.FAILED, ""
-    if reached or is_well:
+    is_done = end.state is JobState.COMPLETED and not chain.until and (not end.signal or not chain.jobs)
+    if reached or is_done:
         return Outcome.DONE, "".join(f"{metric} is reached" for metric in reached)
     why = ""
     if end.state in FREE:
@@ -129,13 +137,13 @@ def _outcome(chain: Chain, links: Sequence[Link], end: End, *, used: int, free: 
             why = f"its jobs were preempted, or lost their nodes, {free} times"
     elif used >= chain.jobs:
         why = "the chain is used up"
-    elif used > 1 and not _has_progress(chain, links, end):  # the first job may prepare what no file there shows
+    elif used > 1 and not _has_progress(chain, judged, end):  # the first job may prepare what no file there shows
         why = "the job made no progress"
     return (Outcome.FAILED if why else Outcome.FOLLOWED), why
 
 
-def _has_progress(chain: Chain, links: Sequence[Link], end: End) -> bool:
-    """Whether a job left new files, and has moved the metric if the chain has one."""
-    before = [link.value for link in links if link.value is not None]
+def _has_progress(chain: Chain, judged: Sequence[Link], end: End) -> bool:
+    """Whether a job left new files, and has moved the metric if the chain has one; of a job in FREE, neither counts."""
+    before = [link.value for link in judged if link.value is not None]
     has_moved = end.value is not None and (not before or end.value > before[-1])
     return end.has_new_files and (has_moved or not chain.until)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, judge
+from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, counted_as, judge
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chained:
-    """What a task that waits for the jobs of a chain needs to submit the further ones.
+    """What a waiting task needs to submit the next jobs of its chain.
 
     Attributes:
-        request: That of the first job.
+        request: The request of the chain's first job.
         attempt: The task that waits.
         resolve: Looks up the secrets of a request.
         on_next: Is told of each further job.
@@ -36,9 +36,10 @@ class Chained:
     on_next: Callable[[SubmittedJob], None]
 
     def following(self, job: SubmittedJob, ended: str = ",,,", ends: Sequence[tuple[JobState, str]] = ()) -> JobRequest:
-        """Return the request for the job that follows; with it a withdrawal cancels whichever job did so.
+        """Return the request for the job that follows ``job``; `withdraw` with it cancels whichever job follows.
 
-        ``ends`` are the states and nodes of all jobs before.
+        ``ended`` is the end of ``job`` as ``STATE,VALUE,ELAPSED,NODES``; ``ends`` are the states and nodes of all jobs
+        so far.
         """
         request, rules = self.request, self.request.chain.get("retry", ())
         changed = changes(rules, ends, request.options, minutes(request.time))
@@ -70,9 +71,10 @@ async def next_job(
     if verdict.outcome is not Outcome.FOLLOWED and not is_known:
         given = _changes(chained.following(job, ends=[(link.state, link.nodes) for link in before]), chained.request)
         return verdict._replace(so_far=", ".join(part for part in (verdict.so_far, given) if part))
-    ends = [(link.state, link.nodes) for link in trace.links] + ([] if is_known else [(status.state, status.nodes)])
+    state = counted_as(chain, end)
+    ends = [(link.state, link.nodes) for link in trace.links] + ([] if is_known else [(state, status.nodes)])
     last = "" if value is None else str(float(value))
-    words = (status.state.value, last, status.elapsed, "".join(status.nodes.split()))
+    words = (state.value, last, status.elapsed, "".join(status.nodes.split()))
     request = chained.following(job, ",".join(words), ends)
     following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
     await wait_for_slot()
@@ -96,7 +98,7 @@ def _changes(request: JobRequest, first: JobRequest) -> str:
 
 
 def with_verdict(status: JobStatus, verdict: Verdict, trace: Trace) -> JobStatus:
-    """Return how a chain ended: as its last job, unless that tells another story."""
+    """Return how a chain ended: the status of its last job, changed where the verdict is another one."""
     text, reason = status.text, verdict.why
     if verdict.outcome is Outcome.DONE and not status.state.is_success:
         text, reason = JobState.COMPLETED.value, f"{verdict.why}; its last job ended as {status}"

@@ -10,6 +10,7 @@ from airflow_slurm_sweep.slurm.chain import MOST_FREE, Chain, End, Link, Outcome
 from airflow_slurm_sweep.slurm.states import JobState
 
 UNTIL = {"until": {"steps": 2000.0}}
+RETRIED = {"retry": [{"on": "FAILED", "times": 1, "exit_codes": [75]}]}
 DONE, FOLLOWED, FAILED = Outcome.DONE, Outcome.FOLLOWED, Outcome.FAILED
 
 
@@ -51,6 +52,11 @@ def end(state: str, signal: str = "", value: float | None = None, *, new: bool =
         ({}, [link("NODE_FAIL")], end("TIMEOUT", new=False), FOLLOWED, ""),
         ({}, [link()], end("TIMEOUT", new=False), FAILED, "the job made no progress"),
         ({}, [link()], end("PREEMPTED", new=False), FOLLOWED, ""),
+        (UNTIL, [link(value=100), link("PREEMPTED", 180)], end("TIMEOUT", value=170), FOLLOWED, ""),
+        (RETRIED, [], end("FAILED", "USR1"), FOLLOWED, ""),
+        (RETRIED, [link()] * 5, end("FAILED", "USR1"), FAILED, "the chain is used up"),
+        (RETRIED, [], End(state=JobState.FAILED, exit_code="75:0"), FOLLOWED, ""),
+        (RETRIED, [], End(state=JobState.FAILED, exit_code="1:0"), FAILED, ""),
         ({"jobs": 1}, [], end("TIMEOUT"), FAILED, "the chain is used up"),
         ({"jobs": 1}, [], end("NODE_FAIL"), FOLLOWED, ""),
         ({"jobs": 2}, [link("PREEMPTED"), link()], end("COMPLETED", "USR1"), FAILED, "the chain is used up"),
@@ -71,6 +77,11 @@ def test_how_far_a_chain_is() -> None:
     )
     assert judge(chain, [], end("TIMEOUT")).so_far == "1 of 6 jobs, total_steps unknown"
     assert judge(Chain(jobs=6), [], end("TIMEOUT")).so_far == "1 of 6 jobs"
+
+
+@pytest.mark.parametrize("word", ["7,x,TIMEOUT,,,n1", "7,1,TIMEOUT,1.2.3,,n1", "7,1", f"7,{'9' * 5000},TIMEOUT,,,n1"])
+def test_a_damaged_link_is_skipped(word: str) -> None:
+    assert [link.job_id for link in read_links(f"{word} 8,1795700001,TIMEOUT,,,n2")] == ["8"]
 
 
 def test_the_links_of_a_record() -> None:
