@@ -17,6 +17,7 @@ On the cluster, a run directory holds::
     .slurm_sweep/JOBID.start         made before a chain's job: newer files are its progress
     .slurm_sweep/JOBID.place         the chain keeps its place in a run that has max_parallel_jobs
     .slurm_sweep/JOBID.setup         there while the lines of setup run
+    .slurm_sweep/JOBID.signal        the first signal that a command in a container got, until job.sh has read it
 
 and the folder that has all run directories, for each run's name::
 

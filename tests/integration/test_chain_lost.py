@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,22 @@ def test_a_job_that_goes_on_on_a_lost_node_ends_before_the_next_one_writes(site:
 
 
 @pytest.mark.parametrize(
-    ("partition", "saves"),
-    [("low", ["SIGTERM"]), ("grace", ["SIGTERM"]), ("grace", [])],
-    ids=["requeue", "grace", "dies"],
+    ("partition", "saves", "in_container"),
+    [
+        ("low", ["SIGTERM"], False),
+        ("grace", ["SIGTERM"], False),
+        ("grace", ["SIGTERM"], True),
+        ("grace", [], False),
+    ],
+    ids=["requeue", "grace", "grace in a container", "dies"],
 )
 @pytest.mark.all
-def test_a_preempted_job_is_followed(site: Site, box: Sandbox, partition: str, saves: list[str]) -> None:
+def test_a_preempted_job_is_followed(
+    site: Site, box: Sandbox, partition: str, saves: list[str], in_container: bool
+) -> None:
     options = {"exclusive": True}
     request = site.training("low", 400, 10, *saves, partition=partition, nodes=2, options=options, time="10")
+    request = replace(request, **site.in_container()) if in_container else request
 
     async def work() -> None:
         running = asyncio.create_task(site.run(request))

@@ -51,6 +51,14 @@ while step < steps and not warned:
 save()
 """
 
+# What pyxis does with srun's options for containers, without a container: it takes them away.
+SRUN = """\
+#!/bin/bash
+printf '%s\\n' "$@" | grep '^--container-' > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.options"
+for word; do case $word in --container-*) ;; *) set -- "$@" "$word" ;; esac; shift; done
+exec /usr/bin/srun "$@"
+"""
+
 
 @dataclass(kw_only=True)
 class Site:
@@ -78,6 +86,15 @@ class Site:
         return self.request(
             name, f"{sys.executable} {self.folder}/train.py {words}", **{"chain": {"jobs": 6}, **changes}
         )
+
+    def in_container(self) -> dict[str, Any]:
+        """Return the changes that put a request's command into a step of srun's, where pyxis would put a container."""
+        (self.folder / "bin").mkdir()
+        program = self.folder / "bin" / "srun"
+        program.write_text(SRUN)
+        program.chmod(0o755)
+        container = {"container": "/images/x.sqsh", "mounts": "/a:/b,/c:/d"}
+        return {**container, "env": {"PATH": f"{self.folder}/bin:/usr/bin:/bin"}}
 
     async def run(self, request: JobRequest) -> JobEnd:
         """Submit a job, and wait for it and those that follow, as the two tasks do."""

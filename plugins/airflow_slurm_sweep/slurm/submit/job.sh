@@ -13,11 +13,12 @@ job_id=$SLURM_JOB_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
 owner_file=$BASE_LOG_DIR/.slurm_sweep/owner
 setup_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup # setup.sh makes it
+signal_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.signal
 own="$job_id ${SLURM_RESTART_COUNT:-0}"
 before='' may_live=
 { read -r before < "$owner_file"; } 2> /dev/null
 [ -n "$before" ] && [ "$before" != "$own" ] && ! [ -e "$BASE_LOG_DIR/.slurm_sweep/${before% *}.exit" ] && may_live=yes
-rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" # from before this job was requeued
+rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" "$signal_file" # from before a requeue
 inside=
 
 if [ -z "$COMMAND" ]; then
@@ -44,6 +45,9 @@ hand_on() { # SIGNAL: to the processes of `group`, TERM not to srun: it would ki
 on_signal() { # SIGNAL
   interrupted=yes
   [ "$signal" != - ] || signal=$1
+  if [ -n "$inside" ]; then # Slurm may signal CONTAINER's step alone, as when it preempts a job
+    (set -C && printf '%s\n' "$signal" > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.signal") 2> /dev/null
+  fi
   [ "$1" != TERM ] || write_exit_file # KILL may come next
   hand_on "$1"
 }
@@ -57,7 +61,7 @@ run() { # COMMAND in a process group of its own; set `status`
     srun --nodes=1 --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} --export=ALL \
       --container-image="$CONTAINER" --container-workdir="$PWD" ${MOUNTS:+"--container-mounts=$MOUNTS"} \
       bash -c "$(declare -f hand_on on_signal run write_exit_file)
-set +eu; exit_file=; inside=yes; run; exit \$status" &
+set +eu; exit_file=; signal_file=; inside=yes; run; exit \$status" &
   else
     # In the programs that COMMAND starts, a trapped signal, unlike an ignored one, does what it usually does.
     bash -c "trap : USR1 TERM; $COMMAND" &
@@ -76,6 +80,7 @@ set +eu; exit_file=; inside=yes; run; exit \$status" &
     ended=$?
   done
   [ "$ended" -lt 0 ] || status=$ended # bash 5.2 sometimes returns -1 for a child that was just reaped
+  if [ "$signal" = - ] && [ -e "$signal_file" ]; then read -r signal < "$signal_file"; fi
   [ "$signal" != - ] || return 0
   write_exit_file
   hand_on 0
@@ -119,7 +124,7 @@ if [ "$status" -eq 0 ] && [ -e "$setup_file" ]; then
   echo "setup failed with exit status 0: a line replaced the shell, as exec does, and the command did not run" >&2
   status=78
 fi
-rm -f -- "$setup_file"
+rm -f -- "$setup_file" "$signal_file"
 write_exit_file
 kill -KILL -- "-$watcher" 2> /dev/null
 exit "$status"
