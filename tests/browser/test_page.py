@@ -520,6 +520,51 @@ def test_scales(visit: Visit, ended: str) -> None:
     ]
 
 
+def test_runs_are_compared(airflow: Airflow, postgres: Postgres, visit: Visit) -> None:
+    assert airflow.pids
+    both = "combination.submit", "combination.wait"
+    with Session(create_engine(postgres.url)) as session:
+        sweep = Sweep(session, "pair")
+        for at, run in enumerate((sweep.run("a", "success"), sweep.run("b", "success"))):
+            run.xcoms([("plan", -1, "origin", {"revision": f"commit {run.run_id}"})])
+            run.xcoms([("plan", -1, OBJECTIVE_KEY, {"metric": "reward", "goal": "maximize"})])
+            run.tasks([(task, index, "success") for task in both for index in range(4)])
+            run.xcoms([(both[0], index, "return_value", as_text(run.job(index))) for index in range(4)])
+            for index in range(4):
+                end = run.end(index, JobState.COMPLETED) | {"metrics": {"reward": 10 * at + index}}
+                history = {"reward": [[1, 2], [0, 10 * at + index]]}
+                run.xcoms(
+                    [(both[1], index, "return_value", as_text(end)), (both[1], index, "history", as_text(history))]
+                )
+    page = visit("/plugin/sweeps?dag_id=pair")
+    for name in ("a", "b"):
+        frame(page).get_by_label(f"Compare pair/{name}").focus()
+        page.keyboard.press("Space")
+    frame(page).get_by_role("link", name="Compare 2 runs").focus()
+    page.keyboard.press("Enter")
+    expect(rows(page)).to_have_count(8)
+    expect(page).to_have_url(re.compile(r"\?run=pair%2Fa&run=pair%2Fb$"))
+    assert cells(page, "number") == ["B4", "B3", "B2", "B1", "A4", "A3", "A2", "A1"]
+    assert cells(page, "parameters.run") == [*"BBBBAAAA"]
+    runs = frame(page).get_by_role("table", name="What differs between the runs")
+    expect(runs.get_by_role("columnheader")).to_contain_text(["", "Sweep", "Run", "commit", "State"])
+    expect(runs.get_by_role("row").nth(2)).to_contain_text("commit b")
+    frame(page).get_by_text("Mean reward by value").click()
+    mean = frame(page).get_by_role("table", name="Mean reward by run")
+    expect(mean.get_by_role("row")).to_have_text(["runnmeanspread", "A41.5± 1.3", "B411.5± 1.3"])
+    frame(page).get_by_text("Plot", exact=True).click()
+    frame(page).get_by_label("Curves").check()
+    frame(page).get_by_label("Colour").select_option("run")
+    expect(frame(page).locator(".plot path.value")).to_have_count(8)
+    expect(frame(page).locator(".legend")).to_have_text(" A B")
+    rows(page).last.get_by_role("link", name="Combination A1", exact=True).click()
+    expect(page).to_have_url(re.compile(r"index=0\.0"))
+    page.reload()
+    expect(frame(page).get_by_role("complementary", name="Combination A1")).to_contain_text("COMPLETED")
+    rows(page).last.get_by_role("link", name="Log of combination A1").click()
+    page.wait_for_url(f"{airflow.url}/dags/pair/runs/a/tasks/combination.wait/mapped/0")
+
+
 @pytest.mark.parametrize("path", ["{}", "/slurm_sweep/?{}"], ids=["in Airflow", "alone"])
 def test_what_the_table_shows_is_a_file(visit: Visit, ended: str, path: str) -> None:
     inside = address("rates", ended, sort=f"-{PENALTY}", filter="lr=1e-06")

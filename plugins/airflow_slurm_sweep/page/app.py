@@ -6,6 +6,7 @@ Airflow's auth manager. The page itself changes nothing: its buttons call Airflo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,20 +15,19 @@ from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from airflow.models.dag import DagModel
-from fastapi import Depends, FastAPI, Header, HTTPException, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_slurm_sweep.names import CANCELLED_BY
 from airflow_slurm_sweep.page import data
+from airflow_slurm_sweep.page.compare import MOST
 
 STATIC = Path(__file__).with_name("static")
 # The page loads nothing from other sites, and no other site may frame it.
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
-_READ = [
-    Depends(requires_access_dag("GET", entity))
-    for entity in (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
-]
+_ENTITIES = (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+_READ = [Depends(requires_access_dag("GET", entity)) for entity in _ENTITIES]
 
 
 class _Static(StaticFiles):
@@ -46,8 +46,24 @@ def build_app() -> FastAPI:
     app.get("/sweeps")(sweeps)
     app.get("/run", dependencies=_READ)(run)
     app.get("/curves", dependencies=_READ)(curves)
+    app.get("/compare")(compare)
+    app.get("/compare/curves")(compare_curves)
     app.mount("/static", _Static(directory=STATIC))  # no secrets
     return app
+
+
+def _runs(
+    request: Request, user: GetUserDep, run: Annotated[list[str], Query(min_length=1, max_length=MOST)]
+) -> list[tuple[str, str]]:
+    """Return the Dag and run ids of runs, given as DAG/RUN, all of which the user may read."""
+    found = [(dag_id, run_id) for dag_id, _, run_id in (each.partition("/") for each in dict.fromkeys(run))]
+    for dag_id in dict.fromkeys(dag_id for dag_id, _ in found):
+        for entity in _ENTITIES:
+            requires_access_dag("GET", entity, dag_id)(request, user)
+    return found
+
+
+Runs = Annotated[list[tuple[str, str]], Depends(_runs)]
 
 
 def index() -> FileResponse:
@@ -88,7 +104,32 @@ def curves(
     session: SessionDep, dag_id: str, run_id: str, metric: str = "", if_none_match: Annotated[str, Header()] = ""
 ) -> Response:
     """Return the curves of one metric of a Dag run's jobs, or 304 if the run has not changed since that ETag."""
-    headers = {"ETag": f'W/"{data.run_version(session, dag_id, run_id)}"', "Cache-Control": "no-cache"}
-    if if_none_match == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return JSONResponse(data.curves(session, dag_id, run_id, metric), headers=headers)
+    etag = _etag(session, [(dag_id, run_id)])
+    return _answer(etag, if_none_match, lambda: data.curves(session, dag_id, run_id, metric))
+
+
+def compare(session: SessionDep, runs: Runs, if_none_match: Annotated[str, Header()] = "") -> Response:
+    """Return several runs as one, or 304 if none of them has changed since that ETag."""
+
+    def found() -> dict[str, Any]:
+        if compared := data.compared(session, runs):
+            return {**compared, "may_edit": False}
+        raise HTTPException(404, "One of these runs is not there any more; see the list of runs")
+
+    return _answer(_etag(session, runs), if_none_match, found)
+
+
+def compare_curves(
+    session: SessionDep, runs: Runs, metric: str = "", if_none_match: Annotated[str, Header()] = ""
+) -> Response:
+    """Return the curves of one metric of several runs, or 304 if none of them has changed since that ETag."""
+    return _answer(_etag(session, runs), if_none_match, lambda: data.compared_curves(session, runs, metric))
+
+
+def _etag(session: SessionDep, runs: Sequence[tuple[str, str]]) -> str:
+    return f'W/"{".".join(str(data.run_version(session, *ids)) for ids in runs)}"'
+
+
+def _answer(etag: str, known: str, found: Callable[[], dict[str, Any]]) -> Response:
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    return Response(status_code=304, headers=headers) if known == etag else JSONResponse(found(), headers=headers)

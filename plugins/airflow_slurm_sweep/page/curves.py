@@ -12,7 +12,7 @@ from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.history import is_curve
 from airflow_slurm_sweep.slurm.snapshot import CURVES, STALE
 
-Curves: TypeAlias = dict[str, dict[int, list[Any]]]  # steps and values by metric and map index
+Curves: TypeAlias = dict[str, dict[Any, list[Any]]]  # steps and values by metric and a combination's index
 
 
 def all_curves(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> Curves:

@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep import names
 from airflow_slurm_sweep.errors import SlurmSweepError
+from airflow_slurm_sweep.page import compare
 from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
-from airflow_slurm_sweep.page.curves import all_curves, latest, live_curves
+from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import mapped_jobs
 from airflow_slurm_sweep.slurm import snapshot
@@ -149,10 +150,31 @@ def curves(session: Session, dag_id: str, run_id: str, metric: str = "") -> dict
 
     Without ``metric``, or with one that there is not, that is the objective's, or else the first.
     """
+    found, objective = _curves(session, dag_id, run_id)
+    return _one_metric(found, [metric, objective])
+
+
+def compared(session: Session, runs: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+    """Return runs, given by Dag and run id, as one; None if there is one that is not."""
+    found = [run(session, *ids) for ids in runs]
+    return compare.compared([each for each in found if each]) if all(found) else None
+
+
+def compared_curves(session: Session, runs: Iterable[tuple[str, str]], metric: str = "") -> dict[str, Any]:
+    """Return the curves of one metric of several runs, as `curves` does of one."""
+    found = [_curves(session, *ids) for ids in runs]
+    joined = compare.compared_curves([own for own, _ in found])
+    return _one_metric(joined, [metric, *(objective for _, objective in found)])
+
+
+def _curves(session: Session, dag_id: str, run_id: str) -> tuple[Curves, str]:
     xcoms = _xcoms(session, dag_id, run_id, _OF_CURVES)
-    found = all_curves(_tasks(session, dag_id, run_id), xcoms)
     objective = _objective(xcoms)
-    metric = next((name for name in (metric, objective.metric if objective else "", *found) if name in found), "")
+    return all_curves(_tasks(session, dag_id, run_id), xcoms), objective.metric if objective else ""
+
+
+def _one_metric(found: Curves, wanted: Iterable[str]) -> dict[str, Any]:
+    metric = next((name for name in (*wanted, *found) if name in found), "")
     return {"metrics": list(found), "metric": metric, "curves": found.get(metric, {})}
 
 

@@ -56,9 +56,10 @@ def get(app: Any, request: pytest.FixtureRequest) -> Get:
 
 
 RUN = "run?dag_id=seen&run_id=r1"
+COMPARE = "compare?run=seen/r1&run=hidden/r1"
 
 
-@pytest.mark.parametrize("path", ["", "sweeps", RUN])
+@pytest.mark.parametrize("path", ["", "sweeps", RUN, COMPARE])
 def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> None:
     assert get(path, anonymous=True).status_code == 401
     assert get(path, anonymous=True, Authorization="Bearer forged").status_code == 403
@@ -67,6 +68,23 @@ def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> No
 def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
     assert get(RUN, None).status_code == 403
     assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "faults": []}
+
+
+def test_runs_are_compared_by_those_only_who_may_read_all_of_them(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager  # noqa: PLC0415
+
+    alone = get("compare?run=seen/r1&run=seen/r1")
+    assert len(alone.json()["combinations"]) == 4, "the same run once"
+    same = {"If-None-Match": alone.headers["ETag"]}
+    assert get("compare?run=seen/r1", **same).status_code == 304
+    assert get("compare/curves?run=seen/r1").json() == {"metrics": [], "metric": "", "curves": {}}
+    assert get("compare").status_code == 422
+    assert get(COMPARE).status_code == 404
+    # Airflow's simple auth manager has no user who may read some Dags only.
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", lambda *_, details, **_rest: details.id == "seen")
+    assert get("compare?run=seen/r1").status_code == 200
+    for path in (COMPARE, COMPARE.replace("?", "/curves?")):
+        assert get(path).status_code == 403
 
 
 @pytest.mark.parametrize(("role", "may_edit"), [("viewer", False), ("user", True), ("admin", True)])

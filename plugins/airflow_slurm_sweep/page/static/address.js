@@ -1,4 +1,4 @@
-// What the page shows, in its address, so that a link shows the same: ?dag_id=…&run_id=…&index=3&sort=-metrics.reward
+// What the page shows, in its address, so that a link shows the same: ?dag_id=…&run_id=…&index=3&sort=-metrics.reward, or ?run=DAG/RUN&run=DAG/RUN of runs that are compared
 
 /**
  * Return the query that the page begins with.
@@ -21,6 +21,9 @@ const parameters = begin();
 
 /** Return a part of the address; "" if it has none. */
 export const get = (name) => parameters.get(name) ?? "";
+
+/** Return all parts of the address with a name. */
+export const getAll = (name) => parameters.getAll(name);
 
 /** Change parts of the address, here and in Airflow; "" removes one. Nothing is loaded, "back" leads where it did. */
 export function set(parts) {

@@ -171,8 +171,24 @@ function linksWidth(rows, mayEdit) {
   return 6 + button + (rows.some((row) => row.wandb) ? 5 : 0);
 }
 
-/** Return the texts that the filter searches. */
-export const searchTexts = (row) => [
+/** Return what tells whether a row has all words of a filter: lr=1e-06 failed. */
+export function wordFilter(run, text) {
+  const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const tests = words.map((word) => wordTest(run, word));
+  return (row) => tests.every((test) => test(row));
+}
+
+function wordTest(run, word) {
+  const [key, wanted] = word.split("=");
+  const keys = run.parameters.map((parameter) => parameter.key.toLowerCase());
+  const at = wanted === undefined ? -1 : keys.findIndex((name) => name === key || name.endsWith(`.${key}`));
+  if (at < 0) return (row) => searchTexts(row).some((text) => text.toLowerCase().includes(word));
+  const value = (row) => row.parameters[at].toLowerCase();
+  const isExact = run.combinations.some((row) => value(row) === wanted);
+  return (row) => (isExact ? value(row) === wanted : value(row).startsWith(wanted));
+}
+
+const searchTexts = (row) => [
   row.name,
   row.label,
   row.stage,

@@ -7,9 +7,12 @@ import { axis } from "./scales.js";
 const PAUSE = 3000; // milliseconds until curves that did not come are asked for again
 
 export class CurveData {
-  /** @param changed called when there are new curves, or an error in their place */
-  constructor(dagId, runId, changed) {
-    Object.assign(this, { dagId, runId, changed, metrics: [], metric: "", curves: {}, error: "", etag: null });
+  /**
+   * @param path of the curves, with a query
+   * @param changed called when there are new curves, or an error in their place
+   */
+  constructor(path, changed) {
+    Object.assign(this, { path, changed, metrics: [], metric: "", curves: {}, error: "", etag: null });
   }
 
   /** Ask for the curves of a metric, unless this run's state has been asked for it already. */
@@ -18,8 +21,8 @@ export class CurveData {
     const isOther = metric !== this.metric;
     this.asked = { run, metric };
     try {
-      const query = new URLSearchParams({ dag_id: this.dagId, run_id: this.runId, metric });
-      const answer = await load(`curves?${query}`, isOther ? null : this.etag);
+      const path = `${this.path}&${new URLSearchParams({ metric })}`;
+      const answer = await load(path, isOther ? null : this.etag);
       if (this.asked.metric !== metric) return; // the reader has selected another one meanwhile
       if (answer) Object.assign(this, answer.data, { etag: answer.etag });
       this.error = "";

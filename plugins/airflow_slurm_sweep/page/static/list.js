@@ -4,7 +4,7 @@ import { dagUrl, followOutside, now } from "./airflow.js";
 import { duration, h, moment } from "./dom.js";
 import { bar, countsText } from "./stages.js";
 
-const RUN_COLUMNS = ["Sweep", "Run", "State", "Combinations", "Best", "Started", "Took"];
+const RUN_COLUMNS = ["", "Sweep", "Run", "State", "Combinations", "Best", "Started", "Took"];
 const SWEEP_COLUMNS = ["Sweep", "Description", "Airflow"];
 
 export class ListView {
@@ -17,16 +17,20 @@ export class ListView {
     this.faults = h("div", { class: "faults", role: "alert", hidden: true });
     this.runs = h("tbody");
     this.sweeps = h("tbody");
+    this.chosen = new Set(); // runs to compare: DAG/RUN
+    this.compare = h("p", { role: "status" });
+    this.showCompare();
     const hint = "No run yet. Trigger a sweep in Airflow: its Dag, then Trigger.";
     this.none = h("p", { class: "quiet", hidden: true }, hint);
     this.elements = [
       h("h1", {}, dagId ? h("a", { href: "./" }, "Sweeps") : "Sweeps", dagId && ` › ${dagId}`),
       this.faults,
       h("h2", {}, "Latest runs"),
-      table("Latest runs", RUN_COLUMNS, this.runs),
+      this.compare,
+      listTable("Latest runs", RUN_COLUMNS, this.runs),
       this.none,
       h("h2", {}, "Sweeps"),
-      table("Sweeps", SWEEP_COLUMNS, this.sweeps),
+      listTable("Sweeps", SWEEP_COLUMNS, this.sweeps),
     ];
   }
 
@@ -36,33 +40,55 @@ export class ListView {
     this.faults.replaceChildren(title, ...faults.map((fault) => h("pre", {}, fault)));
     this.live = runs.some((run) => run.live);
     this.none.hidden = runs.length > 0;
-    const focused = document.activeElement?.href;
-    this.runs.replaceChildren(...runs.map(runRow));
+    const focused = focusName(document.activeElement);
+    this.runs.replaceChildren(...runs.map((run) => this.runRow(run)));
     this.sweeps.replaceChildren(...sweeps.map(sweepRow));
-    if (focused) [...document.links].find((link) => link.href === focused)?.focus({ preventScroll: true });
+    const all = document.querySelectorAll("a, input");
+    if (focused) [...all].find((each) => focusName(each) === focused)?.focus({ preventScroll: true });
+  }
+
+  runRow(run) {
+    const key = `${run.dag_id}/${run.run_id}`;
+    const change = ({ target }) => {
+      if (target.checked) this.chosen.add(key);
+      else this.chosen.delete(key);
+      this.showCompare();
+    };
+    const checked = this.chosen.has(key);
+    const box = h("input", { type: "checkbox", value: key, checked, "aria-label": `Compare ${key}`, change });
+    const took = run.start ? duration((run.end ?? now()) - run.start) : "–";
+    return h("tr", {}, h("td", {}, box), ...runCells(run), h("td", {}, moment(run.start)), h("td", {}, took));
+  }
+
+  /** Show the link to the comparison of the chosen runs, in the order in which they were chosen. */
+  showCompare() {
+    const { size } = this.chosen;
+    const query = new URLSearchParams([...this.chosen].map((key) => ["run", key]));
+    if (size < 2)
+      this.compare.replaceChildren(h("span", { class: "quiet" }, "Choose two or more runs to compare them."));
+    else this.compare.replaceChildren(h("a", { href: `?${query}` }, `Compare ${size} runs`));
   }
 }
 
-function table(caption, titles, body) {
+const focusName = (element) => element?.href || element?.value;
+
+export function listTable(caption, titles, body) {
   const head = h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
   return h("table", { class: "short" }, h("caption", {}, caption), head, body);
 }
 
 const sweepLink = (dagId) => h("a", { href: `?dag_id=${encodeURIComponent(dagId)}` }, dagId);
 
-function runRow(run) {
+/** Return the cells that name a run, and say what became of it. */
+export function runCells(run) {
   const address = `?${new URLSearchParams({ dag_id: run.dag_id, run_id: run.run_id })}`;
-  return h(
-    "tr",
-    {},
+  return [
     h("td", {}, sweepLink(run.dag_id)),
     h("td", {}, h("a", { href: address }, run.run_id)),
     h("td", {}, h("span", { class: `state ${run.state}` }, run.state)),
     h("td", {}, bar(run, "small"), countsText(run.counts)),
     h("td", {}, run.best),
-    h("td", {}, moment(run.start)),
-    h("td", {}, run.start ? duration((run.end ?? now()) - run.start) : "–"),
-  );
+  ];
 }
 
 function sweepRow(sweep) {

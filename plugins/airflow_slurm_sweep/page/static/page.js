@@ -1,7 +1,8 @@
-// The page: the list of sweeps and runs, or one run, as its address says: ?dag_id=…&run_id=…
+// The page: the list of sweeps and runs, one run, or several, as its address says: ?dag_id=…&run_id=…, ?run=…&run=…
 
 import * as address from "./address.js";
 import { load } from "./airflow.js";
+import { CompareView } from "./compare.js";
 import { followTheme, h } from "./dom.js";
 import { ListView } from "./list.js";
 import { RunView } from "./run.js";
@@ -15,9 +16,12 @@ let etag = null;
 let timer = null;
 let isLoading = false;
 
-const view = address.get("run_id")
-  ? new RunView(address.get("dag_id"), address.get("run_id"), () => refresh())
-  : new ListView(address.get("dag_id"));
+function viewOf(dagId, runId) {
+  if (address.get("run")) return new CompareView(dagId, runId, () => refresh());
+  return runId ? new RunView(dagId, runId, () => refresh()) : new ListView(dagId);
+}
+
+const view = viewOf(address.get("dag_id"), address.get("run_id"));
 
 /** Show a message above the page; nothing hides it. */
 function showMessage(...parts) {

@@ -13,13 +13,14 @@ const KINDS = { curves: "Curves", scatter: "Scatter", parallel: "Parallel coordi
 
 export class Plots {
   /**
+   * @param path of the curves, with a query
    * @param events {choose(index), point(index or null), change({plot, y, x, z, of …})}: called on a click, on a move of
    *   the pointer, and when the reader selects something
    * @param selection {plot, y, x, z, of, colour, log, steps}: as the address has it
    */
-  constructor(dagId, runId, events, { plot, ...selection }) {
+  constructor(path, events, { plot, ...selection }) {
     Object.assign(this, { events, selection, drawSoon: onceAFrame(() => this.draw()) });
-    this.data = new CurveData(dagId, runId, this.drawSoon);
+    this.data = new CurveData(path, this.drawSoon);
     const change = () => this.change();
     this.zoom = new Zoom(selection.steps, change);
     this.kinds = Object.entries(KINDS).map(([kind, name]) => {

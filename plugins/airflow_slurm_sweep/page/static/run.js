@@ -3,7 +3,7 @@
 import { Actions } from "./actions.js";
 import * as address from "./address.js";
 import { dagUrl, followOutside, now, outside, pageUrl } from "./airflow.js";
-import { columns, scales, searchTexts } from "./columns.js";
+import { columns, scales, wordFilter } from "./columns.js";
 import { csv, save } from "./csv.js";
 import { Details } from "./details.js";
 import { duration, h, moment } from "./dom.js";
@@ -22,7 +22,7 @@ export class RunView {
 
   constructor(dagId, runId, changed) {
     Object.assign(this, { dagId, runId, actions: new Actions(dagId, runId, changed) });
-    this.path = `run?${new URLSearchParams({ dag_id: dagId, run_id: runId })}`;
+    this.path = `${this.paths.run}?${this.query}`;
     this.chosen = address.get("index"); // the map index of the combination beside the table, as text; "" for none
     this.only = new Set(address.get("only").split(",").filter(Boolean)); // stages; empty for all
     this.sorted = parseSort(address.get("sort")); // null until the reader sorts
@@ -30,7 +30,7 @@ export class RunView {
     this.createControls();
     this.createContent();
     this.elements = [
-      h("div", { class: "row" }, this.title(), this.state, this.times, h("span", { class: "push" }, this.dagRunLink())),
+      ...this.heading(),
       this.bar,
       h("div", { class: "row" }, this.counts, this.end, this.age),
       this.notice,
@@ -50,6 +50,19 @@ export class RunView {
       this.content,
     ];
     setInterval(() => this.tick(), 1000);
+  }
+
+  get paths() {
+    return { run: "run", curves: "curves" };
+  }
+
+  /** Return the query of its data, and of links to this page. */
+  get query() {
+    return new URLSearchParams({ dag_id: this.dagId, run_id: this.runId });
+  }
+
+  get fileName() {
+    return `${this.dagId} ${this.runId}.csv`;
   }
 
   createStatus() {
@@ -75,7 +88,7 @@ export class RunView {
     this.matchCount = h("span", { class: "quiet", role: "status" });
     this.order = h("span", { class: "unseen", role: "status" });
     const about = "The rows that the table shows, in its order, with numbers in full";
-    const saveRows = () => save(csv(this.table.columns, this.table.visible), `${this.dagId} ${this.runId}.csv`);
+    const saveRows = () => save(csv(this.table.columns, this.table.visible), this.fileName);
     this.file = h("button", { type: "button", title: about, click: saveRows }, "CSV");
     this.clear = h("button", { type: "button", hidden: true, click: () => this.actions.clearFailed(this.run) });
     const cancel = { type: "button", hidden: true, click: () => this.actions.cancelSweep(this.run) };
@@ -87,7 +100,7 @@ export class RunView {
     const selection = Object.fromEntries(names.map((name) => [name, address.get(name)]));
     const point = (index) => this.table.mark("pointed", index === null ? null : String(index));
     const events = { choose: (index) => this.choose(index), point, change: address.set };
-    this.plots = new Plots(this.dagId, this.runId, events, selection);
+    this.plots = new Plots(`${this.paths.curves}?${this.query}`, events, selection);
     this.means = new Means(address.get("means") === "1");
     const key = (row) => String(row.index);
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
@@ -96,13 +109,12 @@ export class RunView {
     this.content = h("div", { class: "content", hidden: true }, this.table.element, this.details.element);
   }
 
-  title() {
+  /** Return what stands first. */
+  heading() {
     const sweep = h("a", { href: `?dag_id=${encodeURIComponent(this.dagId)}` }, this.dagId);
-    return h("h1", {}, h("a", { href: "./" }, "Sweeps"), " › ", sweep, ` › ${this.runId}`);
-  }
-
-  dagRunLink() {
-    return outside(dagUrl(this.dagId, "runs", this.runId), "Dag run in Airflow");
+    const title = h("h1", {}, h("a", { href: "./" }, "Sweeps"), " › ", sweep, ` › ${this.runId}`);
+    const link = outside(dagUrl(this.dagId, "runs", this.runId), "Dag run in Airflow");
+    return [h("div", { class: "row" }, title, this.state, this.times, h("span", { class: "push" }, link))];
   }
 
   show(run) {
@@ -178,7 +190,7 @@ export class RunView {
       event.preventDefault();
       this.choose(index);
     };
-    const href = pageUrl(new URLSearchParams({ dag_id: this.dagId, run_id: this.runId, index }));
+    const href = pageUrl(`${this.query}&${new URLSearchParams({ index })}`);
     const label = `Combination ${number}`;
     return h("a", { href, "aria-label": label, "data-name": "number", click, auxclick: followOutside }, text);
   }
@@ -216,10 +228,8 @@ export class RunView {
 
   filter() {
     const { best, combinations, may_edit: mayEdit, metrics } = this.run;
-    const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const tests = words.map((word) => this.test(word));
-    const isShown = (row) => this.only.size === 0 || this.only.has(row.stage);
-    const matches = (row) => isShown(row) && tests.every((test) => test(row));
+    const isFound = wordFilter(this.run, this.search.value);
+    const matches = (row) => (this.only.size === 0 || this.only.has(row.stage)) && isFound(row);
     const objective = metrics.find((metric) => metric.is_objective);
     const ranked = objective && { id: `metrics.${objective.name}`, descending: !objective.smaller_is_better };
     const marks = { best: best && String(best.index), chosen: this.chosen };
@@ -230,21 +240,16 @@ export class RunView {
     this.plots.show(this.run, matches);
   }
 
-  /** Return what tells whether a row has a word of the filter. */
-  test(word) {
-    const [key, wanted] = word.split("=");
-    const keys = this.run.parameters.map((parameter) => parameter.key.toLowerCase());
-    const at = wanted === undefined ? -1 : keys.findIndex((name) => name === key || name.endsWith(`.${key}`));
-    if (at < 0) return (row) => searchTexts(row).some((text) => text.toLowerCase().includes(word));
-    const value = (row) => row.parameters[at].toLowerCase();
-    const isExact = this.run.combinations.some((row) => value(row) === wanted);
-    return (row) => (isExact ? value(row) === wanted : value(row).startsWith(wanted));
+  /** Return Dag, run and map index of a combination. */
+  place({ index }) {
+    return [this.dagId, this.runId, index];
   }
 
   /** Return the links and buttons of a combination. */
   links(row) {
     const { number, action, wandb } = row;
-    const log = dagUrl(this.dagId, "runs", this.runId, "tasks", row.task, "mapped", row.index);
+    const [dagId, runId, mapIndex] = this.place(row);
+    const log = dagUrl(dagId, "runs", runId, "tasks", row.task, "mapped", mapIndex);
     const open = (event) => followOutside(event, "_blank");
     const label = `W&B: run of combination ${number}`;
     const attributes = { rel: "noreferrer", "aria-label": label, "data-name": "wandb", click: open, auxclick: open };
