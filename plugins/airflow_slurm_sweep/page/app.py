@@ -46,6 +46,7 @@ def build_app() -> FastAPI:
     app.get("/sweeps")(sweeps)
     app.get("/run", dependencies=_READ)(run)
     app.get("/curves", dependencies=_READ)(curves)
+    app.get("/log", dependencies=[*_READ, Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))])(log)
     app.mount("/static", _Static(directory=STATIC))  # no secrets
     return app
 
@@ -92,3 +93,8 @@ def curves(
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return JSONResponse(data.curves(session, dag_id, run_id, metric), headers=headers)
+
+
+def log(session: SessionDep, dag_id: str, run_id: str, index: int) -> dict[str, str]:
+    """Return the last lines of the log of a failed job, given as its map index, and the job's id; empty for none."""
+    return data.log(session, dag_id, run_id, index)
