@@ -53,6 +53,7 @@ STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs
 SKIPPED_KEY = "skipped"  # of submit: why the combination was skipped because of a canary, and the combination's number
 STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a failed task has no return value
 HISTORY_KEY = "history"  # of wait: the job's metrics over their steps; see slurm/history.py
+LOG_KEY = "log"  # of wait: the last lines of a failed job's log, and the job's id
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it
 LIVE_KEY_PREFIX = "slurm_live_"  # of wait: Slurm's latest states; a word for each triggerer that writes follows
 BEST_KEY = "best"  # of report: the best combination in a line, where the sweep has an objective

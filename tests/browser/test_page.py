@@ -78,15 +78,13 @@ def answer(page: Page, change: Callable[[dict[str, Any]], object]) -> None:
     page.route("**/slurm_sweep/run?*", on_the_way)
 
 
-def brightness(page: Page, name: str) -> float:
-    """Return how bright a colour of the page is, from 0 to 255, whatever it is written in."""
+def brightness(place: Locator, name: str) -> float:
+    """Return how bright a colour of an element is, from 0 to 255, whatever it is written in."""
     return float(
-        frame(page)
-        .locator("body")
-        .evaluate(
-            """(body, name) => {
+        place.evaluate(
+            """(place, name) => {
               const drawing = document.createElement("canvas").getContext("2d");
-              drawing.fillStyle = getComputedStyle(body)[name];
+              drawing.fillStyle = getComputedStyle(place)[name];
               drawing.fillRect(0, 0, 1, 1);
               const [red, green, blue] = drawing.getImageData(0, 0, 1, 1).data;
               return (red + green + blue) / 3;
@@ -293,6 +291,40 @@ def test_a_combination_has_an_address_and_all_that_is_known_of_it(airflow: Airfl
 
     link = rows(page).nth(3).get_by_role("link", name="Combination 4", exact=True).get_attribute("href")
     assert link == airflow.url + address("rates", ended, index=3)
+
+
+@pytest.mark.all
+def test_the_end_of_a_failed_jobs_log_is_read_when_its_details_are_opened(visit: Visit, ended: str) -> None:
+    """By the keyboard, in the dark; its text is no HTML."""
+    page = visit(address("rates", ended), dark=True)
+    expect(rows(page)).to_have_count(6)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/slurm_sweep/log?" in request.url else None)
+    link = rows(page).get_by_role("link", name="Combination 3", exact=True)
+    log = frame(page).get_by_role("region", name="Last lines of the log of combination 3")
+    for _ in range(2):
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(log).to_contain_text("expected a number, got 'much'")
+        page.keyboard.press("Escape")
+        expect(log).to_be_hidden()
+    assert len(asked) == 1
+    page.keyboard.press("Enter")  # the focus is on the link again
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if log.evaluate("(log) => log === document.activeElement"):
+            break
+    expect(log).to_be_focused()
+    back, text = (brightness(log, name) for name in ("backgroundColor", "color"))
+    assert back < 80 and text > 170, (back, text)  # noqa: PT018  # both are in the message
+
+    def with_markup(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"lines": "<b>bold</b>"})
+
+    page.route("**/slurm_sweep/log?*", with_markup)
+    rows(page).get_by_role("link", name="Combination 6", exact=True).click()
+    expect(frame(page).get_by_role("region", name="Last lines of the log of combination 6")).to_have_text("<b>bold</b>")
 
 
 def test_a_task_leads_to_its_combination(airflow: Airflow, visit: Visit, ended: str) -> None:
@@ -697,7 +729,7 @@ def test_it_is_dark_where_airflow_is(visit: Visit, ended: str) -> None:
     for dark in (False, True):
         page = visit(address("rates", ended), dark=dark)
         expect(rows(page)).to_have_count(6)
-        back, text = (brightness(page, name) for name in ("backgroundColor", "color"))
+        back, text = (brightness(frame(page).locator("body"), name) for name in ("backgroundColor", "color"))
         assert (back < 80 and text > 170) if dark else (back > 230 and text < 90), (back, text)
         if dark:
             picture(page, "page-dark.png")

@@ -48,6 +48,7 @@ def build_app() -> FastAPI:
     app.get("/curves", dependencies=_READ)(curves)
     app.get("/compare")(compare)
     app.get("/compare/curves")(compare_curves)
+    app.get("/log", dependencies=[*_READ, Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))])(log)
     app.mount("/static", _Static(directory=STATIC))  # no secrets
     return app
 
@@ -133,3 +134,8 @@ def _etag(session: SessionDep, runs: Sequence[tuple[str, str]]) -> str:
 def _answer(etag: str, known: str, found: Callable[[], dict[str, Any]]) -> Response:
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     return Response(status_code=304, headers=headers) if known == etag else JSONResponse(found(), headers=headers)
+
+
+def log(session: SessionDep, dag_id: str, run_id: str, index: int) -> dict[str, str]:
+    """Return the last lines of the log of a failed job, given as its map index, and the job's id; empty for none."""
+    return data.log(session, dag_id, run_id, index)

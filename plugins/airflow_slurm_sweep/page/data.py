@@ -178,6 +178,15 @@ def _one_metric(found: Curves, wanted: Iterable[str]) -> dict[str, Any]:
     return {"metrics": list(found), "metric": metric, "curves": found.get(metric, {})}
 
 
+def log(session: Session, dag_id: str, run_id: str, index: int) -> dict[str, str]:
+    """Return what `wait` kept of the log of a failed job, given as its map index, and the job's id; empty for none."""
+    task = {"dag_id": dag_id, "run_id": run_id, "task_id": names.WAIT, "map_index": index}
+    state = session.scalar(select(TaskInstance.state).filter_by(**task))
+    value = session.scalar(select(XComModel.value).filter_by(**task, key=names.LOG_KEY))
+    kept = mapping(value) if state == "failed" else {}
+    return {name: str(kept.get(name, "")) for name in ("job_id", "lines")}
+
+
 def _objective(xcoms: XComs) -> Objective | None:
     try:
         return Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))

@@ -9,6 +9,7 @@ from airflow_slurm_sweep.slurm.job_logs import TAIL_LINES
 from airflow_slurm_sweep.slurm.states import JobState
 
 _LONGEST = 300  # characters
+_KEPT = 4096  # characters of a log, in Airflow's database for each job that failed
 _SETUP_FAILED = re.compile(r"^setup (?:line [0-9]+ )?failed with exit status [0-9]+: .*$", re.MULTILINE)
 # What Ray, torchrun and the like put in front of each line: ``[rank0]:``, ``(worker pid=7)``, a time.
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]:?\s*|\([^)]*\bpid=[^)]*\)\s*|[\d:.,TZ-]{8,}\s+)+")
@@ -49,6 +50,12 @@ def failure_text(job: SubmittedJob, status: JobStatus, log_tail: str) -> str:
 def with_log(text: str, log_tail: str) -> str:
     """Return how a job ended with the last lines of its log below; without them where they were not asked for."""
     return f"{text}\nThe log's last {TAIL_LINES} lines:\n{log_tail}" if log_tail else text
+
+
+def kept(log_tail: str) -> str:
+    """Return the last whole lines of a log that are kept when the task has ended."""
+    end = log_tail[-_KEPT:]
+    return end if end == log_tail else end.partition("\n")[2] or end
 
 
 def failure_cause(status: JobStatus, log_tail: str) -> str:

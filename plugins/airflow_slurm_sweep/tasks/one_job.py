@@ -12,7 +12,7 @@ from airflow_slurm_sweep.errors import TaskTimeoutError
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Verdict
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, with_log
+from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, kept, with_log
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import add
 from airflow_slurm_sweep.slurm.traces import Trace, question
@@ -67,6 +67,7 @@ class JobEnd:
     status: JobStatus
     text: str
     history: Mapping[str, Any]  # see `History.to_json`
+    log: str = ""  # its last lines, where the job failed
 
 
 class Mapped(NamedTuple):
@@ -150,7 +151,8 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
     await wait_for_slot()
     if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, trace.log))
-        return JobEnd(status=status, text=failure_text(job, status, trace.log), history=history)
+        text = failure_text(job, status, trace.log)
+        return JobEnd(status=status, text=text, history=history, log=kept(trace.log))
     facts = "; ".join(part for part in (status.chain, status.reason) if part not in ("", "None"))
     text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
     return JobEnd(status=status, text=with_log(f"{text}; {facts}" if facts else text, trace.log), history=history)

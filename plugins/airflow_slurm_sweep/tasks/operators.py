@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, SCRIPT_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, SCRIPT_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
 
@@ -169,8 +169,8 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
     """Wait until a Slurm job has ended; succeed only if it is COMPLETED.
 
     Any other end fails the task with state, exit code, nodes and the log's path. The last 50 lines of the job's log end
-    the task's, whatever the end. The XCom ``status``
-    then holds a `JobStatus` as JSON. The task has no retries: the same job would only fail again.
+    the task's, whatever the end. Where the task fails, the XCom ``status`` holds a `JobStatus` as JSON, and ``log`` the
+    job's id and the last lines. The task has no retries: the same job would only fail again.
 
     The job is cancelled if the task is marked failed or successful, is deleted, or takes longer than ``timeout`` or
     ``execution_timeout``; not if the task is cleared: the task then waits for the same job again.
@@ -218,6 +218,7 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
             context["ti"].xcom_push(key=HISTORY_KEY, value=end.history)
         if not end.status.state.is_success:
             context["ti"].xcom_push(key=STATUS_KEY, value=end.status.to_json())
+            context["ti"].xcom_push(key=LOG_KEY, value={"job_id": end.status.job_id, "lines": end.log})
             raise AirflowFailException(end.text)
         self.log.info("%s", end.text)
         return end.status.to_json()

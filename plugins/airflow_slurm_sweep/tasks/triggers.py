@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
@@ -75,7 +75,7 @@ class _TaskTrigger(BaseTrigger):
         try:
             self._installation = await sync_to_async(installation)()
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task
-                for key in (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY):
+                for key in (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY):
                     await sync_to_async(XCom.delete)(key=key, **_place(self._task))
             event = await self._work()
         except Exception as error:
@@ -253,6 +253,8 @@ class WaitTrigger(_TaskTrigger):
             xcoms[WANDB_KEY] = end.status.wandb
         if end.history:
             xcoms[HISTORY_KEY] = end.history
+        if end.log:
+            xcoms[LOG_KEY] = {"job_id": end.status.job_id, "lines": end.log}
         return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
     def _advice(self) -> str:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session
 
-from tests.unit.page.conftest import Sweep
+from tests.unit.page.conftest import Sweep, as_text
 
 Get = Callable[..., httpx.Response]
 
@@ -28,6 +28,9 @@ def app(database: Callable[[], Session]) -> Iterator[Any]:
     with database() as session:
         run = Sweep(session, "seen").run("r1", "success")
         run.tasks([("combination.submit", 0, "success")])
+        run.tasks([("combination.wait", 0, "failed"), ("combination.wait", 1, "running")])  # the latter was cleared
+        kept = as_text({"job_id": "100", "lines": "<b>\nlast"})
+        run.xcoms([("combination.wait", index, "log", kept) for index in (0, 1)])
     purge_cached_app()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)  # the one that Airflow makes up is called too short
@@ -57,16 +60,17 @@ def get(app: Any, request: pytest.FixtureRequest) -> Get:
 
 RUN = "run?dag_id=seen&run_id=r1"
 COMPARE = "compare?run=seen/r1&run=hidden/r1"
+LOG = "log?dag_id=seen&run_id=r1&index=0"
 
 
-@pytest.mark.parametrize("path", ["", "sweeps", RUN, COMPARE])
+@pytest.mark.parametrize("path", ["", "sweeps", RUN, COMPARE, LOG])
 def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> None:
     assert get(path, anonymous=True).status_code == 401
     assert get(path, anonymous=True, Authorization="Bearer forged").status_code == 403
 
 
 def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
-    assert get(RUN, None).status_code == 403
+    assert get(RUN, None).status_code == get(LOG, None).status_code == 403
     assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "faults": []}
 
 
@@ -93,6 +97,12 @@ def test_a_viewer_sees_the_run_and_may_not_change_it(get: Get, role: str, may_ed
     assert found["may_edit"] is may_edit
     assert len(found["combinations"]) == 4
     assert "seen" in [run["dag_id"] for run in get("sweeps", role).json()["runs"]]
+
+
+def test_the_log_of_a_failed_job_is_there_for_whoever_may_read_logs(get: Get) -> None:
+    assert get(LOG, "viewer").json() == {"job_id": "100", "lines": "<b>\nlast"}
+    for index in (1, 7):
+        assert get(f"log?dag_id=seen&run_id=r1&index={index}").json() == {"job_id": "", "lines": ""}
 
 
 def test_an_unchanged_run_is_not_sent_again(get: Get) -> None:

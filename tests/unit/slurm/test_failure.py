@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slurm_sweep.slurm.failure import cause, groups
+from airflow_slurm_sweep.slurm.failure import cause, groups, kept
 from airflow_slurm_sweep.slurm.states import JobState
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    main()\n'
@@ -44,3 +44,9 @@ def test_what_slurm_ended_is_not_blamed_on_the_last_line() -> None:
 def test_causes_that_differ_in_numbers_are_one_kind() -> None:
     causes = [OOM, "KeyError: 'a'", "", OOM.replace("2.00", "14.5"), "address 0x7f", "address 0x8a"]
     assert groups(causes) == [(OOM, 2), ("address 0x7f", 2), ("KeyError: 'a'", 1)]
+
+
+def test_whole_lines_of_a_log_are_kept() -> None:
+    assert kept("a\nb") == "a\nb"
+    assert kept("first\n" + "x" * 4000 + "\n" + "y" * 90) == "x" * 4000 + "\n" + "y" * 90
+    assert kept("x" * 9000) == "x" * 4096

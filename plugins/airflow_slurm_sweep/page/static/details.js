@@ -1,12 +1,16 @@
 // All that is known of one combination, beside the table.
 
+import { load } from "./airflow.js";
 import { metricText, queuedCell, stateCell, timeCell } from "./columns.js";
 import { copy, h, moment } from "./dom.js";
 
 export class Details {
-  /** @param events {links(row), close()}: return a row's links and buttons; called when the reader closes it */
-  constructor({ links, close }) {
-    Object.assign(this, { links, content: "" });
+  /**
+   * @param run {dag_id, run_id}
+   * @param events {links(row), close()}: return a row's links and buttons; called when the reader closes it
+   */
+  constructor(run, { links, close }) {
+    Object.assign(this, { run, links, content: "", log: null });
     this.title = h("h2", { id: "details", tabindex: -1 });
     this.body = h("div");
     const button = { type: "button", class: "push", "aria-label": "Close", title: "Close (Escape)", click: close };
@@ -31,12 +35,33 @@ export class Details {
     this.body.replaceChildren(
       h("p", { class: "actions" }, ...this.links(row)),
       pairs(facts(row)),
+      ...(row.stage === "failed" && row.job_id ? [h("h3", {}, "The log's last lines"), this.logEnd(row)] : []),
       h("h3", {}, "Parameters"),
       parameters(run, row),
       h("h3", {}, "Metrics"),
       metrics(run, row),
     );
     if (focused) this.body.querySelector(`[data-name="${focused}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** Return the last lines of a failed job's log, which are asked for once. */
+  logEnd({ index, job_id: jobId, number }) {
+    if (this.log?.jobId === jobId) return this.log.lines;
+    const label = `Last lines of the log of combination ${number}`;
+    const lines = h("pre", { class: "log", tabindex: 0, role: "region", "aria-label": label, "data-name": "lines" });
+    this.log = { jobId, lines };
+    lines.textContent = "Loading…";
+    load(`log?${new URLSearchParams({ ...this.run, index })}`).then(
+      ({ data }) => {
+        lines.textContent = data.job_id === jobId ? data.lines : "None are kept of this job.";
+        lines.scrollTop = lines.scrollHeight;
+      },
+      (error) => {
+        lines.textContent = `Airflow does not answer (${error.message}); close this and open it again.`;
+        this.log = null;
+      },
+    );
+    return lines;
   }
 }
 
