@@ -84,6 +84,10 @@ def _load(include: Path, prefix: str, *, only: str | None = None) -> tuple[dict[
             except SweepFileError as error:
                 faults.append(str(error))
                 broken[dag_id] = path
+            except Exception as error:  # a fault of ours: without the net all Dags would be gone
+                fault = Fault(problem=f"unexpected error, please report it: {type(error).__name__}: {error}")
+                faults.append(str(SweepFileError(folders.shown(path), [fault])))
+                broken[dag_id] = path
     for dag_id, dag in _stand_ins(include, broken, only).items():
         dags[dag_id] = dag
         if dag_id not in broken:

@@ -18,6 +18,7 @@ from airflow.timetables.base import TimeRestriction
 from airflow_slurm_sweep.errors import SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.factory import check_dag, check_sweeps, launch_dag, sweep_dag, sweep_dags
 from airflow_slurm_sweep.sweep.setting_types import only_pattern
+from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep
 from airflow_slurm_sweep.tasks import configuration
 
 PROJECT = Path(__file__).parents[2]
@@ -45,6 +46,31 @@ def test_the_shape_of_the_dag(include: Path) -> None:
         "combination.wait": ["report"],
         "report": [],
     }
+
+
+def test_a_file_whose_fault_nobody_foresaw_takes_no_other_dag_along(
+    include: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(include, "good", GOOD)
+    bad = write(include, "bad", GOOD)
+
+    def load(path: Path, **options: Any) -> SweepSpec:
+        if path == bad:
+            raise ZeroDivisionError("by zero")
+        return load_sweep(path, **options)
+
+    monkeypatch.setattr("airflow_slurm_sweep.factory.load_sweep", load)
+    assert list(sweep_dags(include)) == ["good"]
+    said = r"bad\.yaml: unexpected error, please report it: ZeroDivisionError: by zero"
+    with pytest.raises(SlurmSweepError, match=said):
+        check_sweeps(include)
+
+
+def test_a_job_script_that_cannot_be_read_is_a_fault_of_each_file(include: Path) -> None:
+    write(include, "good", GOOD)
+    (include / "job.sh").mkdir()
+    with pytest.raises(SlurmSweepError, match=r"job\.sh: cannot be read: Is a directory"):
+        check_sweeps(include)
 
 
 @pytest.mark.parametrize(("file", "profile"), [("sweep: {approve: RULE}", ""), ("", "approve: RULE"), ("", "")])

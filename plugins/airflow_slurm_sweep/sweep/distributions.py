@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, floor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 # Our value forms, each as messages show it.
 LISTS = {
@@ -19,6 +19,7 @@ DRAWN = {
     "logint": "{logint: [8, 512]}, whole numbers above 0",
 }
 CSV = "csv"
+_LARGEST = 1e300  # products and ratios of such numbers, and those of their steps, stay within a float
 
 _WORDS = {  # names without "_", "suggest" and the "q" of a step
     "uniform": "uniform", "interval": "uniform", "float": "uniform",
@@ -38,6 +39,11 @@ class Ours(NamedTuple):
     is_same: bool  # or only near to what the other tool does
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number that can be computed with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
 def ours_of(value: Mapping[Any, Any]) -> Ours | None:
     """Return what another tool's mapping for one parameter means; None where it means nothing known."""
     kind = value.get("distribution", value.get("type", value.get("_type")))
@@ -52,7 +58,7 @@ def ours_of(value: Mapping[Any, Any]) -> Ours | None:
         numbers = [value[key] for key in ends]
     if (step := value.get("q", value.get("step"))) is not None:
         numbers = [*numbers, step]
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+    if not all(map(is_number, numbers)):
         return None
     if isinstance(count := value.get("num"), int) and len(numbers) == 2:  # seml's grid
         return Ours({"geomspace" if "log" in str(kind) else "linspace": [*numbers, count]}, is_same=True)

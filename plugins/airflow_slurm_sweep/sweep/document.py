@@ -7,6 +7,7 @@ where both values are equal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
@@ -19,6 +20,7 @@ from pydantic.fields import FieldInfo
 from yamlcore import CCoreLoader
 
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
+from airflow_slurm_sweep.sweep.foreign import as_yaml
 
 
 class Section(BaseModel):
@@ -40,6 +42,7 @@ class Section(BaseModel):
 
 
 Model = TypeVar("Model", bound=Section)
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 
 def read_text(path: Path, source: str) -> str:
@@ -56,12 +59,31 @@ def read_text(path: Path, source: str) -> str:
         raise SweepFileError(source, [Fault(problem=f"expected UTF-8 text: {error}")]) from None
 
 
+class _Unclear(yaml.constructor.ConstructorError):
+    """A text that is YAML, and that people and programs read differently."""
+
+
 class _Loader(CCoreLoader):  # type: ignore[misc]  # yamlcore has no types
     """Plain values only; remembers which keys stand twice in a mapping."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.doubles: list[tuple[str, int, int, bool]] = []  # key, the two lines, and whether the values are equal
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node; whatever a tag makes of a text that does not fit, the error has the line."""
+        if isinstance(node, yaml.ScalarNode) and not node.style and LEADING_ZERO.fullmatch(node.value):
+            sign, digits = node.value.rstrip("0123456789_"), node.value.lstrip("+-0_") or "0"
+            problem = (
+                f"{node.value} begins with 0, which readers of YAML take for different numbers; write {sign}{digits}, "
+                f"or '{node.value}' in quotes"
+            )
+            raise _Unclear(None, None, problem, node.start_mark)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError):
+            problem = f"{str(node.value)[:60]!r} cannot be read as {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: ARG002
         """Return the mapping of a node; of a key that stands twice the first value."""
@@ -97,11 +119,18 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
     try:
         loader = _Loader(text)
         document = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise SweepFileError(source, [_syntax_fault(error)]) from None
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise SweepFileError(source, [_syntax_fault(error, text)]) from None
+    except RecursionError:
+        problem = "lists and mappings are nested too deep; write them into the script's config"
+        raise SweepFileError(source, [Fault(problem=problem)]) from None
     if not isinstance(document, dict):
         raise SweepFileError(source, [Fault(problem=f"expected keys with values, got {kind(document)}")])
-    faults = [Fault(key=str(key), problem="expected text as a key") for key in document if not isinstance(key, str)]
+    faults = [
+        Fault(key=as_yaml(key), problem="expected text as a key; put it in quotes")
+        for key in document
+        if not isinstance(key, str)
+    ]
     for key, first, second, is_equal in loader.doubles:
         if is_equal:
             warnings.append(f"{source}: line {second}: the key {key!r} stands in line {first} too, with the same value")
@@ -120,8 +149,8 @@ def read_value(text: str, subject: str) -> Any:
         ValueError: It is no YAML.
     """
     try:
-        return yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
-    except yaml.YAMLError:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: plain values only
+    except (yaml.YAMLError, UnicodeEncodeError, RecursionError):
         raise ValueError(
             f"{subject}: expected a YAML value (quote text with special characters), got {text!r}"
         ) from None
@@ -146,10 +175,21 @@ def anchored_keys(text: str) -> set[str]:
     }
 
 
-def _syntax_fault(error: yaml.YAMLError) -> Fault:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+def _syntax_fault(error: Exception, text: str) -> Fault:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
         return Fault(problem=f"not YAML: {error}")  # characters that YAML does not allow
-    return Fault(key=f"line {error.problem_mark.line + 1}", problem=f"not YAML: {error.problem}")
+    key = f"line {mark.line + 1}"
+    if isinstance(error, _Unclear):
+        return Fault(key=key, problem=str(error.problem))
+    if error.problem == "but found another document":
+        return Fault(key=key, problem="a second document begins here; put it into a file of its own")
+    found = text.removeprefix("\ufeff")[mark.index : mark.index + 1]
+    if found == "\t":
+        return Fault(key=key, problem="a tab stands where YAML takes blanks only; write blanks")
+    if error.problem == "found character that cannot start any token":
+        return Fault(key=key, problem=f"a value cannot begin with {found}; put it in quotes")
+    return Fault(key=key, problem=f"not YAML: {error.problem}")
 
 
 def kind(value: object) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite
+from math import ceil
 from typing import Any
 
 import yaml
 from yamlcore import CCoreDumper, CCoreLoader
 
-from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, drawn
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, drawn, is_number
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-IS_NUMBER = re.compile(_NUMBER)
+IS_NUMBER = re.compile(_NUMBER, re.ASCII)
 _STEP = re.compile(rf"\b(?:step|q)\s*=\s*({_NUMBER})")
 _NUMBERS = re.compile(rf"\s*{_NUMBER}\s*(?:,\s*{_NUMBER}\s*)+,?\s*")
 _WORD = r"(?:[\w+-][\w.+/-]*|\.\d[\w.+-]*)"
@@ -34,6 +34,7 @@ _RANDOM = {
     "qlognormal", "q_log_normal", "suggest_float", "suggest_int", "suggest_uniform", "suggest_loguniform",
 }  # fmt: skip
 MOST = 1000  # values of a list that another tool computes
+_EXPONENT = 300  # of 10, below which a power is a float
 _SHOWN = 12  # values in a message
 
 
@@ -87,7 +88,7 @@ def values_of(text: str) -> list[Any] | None:
     if name in _LISTS:
         inner = arguments[-1] if arguments and isinstance(arguments[-1], list) else arguments
         return inner or None
-    numbers = [each for each in arguments if isinstance(each, int | float) and isfinite(each)]
+    numbers = [each for each in arguments if is_number(each)]
     return steps(name, numbers) if name in _STEPS and len(numbers) == len(arguments) else None
 
 
@@ -121,25 +122,33 @@ def steps(name: str, numbers: Sequence[float], most: int = MOST) -> list[Any] | 
 
     As people write them: 12 digits, and the ends as they were given.
     """
-    if not 1 <= len(numbers) <= 3:
+    if not 0 < (count := count_of_steps(name, numbers)) <= most:
         return None
     if name in ("range", "arange"):
-        begin, end, step = [*([0] * (2 - len(numbers))), *numbers, 1][:3]
-        many = ceil(round((end - begin) / step, 9)) if step else 0
-        return [_rounded(begin + place * step) for place in range(many)] if 0 < many <= most else None
-    if len(numbers) != 3 or not isinstance(numbers[2], int) or not 1 <= numbers[2] <= most:
-        return None
-    first, last, count = numbers[0], numbers[1], numbers[2]
+        begin, step = (numbers[0] if len(numbers) > 1 else 0), (numbers[2] if len(numbers) > 2 else 1)
+        return [_rounded(begin + place * step) for place in range(count)]
+    first, last = numbers[:2]
     ways = [place / max(count - 1, 1) for place in range(count)]
     if name == "geomspace":
-        if not first * last > 0:
-            return None
         line = [first * (last / first) ** way for way in ways]
     else:
         line = [first + way * (last - first) for way in ways]
     if name == "logspace":
         return [_rounded(10.0**each) for each in line]
     return [float(first), *map(_rounded, line[1:-1]), *([float(last)] if count > 1 else [])]
+
+
+def count_of_steps(name: str, numbers: Sequence[float]) -> int:
+    """Return how many values a list that `steps` gives has; 0 for no such list."""
+    if not 1 <= len(numbers) <= 3:
+        return 0
+    if name in ("range", "arange"):
+        begin, end, step = [*([0] * (2 - len(numbers))), *numbers, 1][:3]
+        return ceil(round(max(0, min((end - begin) / step, 1e18)), 9)) if step else 0
+    if len(numbers) != 3 or not isinstance(numbers[2], int):
+        return 0
+    can_be = {"geomspace": numbers[0] * numbers[1] > 0, "logspace": max(map(abs, numbers[:2])) < _EXPONENT}
+    return max(numbers[2], 0) if can_be.get(name, True) else 0
 
 
 def _rounded(number: float) -> float:

@@ -20,7 +20,7 @@ from airflow_slurm_sweep.slurm.retry import check
 from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import joined
@@ -96,7 +96,7 @@ def read_layers(
     else:
         profile = ClusterProfile()
     own = folders.include / "job.sh"
-    job_script = own.read_text("utf-8") if own.exists() else JOB_SCRIPT
+    job_script = read_text(own, folders.shown(own)) if own.exists() else JOB_SCRIPT
     chosen = preset or profile.preset or (PLAIN if command or profile.command else DEFAULT)
     return Layers(
         profile=profile,

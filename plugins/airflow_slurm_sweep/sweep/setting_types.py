@@ -170,22 +170,32 @@ def _text(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
+def _refuse_decimals(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError("expected text, got a number with decimals, of which YAML drops zeros; put it in quotes")
+    return value
+
+
+_Text = Annotated[str, BeforeValidator(_refuse_decimals)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
 SecondsBefore = Annotated[int, Field(strict=True, ge=0, le=65535)]  # as sbatch --signal takes it
-Name = Annotated[str, AfterValidator(check_name), _text(NAME_PATTERN)]
+Name = Annotated[_Text, AfterValidator(check_name), _text(NAME_PATTERN)]
 NameOrTemplate = Annotated[
-    str, AfterValidator(lambda name: name if is_template(name) else check_name(name)), _text(NAME_PATTERN + r"|\{[{%]")
+    _Text,
+    AfterValidator(lambda name: name if is_template(name) else check_name(name)),
+    _text(NAME_PATTERN + r"|\{[{%]"),
 ]
-Path = Annotated[str, AfterValidator(_check_path)]
-Script = Annotated[str, AfterValidator(_check_script)]
+Path = Annotated[_Text, AfterValidator(_check_path)]
+Script = Annotated[_Text, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Setup = Annotated[tuple[str, ...], BeforeValidator(_split_lines), AfterValidator(_check_setup)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split_lines)]
 MetricFiles = Annotated[tuple[Annotated[str, AfterValidator(_check_metric_file)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[
     str,
+    BeforeValidator(_refuse_decimals),
     BeforeValidator(_join_partitions),
     AfterValidator(_check_path),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
@@ -194,7 +204,11 @@ Directory = Annotated[str, AfterValidator(_check_directory)]
 Time = Annotated[str, AfterValidator(_check_time), _text(TIME_PATTERN)]
 Only = Annotated[str, AfterValidator(_check_only), _text(ONLY_PATTERN)]
 Overrides = Annotated[tuple[Annotated[str, _text(OVERRIDE_PATTERN)], ...], AfterValidator(check_overrides)]
-EnvValue = Annotated[str | Secret, BeforeValidator(_check_text_or_secret)]
+EnvValue = Annotated[str | Secret, BeforeValidator(_check_text_or_secret), BeforeValidator(_refuse_decimals)]
 Env = Annotated[dict[str, EnvValue], AfterValidator(_check_env)]
-OptionValue = Annotated[str | Annotated[int, Field(strict=True)] | bool, BeforeValidator(_check_option_value)]
+OptionValue = Annotated[
+    str | Annotated[int, Field(strict=True)] | bool,
+    BeforeValidator(_check_option_value),
+    BeforeValidator(_refuse_decimals),
+]
 Options = dict[str, OptionValue]

@@ -133,7 +133,7 @@ class Space:
         else:
             for axis in self.axes:
                 columns.update(zip(axis.keys, zip(*axis.rows, strict=True), strict=True))
-            columns = {key: chain(column, (each[key] for each in self.include)) for key, column in columns.items()}
+            columns = {key: [*column, *(each[key] for each in self.include)] for key, column in columns.items()}
         for axis in self.repeat:
             columns.update(zip(axis.keys, zip(*axis.rows, strict=True), strict=True))
         return {key: distinct(column) for key, column in columns.items()}

@@ -119,7 +119,7 @@ def parse_sweep(
     faults: list[Fault] = []
     script_path = _path(document, "script_path", started_with or {}, faults)
     config_path = _path(document, "config_path", started_with or {}, faults)
-    if not script_path and (near := _misspelt(document)):
+    if not script_path and "command" not in document and (near := _misspelt(document)):
         faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     axes = _axes(document, anchored_keys(text), folder, faults)
@@ -180,7 +180,8 @@ class _Own(PresetSetting, CommandSetting):
 
 
 def _misspelt(document: Mapping[str, Any]) -> str:
-    return next(iter(get_close_matches("script_path", [key for key in document if key not in OWN_KEYS], n=1)), "")
+    keys = [key for key in document if key not in OWN_KEYS and not key.startswith("--")]
+    return next(iter(get_close_matches("script_path", keys, n=1, cutoff=0.85)), "")
 
 
 def _axes(

@@ -12,19 +12,23 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from math import isfinite, isinf
 from pathlib import Path
 from typing import Any
 
-from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, ours_of
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, is_number, ours_of
+from airflow_slurm_sweep.sweep.document import LEADING_ZERO
 from airflow_slurm_sweep.sweep.drawn import LOGARITHMIC, WHOLE, Drawn
-from airflow_slurm_sweep.sweep.foreign import IS_NUMBER, as_yaml, read_number, steps
+from airflow_slurm_sweep.sweep.foreign import IS_NUMBER, as_yaml, count_of_steps, read_number, steps
 from airflow_slurm_sweep.sweep.overrides import Value
 
 MOST = 100_000  # values of a list, rows of a table
 _OF_WANDB = {"values", "value", "distribution", "min", "max", "q"}
 _KINDS_OF_WANDB = {"values", "value", "distribution"}  # one of which tells what is meant
-_WORDS: dict[str, Value] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS: dict[str, Value] = {
+    "": None, "~": None,
+    **{spelt: value for word, value in (("null", None), ("true", True), ("false", False))
+       for spelt in (word, word.title(), word.upper())},
+}  # fmt: skip
 
 
 def is_form(value: Mapping[Any, Any]) -> bool:
@@ -48,9 +52,11 @@ def read_form(value: Mapping[Any, Any]) -> list[Value] | Drawn | None:
         return None
     numbers, more = value[word], {key: item for key, item in value.items() if key != word}
     example = {**LISTS, **DRAWN}[word]
-    if isinstance(numbers, list) and all(map(_is_number, numbers)):
+    if isinstance(numbers, list) and all(map(is_number, numbers)):
         if word in LISTS and not more and (found := steps(word, numbers, MOST)):
             return found
+        if word in LISTS and not more and (many := count_of_steps(word, numbers)) > MOST:
+            raise ValueError(f"{as_yaml(value)} has {many} values, but at most {MOST} are read; give it fewer")
         if word in DRAWN and (drawn := _drawn(word, numbers, more)):
             return drawn
     raise ValueError(f"expected a form such as {example}; got {as_yaml(value)}")
@@ -63,17 +69,13 @@ def _drawn(word: str, numbers: Sequence[float], more: Mapping[str, Any]) -> Draw
         return None
     if word in LOGARITHMIC and numbers[0] <= 0:
         return None
-    if "step" in more and not (_is_number(step) and 0 < step <= numbers[1] - numbers[0]):
+    if "step" in more and not (is_number(step) and 0 < step <= numbers[1] - numbers[0]):
         return None
     if word in WHOLE and not all(isinstance(number, int) for number in (*numbers, step or 1)):
         return None
     if step and abs((count := (numbers[1] - numbers[0]) / step) - round(count)) > 1e-6:
         return None
     return Drawn(word=word, low=numbers[0], high=numbers[1], step=step)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tuple[Value, ...]]:
@@ -110,7 +112,7 @@ def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tupl
 
 
 def _cell(text: str) -> Value:
-    """Return a cell as YAML's core schema reads a scalar; infinity and NaN are text."""
-    if IS_NUMBER.fullmatch(text) and not isinf(number := read_number(text)):
+    """Return a cell as YAML's core schema reads a scalar; 007, infinity and NaN are text."""
+    if IS_NUMBER.fullmatch(text) and not LEADING_ZERO.fullmatch(text) and is_number(number := read_number(text)):
         return number
     return _WORDS.get(text, text)

@@ -38,7 +38,7 @@ def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, f
         faults.append(Fault(key=key, problem=NO_PARAMETER))
     try:
         axis = _axis(key, keys, value, folder)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         faults.append(Fault(key=key, problem=str(error)))
         return Axis(keys=keys)
     if any(has_nul(item) for row in axis.rows for item in row):
@@ -56,7 +56,7 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
     if isinstance(value, dict) and CSV in value:
         if more := sorted(map(str, value.keys() - {CSV})):
             raise ValueError(f"expected {{csv: FILE}} alone, got {', '.join(more)} beside it")
-        return Axis.of(keys, read_table([bare_key(each) for each in keys], value[CSV], folder))
+        return Axis.of(keys, read_table([bare_key(each).removeprefix("--") for each in keys], value[CSV], folder))
     if len(keys) > 1:
         rows = value if isinstance(value, list) and value else [None]
         if odd := [row for row in rows if not isinstance(row, list) or len(row) != len(keys)]:

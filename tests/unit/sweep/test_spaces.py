@@ -261,14 +261,35 @@ def test_joint_choices_change_together() -> None:
     assert spec.parameters == {"model.dim": (512, 1024), "model.heads": (8, 16), "lr": (1, 2)}
 
 
+def test_each_parameter_has_its_own_included_values() -> None:
+    spec = sweep("a: 1\nb: 1\nc: 5\nsweep: {include: [{a: 2}, {a: 3, b: 4}]}")
+    assert spec.parameters == {"a": (1, 2, 3), "b": (1, 4), "c": (5,)}
+
+
 def test_a_table_is_read_beside_the_sweep_file_by_its_header(tmp_path: Path) -> None:
-    (tmp_path / "samples.csv").write_text('\ufeffr1,note,sample\n1e-5,"a, b",007\n,x,true\n2.5,y,s-3\n')
-    (tmp_path / "s.yaml").write_text('script_path: a.py\n"sample, r1": {csv: samples.csv}\n')
+    (tmp_path / "samples.csv").write_text('\ufeffr1,note,sample\n1e-5,"a, b",007\n,x,TRUE\n2.5,y,s-3\n')
+    (tmp_path / "s.yaml").write_text('script_path: a.py\n"sample, --r1": {csv: samples.csv}\n')
     assert ran(load_sweep(tmp_path / "s.yaml")) == [
-        {"sample": 7, "r1": 1e-5},
-        {"sample": True, "r1": None},
-        {"sample": "s-3", "r1": 2.5},
+        {"sample": "007", "--r1": 1e-5},
+        {"sample": True, "--r1": None},
+        {"sample": "s-3", "--r1": 2.5},
     ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("True", True), ("FALSE", False), ("Null", None), ("~", None), ("-1.5e3", -1500.0), ("12345e7", 123450000000.0),
+        ("0", 0), ("0.5", 0.5), ("-007", "-007"), ("1e999", "1e999"), ("\u0661", "\u0661"), ("tRUE", "tRUE"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_read_as_yaml_reads_it_and_stays_text_with_zeros_in_front(
+    tmp_path: Path, cell: str, value: object
+) -> None:
+    (tmp_path / "t.csv").write_text(f"x,y\n{cell},1\n")
+    (tmp_path / "s.yaml").write_text("script_path: a.py\nx: {csv: t.csv}\n")
+    ((read,),) = [spec.values() for spec in ran(load_sweep(tmp_path / "s.yaml"))]
+    assert (read, type(read)) == (value, type(value))
 
 
 def test_a_repeat_may_stand_in_a_table(tmp_path: Path) -> None:
@@ -378,7 +399,7 @@ def test_another_tools_mapping_is_refused_with_what_to_write(value: str, said: s
     [
         ("x: {range: []}", "x: expected a form such as {range: [0, 10, 2]}, without its end; got {range: []}"),
         ("x: {range: [0, 1, 0]}", "x: expected a form such as {range: "),
-        ("x: {range: [0, 1000000]}", "x: expected a form such as {range: "),
+        ("x: {range: [0, 1000000]}", "x: {range: [0, 1000000]} has 1000000 values, but at most 100000 are read; give it fewer"),
         ("x: {range: [0, true]}", "x: expected a form such as {range: "),
         ("x: {range: [0, 2], step: 1}", "x: expected a form such as {range: "),
         ("x: {linspace: [0, 1]}", "x: expected a form such as {linspace: [0, 1, 5]}; got {linspace: [0, 1]}"),

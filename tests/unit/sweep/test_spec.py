@@ -63,7 +63,10 @@ def test_without_parameters_there_is_one_combination() -> None:
         ("on", "on"),
         ("true", True),
         ("0o17", 15),
-        ("017", 17),
+        ("0", 0),
+        ("0.50", 0.5),
+        ("'017'", "017"),
+        ("08:00:00", "08:00:00"),
         ("1_000", "1_000"),
         ("null", None),
         ("~", None),
@@ -158,7 +161,23 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
         ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 too, with another value; delete one of them"),
         ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: the key 'nodes' stands in line 3 too, with another value; delete one of them"),
-        ("1: 2", "1: expected text as a key"),
+        ("1: 2", "1: expected text as a key; put it in quotes"),
+        ("~: 1", "null: expected text as a key; put it in quotes"),
+        ("a: 1\n---\nb: 2", "line 2: a second document begins here; put it into a file of its own"),
+        ("a: 1\n\tb: 2", "line 2: a tab stands where YAML takes blanks only; write blanks"),
+        ("a:\n\t- 2", "line 2: a tab stands where YAML takes blanks only; write blanks"),
+        ("ä: @x", "line 1: a value cannot begin with @; put it in quotes"),
+        ("\ufeffa: 1\nb: `x", "line 2: a value cannot begin with `; put it in quotes"),
+        ("a: !!int abc", "line 1: not YAML: 'abc' cannot be read as int"),
+        ("a: !!int ''", "line 1: not YAML: '' cannot be read as int"),
+        ("a: !!bool x", "line 1: not YAML: 'x' cannot be read as bool"),
+        ("a: [!!float x]", "line 1: not YAML: 'x' cannot be read as float"),
+        (f"a: {'9' * 5000}", f"line 1: not YAML: '{'9' * 60}' cannot be read as int"),
+        (f"a: {'[' * 3000}{']' * 3000}", "lists and mappings are nested too deep; write them into the script's config"),
+        (f"script_path: a.py\na: {{range: [0, 1{'0' * 400}]}}", f"a: expected a form such as {{range: [0, 10, 2]}}, without its end; got {{range: [0, 1{'0' * 400}]}}"),
+        ("script_path: a.py\na: {range: [0, 1e9]}", "a: {range: [0, 1000000000.0]} has 1000000000 values, but at most 100000 are read; give it fewer"),
+        ("script_path: a.py\nslurm: {account: 00123}", "line 2: 00123 begins with 0, which readers of YAML take for different numbers; write 123, or '00123' in quotes"),
+        ("script_path: a.py\na: [-010, 1]", "line 2: -010 begins with 0, which readers of YAML take for different numbers; write -10, or '-010' in quotes"),
         ("a: &a [*a]", "line 1: not YAML: found unconstructable recursive node"),
         ("script_path: a.py\nx: {[a]: 1}", "line 2: not YAML: found unhashable key"),
         ("script_path: a.py\nslurm: {c: 8}", "slurm: 'c' is a short option of sbatch; write cpus_per_task"),
@@ -191,6 +210,34 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
 )  # fmt: skip
 def test_an_error(text: str, fault: str) -> None:
     assert faults(text) == [fault]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "account: 1.10",
+        "partition: 1.5",
+        "constraint: 1.10",
+        "env: {V: 12.10}",
+        "sbatch: {constraint: 1.0}",
+        "jobname: 1.0",
+    ],
+)
+def test_a_number_with_decimals_is_no_text_since_its_zeros_are_lost(setting: str) -> None:
+    (fault,) = faults(f"script_path: a.py\nslurm: {{{setting}}}")
+    assert fault.endswith("expected text, got a number with decimals, of which YAML drops zeros; put it in quotes")
+
+
+@pytest.mark.parametrize("key", ["scriptpath", "scirpt_path", "script_paht", "script-path", "Script_path"])
+def test_a_misspelt_script_path_is_found(key: str) -> None:
+    assert faults(f"{key}: a.py") == [f"{key}: unknown key {key!r}; did you mean 'script_path'?"]
+
+
+@pytest.mark.parametrize("key", ["output_path", "ckpt_path", "transcript_path", "script", "subscript", "--script_path"])
+def test_a_parameter_that_resembles_script_path_is_a_parameter(key: str) -> None:
+    for text in (f"{key}: 1", f"{key}: 1\ncommand: python t.py {{flags}}"):
+        assert parse_sweep(text, source="s.yaml").parameters == {key: (1,)}
+    assert parse_sweep("command: python t.py {flags}\nscript_pth: 1", source="s.yaml").size == 1
 
 
 def test_a_job_name_may_be_a_template() -> None:
