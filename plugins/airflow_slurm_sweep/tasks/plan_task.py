@@ -21,7 +21,7 @@ from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
-from airflow_slurm_sweep.sweep.layers import Folders, Layers
+from airflow_slurm_sweep.sweep.layers import Folders, Layers, over
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
@@ -183,7 +183,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         space=spec.space.without_settings(given(section)),
         command=spec.command or params.get("command") or None,
         preset=spec.preset or params.get("preset") or None,
-        slurm=spec.slurm.model_copy(update=given(section)),
+        slurm=spec.slurm.model_copy(update=over(given(spec.slurm), given(section))),
     )
 
 

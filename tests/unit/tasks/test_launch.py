@@ -127,6 +127,24 @@ def test_the_form_wins_over_rules(include: Path) -> None:
     ]
 
 
+def test_the_forms_mappings_and_setup_are_joined_with_the_sweeps(include: Path) -> None:
+    text = "script_path: a.py\nslurm: {env: {A: file, B: file}, mem: 4G, qos: low, setup: [module load x]}"
+    (job,) = launch(include, sweep_text=text, env={"A": "form"}, sbatch={"qos": "high"}, setup=["echo hi"])
+    assert job["env"] == {"A": "form", "B": "file"}
+    assert job["options"] == {"mem": "4G", "qos": "high"}
+    assert [*job["setup"]] == ["module load x", "echo hi"]
+
+
+def test_the_forms_mappings_win_over_those_of_rules(include: Path) -> None:
+    rule = "{if: {x: 1}, slurm: {env: {A: rule, B: rule}, qos: low, mem: 4G, setup: [module load x]}}"
+    text = f"script_path: a.py\nx: [1]\nsweep: {{rules: [{rule}]}}"
+    form = {"env": {"A": "form"}, "sbatch": {"qos": "high", "mem-per-cpu": "1G"}, "setup": ["echo hi"]}
+    (job,) = launch(include, sweep_text=text, **form)
+    assert job["env"] == {"A": "form", "B": "rule"}
+    assert job["options"] == {"qos": "high", "mem-per-cpu": "1G"}
+    assert sorted(job["setup"]) == ["echo hi", "module load x"]
+
+
 def test_a_sweep_by_name_has_its_table_beside_it(include: Path) -> None:
     (include / "sweeps" / "t.csv").write_text("x,y\n1,a\n2,b\n")
     (include / "sweeps" / "t.yaml").write_text('script_path: a.py\n"x, y": {csv: t.csv}\n')
