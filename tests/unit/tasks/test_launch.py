@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from shlex import split
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
 from airflow_slurm_sweep.factory import launch_dag
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.names import PLAN
 
 GRPO = {"script": "examples/train_grpo.py", "config": "examples/configs/grpo.yaml"}
 GIVEN = {"nodes": 1, "gpus_per_node": 8}  # else the config on the cluster is read
@@ -26,14 +27,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
     """Do what Airflow does with a run's conf, and plan."""
-    params = launch_dag(include).params
-    params.update({"dry_run": True, **conf})
+    dag, conf = launch_dag(include), {"dry_run": True, **conf}
+    params = copy(dag.params)
+    params.update(conf)
     context = {
         "params": params.validate(),
-        "dag_run": SimpleNamespace(run_type="manual", conf=None),
+        "dag_run": SimpleNamespace(run_type="manual", conf=conf),
         "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
     }
-    return PlanSweepOperator(task_id="plan", include=str(include)).execute(context)  # type: ignore[arg-type]
+    plan: Any = dag.get_task(PLAN)
+    jobs: list[dict[str, Any]] = plan.execute(context)
+    return jobs
 
 
 def overrides(job: dict[str, Any]) -> list[str]:
@@ -199,7 +203,9 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
         ),
         ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: the variable 'SBATCH_EXPORT' is reserved"),
         ({"script": "a.py", "profile": "far"}, "slurm.profile: the file include/clusters/far.yaml does not exist"),
-        ({"script": "a.py", "cluster": "far"}, "cluster: unknown key 'cluster'; it is called 'profile'"),
+        ({"script": "a.py", "cluster": "far"}, "conf: unknown key 'cluster'; it is called 'profile'"),
+        ({"script": "a.py", "lr": 1}, "conf: unknown key 'lr'. A parameter goes into overrides: [\"lr=…\"]"),
+        ({"script": "a.py", "mem": "4G"}, "conf: unknown key 'mem'; options of sbatch stand in a sweep file, or below"),
     ],
 )
 def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:
