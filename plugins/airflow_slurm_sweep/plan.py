@@ -18,7 +18,8 @@ from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings, read_value, value_or_text
+from airflow_slurm_sweep.sweep.document import read_settings, value_or_text
+from airflow_slurm_sweep.sweep.entered import entered_parameters
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
@@ -163,12 +164,7 @@ def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tup
     if "{overrides}" in command_text(spec, layers):
         check_grammar(options.overrides)
         return replace(spec, space=spec.space.without(replaced, {})), options.overrides
-    entered = {}
-    for text in options.overrides:
-        key, equals, value = text.partition("=")
-        if not equals or key.startswith(("+", "~")):
-            raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
-        entered[key] = read_value(value, f"overrides: {key}")
+    entered = entered_parameters(options.overrides, spec.space.every_value)
     return replace(spec, space=spec.space.without(replaced, entered)), ()
 
 

@@ -231,8 +231,39 @@ def test_overrides_of_the_form_are_yaml_where_the_command_takes_no_hydra_overrid
     (job,) = planned.jobs
     assert split(job.command) == ["x", "--seed=7", "--lr=0.5", "--note=a b", "--amp"]
     assert job.parameters == {"seed": 7, "lr": 0.5, "note": "a b", "amp": True}
-    with pytest.raises(SettingsError, match=r"overrides: expected name=value, got '\+lr=1'"):
-        plain("command: x {flags}\nlr: 1", overrides=["+lr=1"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+lr=1", "overrides: expected name=value, got '+lr=1'"),
+        ("a b=1", "overrides: expected a parameter's name such as lr or --lr, got 'a b'"),
+        ('"lr"=1', "overrides: expected a parameter's name such as lr or --lr, got '\"lr\"'"),
+        ("--lr=5", "overrides: --lr: the sweep calls it 'lr'; write lr=5"),
+        ("seed=5", "overrides: seed: the sweep calls it '--seed'; write --seed=5"),
+        ("lr=", "overrides: lr: expected a value, got nothing; write lr=null"),
+        ("lr=1,2", "overrides: lr: expected one value, got '1,2'; write lr=\"1,2\" to mean the text"),
+        ("lr=choice(1, 2)", "overrides: lr: expected one value, got 'choice(1, 2)'"),
+    ],
+)
+def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        plain("command: x {flags}\nlr: 1\n--seed: 1", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("override", "command"),
+    [
+        ("lr = 0.1 ", "x --lr=0.1"),
+        (" lr=0.1", "x --lr=0.1"),
+        ('lr="1,2"', "x --lr=1,2"),
+        ("lr=''", "x --lr="),
+        ("lr=null", "x"),
+    ],
+)
+def test_an_override_is_a_parameter_where_the_command_takes_none(override: str, command: str) -> None:
+    (job,) = plain("command: x {flags}\nlr: 1", overrides=[override]).jobs
+    assert split(job.command) == split(command)
 
 
 def test_a_key_that_begins_with_dashes_is_a_parameter_whatever_its_name() -> None:

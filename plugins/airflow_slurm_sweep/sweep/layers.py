@@ -143,13 +143,7 @@ class Layers:
         """
         values: dict[str, Any] = {}
         for layer in self._stack(above).values():
-            for name in layer.keys() & ClusterProfile.model_fields.keys():
-                value = layer[name]
-                if isinstance(value, dict):
-                    value = joined(values.get(name, {}), value)
-                elif name == "setup":
-                    value = (*values.get(name, ()), *value)
-                values[name] = value
+            values = over(values, {name: layer[name] for name in layer.keys() & ClusterProfile.model_fields.keys()})
         self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 
@@ -258,6 +252,17 @@ class Layers:
             missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two layers of settings as one: the upper one wins; mappings are joined, and so are the lines of setup."""
+    values = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(above[name], dict):
+            values[name] = joined(below[name], above[name])
+        elif name == "setup":
+            values[name] = (*below[name], *above[name])
+    return values
 
 
 def _warn(settings: ClusterProfile) -> int:

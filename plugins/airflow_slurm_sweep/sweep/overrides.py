@@ -44,11 +44,12 @@ def override_key(text: str) -> str:
 
 
 def check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Return overrides as they came.
+    """Return overrides without blanks around name and value.
 
     Raises:
         ValueError: One is no ``key=value``, or two set the same key.
     """
+    overrides = tuple("=".join(part.strip(" \t") for part in text.split("=", 1)) for text in overrides)
     for text in overrides:
         if not (text.partition("=")[1] and text[0] not in "=~") and not text.startswith("~"):
             raise ValueError(f"expected key=value, got {text!r}")

@@ -35,7 +35,7 @@ def _up_to(last: str) -> str:
     return "|".join([*shorter, *same, last])
 
 
-OVERRIDE_PATTERN = r"^(\+{0,2}[^=+~\s][^=\s]*=|~[^=\s]+)"
+OVERRIDE_PATTERN = r"^[ \t]*(\+{0,2}[^=+~\s][^=\s]*[ \t]*=|~[^=\s]+)"
 
 
 def hours(time: str) -> float:

@@ -19,6 +19,7 @@ from airflow_slurm_sweep.sweep.axes import Axis, distinct
 from airflow_slurm_sweep.sweep.conditions import Condition, matches
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.sampling import points
+from airflow_slurm_sweep.sweep.sbatch_options import joined
 
 MOST = 100_000  # combinations that are looked through, where some are excluded
 _Item = TypeVar("_Item")
@@ -167,9 +168,8 @@ class Space:
         )
 
     def without_settings(self, settings: Mapping[str, Any]) -> Space:
-        """Return the space with rules that leave settings alone; mappings stay, since their keys are joined."""
-        lost = {name for name, value in settings.items() if not isinstance(value, Mapping)}
-        return replace(self, rules=tuple(replace(rule, slurm=_without(rule.slurm, lost)) for rule in self.rules))
+        """Return the space with rules that leave settings alone; of mappings their keys, and setup is joined."""
+        return replace(self, rules=tuple(replace(rule, slurm=_below(settings, rule.slurm)) for rule in self.rules))
 
     def meets(self, condition: Condition) -> Callable[[Mapping[str, Value]], bool]:
         """Return what tells whether a combination's parameters are as a condition says."""
@@ -236,6 +236,15 @@ def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:
     keys = [key for axis in axes for key in axis.keys]
     for rows in product(*(axis.all() for axis in axes)):
         yield dict(zip(keys, chain.from_iterable(rows), strict=True))
+
+
+def _below(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a rule's own settings still say where others win."""
+    kept = {name: value for name, value in own.items() if name not in settings or name == "setup"}
+    for name, above in settings.items():
+        if name in own and isinstance(above, Mapping):
+            kept[name] = {key: value for key, value in joined(own[name], above).items() if key not in above}
+    return kept
 
 
 def _without(values: Mapping[str, _Item], keys: Collection[str]) -> dict[str, _Item]:

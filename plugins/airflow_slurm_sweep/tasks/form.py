@@ -6,16 +6,20 @@ Airflow checks the values against these Params, whether they come from the form,
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from airflow.sdk import Param
 
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
 from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
+_NO_FIELDS = {"approved", "openlineage"}  # of `approve`, see there; of Airflow's TriggerDagRunOperator
 _LIMITS = ("minimum", "items", "enum")
 
 
@@ -60,6 +64,21 @@ def check_form() -> dict[str, Param]:
         "profile": Param(DEFAULT_PROFILE, description=description, **field),
         "submit": Param(False, description=submit, type="boolean", title="Submit a job"),
     }
+
+
+def refuse_unknown(conf: Mapping[str, Any], fields: Collection[str]) -> None:
+    """Raise a SettingsError for a key of a run's conf that the form lacks: the run would differ from what was asked."""
+    for key in conf.keys() - fields - _NO_FIELDS:
+        near = get_close_matches(key, fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        if key.replace("-", "_") in SlurmSection.further_keys:
+            hint = "; options of sbatch stand in a sweep file, or below sbatch in the form of launch."
+        elif key in SlurmSection.former_keys:
+            hint = f"; {SlurmSection.former_keys[key]}."
+        raise SettingsError(
+            f'conf: unknown key {key!r}{hint} A parameter goes into overrides: ["{key}=…"]. '
+            f"Valid keys: {', '.join(sorted(fields))}"
+        )
 
 
 def _run_form() -> dict[str, Param]:

@@ -21,12 +21,13 @@ from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
-from airflow_slurm_sweep.sweep.layers import Folders, Layers
+from airflow_slurm_sweep.sweep.layers import Folders, Layers, over
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.form import refuse_unknown
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.run_names import settle_names
@@ -60,6 +61,8 @@ class PlanSweepOperator(BaseOperator):
         folders = configuration.folders(Path(self.include))
         with airflow_errors():
             configuration.check_form(context["dag_run"].conf)
+            if dag := self.get_dag():
+                refuse_unknown(context["dag_run"].conf or {}, dag.params)
             spec = self._read_sweep(folders, context["params"])
             options = read_options(context["params"])
             options = options.model_copy(update={"jobname": self._jobname(spec, options, context)})
@@ -173,8 +176,8 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         max_combinations=configuration.max_combinations(),
         started_with={f"{name}_path": params.get(name) or None for name in ("script", "config")},
     )
-    keys = [*SlurmSection.model_fields, *SlurmSection.former_keys]
-    section = read_settings(SlurmSection, {key: params[key] for key in keys if params.get(key) not in (None, "", {})})
+    entered = {key: params[key] for key in SlurmSection.model_fields if params.get(key) not in (None, "", {})}
+    section = read_settings(SlurmSection, entered)
     in_text = [] if name else [spec.slurm, *(rule.slurm for rule in spec.sweep.rules if rule.slurm)]
     for typed in [section, *in_text]:
         _refuse_secrets_and_templates(typed)
@@ -183,7 +186,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         space=spec.space.without_settings(given(section)),
         command=spec.command or params.get("command") or None,
         preset=spec.preset or params.get("preset") or None,
-        slurm=spec.slurm.model_copy(update=given(section)),
+        slurm=spec.slurm.model_copy(update=over(given(spec.slurm), given(section))),
     )
 
 

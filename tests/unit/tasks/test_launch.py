@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from shlex import split
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
 from airflow_slurm_sweep.factory import launch_dag
-from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
+from airflow_slurm_sweep.names import PLAN
 
 GRPO = {"script": "examples/train_grpo.py", "config": "examples/configs/grpo.yaml"}
 GIVEN = {"nodes": 1, "gpus_per_node": 8}  # else the config on the cluster is read
@@ -26,14 +27,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def launch(include: Path, **conf: Any) -> list[dict[str, Any]]:
     """Do what Airflow does with a run's conf, and plan."""
-    params = launch_dag(include).params
-    params.update({"dry_run": True, **conf})
+    dag, conf = launch_dag(include), {"dry_run": True, **conf}
+    params = copy(dag.params)
+    params.update(conf)
     context = {
         "params": params.validate(),
-        "dag_run": SimpleNamespace(run_type="manual", conf=None),
+        "dag_run": SimpleNamespace(run_type="manual", conf=conf),
         "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
     }
-    return PlanSweepOperator(task_id="plan", include=str(include)).execute(context)  # type: ignore[arg-type]
+    plan: Any = dag.get_task(PLAN)
+    jobs: list[dict[str, Any]] = plan.execute(context)
+    return jobs
 
 
 def overrides(job: dict[str, Any]) -> list[str]:
@@ -127,6 +131,24 @@ def test_the_form_wins_over_rules(include: Path) -> None:
     ]
 
 
+def test_the_forms_mappings_and_setup_are_joined_with_the_sweeps(include: Path) -> None:
+    text = "script_path: a.py\nslurm: {env: {A: file, B: file}, mem: 4G, qos: low, setup: [module load x]}"
+    (job,) = launch(include, sweep_text=text, env={"A": "form"}, sbatch={"qos": "high"}, setup=["echo hi"])
+    assert job["env"] == {"A": "form", "B": "file"}
+    assert job["options"] == {"mem": "4G", "qos": "high"}
+    assert [*job["setup"]] == ["module load x", "echo hi"]
+
+
+def test_the_forms_mappings_win_over_those_of_rules(include: Path) -> None:
+    rule = "{if: {x: 1}, slurm: {env: {A: rule, B: rule}, qos: low, mem: 4G, setup: [module load x]}}"
+    text = f"script_path: a.py\nx: [1]\nsweep: {{rules: [{rule}]}}"
+    form = {"env": {"A": "form"}, "sbatch": {"qos": "high", "mem-per-cpu": "1G"}, "setup": ["echo hi"]}
+    (job,) = launch(include, sweep_text=text, **form)
+    assert job["env"] == {"A": "form", "B": "rule"}
+    assert job["options"] == {"qos": "high", "mem-per-cpu": "1G"}
+    assert sorted(job["setup"]) == ["echo hi", "module load x"]
+
+
 def test_a_sweep_by_name_has_its_table_beside_it(include: Path) -> None:
     (include / "sweeps" / "t.csv").write_text("x,y\n1,a\n2,b\n")
     (include / "sweeps" / "t.yaml").write_text('script_path: a.py\n"x, y": {csv: t.csv}\n')
@@ -181,7 +203,9 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
         ),
         ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: the variable 'SBATCH_EXPORT' is reserved"),
         ({"script": "a.py", "profile": "far"}, "slurm.profile: the file include/clusters/far.yaml does not exist"),
-        ({"script": "a.py", "cluster": "far"}, "cluster: unknown key 'cluster'; it is called 'profile'"),
+        ({"script": "a.py", "cluster": "far"}, "conf: unknown key 'cluster'; it is called 'profile'"),
+        ({"script": "a.py", "lr": 1}, "conf: unknown key 'lr'. A parameter goes into overrides: [\"lr=…\"]"),
+        ({"script": "a.py", "mem": "4G"}, "conf: unknown key 'mem'; options of sbatch stand in a sweep file, or below"),
     ],
 )
 def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str) -> None:

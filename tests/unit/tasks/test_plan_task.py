@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_slurm_sweep.factory import sweep_dag
+from airflow_slurm_sweep.names import PLAN
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 
 DATE = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
@@ -112,3 +114,29 @@ def test_a_form_that_airflow_ignores_fails_the_run(include: Path, monkeypatch: p
     monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
     with pytest.raises(AirflowFailException, match="Airflow ignores the run's conf, such as its dry_run"):
         names(include, "script_path: a.py", run_type="manual", dry_run=True)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        ({"node": 4}, "conf: unknown key 'node'; did you mean 'nodes'? A parameter goes into overrides"),
+        ({"optim.lr": 1e-5}, """conf: unknown key 'optim.lr'. A parameter goes into overrides: ["optim.lr=…"]"""),
+        ({"approved": True, "openlineage": {"parentRunId": "1"}}, ""),
+    ],
+)
+def test_a_key_of_the_conf_that_the_form_lacks_fails_the_run(include: Path, conf: dict[str, Any], said: str) -> None:
+    path = include / "sweeps" / "s.yaml"
+    path.write_text("script_path: a.py\noptim.lr: [1, 2]")
+    plan: Any = sweep_dag(path, include).task_dict[PLAN]
+    context = {
+        "params": {"dry_run": True, **conf},
+        "dag_run": SimpleNamespace(dag_id="s", run_type="manual", logical_date=None, run_after=DATE, conf=conf),
+        "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
+    }
+    if not said:
+        assert len(plan.execute(context)) == 2
+        return
+    with pytest.raises(AirflowFailException) as caught:
+        plan.execute(context)
+    assert said in str(caught.value)
