@@ -24,15 +24,16 @@ from sandbox import Sandbox
 
 
 class Counted:
-    """A `Shell` that counts what the login node answers."""
+    """A `Shell` that counts questions, and the bytes of their answers."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self.answered = 0
+        self.asked = self.answered = 0
 
     async def run(self, script: str) -> Completed:
         """Run ``script``."""
         done = await self._shell.run(script)
+        self.asked += 1
         self.answered += len(done.stdout)
         return done
 
@@ -77,17 +78,23 @@ def login_seconds(sshd: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def resident() -> float:
+    """Return the MiB of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 async def measure(shell: Shell, sshd: int, folder: Path, jobs: int) -> None:
     """Print a table."""
     counted = Counted(shell)
     client = SlurmClient(counted)
 
     async def told(what: str, ask: Callable[[], Awaitable[object]]) -> None:
-        counted.answered, login, cpu, began = 0, login_seconds(sshd), time.process_time(), time.monotonic()
+        counted.asked = counted.answered = 0
+        login, cpu, began = login_seconds(sshd), time.process_time(), time.monotonic()
         await ask()
         took, spent = time.monotonic() - began, time.process_time() - cpu
-        kib = counted.answered / 1024
-        print(f"| {what} | {took:.2f} | {kib:,.0f} | {login_seconds(sshd) - login:.2f} | {spent:.2f} |", flush=True)
+        row = f"{counted.asked} | {took:.2f} | {counted.answered / 1024:,.0f} | {login_seconds(sshd) - login:.2f}"
+        print(f"| {what} | {row} | {spent:.2f} |", flush=True)
 
     async def once() -> None:
         await client.read_metrics(readers)
@@ -98,15 +105,17 @@ async def measure(shell: Shell, sshd: int, folder: Path, jobs: int) -> None:
             are_read = await client.read_metrics(left)
             left = [reader for reader, is_read in zip(left, are_read, strict=True) if not is_read]
 
-    print("| question | seconds | KiB | CPU s, login node | CPU s, triggerer |\n|---|---|---|---|---|")
+    print("| what | questions | seconds | KiB | CPU s, login node | CPU s, triggerer |\n|---|---|---|---|---|---|")
     readers = write(folder, jobs, range(1000))
+    before = resident()
     await told("all steps so far, to the end (a triggerer has started)", to_the_end)
     await told("a tick without news", once)
     write(folder, jobs, range(1000, 1001))
     await told("a tick with a new line in each file: as many as an answer has room for", once)
     await told("the rest of them", to_the_end)
     points = sum(len(curve[0]) for reader in readers for curve in reader.history.to_json().values())
-    print(f"\n{points:,} points of {jobs:,} jobs are kept, 16 bytes each")
+    memory = f"the process has {resident():.0f} MiB, {resident() - before:.0f} more than before"
+    print(f"\n{points:,} points of {jobs:,} jobs are kept; {memory}")
 
 
 def main() -> int:
