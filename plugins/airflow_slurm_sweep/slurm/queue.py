@@ -104,6 +104,9 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     _, _, index = job_id.partition("_")
     if index and output.endswith(end := log_path("%a", "%A_%a")):
         return output.removesuffix(end).replace("%%", "%") + index
+    for name in ("%A_%a", job_id) if index else ():  # see `arrays.script.BLOCK`; scontrol shows %3a beside the index
+        if output.endswith(end := log_path("%3a", name)):
+            return output.removesuffix(end).replace("%%", "%") + index.zfill(3)
     for name, percent in (("%j", "%%"), (job_id, "%")):
         if output.endswith(end := log_path("", name)):
             return output.removesuffix(end).replace(percent, "%")
