@@ -47,10 +47,12 @@ LIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING")
 
 
 class ArrayLogin(Login):
-    """A login node for submissions that come together."""
+    """A login node for submissions that come together; ``first`` is the number of the first one."""
+
+    first = 1
 
     def sweep(self, count: int = 4, command: str = SLEEP, **changes: Any) -> list[JobRequest]:
-        names = [f"job_sweep_{number}" for number in range(1, count + 1)]
+        names = [f"job_sweep_{number}" for number in range(self.first, self.first + count)]
         return [self.request(command, name, array=True, **changes) for name in names]
 
     def together(self, requests: Sequence[JobRequest], attempt: Attempt = FIRST) -> list[SubmissionAnswer]:
@@ -81,7 +83,7 @@ class ArrayLogin(Login):
         return sorted(job for job, state in self.queue().items() if state in LIVE)
 
     def recorded(self, count: int = 4) -> list[str]:
-        return [self.record(f"job_sweep_{number}")["job"] for number in range(1, count + 1)]
+        return [self.record(f"job_sweep_{number}")["job"] for number in range(self.first, self.first + count)]
 
 
 def job_of(answer: SubmissionAnswer) -> SubmittedJob:
@@ -525,11 +527,56 @@ def test_an_element_with_a_damaged_record_goes_alone_and_leaves_its_lock(login: 
     assert not (record.parent / "lock").exists()
 
 
-def test_a_number_above_the_clusters_limit_goes_alone(login: ArrayLogin) -> None:
-    names = [f"job_sweep_{number}" for number in (999, 1000, 1001, 1002)]
-    answers = login.together([login.request(name=name, array=True) for name in names])
+def test_an_index_above_the_clusters_limit_goes_alone(login: ArrayLogin) -> None:
+    login.wrap("scontrol", 'case "$*" in "show config") echo "MaxArraySize            = 3" ;; *) real "$@" ;; esac')
+    answers = login.together(login.sweep())
     assert [type(answer) for answer in answers] == [SubmittedJob, SubmittedJob, AloneError, AloneError]
-    assert "MaxArraySize is 1001" in str(answers[2])
+    assert "MaxArraySize is 3" in str(answers[2])
+
+
+# Numbers from 1000 on: each thousand is an array, whose indices are the last three digits
+
+
+@pytest.mark.both_shells
+def test_numbers_above_any_clusters_limit_are_arrays_by_the_thousand(login: ArrayLogin) -> None:
+    login.first = 2001
+    command = 'echo "$SLURM_JOB_NAME" > "$BASE_LOG_DIR/name"; sleep 600'
+    requests = login.sweep(command=command)
+    ids = cut_off(login, requests, submits=True)
+    assert login.ids(requests) == ids == login.alive() == login.recorded(), "found by where they write"
+    array_of(ids)
+    for request, job_id in zip(requests, ids, strict=True):
+        name = Path(request.run_dir) / "name"
+        assert wait_until(lambda name=name: name.exists() and name.read_text() != "", 60)  # type: ignore[misc]
+        assert name.read_text() == f"{request.name}\n"
+        assert (name.parent / "logs" / f"slurm-{job_id}.out").exists()
+    client = SlurmClient(login)
+    live = asyncio.run(client.live_jobs("a d r", f"{login.folder}/runs"))
+    assert live == {job_id: f"t {index}" for index, job_id in enumerate(ids)}
+
+    jobs = [job_of(answer) for answer in login.together(requests)]
+    asyncio.run(client.cancel(replace(jobs[1], run_dir=jobs[0].run_dir, log_path=jobs[0].log_path)))
+    assert login.alive() == ids, "another element's directory"
+    asyncio.run(client.cancel(jobs[1]))
+    login.withdraw(requests[2], replace(FIRST, map_index=2))
+    assert wait_until(lambda: login.alive() == [ids[0], ids[3]], 60)
+    new = login.submit_when_possible(requests[0], replace(CLEARED, map_index=0))
+    assert login.alive() == sorted([ids[3], new])
+    ends, _ = asyncio.run(client.look_up(jobs))
+    assert {job_id: end.state.value for job_id, end in ends.items()} == {
+        ids[0]: "CANCELLED", ids[1]: "CANCELLED", ids[2]: "CANCELLED", ids[3]: "RUNNING"
+    }  # fmt: skip
+
+
+def test_so_many_of_an_array_run_at_once_as_the_limit_says(login: ArrayLogin) -> None:
+    ids = login.ids(login.sweep(max_parallel_jobs=2))
+
+    def states() -> list[str]:
+        return [login.queue()[job_id] for job_id in ids]
+
+    assert wait_until(lambda: states() == ["RUNNING"] * 2 + ["PENDING"] * 2, 60)
+    login.box.slurm("scancel", ids[0])
+    assert wait_until(lambda: states() == ["CANCELLED", "RUNNING", "RUNNING", "PENDING"], 60)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from sandbox.processes import wait_until
 from tests.fixtures import Airflow
 from tests.integration.test_airflow import dags_test, run_dir
 from tests.integration.test_contract import EACH_AND_ARRAYS, Run
@@ -48,7 +47,8 @@ def test_others_are_skipped_until_the_canary_is_mended(
 
     (run_dir(cluster, f"{name}_sweep_2") / "mended").touch()
     run.clear("submit", 3, downstream=True)  # its canary has failed: it is skipped again
-    assert wait_until(lambda: run.log("submit", 3, 2).count(why) == 1, 60)
+    run.wait_for({("submit", 3): "skipped", ("wait", 3): "skipped"})
+    assert why in run.log("submit", 3, 2)
     for index in (2, 1, 4, 3):
         run.clear("submit", index, downstream=True)
     assert run.wait_for_end() == "success"

@@ -305,8 +305,12 @@ def test_jobs_go_as_an_array_if_the_sweep_or_the_profile_says_so() -> None:
     assert [job.array for job in planned(sweep)] == [True, True]
     assert [job.array for job in planned(SWEEP, {"submit": "array"})] == [True, True]
     assert [job.array for job in planned(SWEEP + "slurm: {submit: each}\n", {"submit": "array"})] == [False, False]
-    with pytest.raises(SettingsError, match=r"submit is array, but max_parallel_jobs is 2; remove one of them"):
-        planned(sweep, {"max_parallel_jobs": 2})
+    limited = planned(sweep, {"max_parallel_jobs": 2})
+    assert [(job.array, job.max_parallel_jobs) for job in limited] == [(True, 2)] * 2
+    with pytest.raises(
+        SettingsError, match=r"submit is array, and max_parallel_jobs is 2: Slurm does not count the jobs"
+    ):
+        planned(sweep, {"max_parallel_jobs": 2, "chain": 3})
 
 
 def test_parameters_travel_with_their_types() -> None:

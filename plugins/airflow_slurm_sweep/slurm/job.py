@@ -92,7 +92,8 @@ class JobRequest:
     # Further options of sbatch by their long names; True for one without value.
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     resume: bool = False  # submit although another Dag run used the run directory: go on from its checkpoints
-    max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once
+    max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once;
+    # in an array, that may run at once
     canaries: int = 0  # how many jobs of the Dag run end before the others are submitted; if one fails, those are not
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
     # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
@@ -131,7 +132,8 @@ class JobRequest:
             expect(_JOB_ID.fullmatch(self.after), "after", self.after, "digits")
             words = re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,[0-9:-]*,\S*", self.ended)
             expect(words, "ended", self.ended, "STATE,VALUE,ELAPSED,NODES")
-        expect(not (self.array and self.max_parallel_jobs), "array", True, "false where max_parallel_jobs is set")
+        fits = not (self.array and self.max_parallel_jobs and self.chain)
+        expect(fits, "array", True, "false where a chain has max_parallel_jobs")
         for name, option in self.options.items():
             check_option(name, option)
             ours = our_option(name)

@@ -106,6 +106,9 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     _, _, index = job_id.partition("_")
     if index and output.endswith(end := log_path("%a", "%A_%a")):
         return output.removesuffix(end).replace("%%", "%") + index
+    for name in ("%A_%a", job_id) if index else ():  # see `arrays.script.BLOCK`; scontrol shows %3a beside the index
+        if output.endswith(end := log_path("%3a", name)):
+            return output.removesuffix(end).replace("%%", "%") + index.zfill(3)
     for name, percent in (("%j", "%%"), (job_id, "%")):
         if output.endswith(end := log_path("", name)):
             return output.removesuffix(end).replace(percent, "%")
@@ -118,8 +121,8 @@ def has_name(job: SubmittedJob, status: JobStatus) -> bool:
     An array's element has the array's name before it begins, and later where it may not rename itself.
     """
     names = {job.job_name}
-    if index := job.job_id.partition("_")[2]:
-        names.add(job.job_name.removesuffix(index).rstrip("_.-"))
+    if "_" in job.job_id:
+        names.add(job.job_name.rstrip("0123456789").rstrip("_.-"))
     return status.job_name in names | {name.partition("|")[0] for name in names}  # where squeue separates its fields
 
 

@@ -119,7 +119,9 @@ class JobSettings(Resources):
         description="each: an sbatch for each job. array: an sbatch --array for many, where a site limits requests.",
     )
     max_parallel_jobs: types.Count | None = Field(
-        default=None, description="Number of jobs of a run that may be queued or running at the same time; null: all."
+        default=None,
+        description="Number of jobs of a run that may be queued or running at the same time; null: all. "
+        "With submit: array, of the running ones of each array (a thousand jobs that ask for the same).",
     )
     warn: types.SecondsBefore | None = Field(
         default=None,
@@ -179,10 +181,10 @@ class JobSettings(Resources):
 
     @model_validator(mode="after")
     def _refuse_a_limited_array(self) -> Self:
-        if self.submit == "array" and self.max_parallel_jobs:
+        if self.submit == "array" and self.max_parallel_jobs and (self.chain or self.retry):
             raise ValueError(
-                f"submit is array, but max_parallel_jobs is {self.max_parallel_jobs}; remove one of them (Slurm "
-                f"decides when the elements of an array start)"
+                f"submit is array, and max_parallel_jobs is {self.max_parallel_jobs}: Slurm does not count the jobs "
+                "that chain and retry add; set submit to each, or remove max_parallel_jobs"
             )
         return self
 

@@ -13,6 +13,7 @@ from airflow_slurm_sweep.slurm.monitor import INTERVAL
 from airflow_slurm_sweep.slurm.patience import PATIENCE
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS
+from airflow_slurm_sweep.tasks.internals import is_tested
 
 _TOO_MANY = 200  # lines of Airflow's in the pipe at once, 400 bytes each; it holds 208 KiB, with all others
 _SECTION = "slurm_sweep"
@@ -75,6 +76,16 @@ def check_form(run_conf: Mapping[str, Any] | None) -> None:
         raise SettingsError(
             "[core] dag_run_conf_overrides_params is False: Airflow ignores the run's conf, such as its dry_run. Set "
             "it to True in all components, and restart them"
+        )
+
+
+def check_canary(combinations: int) -> None:
+    """Raise a SettingsError where combinations that wait for canaries would keep the canaries out of the triggerer."""
+    capacity = conf.getint("triggerer", "capacity", fallback=1000)
+    if combinations > capacity and not is_tested():
+        raise SettingsError(
+            f"canary: {combinations} combinations are more than a triggerer sees to at a time ({capacity}), so that "
+            f"those that wait would keep the canaries out: raise [triggerer] capacity (AIRFLOW__TRIGGERER__CAPACITY)"
         )
 
 

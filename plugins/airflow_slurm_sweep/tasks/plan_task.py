@@ -82,6 +82,8 @@ class PlanSweepOperator(BaseOperator):
         if done := sum(bool(job.done) for job in planned.jobs):
             self.log.info("%s more are done in earlier runs", done)
         with airflow_errors():
+            if planned.jobs[0].canaries and not options.dry_run:
+                configuration.check_canary(len(planned.jobs))
             cost, limits = planned.cost, budgets(spec, layers)
             check_budget(cost, limits)
             consent = None if options.dry_run else needed_consent(cost, limits)

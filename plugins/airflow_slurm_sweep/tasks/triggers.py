@@ -94,7 +94,7 @@ class _TaskTrigger(BaseTrigger):
         await asyncio.shield(run_to_end(self._cancel_unless_alive()))
 
     async def _cancel_unless_alive(self) -> None:
-        if await self._is_cancelled_with_run():
+        if await self._has_nothing_to_cancel():
             return
         task = self._task
         states = await sync_to_async(states_of)(task, [task.task_id], task.map_index)
@@ -103,8 +103,8 @@ class _TaskTrigger(BaseTrigger):
         else:
             log.info("The task lives (%s): its job is left alone", *states.values())
 
-    async def _is_cancelled_with_run(self) -> bool:
-        """Return whether somebody stopped the Dag run, and the job was cancelled with all others of it."""
+    async def _has_nothing_to_cancel(self) -> bool:
+        """Return whether there is no job, or it was cancelled with all others because somebody stopped the Dag run."""
         return False
 
     @abstractmethod
@@ -164,28 +164,27 @@ class SubmitTrigger(_TaskTrigger):
         if source and source.is_list:
             async with run_plan(self._task, source) as plan:
                 request = plan.request(self._task.map_index)
-                if plan.canaries and not (self._task.map_index in plan.canaries or request.why_skipped):
-                    failed = await self._failed_canary(request, plan)
-                    if failed is not None:
-                        return await self._skip(request, plan.request(failed).name)
+                if found := await self._skipped(request, plan):
+                    return TaskSkippedEvent(xcoms={SKIPPED_KEY: found})
                 return await self._submit(request, plan.with_secrets)
         job = await xcom_of(self._task, source) if source else self.job
         return await self._submit(read_job(JobRequest, job).with_script(self.script), sync_to_async(with_secrets))
 
-    async def _failed_canary(self, request: JobRequest, plan: PlannedJobs) -> int | None:
-        """Wait for the run's canaries; return the map index of one that did not succeed."""
+    async def _skipped(self, request: JobRequest, plan: PlannedJobs) -> dict[str, Any] | None:
+        """Wait for the run's canaries; return the XCom that says why the job is not submitted, None where it is."""
+        if not plan.canaries or self._task.map_index in plan.canaries or request.why_skipped:
+            return None
         pair = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
         if pair is None:
             raise SettingsError("canaries: no task waits for the jobs; add a SlurmJobSensor to the mapped task group")
         await wait_for_slot()
         log.info("Waiting until %s ended", " and ".join(plan.request(index).name for index in plan.canaries))
-        return await failed_canary(pair, plan.canaries)
-
-    async def _skip(self, request: JobRequest, canary: str) -> TriggerEvent:
+        if (failed := await failed_canary(pair, plan.canaries)) is None:
+            return None
+        found = skipped(request, plan.request(failed).name)
         await wait_for_slot()
-        found = skipped(request, canary)
         log.warning("%s is not submitted: %s", request.name, found["why"])
-        return TaskSkippedEvent(xcoms={SKIPPED_KEY: found})
+        return found
 
     async def _submit(
         self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
@@ -204,6 +203,9 @@ class SubmitTrigger(_TaskTrigger):
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         is_planned = bool(self.source and self.source["is_list"])  # then the plan has the request
         return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if is_planned else job.of(request)).to_json()})
+
+    async def _has_nothing_to_cancel(self) -> bool:
+        return self._submitting is None  # thousands may wait for canaries: none asks Airflow for its state
 
     async def _cancel(self) -> None:
         if self._submitting is not None:
@@ -283,7 +285,7 @@ class WaitTrigger(_TaskTrigger):
         own = (run_name(self._installation, task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
         return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
 
-    async def _is_cancelled_with_run(self) -> bool:
+    async def _has_nothing_to_cancel(self) -> bool:
         job = self._waiting
         if job is None or self._siblings is None:
             return False

@@ -207,6 +207,20 @@ def test_a_run_directory_is_derived_from_the_jobs_output(output: str, run_dir: s
     assert queue.run_dir_of("7", output) == run_dir
 
 
+@pytest.mark.parametrize(
+    ("output", "run_dir"),
+    [
+        ("/50%%/one_%a/logs/slurm-%A_%a.out", "/50%/one_7"),
+        ("/50%%/one_12%3a/logs/slurm-%A_%a.out", "/50%/one_12007"),
+        ("/one_12%3a/logs/slurm-3_7.out", "/one_12007"),  # scontrol of Slurm 22.05
+        ("/one_12007/logs/slurm-3_7.out", "/one_12007"),
+        ("/one_12%3a/logs/slurm-3_8.out", None),
+    ],
+)
+def test_the_run_directory_of_an_element_has_its_index(output: str, run_dir: str | None) -> None:
+    assert queue.run_dir_of("3_7", output) == run_dir
+
+
 SETUP = "setup line 2 failed with exit status 1: module load cuda"
 
 

@@ -274,9 +274,10 @@ def test_jobs_may_be_submitted_as_an_array() -> None:
     assert parse_sweep(text, source="s.yaml").slurm.submit == "array"
 
 
-def test_a_limit_of_parallel_jobs_is_refused_with_arrays() -> None:
-    text = "script_path: a.py\nlr: [1, 2]\nslurm: {submit: array, max_parallel_jobs: 3}\n"
-    with pytest.raises(SweepFileError, match=r"slurm: submit is array, but max_parallel_jobs is 3; remove one"):
+@pytest.mark.parametrize("more", ["chain: 2", "retry: [{on: NODE_FAIL}]"])
+def test_a_limit_of_parallel_jobs_is_refused_with_arrays_of_chains(more: str) -> None:
+    text = f"script_path: a.py\nlr: [1, 2]\nslurm: {{submit: array, max_parallel_jobs: 3, {more}}}\n"
+    with pytest.raises(SweepFileError, match=r"slurm: submit is array, and max_parallel_jobs is 3: Slurm does not"):
         parse_sweep(text, source="s.yaml")
     with pytest.raises(SweepFileError, match=r"slurm.submit: .*'each' or 'array'"):
         parse_sweep(text.replace("array", "all"), source="s.yaml")

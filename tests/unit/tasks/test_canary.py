@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.planned import canaries
 from airflow_slurm_sweep.tasks import canary, orphans
 from airflow_slurm_sweep.tasks.canary import failed_canary, has_succeeded
+from airflow_slurm_sweep.tasks.configuration import check_canary
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
 PAIR = Siblings("air", "d", "r", "s", "w", "/log")
@@ -129,6 +131,15 @@ def test_no_answer_of_airflow_decides_nothing(asked: list[int], caplog: pytest.L
     STATES.update({"s_0": "success", "w_0": "success", "error": True})
     assert asyncio.run(wait()) is None
     assert caplog.text.count("Cannot tell how the canaries stand, asking on") == 1
+
+
+def test_those_that_wait_must_leave_the_canaries_a_place_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__TRIGGERER__CAPACITY", "3")
+    check_canary(3)
+    with pytest.raises(
+        SettingsError, match=r"^canary: 4 combinations are more than a triggerer sees to at a time \(3\)"
+    ):
+        check_canary(4)
 
 
 async def until(condition: Any) -> None:

@@ -1,7 +1,9 @@
 """Which submissions go together as elements of one array, and the script that submits them.
 
 An element's index is the number at the end of its run directory's name: ``--output`` reaches each element's directory
-through Slurm's ``%a``. What differs between elements, each job reads from a file in its run directory.
+through Slurm's ``%a``. From `BLOCK` on the index is the number's last three digits, and ``%3a`` writes them with zeros:
+each thousand is an array of its own, since few clusters take larger indices (MaxArraySize, by default 1001). What
+differs between elements, each job reads from a file in its run directory.
 """
 
 import re
@@ -18,7 +20,8 @@ from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_flags
 from airflow_slurm_sweep.slurm.submit.script import Submission, enter, functions, variables
 
-MAX_ELEMENTS = 1000  # of one array; array.sh asks the cluster for its own limit, MaxArraySize
+BLOCK = 1000
+MAX_ELEMENTS = BLOCK  # of one array; array.sh asks the cluster for its own limit, MaxArraySize
 # An index as Slurm prints it, not the end of a longer number.
 _INDEX = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})$", re.ASCII)
 ARRAY_FUNCTIONS = "\n".join(
@@ -31,7 +34,7 @@ _PRELUDE = """\
 # From here to the next comment: slurm_sweep, this array element's own values and name.
 slurm_sweep_flags=$-
 set +xv
-. {folder}"$SLURM_ARRAY_TASK_ID"/{file} || exit
+. {folder}"{index}"/{file} || exit
 case $slurm_sweep_flags in *v*) set -v ;; esac
 case $slurm_sweep_flags in *x*) set -x ;; esac
 timeout 10 scontrol update JobId="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" JobName="$SLURM_JOB_NAME" \\
@@ -40,11 +43,12 @@ timeout 10 scontrol update JobId="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" 
 
 
 class Place(NamedTuple):
-    """A job's place in an array: ``/log/grpo_sweep_`` and ``grpo_sweep_`` and 4."""
+    """A job's place in an array: ``/log/grpo_sweep_``, ``grpo_sweep_`` and 4; of number 2004 ``/log/grpo_sweep_2``."""
 
     folder: str
     name: str
     number: int
+    is_padded: bool = False
 
 
 def place(job: JobRequest) -> Place | None:
@@ -53,7 +57,9 @@ def place(job: JobRequest) -> Place | None:
     if found is None or not job.name.endswith(found[0]):
         return None
     name = job.name.removesuffix(found[0])
-    return Place(job.run_dir.removesuffix(found[0]), name, int(found[0])) if name.strip("_.-") else None
+    is_padded = int(found[0]) >= BLOCK
+    index = found[0][-3:] if is_padded else found[0]
+    return Place(job.run_dir.removesuffix(index), name, int(index), is_padded) if name.strip("_.-") else None
 
 
 def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> list[list[int]]:
@@ -65,7 +71,7 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
     alone = []
     for position, (job, attempt) in enumerate(submissions):
         if element := place(job):
-            origin = (job.site, attempt.run, element.folder, job.workdir, tuple(job.inputs))
+            origin = (job.site, attempt.run, element.folder, job.workdir, tuple(job.inputs), job.max_parallel_jobs)
             members = groups.setdefault((*origin, job.script, job.batch_script, *_argv(job, element)), {})
         # Two attempts for one directory are no array.
         if not element or members.setdefault(element.number, position) != position:
@@ -84,15 +90,18 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         ValueError: A job has no place in an array.
     """
     job, _ = submissions[0]
+    own = _place(job)
+    index = "$(printf %03d $SLURM_ARRAY_TASK_ID)" if own.is_padded else "$SLURM_ARRAY_TASK_ID"
+    throttle = f"%{job.max_parallel_jobs}" if job.max_parallel_jobs else ""
     longest = max((each.run_dir for each, _ in submissions), key=len)
     lines = [
         *functions(),
         ARRAY_FUNCTIONS,
-        f"prelude={quote(_PRELUDE.format(folder=quote(_place(job).folder), file=ENVIRONMENT))}",
+        f"prelude={quote(_PRELUDE.format(folder=quote(own.folder), index=index, file=ENVIRONMENT))}",
         f"environment_name={ENVIRONMENT} output_format={output_format(longest)}",
         *("enter() {", *enter(job), _read_script(job), "}"),
         "call_sbatch() {",
-        f'{TIMEOUT} {join(_argv(job, _place(job)))} --array="$1" << END',
+        f'{TIMEOUT} {join(_argv(job, own))} --array="$1{throttle}" << END',
         "$array_script",
         "END",
         "}",
@@ -100,8 +109,8 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
     for number, (element, attempt) in enumerate(submissions, start=1):
         values = {**environment(element), "SLURM_JOB_NAME": element.name}
         exports = "\n".join(f"export {name}={quote(value)}" for name, value in values.items())
-        own = f"index={_place(element).number} environment={quote(exports)}"
-        lines += [f"{mark}_{number}() {{", variables(element, attempt), own, "}"]
+        its = f"index={_place(element).number} environment={quote(exports)}"
+        lines += [f"{mark}_{number}() {{", variables(element, attempt), its, "}"]
     return script(*lines, f"submit_array {mark} {len(submissions)}")
 
 
@@ -113,7 +122,7 @@ def _place(job: JobRequest) -> Place:
 
 def _argv(job: JobRequest, element: Place) -> list[str]:
     """Return the sbatch command of the array that a job belongs to, without indices and script."""
-    output = log_path(f"{escaped(element.folder)}%a", "%A_%a")
+    output = log_path(f"{escaped(element.folder)}{'%3a' if element.is_padded else '%a'}", "%A_%a")
     return ["sbatch", "--parsable", *sbatch_flags(job, name=element.name.rstrip("_.-"), output=output)]
 
 

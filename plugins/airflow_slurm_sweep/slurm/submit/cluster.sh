@@ -142,6 +142,9 @@ writes_here() { # ID PATH: a job of this run directory
     '') return 1 ;; # also where own_log is empty
     "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"* | "$own_log") ;;
     "${escaped_dir%"$own_index"}%a/logs/slurm-"*) case $1 in *_"$own_index") ;; *) return 1 ;; esac ;;
+    "${escaped_dir%???}%3a/logs/slurm-"* | "${run_dir%???}%3a/logs/slurm-"*) # from 1000 on, its last three digits
+      case $1:$own_index in *_*:?*"$(printf %03d "${1##*_}")") ;; *) return 1 ;; esac
+      ;;
     *) return 1 ;;
   esac
 }

@@ -20,6 +20,9 @@ GOLDEN = Path(__file__).parent / "golden"
     ("name", "run_dir", "expected"),
     [
         ("grpo_sweep_4", "/r/grpo_sweep_4", Place("/r/grpo_sweep_", "grpo_sweep_", 4)),
+        ("grpo_sweep_999", "/r/grpo_sweep_999", Place("/r/grpo_sweep_", "grpo_sweep_", 999)),
+        ("grpo_sweep_1000", "/r/grpo_sweep_1000", Place("/r/grpo_sweep_1", "grpo_sweep_", 0, is_padded=True)),
+        ("grpo_sweep_12034", "/r/grpo_sweep_12034", Place("/r/grpo_sweep_12", "grpo_sweep_", 34, is_padded=True)),
         ("grpo2_sweep_10", "/r/grpo2_sweep_10", Place("/r/grpo2_sweep_", "grpo2_sweep_", 10)),
         ("a0", "/r/a0", Place("/r/a", "a", 0)),
         ("grpo", "/r/grpo", None),
@@ -88,6 +91,21 @@ def test_a_job_without_a_place_is_an_error() -> None:
         submit_array([(job(name="grpo", run_dir="/r/grpo"), ATTEMPT)], "m")
 
 
-def test_a_limit_of_parallel_jobs_does_not_go_with_it() -> None:
-    with pytest.raises(ValueError, match=r"^array: expected false where max_parallel_jobs is set"):
-        job(1, max_parallel_jobs=2)
+def test_each_thousand_is_a_group() -> None:
+    jobs = [job(number) for number in (999, 1000, 1001, 2000, 1, 2999)]
+    assert grouped([(each, ATTEMPT) for each in jobs]) == [[4, 0], [1, 2], [3, 5]]
+
+
+def test_numbers_from_1000_on_are_padded_indices() -> None:
+    script = submit_array([(job(number), ATTEMPT) for number in (2007, 2034)], "m")
+    assert "--output=/r/grpo_sweep_2%3a/logs/slurm-%A_%a.out" in script
+    assert '. /r/grpo_sweep_2"$(printf %03d $SLURM_ARRAY_TASK_ID)"/.slurm_sweep/environment || exit' in script
+    assert "index=7 environment=" in script
+    assert "index=34 environment=" in script
+
+
+def test_a_limit_of_parallel_jobs_is_slurms_but_not_of_chains() -> None:
+    assert '--array="$1%2" << END' in submit_array([(job(1, max_parallel_jobs=2), ATTEMPT)], "m")
+    assert grouped([(job(1, max_parallel_jobs=2), ATTEMPT), (job(2), ATTEMPT)]) == [[0], [1]]
+    with pytest.raises(ValueError, match=r"^array: expected false where a chain has max_parallel_jobs"):
+        job(1, max_parallel_jobs=2, chain={"jobs": 2})
