@@ -18,9 +18,8 @@ from airflow_slurm_sweep.sweep.document import read_mapping
 from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, other_tool, values_of
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import SlurmSection
-from airflow_slurm_sweep.sweep.spec import OWN_KEYS
 from airflow_slurm_sweep.sweep.value_forms import read_form
-from airflow_slurm_sweep.sweep.values import is_parameter, protected
+from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter, protected
 
 _TRIALS = 40  # of a search whose file does not say how many
 _TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
