@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.foreign import as_yaml
+from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.sweep.values import protected
 
@@ -200,7 +201,8 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
     )
 )
 def test_each_text_can_be_said(text: str) -> None:
-    for value in (text, [text, 1], {"a": [text]}):
+    each: list[Value] = [text, [text, 1], {"a": [text]}]
+    for value in each:
         assert values(as_yaml([protected(value)])) == (value,)
 
 
