@@ -18,9 +18,8 @@ from airflow_slurm_sweep.sweep.document import read_mapping
 from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, other_tool, values_of
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import SlurmSection
-from airflow_slurm_sweep.sweep.spec import OWN_KEYS
 from airflow_slurm_sweep.sweep.value_forms import read_form
-from airflow_slurm_sweep.sweep.values import is_parameter, protected
+from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter, protected
 
 _TRIALS = 40  # of a search whose file does not say how many
 _TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
@@ -62,7 +61,7 @@ class _Sweep:
         """Take over options of sbatch that stand at a place of the file."""
         for name, value in options.items():
             word = _OF_SUBMITIT.get(name, name)
-            if value is not None and word in _WORDS_OF_SLURM:
+            if isinstance(value, str | int) and word in _WORDS_OF_SLURM:
                 self.sections.setdefault("slurm", {})[word] = f"{value}G" if name == "mem_gb" else value
             elif name != "_target_":
                 self.unsaid.append(f"{place}.{name}")
@@ -96,9 +95,8 @@ def convert(text: str, source: str) -> str:
     ]
     lines.append(f"command: {as_yaml(sweep.command)}")
     for key, values in sweep.parameters.items():
-        name = f"--{key}" if key in OWN_KEYS else key
         said = values if isinstance(values, dict) else [protected(value) for value in values]
-        lines.append(f"{as_yaml(name)}: {as_yaml(said)}")
+        lines.append(f"{as_yaml(key)}: {as_yaml(said)}")
     sections = {"sweep": sweep.section, **sweep.sections}
     lines += [f"{name}: {as_yaml(section)}" for name, section in sections.items() if section]
     return "\n".join(lines) + "\n"
@@ -106,9 +104,12 @@ def convert(text: str, source: str) -> str:
 
 def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
     program = str(document.get("program") or "train.py")
-    words = document.get("command") or ["${interpreter}", "${program}", "${args}"]
-    words = words.split() if isinstance(words, str) else words
+    said = document.get("command")
+    words = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+    words = words or ["${interpreter}", "${program}", "${args}"]
     sweep = _Sweep(command=" ".join(filter(None, (_word(str(word), program) for word in words))))
+    if said and not isinstance(said, str | list):
+        sweep.unsaid.append(f"command: {as_yaml(said)}")
     if "program" not in document and "command" not in document:
         sweep.unsaid.append("the program, which the file does not name: replace train.py")
     unknown = [key for key in document if key not in _FROM_WANDB]
@@ -142,12 +143,15 @@ def _of_seml(document: Mapping[str, Any]) -> _Sweep:
     zipped: dict[str, list[str]] = {}
     for name, value in _flat(_mapping(document.get("grid"))):
         if isinstance(value, dict) and value.get("zip_id"):
-            zipped.setdefault(str(value["zip_id"]), []).append(name)
+            zipped.setdefault(str(value["zip_id"]), []).append(_key(name))
     _add(sweep, _constants(_mapping(document.get("fixed"))), "")
     _add(sweep, _mapping(document.get("grid")), "")
     for names in zipped.values():
-        columns = [_listed(sweep.parameters.pop(name)) for name in names]
-        sweep.parameters[", ".join(names)] = [list(row) for row in zip(*columns, strict=False)]
+        columns = [_listed(sweep.parameters.pop(name, [])) for name in names]
+        if not columns[0] or len({len(column) for column in columns}) > 1:
+            sweep.unsaid.append(f"{', '.join(names)}: their lists have one zip_id and different lengths")
+            continue
+        sweep.parameters[", ".join(names)] = [list(row) for row in zip(*columns, strict=True)]
     of_grid = prod(len(_listed(values)) for values in sweep.parameters.values())
     _add(sweep, drawn, "")
     if drawn:
@@ -239,23 +243,37 @@ def _add(sweep: _Sweep, space: Mapping[str, Any], prefix: str) -> None:
     """Add the parameters of a mapping to a sweep, nested ones with dots."""
     last = ("include", "exclude")  # of a build matrix: they name its parameters
     for name, value in sorted(space.items(), key=lambda each: each[0] in last):
-        key = f"{prefix}{name}"
+        key = _key(f"{prefix}{name}")
         nested = value.get("parameters", value.get("params", value)) if isinstance(value, dict) else None
         if name in last and isinstance(value, list) and all(isinstance(each, dict) for each in value):
             _add_of_matrix(sweep, name, value)
-        elif (ours := _ours(value)) and ours.form and is_parameter(key):
+        elif (ours := _ours(value)) and ours.form and is_parameter(key) and _loads(ours.form):
             sweep.parameters[key] = ours.form
             if not ours.is_same:
                 sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is written as what is nearest to it here")
         elif isinstance(nested, dict) and not ours and not any(key in value for key in ("distribution", "_type")):
-            _add(sweep, nested, f"{key}.")
+            _add(sweep, nested, f"{prefix}{name}.")
         else:
             sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values")
 
 
+def _loads(form: list[Any] | dict[str, Any]) -> bool:
+    """Tell whether a value form is one that sweep files may have."""
+    try:
+        return isinstance(form, list) or read_form(form) is not None
+    except ValueError:
+        return False
+
+
+def _key(name: str) -> str:
+    """Return the key of a parameter, which another tool may call as we call something else."""
+    return f"--{name}" if name in OWN_KEYS else name
+
+
 def _add_of_matrix(sweep: _Sweep, name: str, entries: list[dict[str, Any]]) -> None:
     """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
-    for each in entries:
+    for entry in entries:
+        each = {_key(name): value for name, value in entry.items()}
         own = {key: value for key, value in each.items() if key in sweep.parameters}
         more = {key: value for key, value in each.items() if key not in own}
         is_new = any(value not in _listed(sweep.parameters[key]) for key, value in own.items())

@@ -100,6 +100,8 @@ def drawn(name: str, numbers: Sequence[float], *, is_log: bool = False) -> Ours 
 
 
 def _form(word: str, low: float, high: float, step: float, *, is_same: bool) -> Ours | None:
+    if not all(map(is_number, (low, high, step))):
+        return None
     is_whole = all(float(number).is_integer() for number in (low, high, step))
     if word == "loguniform" and step:
         word, is_same = ("logint", is_same and step == 1) if is_whole else (word, False)

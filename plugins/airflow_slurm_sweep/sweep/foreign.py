@@ -2,7 +2,7 @@
 
 ``1e-4,1e-3``, ``choice(1,2)``, ``range(2,6)`` and ``np.linspace(0,1,3)`` are texts in YAML, but nobody means a text:
 `values_of` gives the list that is meant. A text with commas counts as a list if all its parts are numbers, or all are
-words without blanks: ``hello, world``, ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` are texts.
+words without blanks, or all are lists: ``hello, world``, ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` are texts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, dra
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 IS_NUMBER = re.compile(_NUMBER, re.ASCII)
 _STEP = re.compile(rf"\b(?:step|q)\s*=\s*({_NUMBER})")
-_NUMBERS = re.compile(rf"\s*{_NUMBER}\s*(?:,\s*{_NUMBER}\s*)+,?\s*")
+_SCALAR = rf"(?:{_NUMBER}|true|false|null|none|~)"
+_SCALARS = re.compile(rf"\s*{_SCALAR}\s*(?:,\s*{_SCALAR}\s*)+,?\s*", re.IGNORECASE)
+_LISTS_OF_VALUES = re.compile(r"\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+\s*")
 _WORD = r"(?:[\w+-][\w.+/-]*|\.\d[\w.+-]*)"
 _WORDS = re.compile(rf"{_WORD}(?:,{_WORD})+,?")
 _CALL = re.compile(r"\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
-_WRAPPED = re.compile(r"\s*(tag|int|float)\s*\((?:\s*(\w+)\s*,)?\s*(\w+\s*\(.*\))\s*\)\s*", re.DOTALL)  # Hydra's
+_WRAPPED = re.compile(
+    r"\s*(tag|int|float|str|bool)\s*\((?:\s*(\w+)\s*,)?\s*(\w+\s*\(.*\))\s*\)\s*", re.DOTALL
+)  # Hydra's
 _LISTS = {"choice", "choices", "grid_search", "suggest_categorical", "shuffle", "sort", "sample_from"}
 _STEPS = {"range", "arange", "linspace", "logspace", "geomspace"}
 _RANDOM = {
@@ -40,7 +44,7 @@ _SHOWN = 12  # values in a message
 
 def is_foreign(text: str) -> bool:
     """Tell whether a text is another tool's sweep as a whole."""
-    return is_call(text) or is_comma_list(text)
+    return is_call(text) or is_comma_list(text) or is_cut_call(text)
 
 
 def is_call(text: str) -> bool:
@@ -51,9 +55,15 @@ def is_call(text: str) -> bool:
     return call is not None and call[1].lower() in {*_LISTS, *_STEPS, *_RANDOM}
 
 
+def is_cut_call(text: str) -> bool:
+    """Tell whether a text is the beginning of a call: YAML cuts ``[choice(1, 2)]`` at its comma."""
+    missing = text.count("(") - text.count(")")
+    return missing > 0 and is_call(text + ")" * missing)
+
+
 def is_comma_list(text: str) -> bool:
-    """Tell whether a text is numbers or words with commas between them."""
-    return _NUMBERS.fullmatch(text) is not None or _WORDS.fullmatch(text) is not None
+    """Tell whether a text is numbers, words or lists with commas between them."""
+    return any(form.fullmatch(text) for form in (_SCALARS, _WORDS, _LISTS_OF_VALUES))
 
 
 def list_to_write(text: str) -> str | None:
@@ -63,7 +73,7 @@ def list_to_write(text: str) -> str | None:
         return None
     call = _CALL.fullmatch(text)
     plain = text if not is_call(text) else call[2] if call and call[1].lower() in _LISTS else ""
-    if plain and not re.search(r"""["'\[\]{}]""", plain):  # 1e-4 stays 1e-4
+    if plain and not re.search(r"""["'\[\]{}()]""", plain):  # 1e-4 stays 1e-4
         return f"[{', '.join(part.strip() for part in plain.strip().strip(',').split(','))}]"
     shown = as_yaml(values[:_SHOWN])
     return shown if len(values) <= _SHOWN else f"{shown[:-1]}, ...] with all {len(values)} values"
@@ -79,15 +89,22 @@ def as_yaml(value: Any) -> str:
 
 def values_of(text: str) -> list[Any] | None:
     """Return the values that another tool's sweep means; None where it means no list."""
-    call = _CALL.fullmatch(text)
+    if is_cut_call(text):
+        return None
+    while (call := _CALL.fullmatch(text)) and call[1].lower() in _LISTS and is_call(call[2]):
+        text = call[2]
+    if is_call(text) and (wrapped := _WRAPPED.fullmatch(text)):
+        found, cast = values_of(wrapped[3]), {"int": int, "float": float, "str": str}.get(wrapped[1])
+        return [cast(each) if cast and is_number(each) else each for each in found] if found else None
     name, inside = (call[1].lower(), call[2]) if call and is_call(text) else ("choice", text)
     try:
         arguments = yaml.load(f"[{inside}]", Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
     except yaml.YAMLError:
         return None
     if name in _LISTS:
-        inner = arguments[-1] if arguments and isinstance(arguments[-1], list) else arguments
-        return inner or None
+        has_label = len(arguments) == 2 and isinstance(arguments[0], str) and isinstance(arguments[1], list)
+        is_list = len(arguments) == 1 and isinstance(arguments[0], list)
+        return (arguments[-1] if has_label or is_list else arguments) or None
     numbers = [each for each in arguments if is_number(each)]
     return steps(name, numbers) if name in _STEPS and len(numbers) == len(arguments) else None
 
@@ -99,7 +116,7 @@ def drawn_by(text: str) -> Ours | None:
         words |= {wrapped[1], wrapped[2]}
         text = wrapped[3]
     call = _CALL.fullmatch(text)
-    if call is None:
+    if call is None or call[1].lower() in _LISTS:
         return None
     arguments = [argument.strip() for argument in call[2].split(",")]
     numbers = [read_number(argument) for argument in arguments if IS_NUMBER.fullmatch(argument)]

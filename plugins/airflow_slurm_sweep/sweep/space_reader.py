@@ -15,7 +15,17 @@ from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 from airflow_slurm_sweep.sweep.settings import given
 from airflow_slurm_sweep.sweep.spaces import Rule, Space
 from airflow_slurm_sweep.sweep.sweep_section import RuleSection, SweepSection
-from airflow_slurm_sweep.sweep.values import NO_PARAMETER, NUL, has_nul, is_parameter, read_axis
+from airflow_slurm_sweep.sweep.value_forms import is_form
+from airflow_slurm_sweep.sweep.values import (
+    NO_PARAMETER,
+    NUL,
+    OWN_KEY,
+    OWN_KEYS,
+    has_nul,
+    is_parameter,
+    meant,
+    read_axis,
+)
 
 
 def read_space(axes: Sequence[Axis], section: SweepSection | None, folder: Path | None, faults: list[Fault]) -> Space:
@@ -81,8 +91,7 @@ def _included(
             faults.append(Fault(key=place, problem=unknown_parameter(unknown[0], [*known.values()])))
             continue
         _refuse_doubles([*each], faults)
-        _refuse_nul(place, each, faults)
-        own = {known[bare_key(name)]: value for name, value in each.items()}
+        own = {known[bare_key(name)]: value for name, value in _meant(place, each, faults).items()}
         if missing := [key for key in swept if key not in own]:
             problem = (
                 f"expected a whole combination; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
@@ -111,21 +120,32 @@ def _rules(
             if bare_key(name) in refused:
                 problem = "is swept, and a rule may set other parameters only; use exclude, or joint values as 'a, b'"
                 faults.append(Fault(key=f"{place}.set.{name}", problem=problem))
+            elif name in OWN_KEYS:
+                faults.append(Fault(key=f"{place}.set.{name}", problem=OWN_KEY))
             elif not is_parameter(name):
                 faults.append(Fault(key=f"{place}.set.{name}", problem=NO_PARAMETER))
-        _refuse_nul(f"{place}.set", each.set, faults)
         yield Rule(
             place=place,
             condition=read_condition(f"{place}.if", each.condition, keys, faults),
-            set={known.get(bare_key(name), name): value for name, value in each.set.items()},
+            set={
+                known.get(bare_key(name), name): value
+                for name, value in _meant(f"{place}.set", each.set, faults).items()
+            },
             slurm=slurm,
         )
 
 
-def _refuse_nul(place: str, values: Mapping[str, Any], faults: list[Fault]) -> None:
+def _meant(place: str, values: Mapping[str, Any], faults: list[Fault]) -> dict[str, Value]:
+    """Return parameters' values as they are meant."""
+    found = dict(values)
     for name, value in values.items():
         if has_nul(value):
             faults.append(Fault(key=f"{place}.{name}", problem=NUL))
+        try:
+            found[name] = meant(value)
+        except ValueError as error:
+            faults.append(Fault(key=f"{place}.{name}", problem=str(error)))
+    return found
 
 
 def warnings(space: Space, section: SweepSection) -> Iterator[str]:
@@ -135,6 +155,9 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
         may_match = all(axis.may_match(condition) for axis in space.axes)
         if not count and not (space.trials and may_match):
             yield f"{place}: {as_yaml(said)} matches no combination"
+    for place, value in _single_values(space, section):
+        if isinstance(value, dict) and is_form(value):
+            yield f"{place}: {as_yaml(value)} is one value here, a mapping; list the values of a form one by one"
     for axis in [*space.axes, *space.repeat]:
         if axis.runs_twice:
             yield f"{', '.join(axis.keys)}: some values stand there twice, and their combinations run twice"
@@ -142,6 +165,17 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
             yield f"{', '.join(axis.keys)}: some values stand there twice; each runs once"
     if space.trials and len(space.chosen) < space.trials:
         yield f"sweep.trials: {space.trials}, but the space has only {len(space.chosen)} combinations; all of them run"
+
+
+def _single_values(space: Space, section: SweepSection) -> Iterator[tuple[str, Any]]:
+    """Yield the values that cannot be value forms, with their places."""
+    yield from (
+        (", ".join(axis.keys), item) for axis in space.axes if axis.keys[1:] for row in axis.rows for item in row
+    )
+    for number, each in enumerate(section.include):
+        yield from ((f"sweep.include.{number}.{name}", value) for name, value in each.items())
+    for number, rule in enumerate(section.rules):
+        yield from ((f"sweep.rules.{number}.set.{name}", value) for name, value in rule.set.items())
 
 
 def notes(space: Space, section: SweepSection) -> Iterator[str]:

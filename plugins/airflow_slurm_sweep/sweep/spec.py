@@ -31,10 +31,9 @@ from airflow_slurm_sweep.sweep.space_reader import read_space
 from airflow_slurm_sweep.sweep.space_reader import warnings as space_warnings
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
-from airflow_slurm_sweep.sweep.values import read_axis
+from airflow_slurm_sweep.sweep.values import OWN_KEYS, read_axis
 
 MAX_COMBINATIONS = 1000
-OWN_KEYS = ("script_path", "config_path", "command", "preset", "sweep", "slurm", "dag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,15 @@ from airflow_slurm_sweep.errors import Fault
 from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, ours_of
 from airflow_slurm_sweep.sweep.drawn import Drawn
-from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_foreign, list_to_write
+from airflow_slurm_sweep.sweep.foreign import (
+    as_yaml,
+    drawn_by,
+    is_call,
+    is_comma_list,
+    is_cut_call,
+    is_foreign,
+    list_to_write,
+)
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key
 from airflow_slurm_sweep.sweep.value_forms import is_form, read_form, read_table
 
@@ -21,7 +29,9 @@ def is_parameter(key: str) -> bool:
     return is_key(key) or (key.startswith("--") and is_key(key[2:]) and not key[2:].startswith("+"))
 
 
+OWN_KEYS = ("script_path", "config_path", "command", "preset", "sweep", "slurm", "dag")  # of a sweep file
 NO_PARAMETER = "expected a parameter's name such as lr, optim.lr, +a.b or --lr"
+OWN_KEY = "cannot differ between combinations; write a parameter of that name with -- in front"
 NUL = "a value cannot contain a NUL character"
 
 
@@ -34,6 +44,7 @@ def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, f
     if is_anchored and (key.startswith("_") or (isinstance(value, dict) and not is_form(value))):
         faults.append(Fault(key=key, problem=f"holds an anchor and is no parameter; name the key 'x-{key.strip('_')}'"))
         return Axis(keys=keys)
+    faults.extend(Fault(key=name, problem=OWN_KEY) for name in keys if name in OWN_KEYS)
     if not all(map(is_parameter, keys)):
         faults.append(Fault(key=key, problem=NO_PARAMETER))
     try:
@@ -64,7 +75,7 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
             raise ValueError(
                 f"expected a list of lists of {len(keys)} values, such as [{example}], got {as_yaml(odd[0])}"
             )
-        return Axis.of(keys, [tuple(_unquoted(item) for item in row or ()) for row in rows])
+        return Axis.of(keys, [tuple(meant(item) for item in row or ()) for row in rows])
     if isinstance(value, dict):
         if (found := read_form(value)) is None:
             raise ValueError(_of_mapping(key, value))
@@ -76,9 +87,33 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
     values = value if isinstance(value, list) else [value]
     for item in values:
         # Of a list with several items each is meant as it stands, also with commas: [[q, v], "q,v"].
-        if isinstance(item, str) and (is_call(item) or (len(values) == 1 and is_foreign(item))):
+        is_list = isinstance(item, str) and len(values) == 1 and is_comma_list(item)
+        if is_list or (isinstance(item, str) and is_call(item)):
             raise ValueError(_of_foreign_text(key, item))
-    return Axis(keys=keys, rows=[(_unquoted(item),) for item in values])
+    return Axis(keys=keys, rows=[(meant(item),) for item in values])
+
+
+def meant(value: Value) -> Value:
+    """Return one value as it is meant: texts that double quotes keep from being another tool's sweep without those.
+
+    Raises:
+        ValueError: A text in it is another tool's call, or the beginning of one.
+    """
+    if isinstance(value, list):
+        return [meant(item) for item in value]
+    if isinstance(value, dict):
+        return {key: meant(item) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    mean_it = f"""(or, to mean the text itself: '"{value}"')"""
+    if is_cut_call(value):
+        raise ValueError(
+            f"{value!r} is the beginning of another tool's call, which YAML has cut at its comma; write the list of "
+            f"values, or a form such as {{loguniform: [1e-5, 1e-3]}} {mean_it}"
+        )
+    if is_call(value):
+        raise ValueError(f"{value!r} is another tool's call where one value stands; write the value {mean_it}")
+    return _unquoted(value)
 
 
 def _texts(value: Value) -> Iterator[str]:
@@ -93,14 +128,17 @@ def _texts(value: Value) -> Iterator[str]:
 
 def protected(value: Value) -> Value:
     """Return a value as a sweep file has to say it to mean it: texts that look like another tool's sweep in quotes."""
+    if isinstance(value, list):
+        return [protected(item) for item in value]
+    if isinstance(value, dict):
+        return {key: protected(item) for key, item in value.items()}
     return f'"{value}"' if isinstance(value, str) and is_foreign(_unquoted_text(value)) else value
 
 
-def _unquoted(value: Value) -> Value:
-    """Return the text inside of double quotes that keep it from being read as another tool's sweep; else the value."""
-    if isinstance(value, str) and value.startswith('"') and is_foreign(inside := _unquoted_text(value)):
-        return value[1:-1] if value != inside else value
-    return value
+def _unquoted(text: str) -> str:
+    """Return the text inside of double quotes that keep it from being read as another tool's sweep; else the text."""
+    inside = _unquoted_text(text)
+    return text[1:-1] if inside != text and is_foreign(inside) else text
 
 
 def _unquoted_text(text: str) -> str:
@@ -110,8 +148,8 @@ def _unquoted_text(text: str) -> str:
 
 
 def _of_mapping(key: str, value: dict[Any, Any]) -> str:
-    if (meant := ours_of(value)) and meant.form:
-        return f"expected a list of values, got a mapping; write {key}: {as_yaml(meant.form)}"
+    if (ours := ours_of(value)) and ours.form:
+        return f"expected a list of values, got a mapping; write {key}: {as_yaml(ours.form)}"
     near = get_close_matches(next(iter(map(str, value)), ""), [*LISTS, *DRAWN], n=1)
     if near:
         return f"expected a list of values, got a mapping; did you mean {({**LISTS, **DRAWN})[near[0]]}?"
@@ -120,8 +158,8 @@ def _of_mapping(key: str, value: dict[Any, Any]) -> str:
 
 def _of_foreign_text(key: str, text: str) -> str:
     mean_it = f"""(or, to mean the text itself: '"{text}"')"""
-    if meant := list_to_write(text):
-        return f"{text!r} is another tool's list of values; write {key}: {meant} {mean_it}"
+    if listed := list_to_write(text):
+        return f"{text!r} is another tool's list of values; write {key}: {listed} {mean_it}"
     if form := drawn_by(text):
         return f"{text!r} is another tool's search; write {key}: {as_yaml(form.form)} {mean_it}"
     return f"{text!r} is another tool's search; list the values to try, such as {key}: [1, 2] {mean_it}"

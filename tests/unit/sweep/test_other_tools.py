@@ -316,6 +316,44 @@ def test_a_file_of_another_tool_is_converted_and_planned(file: File) -> None:
     assert planned(converted) == file.size
 
 
+SEML = "seml: {executable: a.py}\ngrid: {d: {type: choice, options: [1]}, "
+WANDB = "program: a.py\nmethod: random\nparameters: {d: {values: [1]}, lr: {distribution: "
+
+
+@pytest.mark.parametrize(
+    ("text", "unsaid"),
+    [
+        (SEML + "a: {type: choice, options: [1, 2], zip_id: z}, b: {type: choice, options: [1], zip_id: z}}", "a, b: their lists have one zip_id and different lengths"),
+        (SEML + "a: {type: range, min: 0, max: 1, step: 0}}", "a: {type: range, min: 0, max: 1, step: 0}, which is no list"),
+        (SEML + "a: {type: uniform, min: 0, max: 1, num: 200000}}", "a: {type: uniform, min: 0, max: 1, num: 200000}, which is no list"),
+        (WANDB + "uniform, min: 0, max: .inf}}", "lr: {distribution: uniform, min: 0, max: .inf}, which is no list"),
+        (WANDB + "log_uniform, min: 0, max: 1e299}}", "lr: {distribution: log_uniform, min: 0, max: 1.0e+299}, which is no list"),
+        (WANDB + "uniform, min: 0, max: 1}}\ncommand: 3", "command: 3"),
+        ("param_space: {c: tune.uniform(0,1), b: [1]}", "c: tune.uniform(0, which is no list"),
+        ("hydra: {sweeper: {params: {lr: 1}}, launcher: {timeout_min: [1]}}", "hydra.launcher.timeout_min"),
+    ],
+)  # fmt: skip
+def test_what_is_not_taken_over_is_named_and_the_rest_loads(text: str, unsaid: str) -> None:
+    converted = convert(text, "theirs.yaml")
+    assert f"# Not taken over: {unsaid}" in converted
+    assert parse_sweep(converted, source="ours.yaml").size >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("params: {script_path: [a, b]}", "--script_path"),
+        ("matrix: {a: [1, 2], include: [{a: 1, script_path: z}]}", "--script_path"),
+        ("matrix: {a: [1], dag: [1, 2], exclude: [{dag: 1}]}", "--dag"),
+        ("seml: {executable: a.py}\ngrid: {slurm: {type: choice, options: [1], zip_id: z}, b: {type: choice, options: [1], zip_id: z}}", "--slurm, b"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_is_called_as_a_key_of_ours_has_dashes(text: str, key: str) -> None:
+    converted = convert(text, "theirs.yaml")
+    assert key in converted
+    assert parse_sweep(converted, source="ours.yaml").size >= 1
+
+
 # What no converter can take over, as people say it here.
 BY_HAND = {
     "Hydra: pairs of overrides": ('"model, optim.lr": [[8B, 1e-5], [70B, 1e-6]]\nseed: {range: [0, 3]}', 6),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.foreign import as_yaml
+from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.sweep.values import protected
 
@@ -53,6 +54,17 @@ def values(text: str) -> tuple[object, ...]:
         ("org/a-1B,org/b-3B", "[org/a-1B, org/b-3B]"),
         ("choice(1,2)", "[1, 2]"),
         ("choice(adam, sgd)", "[adam, sgd]"),
+        ("choice([1,2],[3,4])", "[[1, 2], [3, 4]]"),
+        ("hp.choice('x', [1, 2])", "[1, 2]"),
+        ("int(choice(8,64))", "[8, 64]"),
+        ("float(choice(8,64))", "[8.0, 64.0]"),
+        ("str(choice(8,64))", "['8', '64']"),
+        ("shuffle(range(1,4))", "[1, 2, 3]"),
+        ("choice(range(1,4))", "[1, 2, 3]"),
+        ("true, false", "[true, false]"),
+        ("null, 1e-4", "[null, 1e-4]"),
+        ("1e-4, none", "[1e-4, none]"),
+        ("[1,2],[3,4]", "[[1, 2], [3, 4]]"),
         ("tune.choice([1, 2])", "[1, 2]"),
         ("trial.suggest_categorical('a', ['x', 'y'])", "[x, y]"),
         ("range(2,6)", "[2, 3, 4, 5]"),
@@ -98,7 +110,68 @@ def test_a_search_of_another_tool_is_refused_with_the_form_to_write(text: str, m
     assert fault(f"x: [1, '{quoted}']").startswith(said)
 
 
-@pytest.mark.parametrize("text", ["glob(*)", "range(a)", "range(1,2,0)", "uniform(a, b)"])
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("x: [loguniform(1e-5,1e-3)]", "loguniform(1e-5"),
+        ("x: [np.linspace(0,1,5)]", "np.linspace(0"),
+        ("x: [choice(1,2), 3]", "choice(1"),
+        ("x: [int(interval(1, 8))]", "int(interval(1"),
+        ("x: [[choice(1,2)]]", "choice(1"),
+        ("x: [{a: {b: choice(1,2)}}]", "choice(1"),
+        ("'x, y': [[choice(1,2)]]", "choice(1"),
+        ("x: 1\nsweep: {include: [{x: [choice(1,2)]}]}", "choice(1"),
+        ("x: 1\nsweep: {rules: [{if: {x: 1}, set: {y: [choice(1,2)]}}]}", "choice(1"),
+    ],
+)
+def test_a_call_that_yaml_has_cut_at_its_comma_is_refused(text: str, cut: str) -> None:
+    assert f"{cut!r} is the beginning of another tool's call, which YAML has cut at its comma; write the" in fault(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("'x, y': [[VALUE, 2]]", "x, y"),
+        ("x: [[VALUE, 3]]", "x"),
+        ("x: [{a: [VALUE]}]", "x"),
+        ("x: 1\nsweep: {include: [{x: VALUE}]}", "sweep.include.0.x"),
+        ("x: 1\nsweep: {rules: [{if: {x: 1}, set: {y: VALUE}}]}", "sweep.rules.0.set.y"),
+    ],
+)
+def test_a_call_where_one_value_stands_is_refused_and_can_be_meant_as_text(text: str, place: str) -> None:
+    said = fault(text.replace("VALUE", "'choice(1,2)'"))
+    assert said.startswith(f"{place}: 'choice(1,2)' is another tool's call where one value stands; write the value")
+    spec = parse_sweep("script_path: a.py\n" + text.replace("VALUE", "'\"choice(1,2)\"'"), source="s.yaml")
+    assert "'choice(1,2)'" in repr([each.parameters for each in spec.space.combinations])
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("'x, y': [[FORM, 2]]", "x, y"),
+        ("x: 1\nsweep: {include: [{x: FORM}]}", "sweep.include.0.x"),
+        ("x: 1\nsweep: {rules: [{if: {x: 1}, set: {y: FORM}}]}", "sweep.rules.0.set.y"),
+    ],
+)
+def test_a_value_form_where_one_value_stands_is_a_warning(text: str, place: str) -> None:
+    spec = parse_sweep("script_path: a.py\n" + text.replace("FORM", "{range: [0, 2]}"), source="s.yaml")
+    (said,) = spec.warnings
+    assert said.startswith(f"s.yaml: {place}: {{range: [0, 2]}} is one value here, a mapping")
+
+
+@pytest.mark.parametrize("key", ["script_path", "dag"])
+def test_a_key_of_the_file_cannot_differ_between_combinations(key: str) -> None:
+    for text, place in (
+        (f"x: 1\nsweep: {{rules: [{{if: {{x: 1}}, set: {{{key}: z}}}}]}}", f"sweep.rules.0.set.{key}"),
+        (f"sweep: {{repeat: {{{key}: [y, z]}}}}", key),
+        (f"'x, {key}': [[1, 2]]", key),
+    ):
+        problem = "cannot differ between combinations; write a parameter of that name with -- in front"
+        assert fault(text) == f"{place}: {problem}"
+        assert parse_sweep("script_path: a.py\n" + text.replace(key, f"--{key}"), source="s.yaml").size >= 1
+
+
+@pytest.mark.parametrize("text", ["choice(interval(1,4))", "glob(*)", "range(a)", "range(1,2,0)", "uniform(a, b)"])
 def test_a_search_that_names_no_values_is_refused(text: str) -> None:
     said = f"x: {text!r} is another tool's search; list the values to try, such as x: [1, 2] (or, to mean the text "
     assert fault(f"x: '{text}'").startswith(said)
@@ -114,7 +187,7 @@ def test_a_text_in_double_quotes_is_the_text_inside(text: str) -> None:
     "text",
     [
         "hello, world", "a, b and c", "/data/a,/data/b", "/lustre:/lustre,/home:/home", "[1,2]", "f(x),g(x)", "a=1,b=2",
-        "1,a b", "(1,2)", "my_choice(1,2)", "say range(2,6)", '"quoted"', '"', ",", "1.5", "meta-llama/Llama-3.2-1B",
+        "1,a b", "f(x", "my_choice(1", "true, maybe", "[1],2", "(1,2)", "my_choice(1,2)", "say range(2,6)", '"quoted"', '"', ",", "1.5", "meta-llama/Llama-3.2-1B",
     ],
 )  # fmt: skip
 def test_other_texts_stay_as_they_are(text: str) -> None:
@@ -122,10 +195,15 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 
 
 @given(
-    st.text(alphabet="\"',()a1 ]/.", max_size=8) | st.sampled_from(["choice(1)", "1,2"]).map(lambda text: f'"{text}"')
+    st.text(alphabet="\"',()a1 ]/.", max_size=8)
+    | st.sampled_from(["choice(1)", "choice(1", "1,2", "true, ~", "[1],[2]"]).flatmap(
+        lambda text: st.sampled_from([text, f'"{text}"'])
+    )
 )
 def test_each_text_can_be_said(text: str) -> None:
-    assert values(as_yaml([protected(text)])) == (text,)
+    each: list[Value] = [text, [text, 1], {"a": [text]}]
+    for value in each:
+        assert values(as_yaml([protected(value)])) == (value,)
 
 
 def test_texts_with_commas_in_a_list_of_several_stay_as_they_are() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_slurm_sweep.sweep.spec import OWN_KEYS
+from airflow_slurm_sweep.sweep.values import OWN_KEYS
 
 PROJECT = Path(__file__).parents[3]
 WORKSPACE = PROJECT / "include" / "workspace"
