@@ -23,7 +23,7 @@ from airflow_slurm_sweep.sweep.entered import entered_parameters
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
-from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
+from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spaces import MOST, Combination
@@ -142,13 +142,13 @@ def plan_run(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
-    said = [*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings]
+    said = [*_notes(spec, sweep, jobs), *run.command.notes, *warnings(spec, layers)]
     return RunPlan(jobs=jobs, names=names, existing=existing, notes=said)
 
 
 def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
     """Return the name that jobs begin with; ``jobname`` is the run's own. A ValueError if it cannot name a job."""
-    names = (spec.name, spec.script_path)
+    names = (spec.name, spec.script_of(command_text(spec, layers)))
     return base_name(jobname, *(names if layers.preset.base == "sweep" else names[::-1]))
 
 
