@@ -33,6 +33,7 @@ from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
+from airflow_slurm_sweep.sweep.run_command import warnings
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
@@ -144,8 +145,8 @@ def _verdict(path: Path, max_combinations: int) -> str:
         raise SweepFileError(source, [fault])
     check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
-    layers_of(spec, Folders.around(path), os.environ)
-    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *spec.warnings])
+    layers = layers_of(spec, Folders.around(path), os.environ)
+    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers)])
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from airflow_slurm_sweep.slurm.gpus import gpu_options, requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.slurm.validation import is_count
 from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
@@ -23,7 +24,7 @@ from airflow_slurm_sweep.sweep.entered import entered_parameters
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
-from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command
+from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spaces import MOST, Combination
@@ -142,13 +143,13 @@ def plan_run(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
-    said = [*_notes(spec, sweep, jobs), *run.command.notes, *spec.warnings, *layers.warnings]
+    said = [*_notes(spec, sweep, jobs), *run.command.notes, *warnings(spec, layers)]
     return RunPlan(jobs=jobs, names=names, existing=existing, notes=said)
 
 
 def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
     """Return the name that jobs begin with; ``jobname`` is the run's own. A ValueError if it cannot name a job."""
-    names = (spec.name, spec.script_path)
+    names = (spec.name, spec.script_of(command_text(spec, layers)))
     return base_name(jobname, *(names if layers.preset.base == "sweep" else names[::-1]))
 
 
@@ -218,7 +219,7 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
 def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
     sweep, preset, parameters = run.sweep, run.layers.preset, combination.parameters
     own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
-    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides}
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides if text[0] != "~"}
     nodes = _count(run, needs, own, "nodes")
     gpus = _gpus(run, needs, own, nodes)
     earlier = run.earlier.get(combination.index)
@@ -232,8 +233,9 @@ def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
         "gpus_per_node": gpus,
     }
     run_dir = places["run_dir"] = earlier.run_dir if earlier else str(fill(preset.run_dir, places))
+    said = own.keys() | set(map(override_key, run.overrides))
     automatic = {
-        key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in own
+        key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in said
     }
     swept = {key: value for key, value in parameters.items() if len(sweep.parameters.get(key, ())) > 1}
     arguments = dict(
@@ -263,8 +265,9 @@ def _count(run: _Run, needs: _Needs, own: Mapping[str, object], setting: str) ->
     """Return the job's own number of nodes or GPUs."""
     key = run.layers.preset.counts.get(setting, "")
     value = own.get(key, getattr(needs.settings, setting))
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SettingsError(f"{key}: expected a whole number, got {value!r}")
+    least = 1 if setting == "nodes" else 0
+    if not isinstance(value, int) or not is_count(value, least):
+        raise SettingsError(f"{key}: expected a whole number from {least}, got {value!r}")
     return value
 
 

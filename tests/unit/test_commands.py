@@ -17,8 +17,9 @@ from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.sweep.command import read_command
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.presets import load_preset
+from airflow_slurm_sweep.sweep.run_command import warnings
 from airflow_slurm_sweep.sweep.settings import RunOptions
-from airflow_slurm_sweep.sweep.spec import parse_sweep
+from airflow_slurm_sweep.sweep.spec import load_sweep, parse_sweep
 from tests.layers import make_layers
 
 
@@ -224,6 +225,44 @@ def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say
     assert planned.notes[1:] == ["The command has no placeholder of parameters: {flags} is put at its end"]
     named = plain("command: x {lr} $SWEEP_SEED\nlr: [1]\nseed: 2\nother: 3")
     assert named.notes[1:] == ["other: the command finds it as $SWEEP_OTHER only"]
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "note", "base"),
+    [
+        (
+            "command: python t.py {flags}\nscript_path: other.py",
+            "nemo-rl",
+            "script_path: the command does not use",
+            "s",
+        ),
+        ("command: python t.py {flags}\nconfig_path: c.yaml", "plain", "config_path: the command does not use it", "s"),
+        ("command: python t.py {flags}\nscript_path: t.py", "nemo-rl", "", "t"),
+        ("command: python {script_path} {flags}\nscript_path: t.py", "nemo-rl", "", "t"),
+        ("command: python t.py {flags}\nscript_path: t.py\nconfig_path: c.yaml", "nemo-rl", "", "t"),  # for its counts
+        (
+            "script_path: t.py\nnodes: 2",
+            "nemo-rl",
+            "nodes is passed to the script; for Slurm write slurm: {nodes: …}",
+            "t",
+        ),
+        ("script_path: t.py\n++nodes: 2\ngrpo.time: 1", "nemo-rl", "", "t"),
+        ("command: python t.py {flags}\nnodes: 2", "plain", "", "s"),
+    ],
+)
+def test_what_a_sweep_says_in_vain_is_noted_and_names_nothing(
+    text: str, preset: str, note: str, base: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    spec = load_sweep(path)
+    layers = make_layers({"log": "/l", "account": None, "container": None}, preset=preset)
+    planned = plan_run(spec, layers)
+    assert [job.name for job in planned.jobs] == [base]
+    assert planned.notes[1:] == warnings(spec, layers)
+    assert note in "".join(planned.notes[1:])
+    assert len(planned.notes) == 1 + bool(note)
+    assert spec.what == ("t.py" if base == "t" else "python t.py {flags}")
 
 
 def test_overrides_of_the_form_are_yaml_where_the_command_takes_no_hydra_overrides() -> None:

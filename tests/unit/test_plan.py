@@ -16,7 +16,7 @@ from airflow_slurm_sweep.plan import RunPlan, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, match
 from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.setting_types import hours
+from airflow_slurm_sweep.sweep.setting_types import hours, minutes
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from tests.layers import make_layers
@@ -133,8 +133,17 @@ def test_a_sweeps_own_value_replaces_the_automatic_one() -> None:
 
 
 def test_a_swept_number_of_nodes_has_to_be_a_number() -> None:
-    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number, got 'two'"):
+    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number from 1, got 'two'"):
         planned("script_path: a.py\ncluster.num_nodes: [two]")
+    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number from 1, got 0"):
+        planned("script_path: a.py\ncluster.num_nodes: [0]\nslurm: {gpus: 4}")
+    with pytest.raises(SettingsError, match=r"cluster.gpus_per_node: expected a whole number from 0, got -1"):
+        planned("script_path: a.py\ncluster.gpus_per_node: [-1]")
+
+
+def test_a_number_of_nodes_that_an_override_deletes_is_that_of_the_settings() -> None:
+    (job,) = triggered("script_path: a.py\nslurm: {nodes: 2}", overrides=["~cluster.num_nodes"]).jobs
+    assert (job.nodes, [word for word in split(job.command) if "num_nodes" in word]) == (2, ["~cluster.num_nodes"])
 
 
 def test_a_batch_script_of_the_clusters_replaces_ours() -> None:
@@ -211,7 +220,7 @@ def test_only_refuses_combinations_that_the_sweep_lacks(only: str) -> None:
 def test_slurm_is_asked_for_what_an_override_tells_the_script() -> None:
     (job,) = triggered("script_path: a.py", overrides=["cluster.num_nodes=16", "cluster.gpus_per_node=4"]).jobs
     assert (job.nodes, job.gpus_per_node) == (16, 4)
-    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number, got '\$\{x\}'"):
+    with pytest.raises(SettingsError, match=r"cluster.num_nodes: expected a whole number from 1, got '\$\{x\}'"):
         triggered("script_path: a.py", overrides=["cluster.num_nodes=${x}"])
 
 
@@ -256,6 +265,20 @@ def test_the_upper_bound_in_gpu_hours() -> None:
 )
 def test_time_limits_in_hours(time: str, expected: float) -> None:
     assert hours(time) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [("0:30", 1), ("1:30", 2), ("50", 50), ("4:0:0", 240), ("0-0:0:61", 2), ("0", None), (None, None)],
+)
+def test_time_limits_in_whole_minutes(time: str | None, expected: int | None) -> None:
+    assert minutes(time) == expected
+
+
+@pytest.mark.parametrize("setting", ["time: ١", "queue_limit: 1-٢"])
+def test_a_time_limit_has_the_digits_that_slurm_reads(setting: str) -> None:
+    with pytest.raises(SweepFileError, match="expected minutes, h:m:s"):
+        parse_sweep(f"script_path: a.py\nslurm: {{{setting}}}", source="s.yaml")
 
 
 @pytest.mark.parametrize(
@@ -352,6 +375,7 @@ def test_the_json_of_a_job_leaves_out_defaults() -> None:
     [
         ("gpus-per-node: 4", 4),
         ('gres: "gpu:a100:4"', 4),
+        ("gpus-per-node: 0", 0),
         ("gpus: 4", 2),
         ('gres: "nvme:1"', 8),
         ("gres: none", 8),
@@ -592,8 +616,8 @@ def test_jobs_that_others_follow(section: str, chain: dict[str, Any], warn: int)
 def test_the_upper_bound_counts_chains_and_retries() -> None:
     retry = "[{on: OUT_OF_MEMORY, times: 2, mem: 9G, time: x2}, {on: FAILED, time: 30}]"
     plan = triggered(f"script_path: a.py\nslurm: {{time: 1:0:0, gpus_per_node: 1, chain: 3, retry: {retry}}}")
-    assert plan.cost.gpu_hours == 3 + 2 + 4 + 0.5
-    assert plan.summary == "1 job that may be followed by 5 more each, at most 9.5 GPU-hours"
+    assert plan.cost.gpu_hours == 1 + 2 + 4 + 2 * 4 + 0.5
+    assert plan.summary == "1 job that may be followed by 5 more each, at most 15.5 GPU-hours"
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def requested_gpus(options: Options, nodes: int) -> int | None:
     found = {}
     for name in gpu_options(options):
         factor = _per_node(name, options, nodes)
-        number = factor * sum(map(_count, _items(name, options[name])))
-        if number and number.denominator == 1:
+        items = _items(name, options[name])
+        if items and factor is not None and (number := factor * sum(map(_count, items))).denominator == 1:
             found[name] = int(number)
     if len(set(found.values())) > 1:
         asked = " and ".join(f"{name} for {number}" for name, number in found.items())
@@ -51,17 +51,17 @@ def _items(name: str, value: str | int | bool) -> list[str]:
 
 
 def _count(item: str) -> int:
-    number = re.split("[:=]", item)[-1]
+    number = re.split("[:=]", item.partition("(")[0])[-1].strip()  # behind it perhaps the sockets: gpu:4(S:0-1)
     return int(number) if number.isdecimal() else 1
 
 
-def _per_node(name: str, options: Options, nodes: int) -> Fraction:
-    """Return the factor from an option's number to that of each node; 0 where it is not known."""
+def _per_node(name: str, options: Options, nodes: int) -> Fraction | None:
+    """Return the factor from an option's number to that of each node; None where it is not known."""
     if name == "gpus":
         return Fraction(1, nodes)
     if name in ("gpus-per-task", "tres-per-task"):
         tasks, places = options.get("ntasks-per-node"), 1
         if tasks is None:
             tasks, places = options.get("ntasks", nodes), nodes
-        return Fraction(int(tasks), places) if str(tasks).isdecimal() else Fraction(0)
-    return Fraction(name in ("gres", "gpus-per-node"))
+        return Fraction(int(tasks), places) if str(tasks).isdecimal() else None
+    return Fraction(1) if name in ("gres", "gpus-per-node") else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from airflow_slurm_sweep.slurm.states import JobState
@@ -27,28 +28,28 @@ def changes(
 ) -> dict[str, str]:
     """Return the options of sbatch that differ after those ends, states and nodes, from those of the first job.
 
-    ``minutes`` are its time limit; None for none.
+    Each end changes what the job before was given. ``minutes`` are the first one's time limit; None for none.
 
     Raises:
         ValueError: A rule multiplies what the job does not ask for.
     """
     changed: dict[str, str] = {}
-    for rule in rules:
-        hit = [nodes for state, nodes in ends if applies(rule, state)]
-        if hit and rule.get("mem"):
-            name, value = _memory(options)
-            changed[name] = _times(rule["mem"], len(hit), value, "mem")
-        if hit and rule.get("time"):
-            changed["time"] = _times(rule["time"], len(hit), str(minutes or ""), "time")
-        if rule.get("exclude_node") and any(hit):
-            nodes = [changed.get("exclude", options.get("exclude")), *hit]
-            changed["exclude"] = ",".join(dict.fromkeys(str(each) for each in nodes if each))
+    for nodes, rule in [(nodes, rule) for state, nodes in ends for rule in rules if applies(rule, state)]:
+        if rule.get("mem"):
+            name, value = _memory({**options, **changed})
+            changed[name] = _times(rule["mem"], value, "mem")
+        if rule.get("time"):
+            changed["time"] = _times(rule["time"], changed.get("time", str(minutes or "")), "time")
+        if rule.get("exclude_node") and nodes:
+            names = str(changed.get("exclude", options.get("exclude") or "")).split(",")
+            changed["exclude"] = ",".join(dict.fromkeys([*filter(None, names), nodes]))
     return changed
 
 
 def check(rules: Sequence[Rule], options: Mapping[str, Any], minutes: int | None) -> None:
     """Raise ValueError for a rule that multiplies what the job does not ask for."""
-    changes(rules, [(JobState.parse(rule["on"]), "") for rule in rules], options, minutes)
+    for rule in rules:
+        changes([rule], [(JobState.parse(rule["on"]), "")], options, minutes)
 
 
 def _memory(options: Mapping[str, Any]) -> tuple[str, str]:
@@ -56,12 +57,14 @@ def _memory(options: Mapping[str, Any]) -> tuple[str, str]:
     return found[0] if found else ("mem", "")
 
 
-def _times(value: str, number: int, base: str, name: str) -> str:
+def _times(value: str, base: str, name: str) -> str:
     if not value.startswith("x"):
         return value
+    if base in ("UNLIMITED", "INFINITE"):  # by a rule before
+        return base
     found = _MEMORY.fullmatch(base)
     if not found or int(found[1]) == 0:
         raise ValueError(
             f"retry: {name}: {value} multiplies the job's {name}, which is not set; set it, or name a value"
         )
-    return f"{round(int(found[1]) * float(value[1:]) ** number)}{found[2]}"
+    return f"{ceil(round(int(found[1]) * float(value[1:]), 6))}{found[2]}"

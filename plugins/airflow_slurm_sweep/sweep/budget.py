@@ -5,6 +5,7 @@ Both places count, the stricter one first: neither a sweep file nor the form of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf
@@ -91,20 +92,37 @@ class Cost:
 
 
 def _most_hours(job: JobRequest) -> float:
-    """Return how long a job, those that follow it, and all that are run again may take together."""
-    limit = types.hours(job.time or "INFINITE")
-    most = limit * max(1, job.chain.get("jobs", 1))
+    """Return how long a job, those that follow it, and all that are run again may take together.
+
+    A time limit that a retry has changed stays. So the most is: first the retries with the longest ones, then the rest.
+    """
+    most = types.hours(job.time or "INFINITE")
+    limit = max(most, (types.minutes(job.time) or 0) / 60)  # as `retry.changes` multiplies it
+    others, factors = max(0, job.chain.get("jobs", 1) - 1), []
     for rule in job.chain.get("retry", ()):
-        time = rule.get("time") or "x1"
-        for number in range(1, rule["times"] + 1):
-            most += limit * float(time[1:]) ** number if time.startswith("x") else types.hours(time)
-    return float(most)
+        time, times = rule.get("time") or "x1", rule["times"]
+        if not time.startswith("x"):
+            limit = max(limit, types.hours(time))
+            most += types.hours(time) * times
+        elif float(time[1:]) > 1:
+            factors.append((float(time[1:]), times))
+        else:
+            others += times
+    for factor, times in sorted(factors, reverse=True):
+        for _ in range(times):
+            limit *= factor
+            most += limit
+            if isinf(most):
+                return most
+    return float(most + limit * others if others else most)
 
 
 def _cpus(options: Options, nodes: int) -> int:
     """Return how many CPUs the options of a job ask for; not those that an exclusive node has besides."""
     numbers = {name: int(value) for name, value in options.items() if str(value).isdecimal()}
-    return numbers.get("ntasks", nodes * numbers.get("ntasks-per-node", 1)) * numbers.get("cpus-per-task", 1)
+    tasks = numbers.get("ntasks", nodes * numbers.get("ntasks-per-node", 1))
+    of_task = re.search(r"\bcpu[=:]([0-9]+)", str(options.get("tres-per-task", "")))
+    return tasks * (int(of_task[1]) if of_task else numbers.get("cpus-per-task", 1))
 
 
 def check_budget(cost: Cost, budgets: Mapping[str, Budget]) -> None:

@@ -14,6 +14,7 @@ from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
 from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
+from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -135,6 +136,23 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         files=[path for name, path in files.items() if path and command.names & named[name]],
         notes=notes,
     )
+
+
+def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
+    """Return what is odd in a sweep, or below it, but harms nothing."""
+    text, found = command_text(spec, layers), [*spec.warnings, *layers.warnings]
+    reads_config = "{config_" in text or (spec.config_path or "") in text or layers.preset.counts
+    unused = {"script_path": spec.script_path and not spec.script_of(text), "config_path": not reads_config}
+    for name in (name for name, is_unused in unused.items() if is_unused):
+        found.append(
+            f"{spec.source}: {name}: the command does not use it; write {{{name}}} into the command, or remove it"
+        )
+    settings = {*SlurmSection.model_fields, *SlurmSection.further_keys}
+    # Where the preset says which keys of the script count nodes and GPUs, no other does.
+    for key in spec.parameters if layers.preset.counts else ():
+        if key in settings:
+            found.append(f"{spec.source}: {key} is passed to the script; for Slurm write slurm: {{{key}: …}}")
+    return found
 
 
 def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value]]) -> None:

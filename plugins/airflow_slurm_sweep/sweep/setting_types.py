@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
@@ -13,15 +14,16 @@ from airflow_slurm_sweep.sweep.document import Section, kind
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
 
+_N = "[0-9]+"  # for Python \d are the digits of all scripts
 # sbatch(1), --time
-TIME_PATTERN = r"^(\d+(:\d+(:\d+)?)?|\d+-\d+(:\d+(:\d+)?)?|UNLIMITED|INFINITE)$"
-ONLY_PATTERN = r"^\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*$"
+TIME_PATTERN = rf"^({_N}(:{_N}(:{_N})?)?|{_N}-{_N}(:{_N}(:{_N})?)?|UNLIMITED|INFINITE)$"
+ONLY_PATTERN = rf"^\s*{_N}(\s*-\s*{_N})?(\s*,\s*{_N}(\s*-\s*{_N})?)*\s*$"
 
 
 def only_pattern(size: int) -> str:
     """Return the pattern of a text such as ``1-4,9`` with indices from 1 to ``size``."""
     index = f"(?:{_up_to(str(size))})"
-    return ONLY_PATTERN.replace(r"\d+", index)
+    return ONLY_PATTERN.replace(_N, index)
 
 
 def _up_to(last: str) -> str:
@@ -52,9 +54,9 @@ def hours(time: str) -> float:
 
 
 def minutes(time: str | None) -> int | None:
-    """Return a time limit in minutes; None for none."""
+    """Return a time limit in whole minutes, as Slurm rounds it up; None for none."""
     limit = hours(time or "INFINITE")
-    return None if limit == float("inf") else round(limit * 60)
+    return None if limit == float("inf") else ceil(round(limit * 60, 6))
 
 
 def _check_time(time: str) -> str:
@@ -122,8 +124,9 @@ def _check_directory(path: str) -> str:
 
 
 def _check_option_value(value: Any) -> Any:
-    if not isinstance(value, (str, int, float)):
-        raise ValueError(f"expected text, a number, or true or false, got {kind(value)}")
+    if not isinstance(value, (str, int)):
+        got = f"{value!r}; put it into quotes" if isinstance(value, float) else kind(value)
+        raise ValueError(f"expected text, a whole number, or true or false, got {got}")
     return value
 
 

@@ -65,7 +65,12 @@ class SweepSpec:
     @property
     def what(self) -> str:
         """What runs, as people read it."""
-        return self.script_path or (self.command or "the profile's command").strip().split("\n")[0]
+        return self.script_of(self.command) or (self.command or "the profile's command").strip().split("\n")[0]
+
+    def script_of(self, command: str | None) -> str | None:
+        """Return the script, unless that command does without it."""
+        is_used = command is None or "{script_path}" in command or (self.script_path or "") in command
+        return self.script_path if is_used else None
 
 
 def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:

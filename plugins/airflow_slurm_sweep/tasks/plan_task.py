@@ -125,7 +125,8 @@ class PlanSweepOperator(BaseOperator):
             run = context["dag_run"]
             if run.run_type == "manual":
                 return None
-            sweep = run.dag_id if self.sweep_file else context["params"].get("sweep") or base_name(spec.script_path)
+            script = spec.script_of(spec.command)
+            sweep = run.dag_id if self.sweep_file else context["params"].get("sweep") or base_name(script)
             date = date_of_run(run.logical_date or run.run_after, spec.dag.timezone)
             return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:

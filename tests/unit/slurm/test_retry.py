@@ -13,6 +13,7 @@ from airflow_slurm_sweep.slurm.states import JobState
 MEMORY = {"on": "OUT_OF_MEMORY", "times": 2, "mem": "x2"}
 NODE = {"on": "NODE_FAIL", "times": 3, "exclude_node": True}
 OOM, LOST_NODE = (JobState.OUT_OF_MEMORY, "n1"), (JobState.NODE_FAIL, "n[2-3]")
+FAILED = (JobState.FAILED, "")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,21 @@ OOM, LOST_NODE = (JobState.OUT_OF_MEMORY, "n1"), (JobState.NODE_FAIL, "n[2-3]")
         ([{**MEMORY, "mem": None, "time": "x1.5"}], [OOM], {}, {"time": "90"}),
         ([NODE], [LOST_NODE, (JobState.NODE_FAIL, "n7")], {"exclude": "n9"}, {"exclude": "n9,n[2-3],n7"}),
         ([MEMORY, NODE], [(JobState.TIMEOUT, "n1")], {"mem": "32G"}, {}),
+        ([MEMORY, {"on": "FAILED", "mem": "x3"}], [OOM, FAILED], {"mem": "10G"}, {"mem": "60G"}),
+        ([MEMORY, {"on": "FAILED", "mem": "500G"}], [OOM, FAILED, OOM], {"mem": "10G"}, {"mem": "1000G"}),
+        (
+            [{"on": "FAILED", "time": "x2"}, {**MEMORY, "time": "480"}],
+            [OOM, FAILED],
+            {"mem": 1},
+            {"mem": "2", "time": "960"},
+        ),
+        (
+            [{"on": "FAILED", "time": "x2"}, {"on": "OUT_OF_MEMORY", "time": "UNLIMITED"}],
+            [OOM, FAILED],
+            {},
+            {"time": "UNLIMITED"},
+        ),
+        ([{"on": "FAILED", "mem": "x1.2"}], [FAILED, FAILED], {"mem": "1G"}, {"mem": "3G"}),
     ],
 )
 def test_what_the_next_job_is_given(
@@ -37,6 +53,12 @@ def test_what_the_next_job_is_given(
 def test_nothing_is_multiplied_that_is_not_there(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="retry: mem: x2 multiplies the job's mem, which is not set"):
         check([MEMORY], options, None)
+
+
+def test_a_rule_is_checked_by_itself() -> None:
+    rules: list[dict[str, Any]] = [{"on": "FAILED", "mem": "64G"}, MEMORY]
+    with pytest.raises(ValueError, match="retry: mem: x2 multiplies the job's mem, which is not set"):
+        check(rules, {}, None)
 
 
 def test_only_some_exit_codes() -> None:

@@ -29,6 +29,8 @@ def budget(**keys: Any) -> Budget:
         ([job(nodes=3)], 0, 6, "at most 6 CPU-hours"),
         ([job(nodes=2, options={"ntasks-per-node": 4, "cpus-per-task": "8"})], 0, 128, "at most 128 CPU-hours"),
         ([job(nodes=2, options={"ntasks": 5, "cpus-per-task": 2})], 0, 20, "at most 20 CPU-hours"),
+        ([job(options={"tres-per-task": "cpu=16"})], 0, 32, "at most 32 CPU-hours"),
+        ([job(nodes=2, options={"tres-per-task": "gres/gpu:0,cpu:4"})], 0, 16, "at most 16 CPU-hours"),
         ([job(gpus_per_node=1), job()], 2, 2, "at most 2 GPU-hours and 2 CPU-hours"),
         ([job(gpus_per_node=1, time=None)], inf, 0, "without a time limit: no bound on their GPU-hours"),
         ([job(time="0")], 0, inf, "without a time limit: no bound on their CPU-hours"),
@@ -38,6 +40,30 @@ def budget(**keys: Any) -> Budget:
 def test_the_upper_bound_of_the_cost(jobs: list[JobRequest], gpu_hours: float, cpu_hours: float, text: str) -> None:
     cost = Cost.of(jobs)
     assert (cost.gpu_hours, cost.cpu_hours, str(cost)) == (gpu_hours, cpu_hours, text)
+
+
+@pytest.mark.parametrize(
+    ("time", "chain", "gpu_hours"),
+    [
+        ("60", {"retry": [{"on": "TIMEOUT", "times": 1, "time": "x2"}, {"on": "OUT_OF_MEMORY", "times": 2}]}, 56),
+        ("60", {"jobs": 6, "retry": [{"on": "TIMEOUT", "times": 1, "time": "x4"}]}, 200),
+        ("60", {"jobs": 6}, 48),
+        ("60", {"retry": [{"on": "TIMEOUT", "times": 2, "time": "x2"}]}, 56),
+        (
+            "60",
+            {"retry": [{"on": "FAILED", "times": 1, "time": "x2"}, {"on": "TIMEOUT", "times": 1, "time": "120"}]},
+            56,
+        ),
+        ("60", {"retry": [{"on": "TIMEOUT", "times": 1, "time": "x0.5"}]}, 16),
+        ("0:30", {"retry": [{"on": "TIMEOUT", "times": 1, "time": "x60"}]}, 8 + 8 / 120),
+        ("60", {"retry": [{"on": "TIMEOUT", "times": 10000, "time": "x2"}]}, inf),
+        (None, {"jobs": 2}, inf),
+    ],
+)
+def test_the_upper_bound_of_jobs_that_follow_one_another(time: str | None, chain: Any, gpu_hours: float) -> None:
+    assert Cost.of([job(gpus_per_node=8, time=time, chain={"jobs": 0, "on": [], **chain})]).gpu_hours == pytest.approx(
+        gpu_hours
+    )
 
 
 @pytest.mark.parametrize(("file", "profile", "smaller"), [(10, 30, "file"), (30, 10, "profile"), (None, 10, "profile")])

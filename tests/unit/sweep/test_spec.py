@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -145,12 +146,18 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
     ]
 
 
+@pytest.mark.parametrize("option", ["cpus_per_task: 8.0", "constraint: 1.10"])
+def test_a_number_with_a_point_is_no_option_of_sbatch(option: str) -> None:
+    (fault,) = faults(f"script_path: a.py\nslurm: {{{option}}}\n")
+    assert re.search(r"expected text, a whole number, or true or false, got (8.0|1.1); put it into quotes$", fault)
+
+
 @pytest.mark.parametrize("value", ["[1]", "true", "null", "{variable: a, connection: b}", "{password: s3cret}"])
 def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str) -> None:
     fault, other = faults(f"script_path: a.py\nslurm: {{env: {{K: {value}}}, sbatch: {{qos: [a]}}}}\n")
     assert fault.startswith("slurm.env.K: expected text, or a secret as {variable: NAME} or {connection: ID}, got ")
     assert "s3cret" not in fault
-    assert other == "slurm.sbatch.qos: expected text, a number, or true or false, got a list"
+    assert other == "slurm.sbatch.qos: expected text, a whole number, or true or false, got a list"
 
 
 @pytest.mark.parametrize(
