@@ -50,6 +50,8 @@ def submit_all(submissions: Sequence[Submission], mark: str) -> str:
             *("begin", *enter(job), "make_folders", "open_record", "decide", "submit"),
             "}",
         ]
+    if limited := [job.run_dir for job, _ in submissions if job.max_parallel_jobs]:
+        lines.append(f"output_format={output_format(max(limited, key=len))}")
     return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
 
 
