@@ -215,6 +215,16 @@ def test_a_line_of_login_setup_that_fails_is_named(login: Login) -> None:
         login.submit(login.request())
 
 
+@pytest.mark.all
+def test_a_job_whose_libraries_stop_sbatch_is_refused_with_the_variable(login: Login) -> None:
+    (login.folder / "libc.so.6").touch()
+    request = login.request(env={"LD_LIBRARY_PATH": str(login.folder)})
+    with pytest.raises(ClusterRefusedError, match=r"file too short; sbatch itself also runs with LD_LIBRARY_PATH of"):
+        login.submit(request)
+    path = f"export LD_LIBRARY_PATH={login.folder}"
+    assert login.submit(replace(request, env={}, setup=[path])) in login.live()
+
+
 # Answers that deserve no trust
 
 SQUEUES = {
@@ -250,7 +260,7 @@ def test_a_withdrawn_submission_without_a_job_leaves_its_place_to_the_next(login
     with pytest.raises(NotYetError, match="1 jobs of this run are live"):
         login.submit(second, replace(FIRST, map_index=1))
     login.withdraw(first)
-    assert wait_until(lambda: login.record("a_1")["withdrawn"])
+    assert wait_until(lambda: bool(login.record("a_1")["withdrawn"]))
     assert login.submit(second, replace(FIRST, map_index=1)) == login.live("a_2")[0]
 
 
