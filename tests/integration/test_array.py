@@ -258,6 +258,16 @@ def test_a_cleared_element_is_cancelled_and_submitted_again_and_the_others_stay(
     assert login.alive() == sorted(again)
 
 
+@pytest.mark.all
+def test_cleared_elements_ask_squeue_together(login: ArrayLogin) -> None:
+    requests = login.sweep(command="true")
+    first = login.ids(requests)
+    assert wait_until(lambda: {login.queue().get(job) for job in first} == {"COMPLETED"})
+    login.wrap("squeue", 'echo >> "$BIN/calls"; real "$@"')
+    assert not set(login.ids(requests, CLEARED)) & set(first)
+    assert (login.folder / "bin" / "calls").read_text() == "\n"
+
+
 def test_pending_and_running_elements_are_cancelled_one_by_one(login: ArrayLogin) -> None:
     jobs = list(map(job_of, login.together(login.sweep(3, options={"hold": True}))))
     held = [job.job_id for job in jobs]
@@ -312,6 +322,25 @@ def test_single_submissions_find_their_elements(login: ArrayLogin) -> None:
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda pair: login.submit(*pair), submissions(requests)))
     assert found == ids == login.alive()
+
+
+@pytest.mark.parametrize(
+    ("count", "alone"),
+    [(2, False), pytest.param(2, True, marks=pytest.mark.all), pytest.param(1, False, marks=pytest.mark.all)],
+    ids=["together", "alone", "one element"],
+)
+def test_pending_elements_are_found_although_squeue_shows_none(login: ArrayLogin, count: int, alone: bool) -> None:
+    """One record of scontrol's stands for all pending elements: their ids and paths are not in it."""
+    requests = login.sweep(count, options={"hold": True})
+    login.wrap("sbatch", 'echo >> "$BIN/calls"; real "$@"; echo "sbatch: error: Socket timed out" >&2; exit 1')
+    with pytest.raises(ClusterUnavailableError):
+        login.ids(requests)
+    ids = login.alive()
+    login.wrap("squeue", "exit 0")
+    found = [login.submit(*pair) for pair in submissions(requests)] if alone else login.ids(requests)
+    assert found == ids == login.alive()
+    assert len(ids) == count
+    assert (login.folder / "bin" / "calls").read_text() == "\n", "sbatch was called once"
 
 
 def test_after_a_clear_they_are_found_and_cancelled(login: ArrayLogin) -> None:
@@ -415,6 +444,13 @@ def test_a_single_job_whose_script_makes_an_array_of_it_counts_as_a_whole(login:
     assert login.alive() == [f"{array}_0", f"{array}_1"]
     new = login.submit_when_possible(request, CLEARED)
     assert login.alive() == [f"{new}_0", f"{new}_1"]
+
+
+@pytest.mark.all
+def test_among_the_ids_of_a_chatty_sbatch_is_the_whole_array_of_a_script(login: ArrayLogin) -> None:
+    login.wrap("sbatch", 'echo hello; real "$@"; sleep 3')  # until its elements run, each with a record of its own
+    array = login.submit(login.request(script='#!/bin/bash\n#SBATCH --array=0-1\nbash -c "$COMMAND"\n'))
+    assert login.alive() == [f"{array}_0", f"{array}_1"]
 
 
 def test_an_unclear_answer_leaves_the_intents(login: ArrayLogin) -> None:

@@ -6,6 +6,7 @@ Slurm's commands.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -310,6 +311,14 @@ def test_a_submission_that_lost_the_lock_submits_and_cancels_nothing(login: Logi
     assert lock.read_text().startswith("other-host"), "another's lock is left alone"
 
 
+@pytest.mark.all
+def test_a_lock_that_was_made_without_an_answer_is_held(login: Login) -> None:
+    """NFS makes the link, loses its answer, and the second request finds a link."""
+    login.wrap("ln", 'real "$@"; exit 1')
+    login.edits = {"waits_for=$patience": "waits_for=5"}
+    assert login.submit(login.request()) in login.live()
+
+
 # Withdrawal
 
 
@@ -363,6 +372,24 @@ def test_never_more_parallel_jobs_than_allowed(login: Login) -> None:
     with ThreadPoolExecutor() as pool:
         more = [job for job in pool.map(try_to_submit, attempts.keys() - taken.keys()) if job]
     assert len(more) == 2
+
+
+@pytest.mark.all
+def test_all_submissions_of_a_script_ask_squeue_together_while_the_gate_is_full(login: Login) -> None:
+    names = [f"job{number}" for number in range(6)]
+    login.submit(login.request(name=names[0], max_parallel_jobs=2))
+    group = [
+        (login.request(name=name, max_parallel_jobs=2), replace(FIRST, map_index=number))
+        for number, name in enumerate(names)
+    ]
+    login.wrap("squeue", 'echo >> "$BIN/calls"; real "$@"')
+    login.edits = {"each m 20": "each m 100"}
+    done = asyncio.run(login.run(submit_all(group, "m")))
+    statuses = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("m ")]
+    assert statuses == ["0", "0", "95", "95", "95", "95"], done
+    calls = len((login.folder / "bin" / "calls").read_text())
+    assert calls == 3, "before the first, and after each that has a job"
+    assert len([name for name in names if login.live(name)]) == 2
 
 
 # Links and folders

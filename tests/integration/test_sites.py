@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, NotYetError
-from airflow_slurm_sweep.names import RECORD
+from airflow_slurm_sweep.names import RECORD, STATE_DIR
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.shell import COMMAND, Completed, Site
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
+from sandbox.processes import wait_until
 from tests.integration.login import CLEARED, FIRST, SITE, Login, login_on
 
 if TYPE_CHECKING:
@@ -194,6 +196,9 @@ def hide_slurm(login: Login) -> str:
 
 def test_login_setup_finds_slurm_and_the_jobs_path_does_not(login: Login) -> None:
     slurm = hide_slurm(login)
+    profile = login.folder / "profile"
+    profile.write_text("only=(for bash)\n")
+    login.edits = {"/etc/profile": str(profile)}
     with pytest.raises(ClusterRefusedError, match="sbatch is not on the PATH of this login; set login_setup"):
         login.submit(login.request())
     login.site = replace(SITE, login_setup=("module() { PATH=$PATH:$2; }", f"module load {slurm}", "set -efu"))
@@ -205,6 +210,19 @@ def test_a_line_of_login_setup_that_fails_is_named(login: Login) -> None:
     login.site = replace(SITE, login_setup=("true", "module load nothing"))
     with pytest.raises(ClusterRefusedError, match="login_setup, line 2: exit status 127: module load nothing"):
         login.submit(login.request())
+    login.site = replace(SITE, login_setup=("only=(for bash)",))
+    with pytest.raises(ClusterRefusedError, match="login_setup, line 1: exit status 2: only="):
+        login.submit(login.request())
+
+
+@pytest.mark.all
+def test_a_job_whose_libraries_stop_sbatch_is_refused_with_the_variable(login: Login) -> None:
+    (login.folder / "libc.so.6").touch()
+    request = login.request(env={"LD_LIBRARY_PATH": str(login.folder)})
+    with pytest.raises(ClusterRefusedError, match=r"file too short; sbatch itself also runs with LD_LIBRARY_PATH of"):
+        login.submit(request)
+    path = f"export LD_LIBRARY_PATH={login.folder}"
+    assert login.submit(replace(request, env={}, setup=[path])) in login.live()
 
 
 # Answers that deserve no trust
@@ -231,6 +249,41 @@ def test_max_parallel_jobs_does_not_trust_squeue_alone(login: Login, squeue: str
     login.wrap("squeue", squeue)
     with pytest.raises(NotYetError, match="1 jobs of this run are live, max_parallel_jobs is 1"):
         login.submit(login.request(name="a_2", max_parallel_jobs=1), replace(FIRST, map_index=1, id="01-3"))
+
+
+def test_a_withdrawn_submission_without_a_job_leaves_its_place_to_the_next(login: Login) -> None:
+    first, second = (login.request(name=name, max_parallel_jobs=1) for name in ("a_1", "a_2"))
+    sbatch = login.wrap("sbatch", 'echo "sbatch: error: Socket timed out" >&2; exit 1')
+    with pytest.raises(ClusterUnavailableError):
+        login.submit(first)
+    sbatch.unlink()
+    with pytest.raises(NotYetError, match="1 jobs of this run are live"):
+        login.submit(second, replace(FIRST, map_index=1))
+    login.withdraw(first)
+    assert wait_until(lambda: bool(login.record("a_1")["withdrawn"]))
+    assert login.submit(second, replace(FIRST, map_index=1)) == login.live("a_2")[0]
+
+
+@pytest.mark.all
+def test_a_damaged_record_has_a_place_while_a_job_may_live(login: Login) -> None:
+    first, second = (login.request(name=name, max_parallel_jobs=1) for name in ("a_1", "a_2"))
+    job = login.submit(first)
+    state = login.folder / "runs" / "a_1" / STATE_DIR
+    (login.folder / "runs" / "a_1" / RECORD).write_text("")
+
+    def submit_second(age: float) -> str:
+        os.utime(state, times=(time.time() - age,) * 2)
+        return login.submit(second, replace(FIRST, map_index=1))
+
+    squeue = login.wrap("squeue", "exit 0")
+    with pytest.raises(NotYetError, match="1 jobs of this run are live"):
+        submit_second(age=1000)
+    squeue.unlink()
+    login.box.slurm("scancel", job)
+    assert wait_until(lambda: not login.live("a_1"))
+    with pytest.raises(NotYetError, match="1 jobs of this run are live"):
+        submit_second(age=0)
+    assert submit_second(age=1000) == login.live("a_2")[0]
 
 
 def test_an_intent_does_not_trust_squeue_alone(login: Login) -> None:
@@ -397,6 +450,8 @@ def test_the_login_speaks_to_one_cluster(login: Login) -> None:
     login.site = Site(ssh_conn_id="x", clusters="elsewhere")
     with pytest.raises((ClusterRefusedError, ClusterUnavailableError), match=r"elsewhere|cluster"):
         login.submit(login.request())
-    login.site, login.environment = SITE, {"SLURM_CLUSTERS": "a,b"}
-    with pytest.raises(ClusterRefusedError, match="SLURM_CLUSTERS=a,b names several clusters"):
-        login.submit(login.request())
+    login.site = SITE
+    for several in ("a,b", "All"):
+        login.environment = {"SLURM_CLUSTERS": several}
+        with pytest.raises(ClusterRefusedError, match=f"SLURM_CLUSTERS={several} names several clusters"):
+            login.submit(login.request())

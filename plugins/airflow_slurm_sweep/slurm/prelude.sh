@@ -21,11 +21,13 @@ esac
 # The cluster profile's own commands, such as `module load slurm`.
 if [ -n "$site_setup" ]; then
   login_path=$PATH
-  command -v module > /dev/null || [ ! -r /etc/profile ] || . /etc/profile > /dev/null 2>&1 < /dev/null
+  # In dash an error of `.` or `eval` ends the shell, without `command`: /etc/profile may have lines for bash alone.
+  unset -f command
+  command -v module > /dev/null || [ ! -r /etc/profile ] || command . /etc/profile > /dev/null 2>&1 < /dev/null
   PATH=$login_path line_number=0
   while IFS= read -r line; do
     line_number=$((line_number + 1))
-    eval "$line" > /dev/null < /dev/null || fail_login "login_setup, line $line_number: exit status $?: $line"
+    command eval "$line" > /dev/null < /dev/null || fail_login "login_setup, line $line_number: exit status $?: $line"
   done << END
 $site_setup
 END
@@ -65,5 +67,5 @@ done
 
 [ -z "$site_clusters" ] || export SLURM_CLUSTERS="$site_clusters"
 case ${SLURM_CLUSTERS-} in
-  *,*) fail_login "SLURM_CLUSTERS=$SLURM_CLUSTERS names several clusters: set 'clusters' in the cluster profile" ;;
+  *,* | [Aa][Ll][Ll]) fail_login "SLURM_CLUSTERS=$SLURM_CLUSTERS names several clusters: set 'clusters' in the cluster profile" ;;
 esac

@@ -11,7 +11,7 @@ prelude='' environment_name='' batch_script='' index='' environment=''
 
 # One sbatch for all that have something to submit. Each submission is reported when it is over, as by `each`.
 submit_array() { # MARK COUNT
-  mark=$1 held='' reported=' ' ready=''
+  mark=$1 held='' reported=' ' ready='' queue=''
   read -r pid _ < /proc/self/stat
   read -r uptime _ < /proc/uptime
   began=${uptime%.*}
@@ -30,6 +30,7 @@ submit_array() { # MARK COUNT
   find_max_size
   lock_all "$2"
   find_all "$open"
+  [ -z "$with_job" ] || query || queue=
   decide_all
   [ -z "$ready" ] || submit_ready
 }

@@ -2,13 +2,16 @@
 
 # The locks
 
-lock_all() { # COUNT: set `held`, and `open` to those with an intent that has no job
-  open='' number=1
+lock_all() { # COUNT: set `held`, `open` to those with an intent that has no job, and `with_job` if one has a job
+  open='' with_job='' number=1
   while [ "$number" -le "$1" ] && in_time 60; do
     step lock_one
     if [ "$status" -eq 0 ]; then
       held="$held $number"
-      [ -z "$said" ] || open="$open $number"
+      case $said in
+        open) open="$open $number" ;;
+        job) with_job=yes ;;
+      esac
     else
       report
     fi
@@ -27,7 +30,11 @@ lock_one() {
   read_record "$record"
   [ -z "$its_damage" ] || stop 96 "its record is damaged: it goes alone"
   trap - EXIT # from here on the lock is the whole script's
-  [ -z "$its_attempt" ] || [ -n "$its_job" ] || echo open
+  if [ -n "$its_job" ]; then
+    echo job
+  elif [ -n "$its_attempt" ]; then
+    echo open
+  fi
 }
 
 resume_one() { # work on a record whose lock is held

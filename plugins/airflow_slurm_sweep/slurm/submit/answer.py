@@ -89,6 +89,10 @@ def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
     if exit_status == ExitStatus.UNCLEAR:
         return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
     refusal = f"{job.name} was not submitted: {reason[-2000:]}"
+    loader = ", ".join(sorted(name for name in job.env if name.startswith("LD_")))
+    has_run = job.array or "sbatch: error:" in reason or "sbatch: fatal:" in reason
+    if exit_status == ExitStatus.SBATCH_REFUSED and loader and not has_run:
+        refusal = f"{refusal}; sbatch itself also runs with {loader} of 'env': export it in 'setup' instead"
     if exit_status in (ExitStatus.BUSY, ExitStatus.NOT_IN_ARRAY):
         return AloneError(refusal)
     if exit_status == ExitStatus.REFUSED or (exit_status == ExitStatus.SBATCH_REFUSED and not is_passing(reason)):

@@ -77,18 +77,22 @@ ask() {
   query || stop 93 "squeue: $said"
 }
 
-row_of() { # ID: of `queue`; set `is` and `path`, to nothing if there is none
+ask_once() { # an answer of the script's will do: a job that it does not show live is looked up
+  [ -n "$queue" ] || ask
+}
+
+row_of() { # ID: of `queue`; set `is` and `row_path`, to nothing if there is none
   # "+0" is behind the id of a heterogeneous job's first part.
   row=$(printf '%s\n' "$queue" | sed -n "s/^$1\(+0\)\{0,1\} \{1,\}//p" | head -n 1)
-  is=${row%%[!A-Z_]*} path=${row#"$is"}
-  path=${path#"${path%%[! ]*}"}
+  is=${row%%[!A-Z_]*} row_path=${row#"$is"}
+  row_path=${row_path#"${row_path%%[! ]*}"}
   case $is:$1 in
     :*_*) ;;
     :*) # a whole array, made by a batch script's own line: it lives as long as an element does
       for is in $(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}\([A-Z_]\{1,\}\).*/\1/p"); do
         has_ended "$is" || break
       done
-      path=$(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}[A-Z_]\{1,\} \{1,\}//p" | head -n 1)
+      row_path=$(printf '%s\n' "$queue" | sed -n "s/^$1_[0-9]\{1,\} \{1,\}[A-Z_]\{1,\} \{1,\}//p" | head -n 1)
       ;;
   esac
 }
@@ -96,7 +100,7 @@ row_of() { # ID: of `queue`; set `is` and `path`, to nothing if there is none
 # A job is not live only if squeue and the controller agree. An id that is another job's by now is not ours.
 lives() { # ID: of a job that wrote into $run_dir; set `is`
   row_of "$1"
-  if [ -n "$is" ] && ! has_ended "$is" && writes_here "$1" "$path"; then return 0; fi
+  if [ -n "$is" ] && ! has_ended "$is" && writes_here "$1" "$row_path"; then return 0; fi
   controller_shows "$1"
   [ -n "$is" ] && ! has_ended "$is"
 }
@@ -110,9 +114,9 @@ controller_shows() { # ID: set `is` to the state of our job, to nothing if the c
     *) stop 93 "scontrol: $said" ;;
   esac
   rows=$(printf '%s\n' "$said" | sed -n "$controller_rows")
-  while read -r id shown path; do
-    if writes_here "$id" "$path"; then
-      is=$shown
+  while read -r shown_id shown_state shown_path; do
+    if writes_here "$shown_id" "$shown_path"; then
+      is=$shown_state
       has_ended "$is" || return 0
     fi
   done << END_OF_ROWS
@@ -141,17 +145,33 @@ writes_here() { # ID PATH: a job of this run directory
   case $2 in
     '') return 1 ;; # also where own_log is empty
     "$run_dir/logs/slurm-"* | "$escaped_dir/logs/slurm-"* | "$own_log") ;;
-    "${escaped_dir%"$own_index"}%a/logs/slurm-"*) case $1 in *_"$own_index") ;; *) return 1 ;; esac ;;
-    "${escaped_dir%???}%3a/logs/slurm-"* | "${run_dir%???}%3a/logs/slurm-"*) # from 1000 on, its last three digits
-      case $1:$own_index in *_*:?*"$(printf %03d "${1##*_}")") ;; *) return 1 ;; esac
-      ;;
+    *) case $1 in *_"$own_element") is_of_array "$2" ;; *) return 1 ;; esac ;;
+  esac
+}
+
+is_of_array() { # PATH: of an array whose elements differ in the index where our run directory has its own
+  kept=${run_dir%"$own_index"} escaped_kept=${escaped_dir%"$own_index"} index_of=%a
+  case $own_index in ????*) kept=${run_dir%???} escaped_kept=${escaped_dir%???} index_of=%3a ;; esac
+  case $1 in
+    "$escaped_kept$index_of/logs/slurm-"* | "$kept$index_of/logs/slurm-"* | "${kept}4294967294/logs/slurm-"*) ;; # NO_VAL
     *) return 1 ;;
   esac
 }
 
+# Pending elements of an array share a record of scontrol's, with the id of the array. The record of one element tells
+# whether the array has it.
+to_element() { # where `id` and `path`, of a row, are such an array's: set them and `is` to those of our element
+  id=${id%+0}
+  case $own_index:$id in :* | *_*) return 0 ;; esac
+  is_of_array "$path" || return 0
+  element=${id}_$own_element
+  controller_shows "$element"
+  [ -z "$is" ] || { id=$element path=$run_dir/logs/slurm-$element.out; }
+}
+
 search() { # `queue` for the job of an intent: set its_job. A second live job can only be a twin; it is cancelled.
-  while read -r id _ path; do
-    id=${id%+0}
+  while read -r id is path; do
+    to_element
     if ! is_job "$id" || ! writes_here "$id" "$path"; then continue; fi
     # Without the index in the log's name the array is one of a batch script's own line: it counts as a whole.
     case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
@@ -171,7 +191,7 @@ END_OF_QUEUE
 
 find_live() { # `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone
   while read -r id is path; do
-    id=${id%+0}
+    to_element
     if is_job "$id" && writes_here "$id" "$path" && ! has_ended "$is"; then
       case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
       its_job=$id

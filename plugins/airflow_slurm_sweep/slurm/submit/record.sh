@@ -51,6 +51,13 @@ patience=1500
 waits_for=$patience
 pid=
 
+find_index() { # set own_index, the number at the run directory's end, and own_element, its index in an array
+  own_index=${run_dir##*[!0-9]}
+  own_element=$own_index
+  # From 1000 on, see arrays/script.py, its last three digits.
+  case $own_index in ????*) own_element=$((1${own_index#"${own_index%???}"} - 1000)) ;; esac
+}
+
 begin() {
   trap 'exit 143' TERM INT
   state=$run_dir/$state_name
@@ -61,16 +68,20 @@ begin() {
   who="$host $boot $namespace $pid"
   mine=$state/.$host.$pid
   attempt="$try $ti"
-  own_index=${run_dir##*[!0-9]}
+  find_index
   state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
 }
 
+# Where one has a limit of parallel jobs, output_format is set: all ask squeue together, until one submits a job.
 each() { # NAME SECONDS: run NAME_1, NAME_2 ..., none that would begin after that time; report each when it is over
   read -r uptime _ < /proc/uptime
-  last=$((${uptime%.*} + $2)) number=1
+  last=$((${uptime%.*} + $2)) number=1 queue=
   while command -v "$1_$number" > /dev/null && [ "${uptime%.*}" -le "$last" ]; do
+    [ -z "$output_format" ] || [ -n "$queue" ] || query || queue=
     said=$("$1_$number" 2>&1)
-    printf '%s %s %s\n%s\n' "$1" "$number" "$?" "$said"
+    status=$?
+    printf '%s %s %s\n%s\n' "$1" "$number" "$status" "$said"
+    [ "$status" -ne 0 ] || queue=
     number=$((number + 1))
     read -r uptime _ < /proc/uptime
   done
@@ -157,6 +168,8 @@ take() { # LOCK: wait for it; break one whose holder is dead, or that is held fo
   waited=0 seen=
   until ln -- "$mine" "$1" 2> /dev/null; do
     holder=$(cat -- "$1" 2> /dev/null)
+    # NFS lost the answer to `ln`, or the lock is of a dead process whose pid we have now.
+    [ "$holder" != "$who" ] || break
     [ "$holder" = "$seen" ] || { seen=$holder waited=0; }
     if [ -n "$holder" ] && { is_dead "$holder" || [ "$waited" -ge "$patience" ]; }; then
       break_lock "$1"

@@ -50,14 +50,15 @@ def submit_all(submissions: Sequence[Submission], mark: str) -> str:
             *("begin", *enter(job), "make_folders", "open_record", "decide", "submit"),
             "}",
         ]
+    if limited := [job.run_dir for job, _ in submissions if job.max_parallel_jobs]:
+        lines.append(f"output_format={output_format(max(limited, key=len))}")
     return script(*functions(), *lines, f"each {mark} {BULK_SECONDS}")
 
 
 def cancel(job: SubmittedJob) -> str:
     """Return the script that cancels a job, unless it has ended, or its number is another job's by now."""
     values = {"run_dir": job.run_dir, "escaped_dir": escaped(job.run_dir), "own_log": job.log_path}
-    own_index = "own_index=${run_dir##*[!0-9]}"
-    return script(*functions(), _assignments(values), own_index, f"cancel_ours {quote(job.job_id)}")
+    return script(*functions(), _assignments(values), "find_index", f"cancel_ours {quote(job.job_id)}")
 
 
 def withdraw(job: JobRequest, attempt: Attempt) -> str:

@@ -66,13 +66,13 @@ decide_resume() { # the record is another task's, or another Dag run's
   [ -n "$resume" ] ||
     refuse "the run directory $run_dir belongs to $described; resume it, or choose another job name"
   [ -n "$its_job" ] || return 0
-  ask
+  ask_once
   ! lives "$its_job" ||
     refuse "$run_dir belongs to $described, whose job $its_job is $is; wait, or: scancel $its_job"
 }
 
 decide_clear() { # a user cleared the task, which has no retries: its job must be gone before another one comes
-  ask
+  ask_once
   lives "$its_job" || return 0
   if [ "$is" != COMPLETING ] && cancel "$its_job"; then
     ask
@@ -118,7 +118,7 @@ pass_gate() { # at most $parallel live jobs of this Dag run
   [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   take "$gate_lock"
   holds_gate=yes
-  ask
+  ask_once
   count_members
   [ "$live" -lt "$parallel" ] || stop 95 "$live jobs of this run are live, max_parallel_jobs is $parallel"
   still_held
@@ -127,22 +127,53 @@ pass_gate() { # at most $parallel live jobs of this Dag run
 }
 
 count_members() { # set `live` to their number, and `members` to the run directories of live jobs and open intents
-  live=0 members=
+  live=0 members='' both=''
   [ -f "$gate/members" ] || return 0
   while IFS= read -r member; do
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/$record_name"
-    [ -n "$its_damage" ] || [ "$its_run" = "$run" ] || continue
-    if [ -n "$its_damage" ] || [ -z "$its_job" ] || member_lives || keeps_place; then
+    if has_place; then
       live=$((live + 1)) members=$members$member$newline
     fi
   done < "$gate/members"
 }
 
-member_lives() { # its_job, of the run directory `member`
+has_place() { # the run directory `member`, whose record was read
+  if [ -n "$its_damage" ]; then
+    is_recent || is_written_to
+  elif [ "$its_run" != "$run" ]; then
+    return 1
+  elif [ -z "$its_job" ]; then # an intent. That of a withdrawn attempt led to no job: `withdraw` has looked for it
+    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]
+  else
+    at_member lives "$its_job" || keeps_place
+  fi
+}
+
+is_recent() { # whether a submission may be at work in `member`: it makes files there
+  [ -n "$(find "$member/$state_name" -maxdepth 0 -mmin -10 2> /dev/null)" ]
+}
+
+is_written_to() { # whether a live job writes into `member`: as its id is not known, both sources must show none
+  if [ -z "$both" ]; then
+    both=$queue
+    query_controller || stop 93 "scontrol: $said"
+    both=$both$newline$queue queue=$both
+  fi
+  at_member has_live
+}
+
+has_live() {
+  its_job=
+  find_live
+  [ -n "$its_job" ]
+}
+
+at_member() { # FUNCTION [ARGUMENT]: call it as for the run directory `member`
   (
-    run_dir=$member escaped_dir=$(printf '%s\n' "$member" | sed 's/%/%%/g') own_index=${member##*[!0-9]}
-    lives "$its_job"
+    run_dir=$member escaped_dir=$(printf '%s\n' "$member" | sed 's/%/%%/g')
+    find_index
+    "$@"
   )
   status=$?
   [ "$status" -le 1 ] || exit "$status"
