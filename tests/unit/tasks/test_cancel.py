@@ -280,4 +280,4 @@ def test_tasks_without_siblings() -> None:
     single = SimpleNamespace(dag_id="d", run_id="r", task_id="wait", map_index=-1)
     assert orphans.siblings_of("a", single, "submit", "wait", "/r/a") is None
     assert orphans.siblings_of("a", TASK, None, "g.wait", "/r/a") is None
-    assert orphans.siblings_of("a", TASK, "g.submit", "g.wait", "/r/a") == PAIRS
+    assert orphans.siblings_of("a", TASK, "g.submit", "g.wait", "/r") == PAIRS
