@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
+from math import fsum, isfinite
 from typing import Any
 
 from tabulate import tabulate
@@ -22,6 +22,7 @@ from airflow_slurm_sweep.sweep.naming import label
 from airflow_slurm_sweep.sweep.overrides import bare_key, shown
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
+HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
 _METRIC_COLUMNS = 8  # of a table for reading; the rows have all metrics
 _SUMMARY_ROWS = 20  # of a notification, and as many failed ones besides
@@ -46,6 +47,8 @@ class Row:
         metrics: The last value of each number that the job left.
         repeats: How many jobs the row is of: with ``sweep.repeat`` names and ids are several, and metrics are means.
         spread: Their standard deviations.
+        gpu_hours: What it used, with all jobs of its chain and its repeats, if it asked for GPUs; None where not known.
+        cpu_hours: Likewise, if it asked for none.
         chain: How far its chain came, ``3 of 6 jobs``; the row is about the last one. Empty for a single job.
     """
 
@@ -62,6 +65,8 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     repeats: int = 1
     spread: Mapping[str, float] = field(default_factory=dict)
+    gpu_hours: float | None = None
+    cpu_hours: float | None = None
     chain: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def report_rows(
         if job:
             row = replace(row, job_id=job.job_id, log=job.log_path)
         if end:
+            gpu_hours, cpu_hours = hours(request.gpus_per_node, end.gpu_hours, end.cpu_hours)
             row = replace(
                 row,
                 state=end.text,
@@ -101,6 +107,8 @@ def report_rows(
                 elapsed=end.elapsed,
                 metrics=end.metrics,
                 chain=end.chain,
+                gpu_hours=gpu_hours,
+                cpu_hours=cpu_hours,
             )
             if end.chain:
                 row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
@@ -110,6 +118,30 @@ def report_rows(
             row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         rows.append(row)
     return rows
+
+
+def hours(gpus: int, gpu_hours: float | None, cpu_hours: float | None) -> tuple[float | None, float | None]:
+    """Return the hours that count: of GPUs where a job asked for them or got some, else of CPUs."""
+    return (gpu_hours, None) if gpus or gpu_hours else (None, cpu_hours)
+
+
+def hours_text(used: Iterable[tuple[float | None, float | None]]) -> str:
+    """Return what ended jobs used, given the GPU- and CPU-hours of each: ``12.5 GPU-hours, unknown for 2 jobs``."""
+    each = [*used]
+    known = {
+        unit: [value for pair in each if (value := pair[at]) is not None] for at, unit in enumerate(HOURS.values())
+    }
+    parts = [f"{fsum(numbers):,.4g} {unit}" for unit, numbers in known.items() if numbers]
+    unknown = each.count((None, None))
+    if unknown:
+        parts.append(f"unknown for {unknown} {'job' if unknown == 1 else 'jobs'}" if parts else "unknown")
+    return ", ".join(parts)
+
+
+def used(rows: Iterable[Row]) -> str:
+    """Return what the jobs of rows used in this run; empty where none has ended."""
+    own = (row for row in rows if row.job_id and row.state != DONE_EARLIER)
+    return hours_text((row.gpu_hours, row.cpu_hours) for row in own)
 
 
 def folded(rows: Sequence[Row], requests: Sequence[JobRequest]) -> list[Row]:
@@ -139,8 +171,14 @@ def _fold(rows: Sequence[Row], request: JobRequest) -> Row:
         succeeded=len(done) == len(rows),
         metrics={name: mean(found) for name, found in values.items()},
         repeats=len(rows),
+        gpu_hours=_sum([row.gpu_hours for row in rows]),
+        cpu_hours=_sum([row.cpu_hours for row in rows]),
         spread={name: deviation(found) for name, found in values.items() if len(found) > 1},
     )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    return None if None in values else fsum(filter(None, values))
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:
@@ -184,15 +222,28 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
     """Return rows as text; ``form`` is one of tabulate's."""
     names = metric_names((row.metrics for row in rows), objective)[:_METRIC_COLUMNS]
     is_repeated = any(row.repeats > 1 for row in rows)
+    known = {name: unit for name, unit in HOURS.items() if any(getattr(row, name) is not None for row in rows)}
     lines: list[list[Any]] = [
-        ["job", "combination", "job id", "state", *(["n"] if is_repeated else []), *names, "elapsed", "log"]
+        [
+            "job",
+            "combination",
+            "job id",
+            "state",
+            *(["n"] if is_repeated else []),
+            *names,
+            "elapsed",
+            *known.values(),
+            "log",
+        ]
     ]
     for row in rows:
         metrics = [_number(row, name) for name in names]
         many = [row.repeats] if is_repeated else []
         ids = [_first_and_last(text) for text in (row.job, row.job_id)]
         state = f"{row.state}, {row.chain}" if row.chain else row.state
-        lines.append([ids[0], row.combination, ids[1], state, *many, *metrics, row.elapsed, row.log])
+        lines.append(
+            [ids[0], row.combination, ids[1], state, *many, *metrics, row.elapsed, *_hours(row, known), row.log]
+        )
     return _as_text(lines, form)
 
 
@@ -232,6 +283,10 @@ def _number(row: Row, name: str) -> float | str | None:
     return f"{row.metrics[name]:.6g} ± {row.spread[name]:.2g}" if name in row.spread else row.metrics.get(name)
 
 
+def _hours(row: Row, names: Iterable[str]) -> list[str]:
+    return ["" if (value := getattr(row, name)) is None else f"{value:.4g}" for name in names]
+
+
 def _first_and_last(names: str) -> str:
     first, *others = names.split(", ")
     return f"{first} … {others[-1]}" if others else first
@@ -245,6 +300,8 @@ def summary(title: str, rows: Sequence[Row], objective: Objective | None = None)
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
     parts.append(table(included, objective, form="github"))
+    if (text := used(rows)) not in ("", "unknown"):
+        parts.append(f"Used: {text}")
     if by_value := means_table(rows, objective, form="github"):
         parts.append(by_value)
     parts += failures(causes(rows))

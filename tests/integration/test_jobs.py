@@ -146,12 +146,15 @@ def test_jobs_that_squeue_has_forgotten(
 
     async def work(client: SlurmClient) -> list[JobStatus]:
         jobs = [
-            await client.submit(make("true"), attempt()),
-            await client.submit(make("exit 3"), attempt()),
+            await client.submit(make("sleep 2", gpus_per_node=1), attempt()),
+            await client.submit(make("exit 3", gpus_per_node=1), attempt()),
             await client.submit(make("true", script="#!/bin/bash\nexit 5\n"), attempt()),
         ]
         while {job.job_id for job in jobs} & (await client.queue()).keys():
             await asyncio.sleep(0.5)
+        (hours,) = await client.hours([[jobs[0].job_id, jobs[1].job_id]])
+        is_known = source == "sacct"
+        assert (bool(hours.gpu), hours.cpu is None) == (is_known, not is_known), hours
         return [await end(client, job) for job in jobs]
 
     ended_well, failed, silent = with_client(work)

@@ -12,7 +12,7 @@ from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import DONE_EARLIER, failures, metric_names, ranks, result_text
+from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks, result_text
 from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.reasons import in_words
@@ -62,6 +62,7 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         "expected_end": expected_end(start, found),
         "stuck": stuck(found),
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
+        "used": hours_text((each["gpu_hours"], each["cpu_hours"]) for each in found if each["used"]),
         **rank(found, objective),
         "parameters": (swept := parameters(run.plan, found)),
         "means": by_value(swept, found, objective),
@@ -117,9 +118,15 @@ def _combination(run: Run, map_index: int) -> Combination:
         "nodes": live.nodes if live else ended.get("nodes", ""),
         **_times(stage, submit, live, ended),
         "ended": task.ended if stage.is_ended else None,
+        **_used(job, ended, is_own=bool(stage.is_ended and job_id and not done)),
         "metrics": json_values(run.metrics.get(map_index, {}) if live else mapping(ended.get("metrics"))),
         "wandb": _address(ended.get("wandb")),
     }
+
+
+def _used(job: _Values, ended: _Values, *, is_own: bool) -> dict[str, Any]:
+    counted = hours(job.get("gpus_per_node", 0), ended.get("gpu_hours"), ended.get("cpu_hours"))
+    return {"gpu_hours": counted[0], "cpu_hours": counted[1], "used": hours_text([counted]) if is_own else ""}
 
 
 def _address(text: object) -> str:

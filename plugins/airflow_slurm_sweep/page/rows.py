@@ -54,4 +54,6 @@ def _row(plan: object, combination: dict[str, Any]) -> Row:
         elapsed=combination["elapsed"],
         log=combination["log_path"],
         metrics=combination["metrics"],
+        gpu_hours=combination["gpu_hours"],
+        cpu_hours=combination["cpu_hours"],
     )

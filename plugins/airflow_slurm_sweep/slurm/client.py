@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.names import place_file
-from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces
+from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, usage
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
@@ -227,6 +227,12 @@ class SlurmClient:
         """Return what jobs that have ended left beside their results, in their order."""
         found = await self._ask(traces.traces(jobs), traces.read_traces)
         return [found.get(number, NO_TRACE) for number in range(len(jobs))]
+
+    async def hours(self, jobs: Sequence[Sequence[str]]) -> list[usage.Hours]:
+        """Return what jobs used that have ended, each given as the ids of its chain."""
+        question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
+        found = await self._ask(question, usage.read_usage)
+        return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]
 
     async def release_place(self, job: SubmittedJob) -> None:
         """Let the other jobs of its Dag run have the place of a chain that ends with this job."""

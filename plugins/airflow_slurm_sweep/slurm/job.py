@@ -277,6 +277,8 @@ class JobStatus:
     source: str  # squeue, sacct, scontrol, or the exit-status file
     metrics: Mapping[str, float] = field(default_factory=dict)  # the last value of each number that the job left
     wandb: str = ""  # where Weights & Biases shows the run
+    gpu_hours: float | None = None  # used by it and by those before it in its chain; see `usage.Hours`
+    cpu_hours: float | None = None
     chain: str = ""  # how far the chain came, ``3 of 6 jobs``
     earlier: Sequence[Sequence[str]] = ()  # the jobs before it in its chain, from the first: id and run time
     job_name: str = ""  # as squeue and sacct know it: before an array's element begins, the name of the array

@@ -59,6 +59,7 @@ class ClusterSession:
         self.metrics = MetricsFollower(client, self.monitor)
         self._results = Batcher(client.results, at_once=_RESULTS)
         self.traces = Batcher(client.traces, at_once=_RESULTS)
+        self.hours = Batcher(client.hours, at_once=_RECORDS)
         self._patience = patience
 
     async def submit(self, job: JobRequest, attempt: Attempt, *, even_if_refused: bool = False) -> SubmittedJob:

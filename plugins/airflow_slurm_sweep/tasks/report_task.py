@@ -38,6 +38,7 @@ from airflow_slurm_sweep.report import (
     result_text,
     summary,
     table,
+    used,
 )
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob, read_mapping
 from airflow_slurm_sweep.slurm.patience import patiently
@@ -87,6 +88,8 @@ class ReportSweepOperator(BaseOperator):
         jobs = report_rows(requests, submitted, ended, skipped)
         rows = ranked(folded(jobs, requests), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
+        if text := used(rows):
+            self.log.info("Used: %s", text)
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
         title = f"{ti.dag_id} {ti.run_id}{f' ({consent})' if consent else ''}"
         ti.xcom_push(key=REPORT_KEY, value=summary(title, rows, objective))

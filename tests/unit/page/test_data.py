@@ -331,6 +331,7 @@ def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: py
     for index, loss in enumerate([0.5, 0.25]):
         run.set("combination.wait", index, "success")
         end = run.end(index, JobState.COMPLETED) | {"metrics": {"loss": loss, "steps": 9}}
+        end |= {"gpu_hours": 0.5, "cpu_hours": 2} if index else {}
         run.xcoms([("combination.wait", index, "return_value", as_text(end))])
     live(run, time.time(), {2: LiveJob(state="PENDING", reason="Priority")})
     found = results(sweep.dag_id)
@@ -345,6 +346,8 @@ def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: py
         "repeats": 1,
         "chain": "",
         "elapsed": "1:30",
+        "gpu_hours": 0.5,
+        "cpu_hours": None,
         "log": "/lustre/log/nemo-rl/a_sweep_2/logs/slurm-101.out",
         "parameters.seed": 0,
         "parameters.kl": 0.05,

@@ -11,7 +11,7 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
-from airflow_slurm_sweep.report import Row, best, best_text, folded, ranked, ranks, report_rows, summary, table
+from airflow_slurm_sweep.report import Row, best, best_text, folded, ranked, ranks, report_rows, summary, table, used
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -49,7 +49,7 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
     )
     rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
     common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {},
-              "chain": ""}  # fmt: skip
+              "chain": "", "gpu_hours": None, "cpu_hours": None}  # fmt: skip
     assert [row.to_json() for row in rows] == [
         common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
                   "job_id": "11", "state": "not waited for", "log": "/r/11"},
@@ -220,6 +220,25 @@ def test_a_run_with_combinations_that_a_canary_skipped_fails(report: ReportSweep
     ):
         report.execute({"ti": ti})  # type: ignore[typeddict-item]
     assert [row["state"] for row in ti.left["rows"]] == ["COMPLETED", f"skipped ({why})", f"skipped ({why})"]
+
+
+def test_hours_are_of_gpus_where_a_job_asked_for_them_and_of_cpus_elsewhere() -> None:
+    requests = [request(1, gpus_per_node=2), request(2), request(3, gpus_per_node=2), request(4)]
+    jobs = [submitted(index, str(index)) for index in range(1, 5)]
+    ends = [
+        replace(end("1"), gpu_hours=1.5, cpu_hours=9),
+        replace(end("2"), gpu_hours=0, cpu_hours=0.25),
+        replace(end("3"), cpu_hours=7),  # the site does not account for GPUs
+    ]
+    rows = report_rows(requests, jobs, ends)
+    assert [(row.gpu_hours, row.cpu_hours) for row in rows] == [(1.5, None), (None, 0.25), (None, None), (None, None)]
+    assert used(rows) == "1.5 GPU-hours, 0.25 CPU-hours, unknown for 2 jobs"
+    assert used(rows[3:]) == "unknown"
+    assert used(report_rows([request(1, done=ends[0].to_json())], [], [])) == ""
+    assert table(rows).splitlines()[0].split()[-4:] == ["elapsed", "GPU-hours", "CPU-hours", "log"]
+    assert "Used: 1.5 GPU-hours" in summary("t", rows)
+    twice = [replace(each, repeated=["optim.lr"]) for each in requests[:2]]
+    assert used(folded([rows[0], replace(rows[0], index=2)], twice)) == "3 GPU-hours"
 
 
 REJECTED = "rejected by lead; nothing was submitted"

@@ -35,6 +35,7 @@ export function columns(run, scales, cells) {
     },
     ...run.metrics.map((metric) => metricColumn(metric, scales[metric.name], run)),
     ...jobColumns(run.combinations.some(isQueued)),
+    ...HOURS.filter(({ id }) => run.combinations.some((row) => row[id] !== null)),
     {
       id: "actions",
       title: "",
@@ -47,6 +48,20 @@ export function columns(run, scales, cells) {
     },
   ];
 }
+
+const HOURS = [
+  ["gpu_hours", "GPU-hours"],
+  ["cpu_hours", "CPU-hours"],
+].map(([id, title]) => ({
+  id,
+  title,
+  text: (row) => metricText(row[id] ?? ""),
+  tip: (row) => row.used,
+  value: (row) => row[id] ?? "",
+  raw: (row) => row[id],
+  class: "number",
+  about: "What the combination's jobs used, by Slurm's accounting",
+}));
 
 const parameterColumn = ({ key, name, is_number: isNumber }, at) => ({
   id: `parameters.${key}`,

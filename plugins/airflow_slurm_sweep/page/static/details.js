@@ -78,6 +78,7 @@ const facts = (row) => [
   ["Submitted", row.submitted && moment(row.submitted)],
   ["Queued", queuedCell(row)],
   ["Run time", timeCell(row)],
+  ["Used", row.used],
   ["Log", row.log_path && copyable(row.log_path)],
 ];
 

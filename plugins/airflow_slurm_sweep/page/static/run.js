@@ -275,9 +275,9 @@ export class RunView {
   tick() {
     if (!this.run) return;
     const time = now();
-    const { start, end, live, live_at: liveAt } = this.run;
+    const { start, end, live, live_at: liveAt, used } = this.run;
     const took = start && `${moment(start)}, ${end ? "took" : "for"} ${duration((end ?? time) - start)}`;
-    this.times.textContent = took || "not started yet";
+    this.times.textContent = [took || "not started yet", used && `used: ${used}`].filter(Boolean).join("; ");
     this.age.textContent =
       live && liveAt && time - liveAt > OLD ? `Slurm's word is ${duration(time - liveAt)} old` : "";
     for (const element of this.content.querySelectorAll("[data-since]")) {
