@@ -35,12 +35,24 @@ from tests.layers import make_layers
         ("cat <<E {a}\n$B\nE\necho {b}", "cat <<E 'A B'\n$B\nE\necho B"),
         ("x \\{a} a#{b} <<<{b}", "x \\{a} a#B <<<B"),
         ("x {none} y", "x y"),
+        (
+            "x {a,b} {c:.3f} {c ${a:-1} {{a:.3f}} \\{a:x} '{a:.3f}' \"{b!r} {b\"",
+            "x {a,b} {c:.3f} {c ${a:-1} {a:.3f} \\{a:x} '{a:.3f}' \"{b!r} {b\"",
+        ),
+        ("{ x; } {b}", "{ x; } B"),
         ("x {none}", "x"),
     ],
 )
 def test_placeholders_are_replaced_where_the_shell_reads_a_word(text: str, rendered: str) -> None:
     words = {"a": ["A B"], "b": ["B"], "none": []}
     assert read_command(text, words).render(words.__getitem__) == rendered
+
+
+@pytest.mark.parametrize("said", ["{a:.3f}", "{a!r}", "{a:}", "{a"])
+@pytest.mark.parametrize("text", ["x SAID", "x --a=SAID {b}", "x $(y SAID)", "x SAID; y", "SAID\ny", '"$(x SAID)"'])
+def test_a_placeholder_with_a_format_or_without_its_brace_is_an_error(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(said)} is no placeholder; write {{a}}, which has the value"):
+        read_command(text.replace("SAID", said), {"a", "b"})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from airflow_slurm_sweep.sweep.overrides import Value
 
 NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
 _NAME = re.compile(rf"\{{({NAME})\}}")
+_ODD = rf"(?<!\$)\{{{NAME}(?:[:!][^{{}}\n]*\}}|(?=[\s;&|)]|\Z))"  # {lr:.3f}, or {lr with no brace behind it
+_SAID = re.compile(rf"\{{({NAME})(?:\}}|[:!][^{{}}\n]*\}})?")
 _BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{\{")
 # The shell's grammar, as far as it quotes.
 _COMMON = r"""
@@ -27,8 +29,9 @@ _IN_QUOTES = re.compile(_COMMON.replace("OPEN", "").replace("CLOSE", r"\}") + "|
 _IN_COMMAND = re.compile(
     _COMMON.replace("OPEN", r"|\(").replace("CLOSE", r"[)}]")
     + r"""
+  | (?P<odd>ODD)
   | (?P<quotes>'[^']*'?|\$'(?:\\.|[^'\\])*'?) | (?P<comment>(?<![^\s;&|(])\#[^\n]*) | <<< | (?P<newline>\n)
-  | (?P<heredoc><<-?[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z_][\w.-]*))) | .""",
+  | (?P<heredoc><<-?[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z_][\w.-]*))) | .""".replace("ODD", _ODD),
     re.DOTALL | re.VERBOSE,
 )
 _BEFORE_WORD = " \t\n;&|("
@@ -43,7 +46,13 @@ class Placeholder:
 
     name: str
     is_word: bool
+    text: str  # as the command has it
     quoted_by: str = ""  # why it cannot be replaced
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether it has a format, or lacks its closing brace."""
+        return self.text != f"{{{self.name}}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +101,13 @@ def read_command(text: str, valid: Collection[str]) -> Command:
             continue
         if isinstance(part, str):
             parts.append(_BRACES.sub(lambda found: "{" if found[1] is None else f"{{{found[1]}}}", part))
-        elif part.quoted_by and part.name not in valid:
-            parts.append(f"{{{part.name}}}")
+        elif part.name not in valid and (part.quoted_by or part.is_odd):
+            parts.append(part.text)
+        elif part.is_odd:
+            raise ValueError(
+                f"{part.text} is no placeholder; write {{{part.name}}}, which has the value as the file says it (for a "
+                "brace write {{)"
+            )
         elif part.quoted_by:
             raise ValueError(
                 f"the placeholder {{{part.name}}} stands within {part.quoted_by}, where its value would mean something "
@@ -118,7 +132,7 @@ def with_flags(command: Command) -> Command:
     last = command.parts[-1] if command.parts else ""
     if isinstance(last, str) and _CLOSED.search(last):
         raise ValueError("the command has no placeholder of parameters, and its end takes no arguments; write {flags} ")
-    return replace(command, parts=(*command.parts, " ", Placeholder(name="flags", is_word=True)))
+    return replace(command, parts=(*command.parts, " ", Placeholder(name="flags", text="{flags}", is_word=True)))
 
 
 def fill(value: Value, values: Mapping[str, Value]) -> Value:
@@ -140,14 +154,14 @@ def _parts(text: str) -> Iterator[str | Placeholder]:
     """Yield the text in order: what stands between placeholders, and those."""
     begin = 0
     for place, quoted_by in _places(text):
-        found = _NAME.match(text, place)
+        found = _SAID.match(text, place)
         assert found
         if place < begin:
             continue
         yield text[begin:place]
         begin = found.end()
         is_word = text[place - 1 : place] in _BEFORE_WORD and text[begin : begin + 1] in _BEHIND_WORD
-        yield Placeholder(name=found[1], is_word=is_word, quoted_by=quoted_by)
+        yield Placeholder(name=found[1], text=found[0], is_word=is_word, quoted_by=quoted_by)
     yield text[begin:]
 
 
@@ -161,7 +175,7 @@ def _places(text: str) -> Iterator[tuple[int, str]]:
         token = (_IN_QUOTES if here.startswith('"') else _IN_COMMAND).match(text, at)
         assert token  # each has an alternative for any character
         kind, at = token.lastgroup, token.end()
-        if kind == "name":
+        if kind in ("name", "odd"):
             yield begin, "double quotes" if here.startswith('"') else ""
         elif kind in ("quotes", "backticks"):
             yield from _quoted(text, begin, at, kind)

@@ -5,9 +5,11 @@ also in front, changes nothing for the others. Where the swept parameters themse
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
@@ -57,13 +59,15 @@ def read_runs(output: str) -> list[EarlierJob]:
                     command=values.get("command"),
                 )
             )
-    return sorted(found, key=lambda job: (len(job.base), job.base))  # BASE_run10 comes behind BASE_run9
+    # BASE_run10 comes behind BASE_run9, and BASE_sweep_10 behind BASE_sweep_9.
+    return sorted(found, key=lambda job: (len(job.base), job.base, len(job.run_dir), job.run_dir))
 
 
 def match(jobs: Sequence[JobRequest], earlier: Sequence[EarlierJob]) -> dict[int, list[EarlierJob]]:
     """Return the directories in which combinations may go on, the latest run's first, by the combination's number.
 
-    No directory is there twice. One of an earlier version, which wrote down no swept parameters, must have all values.
+    No directory is there twice: equal combinations share out those of each run, in order. One of an earlier version,
+    which wrote down no swept parameters, must have all values.
 
     Raises:
         SettingsError: There are earlier runs, and all swept over other parameters.
@@ -76,16 +80,19 @@ def match(jobs: Sequence[JobRequest], earlier: Sequence[EarlierJob]) -> dict[int
             f"existing is resume, but {known[-1].base} swept over {then}, and this run sweeps over {now}; "
             "sweep over the same parameters, or set existing to new"
         )
-    free: dict[str, list[EarlierJob]] = {}
+    free: dict[str, dict[str, list[EarlierJob]]] = {}  # by values, then by run
     for place in earlier:
         if place.swept is None:
-            free.setdefault(_text([place.parameters, list(place.overrides)]), []).insert(0, place)
+            free.setdefault(_all_values(place), {}).setdefault(place.base, []).append(place)
         elif set(place.swept) == swept:
-            free.setdefault(_swept_values(place.parameters, swept), []).insert(0, place)
+            free.setdefault(_swept_values(place.parameters, swept), {}).setdefault(place.base, []).append(place)
+    keys = [(_swept_values(job.parameters, swept), _all_values(job)) for job in jobs]
+    equal, turns = Counter(chain(*keys)), Counter[str]()
     found: dict[int, list[EarlierJob]] = {}
-    for job in jobs:
-        keys = (_swept_values(job.parameters, swept), _text([job.parameters, list(job.overrides)]))
-        places = [place for key in keys for place in free.pop(key, [])]
+    for job, own in zip(jobs, keys, strict=True):
+        runs = ((key, run) for key in own for run in reversed(free.get(key, {}).values()))
+        places = [place for key, run in runs for place in run[turns[key] :: equal[key]]]
+        turns.update(own)
         if places and job.index is not None:
             found[job.index] = places
     return found
@@ -116,6 +123,10 @@ def _other_values(job: JobRequest, place: EarlierJob) -> Iterator[str]:
 
 def _swept_values(parameters: Mapping[str, Any], swept: Iterable[str]) -> str:
     return _text({key: parameters.get(key) for key in swept})
+
+
+def _all_values(job: JobRequest | EarlierJob) -> str:
+    return _text([job.parameters, list(job.overrides)])
 
 
 def _text(value: Any) -> str:

@@ -89,6 +89,18 @@ def test_the_latest_run_comes_first_and_no_directory_twice() -> None:
     assert 2 not in found
 
 
+def test_equal_combinations_share_out_the_directories_of_each_run() -> None:
+    once = [left(job) for job in jobs("lr: [1, 1, 2]")]
+    again = [left(job, "s_run2") for job in jobs("lr: [1, 1, 2]")]
+    found = match(jobs("lr: [1, 1, 2]"), [*once, *again])
+    assert {index: [place.run_dir for place in places] for index, places in found.items()} == {
+        index: [f"/log/s_run2/s_sweep_{index}", f"/log/s/s_sweep_{index}"] for index in (1, 2, 3)
+    }
+    fewer = match(jobs("lr: [1, 2]"), once)
+    assert [place.run_dir for place in fewer[1]] == ["/log/s/s_sweep_1", "/log/s/s_sweep_2"]
+    assert places("lr: [1, 1, 1, 2]", *once) == ["/log/s/s_sweep_1", "/log/s/s_sweep_2", None, "/log/s/s_sweep_3"]
+
+
 def test_a_directory_of_an_earlier_version_must_have_all_values() -> None:
     job, _ = jobs("lr: [1, 2]\nseed: 3")
     old = EarlierJob(
