@@ -6,7 +6,8 @@ import pytest
 
 from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.page.combinations import Run, Task, view
-from airflow_slurm_sweep.report import Row, means_table, ranked, summary
+from airflow_slurm_sweep.report import Row, ranked
+from airflow_slurm_sweep.report_text import means_table, summary
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 

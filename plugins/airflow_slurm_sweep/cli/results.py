@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.report import Row, summary, table
+from airflow_slurm_sweep.report import Row
+from airflow_slurm_sweep.report_text import summary, table
 from airflow_slurm_sweep.sweep.files import check_dag_id, root_of
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 

@@ -22,7 +22,8 @@ from airflow_slurm_sweep.cli.progress import Progress
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import APPROVE, OBJECTIVE_KEY, PLAN, REPORT, RETURN_KEY, ROWS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.plan import read_options
-from airflow_slurm_sweep.report import Row, best, best_text, causes, failures, table
+from airflow_slurm_sweep.report import Row, best, causes, failures
+from airflow_slurm_sweep.report_text import best_text, table
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState

@@ -24,22 +24,8 @@ from airflow_slurm_sweep.names import (
     WAIT,
 )
 from airflow_slurm_sweep.planned import mapped_jobs
-from airflow_slurm_sweep.report import (
-    Row,
-    best,
-    best_text,
-    causes,
-    failures,
-    folded,
-    means_table,
-    metric_names,
-    ranked,
-    report_rows,
-    result_text,
-    summary,
-    table,
-    used,
-)
+from airflow_slurm_sweep.report import Row, best, causes, failures, folded, metric_names, ranked, report_rows, used
+from airflow_slurm_sweep.report_text import best_text, means_table, result_text, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob, read_mapping
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.sweep.sweep_section import Objective

@@ -11,7 +11,8 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
-from airflow_slurm_sweep.report import Row, best, best_text, folded, ranked, ranks, report_rows, summary, table, used
+from airflow_slurm_sweep.report import Row, best, folded, ranked, ranks, report_rows, used
+from airflow_slurm_sweep.report_text import best_text, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.sweep_section import Objective
