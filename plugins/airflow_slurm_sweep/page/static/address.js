@@ -1,4 +1,5 @@
-// What the page shows, in its address, so that a link shows the same: ?dag_id=…&run_id=…&index=3&sort=-metrics.reward, or ?run=DAG/RUN&run=DAG/RUN of runs that are compared
+// What the page shows, in its address, so that a link shows the same: ?dag_id=…&run_id=…&index=3&sort=-metrics.reward,
+// or ?run=DAG/RUN&run=DAG/RUN of runs that are compared
 
 /**
  * Return the query that the page begins with.
