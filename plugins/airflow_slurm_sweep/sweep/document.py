@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from yamlcore import CCoreLoader
 
@@ -39,6 +39,15 @@ class Section(BaseModel):
 
     former_keys: ClassVar[Mapping[str, str]] = {}
     """Keys of earlier versions, and what the message says about each: ``it is called 'profile'``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_nothing_as_empty(cls, values: Any) -> Any:
+        """Take null for an empty list or mapping, as it is for an empty section."""
+        if not isinstance(values, dict):
+            return values
+        empty = {name: field.default for name, field in cls.model_fields.items() if field.default in ((), {})}
+        return {key: empty.get(key) if value is None else value for key, value in values.items()}
 
 
 Model = TypeVar("Model", bound=Section)

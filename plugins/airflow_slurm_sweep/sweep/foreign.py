@@ -101,6 +101,8 @@ def values_of(text: str) -> list[Any] | None:
         arguments = yaml.load(f"[{inside}]", Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
     except yaml.YAMLError:
         return None
+    if any(isinstance(each, str) and (is_call(each) or is_cut_call(each)) for each in arguments):
+        return None
     if name in _LISTS:
         has_label = len(arguments) == 2 and isinstance(arguments[0], str) and isinstance(arguments[1], list)
         is_list = len(arguments) == 1 and isinstance(arguments[0], list)

@@ -50,8 +50,10 @@ def moved_below_sbatch(values: Mapping[str, Any], own: Mapping[str, Any], reserv
         else:
             kept[key] = value
     below = kept.get("sbatch")
+    if below is None:
+        return {**kept, "sbatch": words} if words else kept
     if not isinstance(below, Mapping):
-        return kept if not words or "sbatch" in kept else {**kept, "sbatch": words}
+        return kept
     below = {str(key).replace("_", "-"): value for key, value in below.items()}
     if twice := sorted(words.keys() & below.keys()):
         raise ValueError(f"{twice[0]!r} stands below sbatch too; remove one of them")

@@ -247,6 +247,23 @@ def test_a_parameter_that_resembles_script_path_is_a_parameter(key: str) -> None
     assert parse_sweep("command: python t.py {flags}\nscript_pth: 1", source="s.yaml").size == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"sweep: {{{key}: }}" for key in ("exclude", "include", "rules", "repeat")),
+        *(f"slurm: {{{key}: }}" for key in ("env", "sbatch", "setup", "retry", "log_file")),
+        "slurm: {chain: {jobs: 2, until: }}",
+        "dag: {tags: , notify: }",
+    ],
+)
+def test_an_empty_key_is_an_empty_list_or_mapping(text: str) -> None:
+    assert parse_sweep(f"script_path: a.py\n{text}", source="s.yaml").size == 1
+
+
+def test_options_beside_an_empty_sbatch_are_kept() -> None:
+    assert parse_sweep("script_path: a.py\nslurm: {mem: 1G, sbatch: }", source="s").slurm.sbatch == {"mem": "1G"}
+
+
 def test_a_job_name_may_be_a_template() -> None:
     spec = parse_sweep('script_path: a.py\nslurm: {jobname: "grpo_{{ ds_nodash }}"}', source="s.yaml")
     assert spec.slurm.jobname == "grpo_{{ ds_nodash }}"

@@ -171,7 +171,18 @@ def test_a_key_of_the_file_cannot_differ_between_combinations(key: str) -> None:
         assert parse_sweep("script_path: a.py\n" + text.replace(key, f"--{key}"), source="s.yaml").size >= 1
 
 
-@pytest.mark.parametrize("text", ["choice(interval(1,4))", "glob(*)", "range(a)", "range(1,2,0)", "uniform(a, b)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "choice(interval(1,4))",
+        "choice(range(1,4), 9)",
+        "choice(range(3), 9)",
+        "glob(*)",
+        "range(a)",
+        "range(1,2,0)",
+        "uniform(a, b)",
+    ],
+)
 def test_a_search_that_names_no_values_is_refused(text: str) -> None:
     said = f"x: {text!r} is another tool's search; list the values to try, such as x: [1, 2] (or, to mean the text "
     assert fault(f"x: '{text}'").startswith(said)
