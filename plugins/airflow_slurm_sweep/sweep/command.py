@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.parameters import variable, word
 from airflow_slurm_sweep.sweep.overrides import Value
 
 NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
-_NAME = re.compile(rf"\{{({NAME})\}}")
+_NAME = re.compile(rf"(?<!\$)\{{({NAME})\}}")
 _BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{\{")
 # The shell's grammar, as far as it quotes.
 _COMMON = r"""
