@@ -11,7 +11,7 @@ __version__ = "0.2.0.dev0"
 
 
 def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
-    """Return a row for each combination of a Dag run: ``pandas.DataFrame(results("grpo"))``.
+    """Return a row for each job of a Dag run: ``pandas.DataFrame(results("grpo"))``.
 
     Rows are ranked by the sweep's objective. Their keys are ``index``, ``combination``, ``job``, ``job_id``, ``state``,
     ``succeeded``, ``elapsed``, ``gpu_hours``, ``cpu_hours``, ``log``, ``parameters.NAME`` and ``metrics.NAME``. They

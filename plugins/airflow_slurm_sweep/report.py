@@ -6,7 +6,7 @@ The page "Sweeps" ranks with the same functions, while the sweep still runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import fsum, isfinite
 from typing import Any
@@ -138,26 +138,26 @@ def used(rows: Iterable[Row]) -> str:
     return hours_text((row.gpu_hours, row.cpu_hours) for row in own)
 
 
-def folded(rows: Sequence[Row], requests: Sequence[JobRequest]) -> list[Row]:
-    """Return a row for each combination, given those of its repeats, and their requests."""
-    if not any(request.repeated for request in requests):
+def folded(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) -> list[Row]:
+    """Return a row for each combination, given those of its repeats; ``repeated`` and ``swept`` are parameters."""
+    if not repeated:
         return [*rows]
-    groups: dict[str, list[tuple[Row, JobRequest]]] = {}
-    for row, request in zip(rows, requests, strict=True):
-        own = [each for each in request.parameters.items() if each[0] not in request.repeated]
-        groups.setdefault(repr(own), []).append((row, request))
-    return [_fold([row for row, _ in group], group[0][1]) for group in groups.values()]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        own = [each for each in row.parameters.items() if each[0] not in repeated]
+        groups.setdefault(repr(own), []).append(row)
+    return [_fold(group, repeated, swept) for group in groups.values()]
 
 
-def _fold(rows: Sequence[Row], request: JobRequest) -> Row:
-    parameters = {key: value for key, value in request.parameters.items() if key not in request.repeated}
+def _fold(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) -> Row:
+    parameters = {key: value for key, value in rows[0].parameters.items() if key not in repeated}
     states = Counter(row.state for row in rows)
     done = [row for row in rows if row.succeeded]
     values = {name: [row.metrics[name] for row in done if name in row.metrics] for row in done for name in row.metrics}
     return replace(
         next((row for row in rows if not row.succeeded), rows[0]),
         index=rows[0].index,
-        combination=label({key: parameters[key] for key in request.swept if key in parameters}),
+        combination=label({key: parameters[key] for key in swept if key in parameters}),
         parameters=parameters,
         job=", ".join(row.job for row in rows),
         job_id=", ".join(row.job_id for row in rows if row.job_id),

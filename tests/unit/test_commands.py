@@ -349,6 +349,17 @@ def test_a_preset_of_ones_own_builds_on_another(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("preset: mine\n")
     with pytest.raises(SettingsError, match="preset 'mine': it builds on itself"):
         load_preset("mine", tmp_path)
+    (tmp_path / "parent.yaml").write_text("preset: plain\nsbatch: {signal: USR2}\n")
+    (tmp_path / "mine.yaml").write_text("preset: parent\nwarn: 60\n")
+    with pytest.raises(SweepFileError, match=r"^presets/mine.yaml: warn is 60, but sbatch has signal too"):
+        load_preset("mine", tmp_path)
+
+
+def test_a_variable_of_hydras_in_a_preset_is_no_placeholder(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("preset: hydra\nautomatic: {a.out: '${hydra.run.dir}/{job_name}', b: '${c}'}\n")
+    spec = parse_sweep("script_path: app.py", source="s.yaml")
+    (job,) = plan_run(spec, make_layers({"log": "/log"}, preset="mine", presets=tmp_path)).jobs
+    assert [word.partition("=")[2] for word in split(job.command)[-2:]] == ["'${hydra.run.dir}/app'", "'${c}'"]
 
 
 @pytest.mark.parametrize(

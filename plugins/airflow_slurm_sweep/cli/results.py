@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", dest="run_id", metavar="ID", help="a Dag run of it; default: the latest")
     form = parser.add_mutually_exclusive_group()
     for name, text in (
-        ("csv", "a line for each combination, with all parameters and metrics"),
+        ("csv", "a line for each job, with all parameters and metrics"),
         ("json", "likewise, with types"),
         ("markdown", "the report, for a pull request"),
     ):
@@ -35,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
-    """Return a flat row for each combination; see `airflow_slurm_sweep.results`."""
+    """Return a flat row for each job; see `airflow_slurm_sweep.results`."""
     return [_flat(row) for row in _rows(sweep, run)[1]]
 
 
 def _print(options: argparse.Namespace) -> None:
-    run_id, rows, objective = _rows(options.sweep, options.run_id)
+    run_id, rows, objective = _rows(options.sweep, options.run_id, folds=options.form not in ("csv", "json"))
     if options.form == "csv":
         flat = [_flat(row) for row in rows]
         writer = csv.DictWriter(
@@ -56,7 +56,7 @@ def _print(options: argparse.Namespace) -> None:
         print(table(rows, objective))
 
 
-def _rows(sweep: str, run: str | None) -> tuple[str, list[Row], Objective | None]:
+def _rows(sweep: str, run: str | None, *, folds: bool = False) -> tuple[str, list[Row], Objective | None]:
     if sweep.endswith((".yaml", ".yml")):
         path = Path(sweep).absolute()
         sweep = check_dag_id(path, root_of(path, "sweeps"), sweep)
@@ -70,7 +70,7 @@ def _rows(sweep: str, run: str | None) -> tuple[str, list[Row], Objective | None
         raise SettingsError(f"results needs Airflow ({error}): run it with the Python that Airflow has") from None
     try:
         with create_session() as session:
-            return rows(session, sweep, run)
+            return rows(session, sweep, run, folds=folds)
     except DBAPIError as error:
         raise SettingsError(
             f"Airflow's database cannot be used ({error.orig}); make it, or bring it up to date: airflow db migrate"

@@ -10,19 +10,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import PLAN, RETURN_KEY
+from airflow_slurm_sweep.names import APPROVE, PLAN, RETURN_KEY
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.stages import Stage
-from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import Row, ranked
+from airflow_slurm_sweep.planned import mapped_jobs, planned_job
+from airflow_slurm_sweep.report import Row, folded, ranked
 from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 _NAMED = 5  # runs that an error names
 
 
-def rows(session: Session, dag_id: str, run_id: str | None = None) -> tuple[str, list[Row], Objective | None]:
+def rows(
+    session: Session, dag_id: str, run_id: str | None = None, *, folds: bool = False
+) -> tuple[str, list[Row], Objective | None]:
     """Return the id of a run, the latest by default, and its rows, ranked, with the objective.
+
+    A row is of a job, or where it ``folds`` of all repeats of a combination.
 
     Raises:
         SettingsError: There is no such run.
@@ -34,10 +38,14 @@ def rows(session: Session, dag_id: str, run_id: str | None = None) -> tuple[str,
         raise SettingsError(f"the Dag {dag_id!r} has no run in Airflow's database")
     if found is None:
         raise SettingsError(f"the Dag {dag_id!r} has no run {run_id!r}; its latest runs: {', '.join(known)}")
-    place = {"dag_id": dag_id, "run_id": found["run_id"], "task_id": PLAN, "map_index": -1}
-    plan = session.scalar(select(XComModel.value).filter_by(**place, key=RETURN_KEY))
+    place = {"dag_id": dag_id, "run_id": found["run_id"], "key": RETURN_KEY, "map_index": -1}
+    returned = (session.scalar(select(XComModel.value).filter_by(**place, task_id=each)) for each in (PLAN, APPROVE))
+    plan = mapped_jobs(*returned)
     objective = found["objective"] and Objective(**found["objective"])
-    return found["run_id"], ranked([_row(plan, each) for each in found["combinations"]], objective), objective
+    jobs = [_row(plan, each) for each in found["combinations"]]
+    first = planned_job(plan, 0) or {}
+    shown = folded(jobs, first.get("repeated", ()), first.get("swept", ())) if folds else jobs
+    return found["run_id"], ranked(shown, objective), objective
 
 
 def _row(plan: object, combination: dict[str, Any]) -> Row:
@@ -56,4 +64,5 @@ def _row(plan: object, combination: dict[str, Any]) -> Row:
         metrics=combination["metrics"],
         gpu_hours=combination["gpu_hours"],
         cpu_hours=combination["cpu_hours"],
+        chain=combination["chain"],
     )

@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.parameters import variable, word
 from airflow_slurm_sweep.sweep.overrides import Value
 
 NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
-_NAME = re.compile(rf"\{{({NAME})\}}")
+_NAME = re.compile(rf"(?<!\$)\{{({NAME})\}}")
 _ODD = rf"(?<!\$)\{{{NAME}(?:[:!][^{{}}\n]*\}}|(?=[\s;&|)]|\Z))"  # {lr:.3f}, or {lr with no brace behind it
 _SAID = re.compile(rf"\{{({NAME})(?:\}}|[:!][^{{}}\n]*\}})?")
 _BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{\{")

@@ -75,10 +75,16 @@ def load_preset(name: str, folder: Path) -> Preset:
         SettingsError: There is none of that name.
         SweepFileError: It has faults.
     """
-    return Preset.model_validate(_merged(name, folder, ()))
+    source, values = _merged(name, folder, ())
+    faults: list[Fault] = []
+    preset = validate(Preset, values, "", faults)  # with what it builds on
+    if preset is None:
+        raise SweepFileError(source, faults)
+    return preset
 
 
-def _merged(name: str, folder: Path, children: tuple[str, ...]) -> dict[str, Any]:
+def _merged(name: str, folder: Path, children: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Return what messages call a preset's file, and its values over those of the preset that it builds on."""
     found = {**yaml_files(OURS), **yaml_files(folder)}
     if name not in found or name in children:
         problem = (
@@ -93,8 +99,8 @@ def _merged(name: str, folder: Path, children: tuple[str, ...]) -> dict[str, Any
     if validate(Preset, values, "", faults) is None:
         raise SweepFileError(source, faults)
     parent = values.pop("preset", None)
-    merged = _merged(parent, folder, (*children, name)) if parent else {}
+    merged = _merged(parent, folder, (*children, name))[1] if parent else {}
     for key, value in values.items():
         before = merged.get(key, {})
         merged[key] = {**before, **value} if isinstance(value, dict) and isinstance(before, dict) else value
-    return merged
+    return source, merged

@@ -72,7 +72,7 @@ class ReportSweepOperator(BaseOperator):
         left = [read_mapping(each) for each in ti.xcom_pull(task_ids=[SUBMIT], key=SKIPPED_KEY) or () if each]
         skipped = {each["index"]: each["why"] for each in left}
         jobs = report_rows(requests, submitted, ended, skipped)
-        rows = ranked(folded(jobs, requests), objective)
+        rows = ranked(folded(jobs, requests[0].repeated, requests[0].swept), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
         if text := used(rows):
             self.log.info("Used: %s", text)

@@ -44,7 +44,7 @@ def session(database: Callable[[], Session]) -> Iterator[Session]:
 class Sweep:
     """A Dag of a sweep in Airflow's database."""
 
-    def __init__(self, session: Session, dag_id: str, *, size: int = 4, tag: str = "sweep") -> None:
+    def __init__(self, session: Session, dag_id: str, *, size: int = 4, tag: str = "sweep", more: str = "") -> None:
         from airflow.models.dag import DagModel, DagTag  # noqa: PLC0415
         from airflow.models.dagbundle import DagBundleModel  # noqa: PLC0415
 
@@ -57,9 +57,9 @@ class Sweep:
         )
         session.flush()
         session.add(DagTag(name=tag, dag_id=dag_id))
-        text = f"script_path: a.py\nseed: {[*range(size // 2)]}\nkl: [0.01, 0.05]\nslurm: {{container: null}}\n"
+        text = f"script_path: a.py\nseed: {[*range(size // 2)]}\nkl: [0.01, 0.05]\nslurm: {{container: null}}\n{more}"
         layers = make_layers({"log": "/lustre/log", "account": "a"})
-        self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=size), layers).jobs
+        self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=2 * size), layers).jobs
         session.commit()
 
     def run(self, run_id: str, state: str = "running", began: datetime = BEGAN) -> Run:

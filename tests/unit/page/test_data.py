@@ -389,6 +389,37 @@ def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: py
     assert printed().splitlines()[2].startswith("a_sweep_2  seed=0 kl=0.05")
 
 
+def test_the_table_for_people_has_a_row_for_each_combination_and_the_others_for_each_repeat(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = Sweep(session, f"s{next(NAMES)}", size=2, more="sweep: {repeat: {try: [1, 2]}}\n")
+    run = in_slurm(sweep)
+    run.xcoms([("plan", -1, "objective", {"metric": "loss", "goal": "minimize"})])
+    for index, loss in enumerate([0.1, 0.9, 0.25, 0.35]):
+        run.set("combination.wait", index, "success")
+        end = run.end(index, JobState.COMPLETED) | {"metrics": {"loss": loss}, "chain": "3 of 6 jobs"}
+        run.xcoms([("combination.wait", index, "return_value", end)])
+
+    def printed(*options: str) -> str:
+        assert main(["results", sweep.dag_id, *options]) == 0
+        return capsys.readouterr().out
+
+    assert "Best: loss 0.3 with kl=0.05 (a_sweep_3, a_sweep_4, the mean of 2)" in printed("--markdown")
+    best, second = printed().splitlines()[2:]
+    assert "0.3 ± 0.071" in best
+    assert "COMPLETED, 3 of 6 jobs" in best
+    assert "0.5 ± 0.57" in second
+    assert len(json.loads(printed("--json"))) == len(results(sweep.dag_id)) == 4
+
+
+def test_rows_of_a_run_of_which_a_part_was_approved_have_their_own_parameters(sweep: Sweep) -> None:
+    run = in_slurm(sweep)
+    run.tasks([("approve", -1, "success")])
+    run.xcoms([("approve", -1, "return_value", [job.to_json() for job in sweep.jobs[2:]])])
+    found = {each["index"]: each["parameters.kl"] for each in results(sweep.dag_id) if "parameters.kl" in each}
+    assert found == {3: 0.01, 4: 0.05}
+
+
 def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:
     run = in_slurm(sweep)
     for index, reward in enumerate([0.5, 0.75]):

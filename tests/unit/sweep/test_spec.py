@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -149,7 +148,7 @@ dag: {schedule: "@daily", timezone: Mars, retries: -1}
 @pytest.mark.parametrize("option", ["cpus_per_task: 8.0", "constraint: 1.10"])
 def test_a_number_with_a_point_is_no_option_of_sbatch(option: str) -> None:
     (fault,) = faults(f"script_path: a.py\nslurm: {{{option}}}\n")
-    assert re.search(r"expected text, a whole number, or true or false, got (8.0|1.1); put it into quotes$", fault)
+    assert fault.endswith("expected text, got a number with decimals, of which YAML drops zeros; put it in quotes")
 
 
 @pytest.mark.parametrize("value", ["[1]", "true", "null", "{variable: a, connection: b}", "{password: s3cret}"])

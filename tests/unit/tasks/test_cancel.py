@@ -60,6 +60,7 @@ def test_on_kill_asks_for_the_tasks_state(
     monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda *_: {"g.wait_1": state})
     monkeypatch.setattr(trigger, "_cancel", cancel_job)
     trigger._task_instance = TASK
+    trigger._submitting = object()  # a submission that has not begun asks for nothing
     asyncio.run(trigger.on_kill())
     assert bool(cancelled) is cancels
 
