@@ -16,6 +16,7 @@ from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableEr
 from airflow_slurm_sweep.names import STATE_DIR, place_file
 from airflow_slurm_sweep.slurm.job import JobRequest
 from sandbox import Sandbox
+from sandbox.processes import wait_until
 from tests.integration.login import CLEARED, FIRST, OTHER_RUN, Login, login_on
 
 pytestmark = pytest.mark.sandbox
@@ -226,6 +227,23 @@ def test_a_chain_keeps_its_place_between_two_jobs(login: Login) -> None:
             login.submit(other, attempt)
         job = login.submit(request, WAITING) if request else job
     Path(place_file(first.run_dir, job)).unlink()
+    job = login.submit(other, attempt)
+    assert login.live("other") == [job]
+
+
+@pytest.mark.all
+def test_a_withdrawn_link_without_a_job_leaves_its_place_to_the_next(login: Login) -> None:
+    first, other = (chained(login, name=name, max_parallel_jobs=1) for name in ("job", "other"))
+    attempt = replace(FIRST, map_index=1, id="01-9")
+    link = after(first, ended_job(login, first))
+    sbatch = login.wrap("sbatch", 'echo "sbatch: error: Socket timed out" >&2; exit 1')
+    with pytest.raises(ClusterUnavailableError):
+        login.submit(link, WAITING)
+    sbatch.unlink()
+    with pytest.raises(NotYetError, match="max_parallel_jobs is 1"):
+        login.submit(other, attempt)
+    login.withdraw(link, WAITING)
+    assert wait_until(lambda: not (Path(first.run_dir) / STATE_DIR / "start").exists())
     job = login.submit(other, attempt)
     assert login.live("other") == [job]
 

@@ -144,7 +144,8 @@ has_place() { # the run directory `member`, whose record was read
   elif [ "$its_run" != "$run" ]; then
     return 1
   elif [ -z "$its_job" ]; then # an intent. That of a withdrawn attempt led to no job: `withdraw` has looked for it
-    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ]
+    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ] &&
+      { [ -z "$its_links" ] || [ -e "$member/$state_name/start" ]; }
   else
     at_member lives "$its_job" || keeps_place
   fi
@@ -275,12 +276,17 @@ answer_submitted() {
 withdraw() { # cancel the attempt's job; if it is not there yet, it will never be submitted
   its_withdrawn="$run $task $attempt"
   write_record
+  [ -n "$its_job" ] || leave_place
   is_withdrawn || return
   rm -f -- "$state/$its_job.place"
   for pause in 1 2 4 8 16 32 64; do
     cancel "$its_job" && break
     sleep "$pause"
   done
+}
+
+leave_place() { # of an intent that led to no job: by the name of its attempt, but for a chain's, by the missing file
+  case ${its_links##* } in "$after",*) rm -f -- "$state/start" ;; esac
 }
 
 is_withdrawn() { # whether the record's job is what the killed task has submitted, or waits for
