@@ -86,6 +86,7 @@ def _unquoted_globs(text: str) -> str:
 
 # `tail_log` prints, as base64, the last lines of a log, or why there are none, below a line with its path, which is
 # empty for Slurm's own log. Logs are regular files: nothing else is read.
+_NO_FILE = "is no regular file; it is not read"
 TAIL = f"""\
 {NEWEST}
 tail_log() {{ # BYTES SLURM'S [MATCH ...]
@@ -95,7 +96,7 @@ tail_log() {{ # BYTES SLURM'S [MATCH ...]
   {{
     printf '%s\\n' "${{newest:+$newest:}}"
     if [ -L "$log" ] || {{ [ -e "$log" ] && [ ! -f "$log" ]; }}; then
-      echo "$log is no regular file; it is not read"
+      echo "$log {_NO_FILE}"
     else
       tail -c "$bytes" -- "$log" | tail -n {TAIL_LINES}
     fi
