@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import Any
 
 from airflow_slurm_sweep.slurm.durations import minutes
@@ -64,8 +63,9 @@ def _times(value: str, base: str, name: str, by_rule: str | None) -> str:
     if not value.startswith("x"):
         return value
     found = _MEMORY.fullmatch(base)
-    if found and int(found[1]):
-        return f"{ceil(round(int(found[1]) * float(value[1:]), 6))}{found[2]}"
+    if found and (number := int(found[1])):
+        least = number + 1 if float(value[1:]) > 1 else 1  # 1G by 1.2 would be 1G again
+        return f"{max(least, round(number * float(value[1:])))}{found[2]}"
     if by_rule is not None:  # all memory, or no limit: there is no more
         return by_rule
     raise ValueError(f"retry: {name}: {value} multiplies the job's {name}, which is not set; set it, or name a value")

@@ -111,7 +111,7 @@ def _most_hours(job: JobRequest) -> float:
             others += times
     for factor, times in sorted(factors, reverse=True):
         for _ in range(times):
-            limit *= factor
+            limit = max(limit * factor, limit + 1 / 60)  # a minute at least
             most += limit
             if isinf(most):
                 return most
