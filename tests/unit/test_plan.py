@@ -13,10 +13,10 @@ import pytest
 from airflow_slurm_sweep.counts import counts_to_read, disagreements
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, plan_run
+from airflow_slurm_sweep.slurm.durations import hours, minutes
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, match
 from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.setting_types import hours, minutes
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from tests.layers import make_layers

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import Any
 
+from airflow_slurm_sweep.slurm.durations import minutes
 from airflow_slurm_sweep.slurm.states import JobState
 
 Rule = Mapping[str, Any]
@@ -24,11 +24,11 @@ def applies(rule: Rule, state: JobState, exit_code: str = "") -> bool:
 
 
 def changes(
-    rules: Sequence[Rule], ends: Sequence[tuple[JobState, str]], options: Mapping[str, Any], minutes: int | None
+    rules: Sequence[Rule], ends: Sequence[tuple[JobState, str]], options: Mapping[str, Any], time: str | None
 ) -> dict[str, str]:
     """Return the options of sbatch that differ after those ends, states and nodes, from those of the first job.
 
-    Each end changes what the job before was given. ``minutes`` are the first one's time limit; None for none.
+    Each end changes what the job before was given. ``time`` is the first one's time limit; None for none.
 
     Raises:
         ValueError: A rule multiplies what the job does not ask for.
@@ -37,19 +37,20 @@ def changes(
     for nodes, rule in [(nodes, rule) for state, nodes in ends for rule in rules if applies(rule, state)]:
         if rule.get("mem"):
             name, value = _memory({**options, **changed})
-            changed[name] = _times(rule["mem"], value, "mem")
+            changed[name] = _times(rule["mem"], value, "mem", changed.get(name))
         if rule.get("time"):
-            changed["time"] = _times(rule["time"], changed.get("time", str(minutes or "")), "time")
+            limit = str(minutes(changed.get("time", time)) or "")
+            changed["time"] = _times(rule["time"], limit, "time", changed.get("time"))
         if rule.get("exclude_node") and nodes:
             names = str(changed.get("exclude", options.get("exclude") or "")).split(",")
             changed["exclude"] = ",".join(dict.fromkeys([*filter(None, names), nodes]))
     return changed
 
 
-def check(rules: Sequence[Rule], options: Mapping[str, Any], minutes: int | None) -> None:
+def check(rules: Sequence[Rule], options: Mapping[str, Any], time: str | None) -> None:
     """Raise ValueError for a rule that multiplies what the job does not ask for."""
     for rule in rules:
-        changes([rule], [(JobState.parse(rule["on"]), "")], options, minutes)
+        changes([rule], [(JobState.parse(rule["on"]), "")], options, time)
 
 
 def _memory(options: Mapping[str, Any]) -> tuple[str, str]:
@@ -57,14 +58,14 @@ def _memory(options: Mapping[str, Any]) -> tuple[str, str]:
     return found[0] if found else ("mem", "")
 
 
-def _times(value: str, base: str, name: str) -> str:
+def _times(value: str, base: str, name: str, by_rule: str | None) -> str:
+    """Return a rule's value, multiplied where it is a factor; ``by_rule`` is what a rule has said before."""
     if not value.startswith("x"):
         return value
-    if base in ("UNLIMITED", "INFINITE"):  # by a rule before
-        return base
     found = _MEMORY.fullmatch(base)
-    if not found or int(found[1]) == 0:
-        raise ValueError(
-            f"retry: {name}: {value} multiplies the job's {name}, which is not set; set it, or name a value"
-        )
-    return f"{ceil(round(int(found[1]) * float(value[1:]), 6))}{found[2]}"
+    if found and (number := int(found[1])):
+        least = number + 1 if float(value[1:]) > 1 else 1  # 1G by 1.2 would be 1G again
+        return f"{max(least, round(number * float(value[1:])))}{found[2]}"
+    if by_rule is not None:  # all memory, or no limit: there is no more
+        return by_rule
+    raise ValueError(f"retry: {name}: {value} multiplies the job's {name}, which is not set; set it, or name a value")

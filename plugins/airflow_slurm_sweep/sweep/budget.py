@@ -14,6 +14,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.durations import hours, minutes
 from airflow_slurm_sweep.slurm.gpus import Options
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep import setting_types as types
@@ -85,10 +86,10 @@ class Cost:
 
     def __str__(self) -> str:
         """Return the bound in words: ``at most 64 GPU-hours``."""
-        hours = {unit: getattr(self, name) for name, unit in _UNITS.items() if getattr(self, name)}
-        if unbounded := [unit for unit, number in hours.items() if isinf(number)]:
+        sums = {unit: getattr(self, name) for name, unit in _UNITS.items() if getattr(self, name)}
+        if unbounded := [unit for unit, number in sums.items() if isinf(number)]:
             return f"without a time limit: no bound on their {' and '.join(unbounded)}"
-        return f"at most {' and '.join(f'{number:.4g} {unit}' for unit, number in (hours or {'GPU-hours': 0}).items())}"
+        return f"at most {' and '.join(f'{number:.4g} {unit}' for unit, number in (sums or {'GPU-hours': 0}).items())}"
 
 
 def _most_hours(job: JobRequest) -> float:
@@ -96,21 +97,21 @@ def _most_hours(job: JobRequest) -> float:
 
     A time limit that a retry has changed stays. So the most is: first the retries with the longest ones, then the rest.
     """
-    most = types.hours(job.time or "INFINITE")
-    limit = max(most, (types.minutes(job.time) or 0) / 60)  # as `retry.changes` multiplies it
+    most = hours(job.time or "INFINITE")
+    limit = max(most, (minutes(job.time) or 0) / 60)  # as `retry.changes` multiplies it
     others, factors = max(0, job.chain.get("jobs", 1) - 1), []
     for rule in job.chain.get("retry", ()):
         time, times = rule.get("time") or "x1", rule["times"]
         if not time.startswith("x"):
-            limit = max(limit, types.hours(time))
-            most += types.hours(time) * times
+            limit = max(limit, hours(time))
+            most += hours(time) * times
         elif float(time[1:]) > 1:
             factors.append((float(time[1:]), times))
         else:
             others += times
     for factor, times in sorted(factors, reverse=True):
         for _ in range(times):
-            limit *= factor
+            limit = max(limit * factor, limit + 1 / 60)  # a minute at least
             most += limit
             if isinf(most):
                 return most
@@ -179,4 +180,4 @@ def needed_consent(cost: Cost, budgets: Mapping[str, Budget]) -> Consent | None:
         lists = " and ".join(f"`by: [{', '.join(each)}]`" for each in dict.fromkeys(named))
         raise SettingsError(f"approve: nobody may approve the run: {lists} have no user in common; add one to both")
     times = [rule.within for rule in exceeded.values() if rule.within]
-    return Consent(why=" and ".join(exceeded), by=by, within=min(times, key=types.hours, default=None))
+    return Consent(why=" and ".join(exceeded), by=by, within=min(times, key=hours, default=None))

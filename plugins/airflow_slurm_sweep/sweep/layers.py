@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.durations import hours
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.retry import check
 from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
-from airflow_slurm_sweep.sweep.chain_setting import RetrySetting
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import joined
-from airflow_slurm_sweep.sweep.setting_types import Secret, hours, minutes
+from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
@@ -218,10 +218,10 @@ class Layers:
 
     def _chain(self, settings: ClusterProfile) -> dict[str, Any]:
         """Return the arguments of `Chain`; nothing for a job that no other follows."""
-        retry = [_rule(each) for each in settings.retry]
+        retry = [rule.model_dump(mode="json", exclude_defaults=True) | {"times": rule.times} for rule in settings.retry]
         if not (settings.chain or retry):
             return {}
-        check(retry, settings.sbatch, minutes(settings.time))
+        check(retry, settings.sbatch, settings.time)
         chain = settings.chain.model_dump(mode="json") if settings.chain else {"jobs": 0, "on": []}
         return {**chain, "progress": self.preset.progress, "retry": retry}
 
@@ -253,14 +253,6 @@ class Layers:
             missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
         if missing:
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
-
-
-def _rule(setting: RetrySetting) -> dict[str, Any]:
-    """Return a rule of `slurm.retry`; a time limit is in minutes, which another rule may multiply."""
-    found = {**setting.model_dump(mode="json", exclude_defaults=True), "times": setting.times}
-    if setting.time and not setting.time.startswith("x"):
-        found["time"] = str(minutes(setting.time) or setting.time)
-    return found
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

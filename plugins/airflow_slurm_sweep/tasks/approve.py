@@ -22,10 +22,11 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
 from airflow_slurm_sweep.plan import read_options
 from airflow_slurm_sweep.schema import field_schemas
+from airflow_slurm_sweep.slurm.durations import hours
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.budget import Consent, Cost
 from airflow_slurm_sweep.sweep.combinations import select
-from airflow_slurm_sweep.sweep.setting_types import hours, only_pattern
+from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.sweep.settings import RunOptions
 from airflow_slurm_sweep.tasks.internals import is_tested, kept_question
 from airflow_slurm_sweep.tasks.operators import airflow_errors

@@ -12,7 +12,6 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace
-from airflow_slurm_sweep.sweep.setting_types import minutes
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 
@@ -42,7 +41,7 @@ class Chained:
         so far.
         """
         request, rules = self.request, self.request.chain.get("retry", ())
-        changed = changes(rules, ends, request.options, minutes(request.time))
+        changed = changes(rules, ends, request.options, request.time)
         time = changed.pop("time", request.time)
         options = {**request.options, **changed}
         return replace(request, after=job.job_id, ended=ended, array=False, time=time, options=options)

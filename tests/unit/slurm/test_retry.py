@@ -29,7 +29,7 @@ FAILED = (JobState.FAILED, "")
         ([MEMORY, {"on": "FAILED", "mem": "x3"}], [OOM, FAILED], {"mem": "10G"}, {"mem": "60G"}),
         ([MEMORY, {"on": "FAILED", "mem": "500G"}], [OOM, FAILED, OOM], {"mem": "10G"}, {"mem": "1000G"}),
         (
-            [{"on": "FAILED", "time": "x2"}, {**MEMORY, "time": "480"}],
+            [{"on": "FAILED", "time": "x2"}, {**MEMORY, "time": "8:0:0"}],
             [OOM, FAILED],
             {"mem": 1},
             {"mem": "2", "time": "960"},
@@ -40,13 +40,14 @@ FAILED = (JobState.FAILED, "")
             {},
             {"time": "UNLIMITED"},
         ),
+        ([{"on": "FAILED", "mem": "0"}, MEMORY], [FAILED, OOM], {"mem": "1G"}, {"mem": "0"}),
         ([{"on": "FAILED", "mem": "x1.2"}], [FAILED, FAILED], {"mem": "1G"}, {"mem": "3G"}),
     ],
 )
 def test_what_the_next_job_is_given(
     rules: list[dict[str, Any]], ends: list[tuple[JobState, str]], options: dict[str, Any], changed: dict[str, str]
 ) -> None:
-    assert changes(rules, ends, options, 60) == changed
+    assert changes(rules, ends, options, "60") == changed
 
 
 @pytest.mark.parametrize("options", [{}, {"mem": "0"}, {"mem": "all"}])
