@@ -14,8 +14,8 @@ from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks
 from airflow_slurm_sweep.report_text import result_text
-from airflow_slurm_sweep.slurm.job import read_parameters
 from airflow_slurm_sweep.slurm.parameters import json_values
+from airflow_slurm_sweep.slurm.plain import read_parameters
 from airflow_slurm_sweep.slurm.reasons import in_words
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, seconds
 from airflow_slurm_sweep.slurm.states import JobState

@@ -14,20 +14,18 @@ from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.errors import ParseImportError
 from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
-from pydantic import ValidationError
 from sqlalchemy import Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep import names
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page import compare
-from airflow_slurm_sweep.page.combinations import Run, Task, XComs, mapping, view
+from airflow_slurm_sweep.page.combinations import Run, Task, mapping, view
 from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
+from airflow_slurm_sweep.page.xcoms import consent_of, live_of, objective_of
 from airflow_slurm_sweep.planned import mapped_jobs
-from airflow_slurm_sweep.slurm import snapshot
-from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
-from airflow_slurm_sweep.sweep.sweep_section import Objective
+from airflow_slurm_sweep.slurm.snapshot import STALE
 
 RUNS = 50  # in the list
 _LIVE = ("queued", "running")
@@ -127,8 +125,8 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     if found is None:
         return None
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
-    live_at, live = _live(xcoms, time.time())
-    plan, objective = tasks.get((names.PLAN, -1)), _objective(xcoms)
+    live_at, live = live_of(xcoms, time.time())
+    plan, objective = tasks.get((names.PLAN, -1)), objective_of(xcoms)
     planned, approved = (xcoms.get((task_id, names.RETURN_KEY, -1)) for task_id in (names.PLAN, names.APPROVE))
     jobs, numbers = mapped_jobs(planned, approved), latest(live_curves(xcoms))
     joined = Run(jobs, tasks, xcoms, live, note=found.note or "", metrics=numbers)
@@ -136,7 +134,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
-        "notice": _notice(found) or _consent(tasks, xcoms),
+        "notice": _notice(found) or consent_of(tasks, xcoms),
         "note": found.note or "",
         "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
         "live_at": live_at,
@@ -169,7 +167,7 @@ def compared_curves(session: Session, runs: Iterable[tuple[str, str]], metric: s
 
 def _curves(session: Session, dag_id: str, run_id: str) -> tuple[Curves, str]:
     xcoms = _xcoms(session, dag_id, run_id, _OF_CURVES)
-    objective = _objective(xcoms)
+    objective = objective_of(xcoms)
     return all_curves(_tasks(session, dag_id, run_id), xcoms), objective.metric if objective else ""
 
 
@@ -187,13 +185,6 @@ def log(session: Session, dag_id: str, run_id: str, index: int) -> dict[str, str
     return {name: str(kept.get(name, "")) for name in ("job_id", "lines")}
 
 
-def _objective(xcoms: XComs) -> Objective | None:
-    try:
-        return Objective.model_validate(mapping(xcoms.get((names.PLAN, names.OBJECTIVE_KEY, -1))))
-    except ValidationError:
-        return None
-
-
 def _notice(run: Row[Any]) -> str:
     """Return what keeps Airflow from reading the Dag of a live run, or an empty text."""
     if run.state in _LIVE and run.is_unreadable:
@@ -204,31 +195,6 @@ def _notice(run: Row[Any]) -> str:
             "until it does: its sweep file is missing or has errors. Jobs run on."
         )
     return ""
-
-
-def _consent(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> str:
-    """Return that the run waits for approval, or who gave or refused it; an empty text where none is needed."""
-    approve = tasks.get((names.APPROVE, -1))
-    if approve and approve.state == "awaiting_input":
-        return f"The run waits for approval: see its task {names.APPROVE}."
-    text = xcoms.get((names.APPROVE, names.CONSENT_KEY, -1))
-    return f"The run was {text}." if text else ""
-
-
-def _live(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
-    """Return what triggerers wrote last of jobs in Slurm, and when; what is older than `STALE` is left out.
-
-    Where one triggerer took a job over from another, both wrote of it: the newer answer holds.
-    """
-    views = [
-        read
-        for (task, key, _), value in xcoms.items()
-        if task == names.WAIT and key.startswith(names.LIVE_KEY_PREFIX)
-        if (read := snapshot.read(mapping(value))) and now - read[0] < STALE
-    ]
-    views.sort(key=lambda view: view[0])
-    found = {(index, job_id): job for _, jobs in views for index, (job_id, job) in jobs.items()}
-    return (views[-1][0] if views else None), found
 
 
 def _run(run: Row[Any]) -> dict[str, Any]:

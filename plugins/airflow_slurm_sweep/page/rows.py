@@ -15,7 +15,7 @@ from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.planned import mapped_jobs, planned_job
 from airflow_slurm_sweep.report import Row, folded, ranked
-from airflow_slurm_sweep.slurm.job import read_parameters
+from airflow_slurm_sweep.slurm.plain import read_parameters
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 _NAMED = 5  # runs that an error names

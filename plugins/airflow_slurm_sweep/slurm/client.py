@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
-from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
+from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
@@ -126,20 +126,6 @@ class SlurmClient:
     async def earlier_jobs(self, names: RunNames, dag: str) -> list[EarlierJob]:
         """Return what the runs of a Dag, which `Attempt.run` begins with, left in their run directories."""
         return await self._ask(reservation.list_runs(names, dag), read_runs)
-
-    async def completed(self, earlier: Sequence[EarlierJob], like: JobRequest) -> dict[str, JobStatus]:
-        """Return the ends of those earlier jobs that are done, by run directory, with what they left.
-
-        ``like`` is a job of the run that goes on with them: it tells where their metrics are. Where job.sh left an exit
-        file, that counts, else what Slurm knows.
-        """
-        known = queue.read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
-        jobs = [job.submitted(like) for job in earlier]
-        if unknown := [job for job in jobs if job.job_id not in known]:
-            known |= (await self.look_up(unknown))[0]
-        done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
-        left = await self.results([MetricsReader(job) for job in done])
-        return {job.run_dir: add(known[job.job_id], each) for job, each in zip(done, left, strict=True)}
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.

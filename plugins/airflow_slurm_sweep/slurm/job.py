@@ -6,7 +6,7 @@ They check themselves: what a shell, a file name, Slurm or the record cannot car
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.slurm.chain import Chain
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
+from airflow_slurm_sweep.slurm.plain import changed, read_mapping, read_parameters
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
@@ -35,20 +36,6 @@ _LONGEST = 128 * 1024 - 1  # bytes of one NAME=VALUE in a process's environment:
 
 JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(encoding="utf-8")
 """The batch script for clusters that have none of their own: a `JobRequest`'s ``script``."""
-
-
-def read_mapping(data: Mapping[str, Any] | str) -> Mapping[str, Any]:
-    """Return a value's fields, as a mapping or as JSON: XComs that triggers leave are JSON twice."""
-    found = json.loads(data) if isinstance(data, str) else data
-    if not isinstance(found, Mapping):
-        raise TypeError(f"expected a mapping as JSON, got {type(found).__name__}: {found!r:.200}")
-    return found
-
-
-def _changed(value: "JobRequest | SubmittedJob") -> dict[str, Any]:
-    """Return the fields that differ from their defaults: a plan has thousands of values."""
-    defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
-    return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +150,7 @@ class JobRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data, without fields that have their default."""
-        values = _changed(self)
+        values = changed(self)
         if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
             values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
         return values
@@ -209,11 +196,6 @@ class JobRequest:
             expect(fits, f"secrets: {name}", reference, "variable:NAME or connection:ID")
 
 
-def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
-    return read_mapping(job.get("parameters", {}))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob:
     """A job that Slurm accepted; what `JobRequest` has too means the same."""
@@ -254,7 +236,7 @@ class SubmittedJob:
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, without fields that have their default."""
-        return _changed(self)
+        return changed(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:

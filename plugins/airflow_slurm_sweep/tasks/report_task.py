@@ -26,8 +26,9 @@ from airflow_slurm_sweep.names import (
 from airflow_slurm_sweep.planned import mapped_jobs
 from airflow_slurm_sweep.report import Row, best, causes, failures, folded, metric_names, ranked, report_rows, used
 from airflow_slurm_sweep.report_text import best_text, means_table, result_text, summary, table
-from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob, read_mapping
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.plain import read_mapping
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors

@@ -5,7 +5,7 @@ See `runs.sh` for names, `earlier` for *resume*.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,7 +15,9 @@ from airflow_slurm_sweep.slurm.attempt import run_name
 from airflow_slurm_sweep.slurm.chain import is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
+from airflow_slurm_sweep.slurm.metrics import MetricsReader, add
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.queue import read_exit_files
 from airflow_slurm_sweep.slurm.revision import Revision
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
@@ -86,13 +88,27 @@ async def _choose(
     Done are those that have reached what `Chain` calls ``until``, by the metrics of a job ``like`` them.
     """
     every = [job for jobs in places.values() for job in jobs if job.job_id]
-    completed = await _patiently(lambda: client.completed(every, like)) if every else {}
+    completed = await _patiently(lambda: _completed(client, every, like)) if every else {}
     until = like.chain.get("until", {})
     completed = {run_dir: end for run_dir, end in completed.items() if is_reached(until, end.metrics)}
     earlier = {
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }
     return earlier, {index: completed[job.run_dir] for index, job in earlier.items() if job.run_dir in completed}
+
+
+async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: JobRequest) -> dict[str, JobStatus]:
+    """Return the ends of those earlier jobs that are done, by run directory, with what they left.
+
+    Where job.sh left an exit file, that counts, else what Slurm knows.
+    """
+    known = read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
+    jobs = [job.submitted(like) for job in earlier]
+    if unknown := [job for job in jobs if job.job_id not in known]:
+        known |= (await client.look_up(unknown))[0]
+    done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
+    left = await client.results([MetricsReader(job) for job in done])
+    return {job.run_dir: add(known[job.job_id], each) for job, each in zip(done, left, strict=True)}
 
 
 async def _revision(client: SlurmClient, workdir: str | None) -> Revision | None:

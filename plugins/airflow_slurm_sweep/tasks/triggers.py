@@ -61,8 +61,8 @@ class _TaskTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and its arguments."""
-        arguments = {name: getattr(self, name) for name in self._arguments}
-        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in self._arguments}
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Render the job of the Dag file, if there is one, and release the Dag."""
