@@ -31,6 +31,8 @@ from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.form import refuse_unknown
+from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 
@@ -51,6 +53,9 @@ class CheckClusterOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Log a line for each check."""
+        if dag := self.get_dag():
+            with airflow_errors():
+                refuse_unknown(context["dag_run"].conf or {}, dag.params)
         profile, submits = context["params"].get("profile") or DEFAULT_PROFILE, context["params"].get("submit", False)
         found = check_cluster(profile, Path(self.include), partial(_log, self.log), submits=submits)
         if failed := [finding.check for finding in found if finding.grade is Grade.FAILED]:

@@ -68,17 +68,16 @@ def check_form() -> dict[str, Param]:
 
 def refuse_unknown(conf: Mapping[str, Any], fields: Collection[str]) -> None:
     """Raise a SettingsError for a key of a run's conf that the form lacks: the run would differ from what was asked."""
-    for key in conf.keys() - fields - _NO_FIELDS:
+    for key in sorted(conf.keys() - fields - _NO_FIELDS):
         near = get_close_matches(key, fields, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         if key.replace("-", "_") in SlurmSection.further_keys:
             hint = "; options of sbatch stand in a sweep file, or below sbatch in the form of launch."
         elif key in SlurmSection.former_keys:
             hint = f"; {SlurmSection.former_keys[key]}."
-        raise SettingsError(
-            f'conf: unknown key {key!r}{hint} A parameter goes into overrides: ["{key}=…"]. '
-            f"Valid keys: {', '.join(sorted(fields))}"
-        )
+        if "overrides" in fields:
+            hint += f' A parameter goes into overrides: ["{key}=…"].'
+        raise SettingsError(f"conf: unknown key {key!r}{hint} Valid keys: {', '.join(sorted(fields))}")
 
 
 def _run_form() -> dict[str, Param]:

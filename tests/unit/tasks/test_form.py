@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.factory import check_dag
 from airflow_slurm_sweep.plan import read_options
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection
 from airflow_slurm_sweep.sweep.spec import parse_sweep
@@ -112,3 +115,12 @@ def test_what_airflow_says_of_a_refused_value_has_a_sentence(conf: dict[str, Any
     with pytest.raises(ParamValidationError) as caught:
         checked(**conf)
     assert sentence in re.sub(r"'\s+'", "", str(caught.value))  # Python breaks long texts
+
+
+def test_check_cluster_refuses_a_key_that_its_form_lacks(include: Path) -> None:
+    check: Any = check_dag(include).get_task("check")
+    context = {"params": {}, "dag_run": SimpleNamespace(conf={"profil": "far"})}
+    with pytest.raises(AirflowFailException) as caught:
+        check.execute(context)
+    said = "conf: unknown key 'profil'; did you mean 'profile'? Valid keys: profile, submit"
+    assert str(caught.value) == said
