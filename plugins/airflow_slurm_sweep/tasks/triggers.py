@@ -96,9 +96,8 @@ class _TaskTrigger(BaseTrigger):
     async def _cancel_unless_alive(self) -> None:
         if await self._has_nothing_to_cancel():
             return
-        task = self._task
-        states = await sync_to_async(states_of)(task, [task.task_id], task.map_index)
-        if is_over(states, task.task_id, task.map_index):
+        task_id, map_index = self._task.task_id, self._task.map_index
+        if is_over(states := await sync_to_async(states_of)(self._task, [task_id], map_index), task_id, map_index):
             await self._cancel()
         else:
             log.info("The task lives (%s): its job is left alone", *states.values())
@@ -250,13 +249,13 @@ class WaitTrigger(_TaskTrigger):
         )
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
-        xcoms: dict[str, Any] = {RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json()}
-        if end.status.wandb:
-            xcoms[WANDB_KEY] = end.status.wandb
-        if end.history:
-            xcoms[HISTORY_KEY] = end.history
-        if end.log:
-            xcoms[LOG_KEY] = {"job_id": end.status.job_id, "lines": end.log}
+        left = {
+            RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json(),
+            WANDB_KEY: end.status.wandb,
+            HISTORY_KEY: end.history,
+            LOG_KEY: end.log and {"job_id": end.status.job_id, "lines": end.log},
+        }
+        xcoms = {key: value for key, value in left.items() if value}
         return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
     def _advice(self) -> str:
