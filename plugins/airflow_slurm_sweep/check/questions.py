@@ -93,7 +93,7 @@ def script(subject: Subject, mark: str) -> str:
         "path printenv PATH",
         "version sbatch --version",
         f'accounts {_TIMEOUT} sacctmgr -n -P show associations user="$(id -un)" {_OF_CLUSTER} format=Account',
-        f"accounting {_TIMEOUT} {SACCT} -X -n -P -o JobIDRaw -j 1",
+        f"accounting {_TIMEOUT} {SACCT} -X -n -P -o JobID -j 1",
     ]
     of_controller = [
         f"config {_TIMEOUT} scontrol show config",

@@ -256,7 +256,7 @@ class SlurmClient:
         found: dict[str, JobStatus] = {}
         for some in batches(job_ids, _ACCOUNTED_AT_ONCE):
             answers, odd = await self._account(some)
-            found |= answers
+            found |= queue.with_wholes(answers)
             if odd:
                 return found, odd
         return found, ""
@@ -274,7 +274,7 @@ class SlurmClient:
     async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
         found: dict[str, JobStatus] = {}
         for some in batches(job_ids, _CONTROLLED_AT_ONCE):
-            found |= await self._ask(queue.scontrol(some), queue.read_scontrol)
+            found |= queue.with_wholes(await self._ask(queue.scontrol(some), queue.read_scontrol))
         return found
 
     def _answers(

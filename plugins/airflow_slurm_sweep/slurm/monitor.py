@@ -14,7 +14,7 @@ from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedErro
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
-from airflow_slurm_sweep.slurm.queue import has_name
+from airflow_slurm_sweep.slurm.queue import has_name, with_wholes
 from airflow_slurm_sweep.slurm.reasons import explained, in_words
 from airflow_slurm_sweep.slurm.states import JobState
 
@@ -164,10 +164,11 @@ class Monitor:
         self._metrics.time("squeue", now - began)
         self._report_counts(self._queue)
         # A number may be another job's by now, and a site may rename a job: `look_up` tells them apart.
+        shown = with_wholes(dict(self._queue))
         found = {
             waiter: status
             for waiter in asked
-            if (status := self._queue.get(waiter.job.job_id)) and has_name(waiter.job, status)
+            if (status := shown.get(waiter.job.job_id)) and has_name(waiter.job, status)
         }
         if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0

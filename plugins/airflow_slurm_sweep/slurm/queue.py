@@ -6,6 +6,7 @@ names and paths may hold the other line ends.
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from shlex import join, quote
 
 from airflow_slurm_sweep.names import exit_file, log_path
@@ -14,7 +15,7 @@ from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 
-SACCT_FIELDS = "JobIDRaw,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
+SACCT_FIELDS = "JobID,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
 
@@ -115,6 +116,23 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
+def with_wholes(found: dict[str, JobStatus]) -> dict[str, JobStatus]:
+    """Add each array as a whole, ``123``: a batch script may make one of its job.
+
+    It lives while one of its elements lives, and has failed if one of them has.
+    """
+    groups: dict[str, list[JobStatus]] = {}
+    for job_id, status in found.items():
+        array, is_element, _ = job_id.partition("_")
+        if is_element:
+            groups.setdefault(array, [found[array]] if array in found else []).append(status)
+    wholes = {
+        array: min(group, key=lambda each: (each.state.is_final, each.state.is_success))
+        for array, group in groups.items()
+    }
+    return found | {array: replace(status, job_id=array) for array, status in wholes.items()}
+
+
 def has_name(job: SubmittedJob, status: JobStatus) -> bool:
     """Whether a job that squeue or sacct knows by this number has the name that it was submitted with.
 
@@ -132,11 +150,10 @@ def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
 
 
 def sacct(job_ids: Collection[str]) -> str:
-    """Return the script that asks the accounting database, where array elements also have raw ids of their own."""
-    fields = SACCT_FIELDS.replace("Raw", "") if any("_" in job_id for job_id in job_ids) else SACCT_FIELDS
+    """Return the script that asks the accounting database; JobIDRaw would be an id of their own for elements."""
     return script(
         f"command -v sacct > /dev/null || {{ echo {NO_ACCOUNTING}; exit 1; }}",
-        f"{_EPOCH} {BOUND} {SACCT} -X -n -P -o {fields} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
+        f"{_EPOCH} {BOUND} {SACCT} -X -n -P -o {SACCT_FIELDS} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
     )
 
 

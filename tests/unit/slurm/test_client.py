@@ -132,6 +132,27 @@ def test_a_heterogeneous_job_is_known_by_its_number() -> None:
     assert list(queue.read_outputs("7+0 RUNNING /r/one/logs/slurm-7.out\n7+1 RUNNING /x\n")) == ["7"]
 
 
+@pytest.mark.parametrize(
+    ("states", "whole"),
+    [
+        (["FAILED", "RUNNING", "COMPLETED"], "RUNNING"),
+        (["COMPLETED", "PENDING"], "PENDING"),
+        (["COMPLETED", "FAILED", "COMPLETED"], "FAILED"),
+        (["COMPLETED", "COMPLETED"], "COMPLETED"),
+    ],
+)
+def test_an_array_that_a_batch_script_makes_of_its_job_counts_as_a_whole(states: list[str], whole: str) -> None:
+    rows = "".join(f"7_{index}|{state}|0:0|1|n1|1|2|one\n" for index, state in enumerate(states))
+    accounted = queue.with_wholes(queue.read_sacct(rows)[0])
+    assert accounted["7"].text == whole
+    squeue = "".join(f"7_{index}|{state}|0:01|1|2 batch|n1|one|None\n" for index, state in enumerate(states))
+    shell = FakeShell(squeue=squeue.replace("7_1|PENDING", "7_[1-9]|PENDING"), scontrol="", sacct=rows)
+    seen = queue.with_wholes(asyncio.run(SlurmClient(shell).queue()))
+    assert (seen["7"].job_id, seen["7"].text) == ("7", whole)
+    if seen["7"].state.is_final:
+        assert end(shell).text == whole
+
+
 def test_a_number_that_has_another_name_in_sacct_is_believed_less_than_the_exit_file() -> None:
     other = "7|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|another"
     shell = FakeShell(squeue="", sacct=other, scontrol=FORGOTTEN, head="7 1 -")

@@ -222,7 +222,7 @@ def test_cancel(shell: Shell, value: str) -> None:
 def test_lookups(shell: Shell, value: str) -> None:
     ids = ["7", value]
     (call,) = notes(after_marker(shell.run(queue.sacct(ids), FUNCTIONS)))[0]
-    fields = queue.SACCT_FIELDS.replace("JobIDRaw", "JobID" if "_" in value else "JobIDRaw")
+    fields = queue.SACCT_FIELDS
     assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
     functions = f"""{FUNCTIONS}
