@@ -57,8 +57,9 @@ def test_airflow_dies(theatre: Theatre, number: int) -> None:
     stage.finish()
 
 
+@pytest.mark.all
 @rounds
-@pytest.mark.parametrize("name", ["chained", pytest.param("retried", marks=pytest.mark.all)])
+@pytest.mark.parametrize("name", ["chained", "retried"])
 def test_jobs_are_followed_by_others(theatre: Theatre, name: str, number: int) -> None:
     """Triggerers die and stall, and sbatch goes wrong, as the second and third job of each combination come."""
     stage = stage_of(theatre, name, number)
@@ -165,6 +166,7 @@ def test_a_run_is_stopped(theatre: Theatre, number: int) -> None:
     stage.finish()
 
 
+@pytest.mark.all
 @rounds
 def test_logins_are_refused_while_triggerers_restart(theatre: Theatre, number: int) -> None:
     """The host key is another one for a while, and no triggerer has been let in before: all jobs are waited for."""

@@ -136,6 +136,7 @@ def test_dags_test_is_a_dry_run_unless_told_otherwise(
     cluster.slurm("scancel", job_id)
 
 
+@pytest.mark.all  # test_script_config.py shows what is read, test_plan.py what is made of it
 def test_the_number_of_nodes_is_read_in_the_config_on_the_cluster(
     cluster: Sandbox, environment: dict[str, str], sweeps: Path
 ) -> None:
@@ -157,10 +158,11 @@ def test_the_number_of_nodes_is_read_in_the_config_on_the_cluster(
 @pytest.mark.parametrize(
     ("name", "section", "said"),
     [
-        (
+        pytest.param(
             "no_profile",
             "{profile: other}",
             "slurm.profile: the file .*other.yaml does not exist; existing profiles: default",
+            marks=pytest.mark.all,
         ),
         ("no_script", "{workdir: /}", "was not submitted: no such file on the cluster: examples/train_grpo.py"),
     ],

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.sandbox
 PAGE = PROJECT / "docs" / "guides.md"
 SECTIONS = dict(enumerate(sections(PAGE)[1:], start=2))
 DOWNLOADS = ("PyTorch Lightning", "Hugging Face Trainer")  # torch: two gigabytes
-ALWAYS = ("argparse, in a virtual environment", "NeMo RL")  # the others with --all
+ALWAYS = ("argparse, in a virtual environment",)  # the others with --all
 # Where nothing may be downloaded, a virtual environment has the packages of the tests.
 OWN_VENV = (
     f"{sys.executable} -m venv --without-pip venv && "

@@ -127,7 +127,10 @@ def test_a_failure_shows_the_logs_last_50_lines_and_leaves_the_status(
 
     event = end_of(SlurmJobSensor(task_id="wait", job=job))
     assert isinstance(event, TaskFailedEvent)
-    assert event.xcoms == {"status": context.pushed["status"]}
+    assert event.xcoms == {
+        "status": context.pushed["status"],
+        "log": {"job_id": job["job_id"], "lines": "\n".join(rest[1:])},
+    }
     assert str(caught.value) in caplog.messages, "the same text in the triggerer's log"
 
 

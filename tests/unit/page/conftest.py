@@ -53,7 +53,13 @@ class Sweep:
             session.add(DagBundleModel(name="dags-folder"))
             session.flush()
         session.add(
-            DagModel(dag_id=dag_id, bundle_name="dags-folder", description=f"The sweep {dag_id}", is_stale=False)
+            DagModel(
+                dag_id=dag_id,
+                bundle_name="dags-folder",
+                fileloc="sweeps.py",  # without it Airflow cannot list its Dags
+                description=f"The sweep {dag_id}",
+                is_stale=False,
+            )
         )
         session.flush()
         session.add(DagTag(name=tag, dag_id=dag_id))

@@ -21,7 +21,7 @@ from airflow_slurm_sweep import results
 from airflow_slurm_sweep.__main__ import main
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import CHECK, LIVE_KEY_PREFIX, UNREADABLE
-from airflow_slurm_sweep.page import data
+from airflow_slurm_sweep.page import data, xcoms
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
 from tests.unit.page.conftest import BEGAN, Run, Sweep, as_text
@@ -272,7 +272,8 @@ def test_a_stale_live_view_is_not_shown_and_changes_the_version(sweep: Sweep, mo
     live(run, time.time(), {0: LiveJob(state="RUNNING")})
     before = data.run_version(run.session, sweep.dag_id, "r")
     assert row(run, 0)["state"] == "RUNNING"
-    monkeypatch.setattr(data, "STALE", -1.0)  # the time is rounded
+    for module in (data, xcoms):
+        monkeypatch.setattr(module, "STALE", -1.0)  # the time is rounded
     found = data.run(run.session, sweep.dag_id, "r")
     assert found is not None
     assert (found["live_at"], found["combinations"][0]["state"]) == (None, "in Slurm")
