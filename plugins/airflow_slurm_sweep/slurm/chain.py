@@ -117,7 +117,7 @@ def _outcome_of_retry(chain: Chain, ends: Sequence[JobState], end: End) -> tuple
         if applies(rule, end.state, end.exit_code):
             if ends.count(end.state) <= rule["times"]:
                 return Outcome.FOLLOWED, ""
-            return Outcome.FAILED, f"after {rule['times']} retries for this"
+            return Outcome.FAILED, f"after {rule['times']} {'retry' if rule['times'] == 1 else 'retries'} for this"
     return Outcome.FAILED, ""
 
 

@@ -41,7 +41,7 @@ def attempt_of(installation: str, task: Any) -> Attempt:
 async def submit_job(
     request: JobRequest, attempt: Attempt, *, siblings: Siblings | None = None, seconds: float | None = None
 ) -> SubmittedJob:
-    """Submit a job, its secrets resolved, as soon as the cluster takes it.
+    """Submit a job as soon as the cluster takes it; the request already has the values of its secrets.
 
     Meanwhile this call cancels the orphans among ``siblings``. It takes at most ``seconds``; None for any time.
 
@@ -71,7 +71,7 @@ class JobEnd:
 
 
 class Mapped(NamedTuple):
-    """The task of a mapped group that waits, and the notifications to send if Slurm will not start its jobs."""
+    """What is known of a waiting task in a mapped group; ``on_stuck`` is sent if Slurm will not start its jobs."""
 
     siblings: Siblings | None = None
     map_index: int | None = None

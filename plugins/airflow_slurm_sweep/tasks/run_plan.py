@@ -22,15 +22,15 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
-LINGER = 60.0  # seconds between two tasks of a run
-BURST = 1.0  # seconds between two tasks that start together; a cleared plan takes longer until its tasks start
+LINGER = 60.0  # seconds for which a plan is kept for the run's next task
+BURST = 1.0  # seconds for which the plan's attempt is kept; the tasks of a cleared plan start later than that
 
 
 class _Key(NamedTuple):
     dag_id: str
     run_id: str
     source: JobSource
-    attempt: str = ""  # of the task that left the jobs: cleared, it may leave others
+    attempt: str = ""  # which try of the task left the jobs; another try may leave others
 
 
 class PlannedJobs:
@@ -93,8 +93,8 @@ _plans, _attempts = LoopResources(_read_plan, linger=LINGER), LoopResources(_rea
 async def run_plan(task: Any, source: JobSource) -> AsyncIterator[PlannedJobs]:
     """Give the plan that a trigger's task instance belongs to; ``source`` is the list that the group is mapped over.
 
-    A cleared task's first trigger lives on, with the plan of then: the Dag run alone does not tell the plan, and how
-    often it was cleared Airflow does not tell its triggers.
+    If the task ``plan`` is cleared, the old triggers live on for a while, and use the old plan. So a plan's key is the
+    Dag run and the attempt that left it: Airflow does not tell a trigger how often ``plan`` was cleared.
     """
     key = _Key(task.dag_id, task.run_id, source)
     async with _attempts.use(key) as attempt:
