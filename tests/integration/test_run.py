@@ -34,7 +34,8 @@ while options.wait_for and not pathlib.Path(options.wait_for).exists():
     time.sleep(0.2)
 if options.lr == options.bad_lr:
     raise SystemExit("this rate is bad")
-pathlib.Path(options.out, "metrics.json").write_text(json.dumps({"loss": options.lr}))
+jobs = len(list(pathlib.Path(options.out, "logs").iterdir()))
+pathlib.Path(options.out, "metrics.json").write_text(json.dumps({"loss": options.lr, "jobs": jobs}))
 """
 
 
@@ -136,6 +137,9 @@ def test_a_sweep_ends_with_its_table_and_a_connection_of_the_database_is_found(p
     person.knows_the_cluster()
     assert done.returncode == 0, done.stdout + done.stderr
     head, _, table = done.stdout.partition("\n\n")
+    assert head.startswith(
+        f"Starting a run of {person.folder}/good.yaml; Airflow's log is {person.home}/slurm_sweep/run/good.log\n"
+    )
     assert head.splitlines()[-1] == "good: 2 jobs: 2 submitted, 0 running, 2 done, 0 failed"
     assert [line.split()[:2] for line in table.splitlines()[2:4]] == [
         ["good_sweep_2", "lr=0.01"],
@@ -143,6 +147,17 @@ def test_a_sweep_ends_with_its_table_and_a_connection_of_the_database_is_found(p
     ]
     assert table.endswith("Best: loss 0.01 with lr=0.01 (good_sweep_2)\n2 of 2 combinations succeeded\n")
     assert done.stderr == ""
+
+
+@pytest.mark.all
+def test_progress_counts_combinations_however_many_jobs_a_chain_takes(person: Person) -> None:
+    person.knows_the_cluster()
+    done = person.runs(person.writes("chain", "slurm: {chain: {jobs: 3, until: {jobs: 2}}}\n"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.findall(r"^chain: (.*) submitted, \d running, (\d) done, (\d) failed$", done.stdout, re.MULTILINE)
+    assert {(all_, failed) for all_, _, failed in counts} <= {("2 jobs: 1", "0"), ("2 jobs: 2", "0")}
+    assert counts[-1] == ("2 jobs: 2", "2", "0")
+    assert person.jobs("chain") == ["COMPLETED"] * 4
 
 
 @pytest.mark.all

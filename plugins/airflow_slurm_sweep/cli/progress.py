@@ -1,4 +1,4 @@
-"""The line that `run` shows: how many jobs are submitted, run, are done, failed."""
+"""The line that `run` shows: what it begins with, then how many combinations are submitted, run, are done, failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAUSE = 2.0  # seconds between two lines that are not redrawn
 
 
 class Progress:
-    """Counts the jobs of a run, and shows the counts: one line that is redrawn on a terminal, else a line now and then.
+    """Counts a run's combinations, and shows the counts: a line that is redrawn on a terminal, else one now and then.
 
     Args:
         name: The sweep's.
@@ -24,18 +24,18 @@ class Progress:
         self.refused = 0  # combinations whose job was not submitted, for good
         self._name, self._stream = name, stream
         self._redraw = stream.isatty() if redraw is None else redraw
-        self._states: dict[str, JobState] = {}  # of the submitted jobs, by id
+        self._states: dict[str, JobState] = {}  # of the submitted combinations, by run directory
         self._shown, self._next = "", 0.0
 
-    def note(self, job_id: str, state: JobState) -> None:
-        """Note how a job stands; an end stays."""
-        if not (job_id in self._states and self._states[job_id].is_final):
-            self._states[job_id] = state
+    def note(self, run_dir: str, state: JobState) -> None:
+        """Note how a combination stands; an end stays."""
+        if not (run_dir in self._states and self._states[run_dir].is_final):
+            self._states[run_dir] = state
             self.show()
 
     @property
     def live(self) -> int:
-        """The number of jobs that have not ended."""
+        """The number of combinations that have not ended."""
         return sum(not state.is_final for state in self._states.values())
 
     def show(self, *, last: bool = False) -> None:
@@ -49,9 +49,17 @@ class Progress:
         counts = f"{len(states)} submitted, {running} running, {done} done, {failed} failed"
         line = f"{self._name}: {self.total} jobs: {counts}"
         if self.total and line != self._shown:
-            self._shown, self._next = line, time.monotonic() + _PAUSE
-            print(f"\r\x1b[K{line}" if self._redraw else line, end="" if self._redraw else "\n", file=self._stream)
-            self._stream.flush()
+            self._next = time.monotonic() + _PAUSE
+            self._draw(line)
+
+    def begin(self, what: str) -> None:
+        """Show what takes its time before there are counts."""
+        self._draw(f"{self._name}: {what} ...")
+
+    def _draw(self, line: str) -> None:
+        self._shown = line
+        print(f"\r\x1b[K{line}" if self._redraw else line, end="" if self._redraw else "\n", file=self._stream)
+        self._stream.flush()
 
     def say(self, text: str) -> None:
         """Print something; the counts stand below it."""

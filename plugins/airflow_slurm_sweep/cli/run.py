@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> bool:
     log = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "slurm_sweep" / "run" / f"{dag_id}.log"
     with _only_process(log, dag_id) as file, _Terminal(None if options.verbose else file) as terminal:
         progress = Progress(dag_id, terminal.stream, redraw=False if options.verbose else None)
-        if not options.verbose:
-            progress.say(f"{dag_id}: Airflow's log is {log}")
+        progress.say(f"Starting a run of {options.file}" + ("" if options.verbose else f"; Airflow's log is {log}"))
+        progress.begin("loading Airflow")
         try:
             from airflow_slurm_sweep.cli.dag_run import LocalRun  # noqa: PLC0415  # other commands do without Airflow
             from airflow_slurm_sweep.factory import sweep_dag  # noqa: PLC0415
@@ -73,6 +73,7 @@ def _run(options: argparse.Namespace) -> bool:
             raise SettingsError(f"run needs Airflow ({error}): run it with the Python that Airflow has") from None
         dag = sweep_dag(path, folders.include)
         conf |= {"dry_run": False, **({"approved": True} if options.approved else {})}
+        progress.begin("making the Dag run")
         run = LocalRun(dag, f"run {path}", conf)
         return not _Watched(run, progress, terminal, str(options.file)).play()
 
@@ -127,8 +128,9 @@ class _Watched:
 
         self._run, self._progress, self._terminal, self._file = run, progress, terminal, file
         self._cancel, self._loop = cancel, loop_resources.one_loop().get_loop()
-        self._followed: dict[str, asyncio.Task[None]] = {}
+        self._followed: dict[str, asyncio.Task[None]] = {}  # by job id
         self._errors: set[str] = set()
+        self._go_on, cancel.follow = cancel.follow, self._follow_next
         cancel.ask_to_leave_jobs = self._ask_to_leave_jobs
         approve.ask = self._ask_for_approval
 
@@ -136,6 +138,8 @@ class _Watched:
         """Run all tasks, and print the table; return whether all combinations succeeded."""
         if self._run.is_old:
             self._take_up()
+        else:
+            self._progress.begin("planning")
         try:
             for task, error in self._run.play():
                 self._note(task, error)
@@ -154,10 +158,10 @@ class _Watched:
             if task.task_id == SUBMIT and task.state == "failed":
                 self._progress.refused += 1
             elif task.task_id == SUBMIT and task.state == "success":
-                job = SubmittedJob.from_json(self._run.xcom(SUBMIT, RETURN_KEY, task.map_index))
+                job = self._submitted(task.map_index)
                 if ends.get(task.map_index) in ("success", "failed"):
                     is_done = ends[task.map_index] == "success"
-                    self._progress.note(job.job_id, JobState.COMPLETED if is_done else JobState.FAILED)
+                    self._progress.note(job.run_dir, JobState.COMPLETED if is_done else JobState.FAILED)
                 else:
                     self._cancel.cancel_if_interrupted(job)
         self._follow()
@@ -168,10 +172,16 @@ class _Watched:
             self._progress.total = len(self._run.xcom(task.task_id, RETURN_KEY) or [])
         elif task.task_id == SUBMIT and error is not None:
             self._progress.refused += 1
+        elif task.task_id == WAIT:
+            end = JobState.COMPLETED if error is None else JobState.FAILED
+            self._progress.note(self._submitted(task.map_index).run_dir, end)
         if error is not None and not (task.task_id == REPORT and self._run.xcom(REPORT, ROWS_KEY)):
             self._show_error(task, str(error))
         self._follow()
         self._progress.show()
+
+    def _submitted(self, map_index: int) -> SubmittedJob:
+        return SubmittedJob.from_json(self._run.xcom(SUBMIT, RETURN_KEY, map_index))
 
     def _show_error(self, task: Any, text: str) -> None:
         """Show why a task failed, with the end of its job's log; the same of many tasks is shown once."""
@@ -185,8 +195,13 @@ class _Watched:
         """Follow the jobs that are new, beside the task that waits for one of them."""
         for job in self._cancel.tested_jobs():
             if job.job_id not in self._followed:
-                self._progress.note(job.job_id, JobState.PENDING)
+                self._progress.note(job.run_dir, JobState.PENDING)
                 self._followed[job.job_id] = self._loop.create_task(self._follow_job(job))
+
+    def _follow_next(self, job: SubmittedJob) -> None:
+        """Follow the next job of a chain, in place of the one before."""
+        self._go_on(job)
+        self._follow()
 
     async def _follow_job(self, job: SubmittedJob) -> None:
         from airflow_slurm_sweep.tasks.cluster import cluster_session  # noqa: PLC0415
@@ -197,9 +212,10 @@ class _Watched:
                 tick = asyncio.create_task(cluster.monitor.tick())
                 await asyncio.wait({end, tick}, return_when=asyncio.FIRST_COMPLETED)
                 if tick.done() and (status := tick.result().get(job.job_id)) and not status.state.is_final:
-                    self._progress.note(job.job_id, status.state)
+                    self._progress.note(job.run_dir, status.state)
                 tick.cancel()
-            self._progress.note(job.job_id, end.result().state)
+            # Another job may follow one that has a request: how the combination ends, its `wait` tells.
+            self._progress.note(job.run_dir, JobState.PENDING if job.request else end.result().state)
 
     def _ask_to_leave_jobs(self) -> bool:
         """Ask, after Ctrl-C on a terminal, whether the jobs go on; without a terminal they are cancelled."""
