@@ -174,6 +174,32 @@ def test_three_hundred_combinations_through_airflow(airflow: Standalone, cluster
     assert connections(cluster) - before <= 3, "the triggerer's, and those of plan and report"
 
 
+def test_three_thousand_rows_of_a_table_run_as_arrays(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
+    size = 3000
+    rows = {number: number / 7 for number in range(size)}
+    (sweeps / "rows.csv").write_text("seed,lr\n" + "".join(f"{seed},{lr}\n" for seed, lr in rows.items()))
+    (sweeps / "table.yaml").write_text(
+        "command: echo {seed} {lr} > {run_dir}/row\n"
+        '"seed, lr": {csv: rows.csv}\n'
+        "slurm: {jobname: table, submit: array, time: 0:5:0}\n"
+    )
+    airflow.wait_for_dag("table")
+    path, began = "/api/v2/dags/table/dagRuns", time.monotonic()
+    run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
+    assert wait_until(lambda: over(airflow, f"{path}/{run}"), 1500)
+    seconds = time.monotonic() - began
+    counts = airflow.call("GET", f"{path}/{run}/taskInstances?state=success&limit=1")["total_entries"]
+    assert counts == 2 * size + 2, "no task failed"
+    places = [Path(str(cluster.profile["log"])) / "table" / f"table_sweep_{number}" for number in range(1, size + 1)]
+    found = [(place / "row").read_text().split() for place in places]
+    assert [(int(seed), float(lr)) for seed, lr in found] == list(rows.items())
+    jobs = [log.stem.removeprefix("slurm-") for place in places for log in (place / "logs").iterdir()]
+    assert len(jobs) == len(set(jobs)) == size, "one job each"
+    arrays = {job.partition("_")[0] for job in jobs if "_" in job}
+    print(f"{size} rows: {len(arrays)} arrays, {sum('_' not in job for job in jobs)} single jobs, {seconds:.0f} s")
+    assert len(arrays) < size / 10
+
+
 def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: Sandbox, sweeps: Path) -> None:
     """Hundreds of submissions, in the full form thousands, find out at the same moment that the login node does not answer, and say so."""
     (sweeps / "storm.yaml").write_text(

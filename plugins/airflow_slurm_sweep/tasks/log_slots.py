@@ -2,8 +2,10 @@
 
 All triggers log through one socket to Airflow's supervisor, which at times does not read it for seconds. A write to a
 full socket blocks the event loop. If the supervisor then writes more to that event loop than a socket holds, such as a
-plan, both wait for each other for ever (seen in Airflow 3.3.2). So code that may log at the same moment as a thousand
-others, or that asks for a large answer, calls `wait_for_slot` first.
+plan, both wait for each other for ever (seen in Airflow 3.3.2, with 3,000 combinations on a busy machine: Airflow's own
+line for each trigger fills the socket). So our first trigger calls `take_lines`: from then on a thread takes each line
+at once, and hands it on when the supervisor reads. Code that may log at the same moment as a thousand others calls
+`wait_for_slot` first, which bounds what the thread keeps.
 
 The supervisor closes a task's log as soon as it hears of the task's end, on another socket. A busy supervisor hears of
 the end before it has read the task's last lines, and then they are lost. So a trigger calls `wait_until_read` before it
@@ -14,12 +16,16 @@ from __future__ import annotations
 
 import array
 import asyncio
+import atexit
 import fcntl
 import logging
 import os
 import select
+import socket
 import stat
 import termios
+import threading
+import time
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
@@ -27,6 +33,57 @@ from weakref import WeakKeyDictionary
 _BETWEEN = 0.005
 _PAUSE = 0.02
 _LONGEST = 10.0  # that a task's end waits for its lines
+_MOST_UNREAD = 1 << 20  # bytes, of which one line more is kept only if its writer does not wait
+_AT_ONCE = 1 << 16  # bytes
+
+
+def take_lines() -> None:
+    """Have a thread take this process's log lines, if they go to a supervisor."""
+    if not _threads and (descriptor := _log_socket()) is not None:
+        _threads.append(_LogThread(descriptor))
+
+
+class _LogThread:
+    """Reads what is written to a descriptor from now on, and writes it to where that led before.
+
+    Reading and writing need no turns: whoever writes to the descriptor waits for this thread at most, never for the
+    reader at the other end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._there = os.dup(descriptor)
+        os.set_blocking(self._there, False)
+        self._here, there = socket.socketpair()
+        os.dup2(there.fileno(), descriptor)
+        there.close()
+        self._descriptor, self._kept, self._lock = descriptor, bytearray(), threading.Lock()
+        threading.Thread(target=self._forward, name="slurm_sweep log", daemon=True).start()
+        atexit.register(self._finish)
+
+    def unread(self) -> int:
+        """Return how many bytes the supervisor has not taken."""
+        with self._lock:
+            return _unread(self._descriptor) + len(self._kept) + _unread(self._there)
+
+    def _forward(self) -> None:
+        with self._here, suppress(OSError):  # the supervisor is gone: from then on writers get an error, too
+            poll = select.poll()
+            poll.register(self._here, select.POLLIN)
+            while True:
+                poll.register(self._there, select.POLLOUT if self._kept else 0)
+                if dict(poll.poll()).get(self._there, 0) & ~select.POLLOUT:
+                    return
+                with self._lock, suppress(BlockingIOError):
+                    self._kept += self._here.recv(_AT_ONCE, socket.MSG_DONTWAIT)
+                with self._lock, suppress(BlockingIOError):
+                    del self._kept[: os.write(self._there, self._kept[:_AT_ONCE])]
+
+    def _finish(self) -> None:
+        """Wait at the process's end until all is handed on, at most 2 s."""
+        deadline = time.monotonic() + 2
+        with suppress(OSError):
+            while self.unread() and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
 
 
 async def wait_for_slot() -> None:
@@ -62,9 +119,14 @@ class _Slots:
     async def wait(self) -> None:
         async with self._lock:
             await asyncio.sleep(0 if self._socket is None else _BETWEEN)  # others go on between any two lines
-            # Linux calls a unix socket writable while at most a quarter of its buffer (208 KiB) is in use.
-            while self._socket is not None and not self._poll.poll(0):
+            while self._socket is not None and self._is_full():
                 await asyncio.sleep(_PAUSE)
+
+    def _is_full(self) -> bool:
+        if _threads:
+            return _threads[0].unread() > _MOST_UNREAD
+        # Linux calls a unix socket writable while at most a quarter of its buffer (208 KiB) is in use.
+        return not self._poll.poll(0)
 
     async def wait_until_read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -72,13 +134,16 @@ class _Slots:
         async with self._looking:  # one looks, for all who came before it began
             if self._socket is None or self._read_at > logged_at:
                 return
-            began, unread = loop.time(), _unread(self._socket)
+            began, unread = loop.time(), self._unread()
             ahead = unread
             while ahead > 0 and unread > 0:  # others go on logging: the socket need not become empty
                 await asyncio.sleep(_PAUSE)
-                before, unread = unread, _unread(self._socket)
+                before, unread = unread, self._unread()
                 ahead -= max(0, before - unread)
             self._read_at = began
+
+    def _unread(self) -> int:
+        return _threads[0].unread() if _threads else _unread(self._socket or 0)
 
 
 def _unread(descriptor: int) -> int:
@@ -88,6 +153,7 @@ def _unread(descriptor: int) -> int:
     return count[0]
 
 
+_threads: list[_LogThread] = []  # at most one
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, _Slots] = WeakKeyDictionary()
 
 

@@ -31,7 +31,7 @@ from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
-from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
+from airflow_slurm_sweep.tasks.log_slots import take_lines, wait_for_slot, wait_until_read
 from airflow_slurm_sweep.tasks.loop_resources import run_to_end
 from airflow_slurm_sweep.tasks.one_job import Mapped, attempt_of, await_job, cancel_awaited, submit_job
 from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
@@ -72,6 +72,7 @@ class _TaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event that ends the task. An exception would send the task to a worker."""
+        take_lines()
         try:
             self._installation = await sync_to_async(installation)()
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from airflow_slurm_sweep.tasks import log_slots
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot, wait_until_read
 
 LINE = b"x" * 400
@@ -80,6 +81,31 @@ def test_a_task_ends_after_its_lines_are_read_though_others_go_on_logging(
         return await ends
 
     assert all(asyncio.run(asyncio.wait_for(storm(), 5)))
+
+
+def test_no_line_waits_for_a_supervisor_that_does_not_read(
+    supervisor: tuple[socket.socket, logging.Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while it sends a plan: two thousand triggers of anybody's begin, each with a line of Airflow's own."""
+    here, handler = supervisor
+    monkeypatch.setattr(log_slots, "_threads", [])
+    lines = [b"%d %s\n" % (number, LINE) for number in range(2000)]
+
+    async def storm() -> tuple[bytes, bool]:
+        log_slots.take_lines()
+        for line in lines:
+            handler.stream.write(line)  # type: ignore[attr-defined]  # blocks for ever where the socket is full
+        is_early = asyncio.create_task(wait_until_read())
+        await asyncio.sleep(0.3)
+        was_early, received = is_early.done(), b""
+        while not is_early.done():
+            received += here.recv(1 << 16)
+            await asyncio.sleep(0.001)
+        return received, was_early
+
+    received, was_early = asyncio.run(asyncio.wait_for(storm(), 20))
+    assert received == b"".join(lines)
+    assert not was_early
 
 
 def test_elsewhere_nobody_waits() -> None:
