@@ -74,7 +74,9 @@ class _LogThread:
                 if dict(poll.poll()).get(self._there, 0) & ~select.POLLOUT:
                     return
                 with self._lock, suppress(BlockingIOError):
-                    self._kept += self._here.recv(_AT_ONCE, socket.MSG_DONTWAIT)
+                    if not (lines := self._here.recv(_AT_ONCE, socket.MSG_DONTWAIT)):
+                        return  # nobody writes any more
+                    self._kept += lines
                 with self._lock, suppress(BlockingIOError):
                     del self._kept[: os.write(self._there, self._kept[:_AT_ONCE])]
 
