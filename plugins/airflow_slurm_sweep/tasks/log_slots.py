@@ -136,15 +136,15 @@ class _Slots:
         async with self._looking:  # one looks, for all who came before it began
             if self._socket is None or self._read_at > logged_at:
                 return
-            began, unread = loop.time(), self._unread()
+            began, unread = loop.time(), self._left()
             ahead = unread
             while ahead > 0 and unread > 0:  # others go on logging: the socket need not become empty
                 await asyncio.sleep(_PAUSE)
-                before, unread = unread, self._unread()
+                before, unread = unread, self._left()
                 ahead -= max(0, before - unread)
             self._read_at = began
 
-    def _unread(self) -> int:
+    def _left(self) -> int:
         return _threads[0].unread() if _threads else _unread(self._socket or 0)
 
 
