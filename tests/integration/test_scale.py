@@ -208,9 +208,11 @@ def test_a_storm_of_log_lines_hangs_no_triggerer(airflow: Standalone, cluster: S
     )
     airflow.wait_for_dag("storm")
     path = "/api/v2/dags/storm/dagRuns"
+    run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
+    planned = f"{path}/{run}/taskInstances/plan"
+    assert wait_until(lambda: airflow.call("GET", planned)["state"] == "success"), "it asks the cluster, too"
     cluster.stop("sshd")
     try:
-        run = airflow.call("POST", path, {"logical_date": None})["dag_run_id"]
         logs = Path(airflow.home) / "logs" / "dag_id=storm"
         waiting = "no answer from the login node"
 
