@@ -155,14 +155,14 @@ def test_the_number_of_nodes_is_read_in_the_config_on_the_cluster(
     assert "--gres=gpu:4" in log
 
 
+@pytest.mark.all
 @pytest.mark.parametrize(
     ("name", "section", "said"),
     [
-        pytest.param(
+        (
             "no_profile",
             "{profile: other}",
             "slurm.profile: the file .*other.yaml does not exist; existing profiles: default",
-            marks=pytest.mark.all,
         ),
         ("no_script", "{workdir: /}", "was not submitted: no such file on the cluster: examples/train_grpo.py"),
     ],
@@ -219,7 +219,8 @@ def versions(airflow: Airflow, dag_id: str) -> int:
     return int(airflow.call("GET", f"/api/v2/dags/{dag_id}/dagVersions")["total_entries"])
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.all)])
+@pytest.mark.all
+@pytest.mark.parametrize("times", [20])
 def test_dags_test_beside_a_live_scheduler_submits_nothing(
     cluster: Sandbox, sweeps: Path, airflow: Airflow, times: int
 ) -> None:

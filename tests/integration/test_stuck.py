@@ -17,11 +17,12 @@ from tests.integration.test_contract import Run
 pytestmark = pytest.mark.sandbox
 
 
+@pytest.mark.all
 @pytest.mark.parametrize(
     ("limit", "attempts"),
     [
         pytest.param(12, 1, id="notified"),
-        pytest.param(40, 2, id="as after a restart", marks=pytest.mark.all),  # only Airflow's database remembers
+        pytest.param(40, 2, id="as after a restart"),  # only Airflow's database remembers
     ],
 )
 def test_people_are_notified_once_of_jobs_that_will_not_start(
