@@ -77,6 +77,7 @@ def test_airflow_dags_test_waits_for_the_canaries(cluster: Sandbox, environment:
     assert not run_dir(cluster, "tested_sweep_3").exists()
 
     (run_dir(cluster, "tested_sweep_2") / "mended").touch()
+    (run_dir(cluster, "tested_sweep_2") / "ended").touch()  # the third one is a canary now, and runs beside the second
     exit_code, log = dags_test(environment, "tested", conf={"dry_run": False, "existing": "resume"})
     assert exit_code == 0, log
     assert "4 of 4 combinations succeeded" in log

@@ -164,7 +164,7 @@ class Monitor:
         self._metrics.time("squeue", now - began)
         self._report_counts(self._queue)
         # A number may be another job's by now, and a site may rename a job: `look_up` tells them apart.
-        shown = with_wholes(dict(self._queue))
+        shown = with_wholes(self._queue)
         found = {
             waiter: status
             for waiter in asked

@@ -5,7 +5,7 @@ names and paths may hold the other line ends.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from shlex import join, quote
 
@@ -116,7 +116,7 @@ def run_dir_of(job_id: str, output: str) -> str | None:
     return None
 
 
-def with_wholes(found: dict[str, JobStatus]) -> dict[str, JobStatus]:
+def with_wholes(found: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
     """Add each array as a whole, ``123``: a batch script may make one of its job.
 
     It lives while one of its elements lives, and has failed if one of them has.
@@ -130,7 +130,7 @@ def with_wholes(found: dict[str, JobStatus]) -> dict[str, JobStatus]:
         array: min(group, key=lambda each: (each.state.is_final, each.state.is_success))
         for array, group in groups.items()
     }
-    return found | {array: replace(status, job_id=array) for array, status in wholes.items()}
+    return {**found, **{array: replace(status, job_id=array) for array, status in wholes.items()}}
 
 
 def has_name(job: SubmittedJob, status: JobStatus) -> bool:

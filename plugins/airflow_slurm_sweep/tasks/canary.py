@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.tasks.cancel import OVER
-from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running
+from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources, repeat, running
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
 INTERVAL = 5.0
-_LOAD = 20  # a look is never sooner than this many times what the last one took
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +53,11 @@ class CanaryWatch:
         self._next = asyncio.get_running_loop().create_future()  # the verdict of the look that comes
         self._warned = False
 
-    async def watch(self) -> None:
-        """Look until cancelled."""
-        while True:
-            began = time.monotonic()
-            # Who comes during a look waits for the next one: somebody may have cleared the tasks meanwhile.
-            verdict, self._next = self._next, asyncio.get_running_loop().create_future()
-            verdict.set_result(await self._look())
-            await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
+    async def look(self) -> None:
+        """Look, and tell those who came before."""
+        # Who comes during a look waits for the next one: somebody may have cleared the tasks meanwhile.
+        verdict, self._next = self._next, asyncio.get_running_loop().create_future()
+        verdict.set_result(await self._verdict())
 
     async def failed(self) -> int | None:
         """Wait for the canaries; return the map index of one that did not succeed, None if all have succeeded."""
@@ -70,7 +66,7 @@ class CanaryWatch:
             if not verdict.is_open:
                 return verdict.failed
 
-    async def _look(self) -> _Verdict:
+    async def _verdict(self) -> _Verdict:
         try:
             found = [has_succeeded(await self._pair.states(index), self._pair, index) for index in self._canaries]
         except Exception:
@@ -86,7 +82,7 @@ class CanaryWatch:
 @asynccontextmanager
 async def _watching(key: tuple[Siblings, tuple[int, ...]]) -> AsyncIterator[CanaryWatch]:
     watch = CanaryWatch(*key)
-    async with running(watch.watch()):
+    async with running(repeat(watch.look, INTERVAL)):
         yield watch
 
 
@@ -97,3 +93,15 @@ async def failed_canary(pair: Siblings, canaries: Sequence[int]) -> int | None:
     """Wait for the canaries of a Dag run, by their map indices, as `CanaryWatch.failed` does."""
     async with _watches.use((pair._replace(folder=""), tuple(canaries))) as watch:  # one for all folders
         return await watch.failed()
+
+
+async def why_skipped(request: JobRequest, pair: Siblings, canaries: Mapping[int, str]) -> dict[str, Any] | None:
+    """Wait for canaries, given as job names by map index; return what `skipped` does, None for a job to submit."""
+    await wait_for_slot()
+    log.info("Waiting until %s ended", " and ".join(canaries.values()))
+    if (failed := await failed_canary(pair, [*canaries])) is None:
+        return None
+    found = skipped(request, canaries[failed])
+    await wait_for_slot()
+    log.warning("%s is not submitted: %s", request.name, found["why"])
+    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
+_LOAD = 20
 _kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
@@ -25,6 +27,14 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
+
+
+async def repeat(act: Callable[[], Awaitable[object]], interval: float) -> None:
+    """Act until cancelled, with pauses of ``interval`` seconds, or `_LOAD` times what the last act took if longer."""
+    while True:
+        began = time.monotonic()
+        await act()
+        await asyncio.sleep(max(interval, _LOAD * (time.monotonic() - began)))
 
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

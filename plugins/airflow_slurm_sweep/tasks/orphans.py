@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,10 +23,9 @@ from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
 from airflow_slurm_sweep.tasks.cancel import OVER, is_over, retry_cancelling, states_of
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
-from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources, repeat, running
 
 INTERVAL = 10.0
-_LOAD = 20  # a look is never sooner than this many times what the last one took
 _AT_ONCE = 50  # tasks that a look asks for, one by one
 
 log = logging.getLogger(__name__)
@@ -108,13 +106,6 @@ class OrphanWatch:
         self._looked_at = 0.0  # when `_cancel_stopped` last began
         self._cancelled: frozenset[str] = frozenset()  # jobs that were cancelled with the run
 
-    async def watch(self) -> None:
-        """Look for orphans until cancelled."""
-        while True:
-            began = time.monotonic()
-            await self.look()
-            await asyncio.sleep(max(INTERVAL, _LOAD * (time.monotonic() - began)))
-
     async def look(self, *, last: bool = False) -> None:
         """Cancel the jobs of siblings that are over; ``last`` says that no task waits here any more."""
         try:
@@ -167,7 +158,7 @@ class OrphanWatch:
 @asynccontextmanager
 async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[OrphanWatch]:
     watch = OrphanWatch(*key)
-    async with running(watch.watch()):
+    async with running(repeat(watch.look, INTERVAL)):
         yield watch
 
 

@@ -24,7 +24,7 @@ from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_
 from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.tasks.canary import failed_canary, skipped
+from airflow_slurm_sweep.tasks.canary import why_skipped
 from airflow_slurm_sweep.tasks.cancel import is_over, scancel_advice, scancel_by_name, states_of, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained
 from airflow_slurm_sweep.tasks.cluster import cluster_session
@@ -174,17 +174,12 @@ class SubmitTrigger(_TaskTrigger):
         """Wait for the run's canaries; return the XCom that says why the job is not submitted, None where it is."""
         if not plan.canaries or self._task.map_index in plan.canaries or request.why_skipped:
             return None
-        pair = siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.run_dir)
-        if pair is None:
+        if (pair := self._pair(request)) is None:
             raise SettingsError("canaries: no task waits for the jobs; add a SlurmJobSensor to the mapped task group")
-        await wait_for_slot()
-        log.info("Waiting until %s ended", " and ".join(plan.request(index).name for index in plan.canaries))
-        if (failed := await failed_canary(pair, plan.canaries)) is None:
-            return None
-        found = skipped(request, plan.request(failed).name)
-        await wait_for_slot()
-        log.warning("%s is not submitted: %s", request.name, found["why"])
-        return found
+        return await why_skipped(request, pair, {index: plan.request(index).name for index in plan.canaries})
+
+    def _pair(self, request: JobRequest) -> Siblings | None:
+        return siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.shared_folder)
 
     async def _submit(
         self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
@@ -194,9 +189,7 @@ class SubmitTrigger(_TaskTrigger):
             log.info("%s", request.why_skipped)
             return TaskSkippedEvent()
         self._submitting = request
-        self._siblings = siblings_of(
-            self._installation, self._task, self._task.task_id, self.partner, request.shared_folder
-        )
+        self._siblings = self._pair(request)
         ready, attempt = await resolve(request), attempt_of(self._installation, self._task)
         job = await submit_job(ready, attempt, siblings=self._siblings, seconds=self._seconds_left())
         await wait_for_slot()

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.planned import canaries
-from airflow_slurm_sweep.tasks import canary, orphans
+from airflow_slurm_sweep.tasks import canary, loop_resources, orphans
 from airflow_slurm_sweep.tasks.canary import failed_canary, has_succeeded
 from airflow_slurm_sweep.tasks.configuration import check_canary
 from airflow_slurm_sweep.tasks.orphans import Siblings
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     STATES.clear()
     monkeypatch.setattr(orphans, "states_of", states_of)
     monkeypatch.setattr(canary, "INTERVAL", 0.01)
-    monkeypatch.setattr(canary, "_LOAD", 0)
+    monkeypatch.setattr(loop_resources, "_LOAD", 0)
     return asked
 
 
