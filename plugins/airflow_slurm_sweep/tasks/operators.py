@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Never, TypeAlias, cast
 
@@ -110,41 +110,32 @@ class SlurmSubmitOperator(_TriggererOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit and return the job, in ``airflow dags test``."""
-        from airflow_slurm_sweep.tasks import cancel
         from airflow_slurm_sweep.tasks.canary import skipped
-        from airflow_slurm_sweep.tasks.installation import installation
-        from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
-        from airflow_slurm_sweep.tasks.one_job import attempt_of, submit_job
-        from airflow_slurm_sweep.tasks.secrets import with_secrets
+        from airflow_slurm_sweep.tasks.tested import submit
 
         with airflow_errors():
-            request = read_job(JobRequest, self.job).with_script(self._script(context))
+            script = self._script(context)
+            request = read_job(JobRequest, self.job).with_script(script)
             if request.why_skipped:
                 self.log.info("%s", request.why_skipped)
                 raise AirflowSkipException
-            if request.canaries and (canary := self._failed_canary(context)):
+            if request.canaries and (canary := self._failed_canary(context, script)):
                 found = skipped(request, canary)
                 self.log.warning("%s is not submitted: %s", request.name, found["why"])
                 context["ti"].xcom_push(key=SKIPPED_KEY, value=found)
                 raise AirflowSkipException
-            # Tasks run one after the other there: no array comes together.
-            # A chain that kept its place would wait for a task that comes after those that wait for the place.
-            request = replace(request, array=False, keeps_place=False)
-            ready, attempt = with_secrets(request), attempt_of(installation(), context["ti"])
-            with cancel.end_if_interrupted(request, attempt):
-                job = run_in_one_loop(submit_job(ready, attempt, seconds=self._seconds))
-        cancel.cancel_if_interrupted(job)
+            job = submit(context["ti"], request, self._seconds)
         self.log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
-        return job.of(request).to_json()
+        return job.to_json()
 
-    def _failed_canary(self, context: Context) -> str:
+    def _failed_canary(self, context: Context, script: str | None) -> str:
         from airflow_slurm_sweep.tasks.tested import failed_canary
 
         if self.source is None or not self.source.is_list:
             return ""
         ti, field = context["ti"], self.source.field
         jobs: Any = ti.xcom_pull(task_ids=self.source.task_id, key=self.source.key)
-        return failed_canary(ti, jobs if field is None else [job[field] for job in jobs])
+        return failed_canary(ti, jobs if field is None else [job[field] for job in jobs], script)
 
     def _script(self, context: Context) -> str | None:
         """Return the batch script of a job that names none: its own, or what the task that planned it left."""
