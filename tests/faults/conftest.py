@@ -20,7 +20,7 @@ from tests.faults.airflow_parts import QUICK
 from tests.faults.evidence import Cluster
 from tests.faults.lines import PROPERTY
 from tests.faults.login_node import LoginNode, write_profile
-from tests.faults.stage import FOLLOWED, SWEEPS, Theatre
+from tests.faults.stage import ASKING, FOLLOWED, SWEEPS, Theatre
 from tests.full import FULL
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ script_path: work.sh
 index: [{indices}]
 slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}{more}}}
 dag: {{retries: 3}}
-"""
+{asking}"""
 _lines: list[str] = []
 _failed: list[str] = []
 
@@ -46,7 +46,8 @@ def theatre() -> Iterator[Theatre]:
     (folder / "sweeps").mkdir()
     for name, size in SWEEPS.items():
         indices = ", ".join(map(str, range(size)))
-        (folder / "sweeps" / f"{name}.yaml").write_text(_SWEEP.format(indices=indices, more=FOLLOWED.get(name, "")))
+        text = _SWEEP.format(indices=indices, more=FOLLOWED.get(name, ""), asking=ASKING.get(name, ""))
+        (folder / "sweeps" / f"{name}.yaml").write_text(text)
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")

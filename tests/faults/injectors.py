@@ -34,6 +34,14 @@ def scheduler_killed(stage: Stage) -> None:
     _kill(stage, stage.theatre.airflow.scheduler)
 
 
+def api_server_killed(stage: Stage) -> None:
+    """Kill the API server with SIGKILL, with its children, which would keep its port; and start it again."""
+    part = stage.theatre.airflow.api_server
+    part.kill(whole=True)
+    stage.note(f"{part.name} killed")
+    part.start()
+
+
 def _kill(stage: Stage, part: Part) -> None:
     whole = stage.rng.random() < 0.5
     part.kill(whole=whole)

@@ -29,16 +29,17 @@ if TYPE_CHECKING:
 # Combinations by Dag: a short run does with fewer.
 SWEEPS = (
     {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10}
-    | {"chained": 20, "retried": 20}
+    | {"chained": 20, "retried": 20, "approved": 10}
     if FULL
     else {"airflow_faults": 8, "cluster_faults": 14, "user_faults": 8, "stopped": 4, "refused_logins": 10}
-    | {"chained": 6, "retried": 6}
+    | {"chained": 6, "retried": 6, "approved": 4}
 )
 # Further settings: the jobs of these sweeps are followed by others where they exit with 75.
 FOLLOWED = {
     "chained": """, chain: {jobs: 3, on: [FAILED]}, setup: ['touch "$BASE_LOG_DIR/step$SLURM_JOB_ID"']""",
     "retried": ", retry: [{on: FAILED, times: 2, exit_codes: [75]}]",
 }
+ASKING = {"approved": "sweep: {approve: {above_cpu_hours: 0}}\n"}  # this one waits for a person
 END = 180.0  # seconds that a run may take after the last fault
 
 

@@ -6,6 +6,7 @@ list of jobs is then compared with Airflow's tasks. `scripts/test --all` does it
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 from sandbox.processes import wait_until
 from tests.faults import users
 from tests.faults.disks import KINDS, Disks
-from tests.faults.injectors import AIRFLOW, CLUSTER
+from tests.faults.injectors import AIRFLOW, CLUSTER, api_server_killed, scheduler_killed, triggerer_killed
 from tests.faults.login_node import SBATCH_FAULTS
 from tests.faults.stage import SWEEPS, Stage
 from tests.full import FULL
@@ -79,6 +80,37 @@ def test_jobs_are_followed_by_others(theatre: Theatre, name: str, number: int) -
     for index in range(stage.size):
         ran = {event.job_id for event in theatre.login.events() if event.job_name == stage.name(index)}
         assert len(ran) == 3, f"{stage.name(index)}: {ran}"
+
+
+@rounds
+@pytest.mark.all
+def test_airflow_dies_while_a_run_waits_for_approval(theatre: Theatre, number: int) -> None:
+    """Each part of Airflow is killed; of six answers at once one counts, and a later one does not."""
+    stage = stage_of(theatre, "approved", number)
+    airflow = theatre.airflow
+    stage.trigger()
+    assert wait_until(lambda: stage.tasks.state("approve", -1) == "awaiting_input", 150), stage.tasks.states
+    deaths = [scheduler_killed, api_server_killed, *[triggerer_killed] * 3]
+    stage.rng.shuffle(deaths)
+    for die in deaths:
+        stage.pause(1, 5)
+        die(stage)
+    assert wait_until(airflow.is_healthy, 150), "Airflow did not come back"
+    assert airflow.call("GET", f"{stage.path}/taskInstances/approve")["state"] == "awaiting_input"
+    assert not any(theatre.cluster.of(stage.name(index)) for index in range(stage.size)), "a job before the answer"
+    airflow.scheduler.kill(whole=True)
+    stage.note("scheduler killed before the answers")
+    with ThreadPoolExecutor(6) as people:
+        answers = people.map(lambda option: users.answer(stage, option), ["Approve"] * 6)
+        assert sorted(answers) == [200, *[409] * 5]
+    api_server_killed(stage)
+    airflow.scheduler.start()
+    assert wait_until(airflow.is_healthy, 150), "Airflow did not come back"
+    assert users.answer(stage, "Reject") == 409
+    stage.finish()
+    for index in range(stage.size):
+        ran = {event.job_id for event in theatre.login.events() if event.job_name == stage.name(index)}
+        assert len(ran) == 1, f"{stage.name(index)}: {ran}"
 
 
 @pytest.fixture

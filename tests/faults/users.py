@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 
 from airflow_slurm_sweep.names import RECORD
 from sandbox.processes import wait_until
@@ -82,6 +83,19 @@ def mark_run_failed(stage: Stage) -> None:
     stage.note("user marks the Dag run failed")
     for index in stage.combinations:
         stage.excuse(index, marked=True)
+
+
+def answer(stage: Stage, option: str) -> int:
+    """Answer the run's question, and return the status code of Airflow's reply."""
+    body = {"chosen_options": [option], "params_input": {"only": None}}
+    code = 200
+    try:
+        stage.theatre.airflow.call("PATCH", f"{stage.path}/taskInstances/approve/-1/hitlDetails", body)
+    except HTTPError as error:
+        error.close()
+        code = error.code
+    stage.note(f"user answers {option}: {code}")
+    return code
 
 
 def _mark(stage: Stage, index: int, state: str) -> None:

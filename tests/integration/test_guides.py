@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from airflow.models.dagrun import DagRun
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
 
+from airflow_slurm_sweep.page.data import curves
 from sandbox import Sandbox
 from tests.docs import PROJECT, blocks, sections
 from tests.integration.test_docs import Reader, looks_as_shown
@@ -19,8 +23,11 @@ pytestmark = pytest.mark.sandbox
 
 PAGE = PROJECT / "docs" / "guides.md"
 SECTIONS = dict(enumerate(sections(PAGE)[1:], start=2))
-DOWNLOADS = ("PyTorch Lightning", "Hugging Face Trainer")  # torch: two gigabytes
+# What downloads its libraries; the sweeps there, with their number of combinations.
+DOWNLOADS = {"PyTorch Lightning": {"lightning": 4, "lightning_cli": 2}, "Hugging Face Trainer": {"hf": 2}}
 ALWAYS = ("argparse, in a virtual environment",)  # the others with --all
+PINS = "torch==2.13.0\nlightning==2.6.6\ntransformers==5.24.0\naccelerate==1.15.0\n"
+SLOW = pytest.mark.slow("pip installs torch, up to two gigabytes, and real trainings run")
 # Where nothing may be downloaded, a virtual environment has the packages of the tests.
 OWN_VENV = (
     f"{sys.executable} -m venv --without-pip venv && "
@@ -47,13 +54,17 @@ def reader(environment: dict[str, str], cluster: Sandbox, tmp_path: Path) -> Ite
 @pytest.mark.parametrize(
     "section",
     [
-        pytest.param(number, id=title, marks=[] if title in ALWAYS else [pytest.mark.all])
+        pytest.param(number, id=title, marks=[pytest.mark.all] * (title not in ALWAYS) + [SLOW] * (title in DOWNLOADS))
         for number, title in SECTIONS.items()
     ],
 )
-def test_a_guide(reader: Reader, section: int) -> None:
+def test_a_guide(reader: Reader, environment: dict[str, str], section: int) -> None:
     if SECTIONS[section] in DOWNLOADS:
         reader.seconds = 1800
+        pins = reader.home / "pins.txt"
+        pins.write_text(PINS)
+        reader.replaced["venv/bin/pip install"] = f"venv/bin/pip install --constraint {pins}"
+        reader.replaced["[source venv/bin/activate]"] = "[export HF_HUB_OFFLINE=1, source venv/bin/activate]"
     else:
         reader.replaced["python3 -m venv venv && venv/bin/pip install"] = OWN_VENV
     if "NeMo" in SECTIONS[section]:
@@ -67,6 +78,26 @@ def test_a_guide(reader: Reader, section: int) -> None:
         else:
             looks_as_shown(block, said)
     assert "combinations succeeded" in said
+    for sweep, size in DOWNLOADS.get(SECTIONS[section], {}).items():
+        assert_curves(environment, sweep, size)
+
+
+def assert_curves(environment: dict[str, str], sweep: str, size: int) -> None:
+    """Look at what the page shows of a sweep's run: the loss of each combination over eight steps or more."""
+    with Session(create_engine(f"sqlite:///{environment['AIRFLOW_HOME']}/airflow.db")) as session:
+        (run,) = session.scalars(select(DagRun).where(DagRun.dag_id == sweep))
+        found = curves(session, sweep, run.run_id, "loss")
+    assert (found["metric"], list(found["curves"])) == ("loss", list(range(size)))
+    for steps, losses in found["curves"].values():
+        assert steps == sorted(set(steps))
+        assert min(len(steps), len(losses), len(set(losses))) >= 8
+
+
+@pytest.mark.parametrize("title", DOWNLOADS)
+def test_no_script_of_a_guide_with_curves_has_a_line_of_ours(title: str) -> None:
+    scripts = [block.text for block in blocks(PAGE) if block.language == "python" and SECTIONS[block.section] == title]
+    assert scripts
+    assert not [script for script in scripts if "metrics.json" in script or "BASE_LOG_DIR" in script]
 
 
 def check_out_nemo_rl(folder: Path) -> None:

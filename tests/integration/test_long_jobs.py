@@ -266,3 +266,24 @@ def test_a_job_is_run_again_with_what_cures_it(site: Site, caplog: pytest.LogCap
     assert (hopeless.status.text, len(site.jobs["hopeless"])) == ("FAILED", 3)
     assert "after 2 retries for this" in hopeless.text
     assert (other.status.text, len(site.jobs["other"])) == ("FAILED", 1)
+
+
+@pytest.mark.slow("limits of a minute, of which Slurm looks every half")
+@pytest.mark.all
+def test_signals_reach_a_command_in_a_container(site: Site) -> None:
+    inside = {**site.in_container(), "chain": {"jobs": 12}}
+    warned, ended = together(
+        site.run(site.training("warned", 800, 0, "SIGUSR1", **inside)),
+        site.run(site.training("ended", 1500, 0, "SIGTERM", warn=0, **inside)),
+    )
+    for name, end, steps, sent in (("warned", warned, 800, "USR1"), ("ended", ended, 1500, "TERM")):
+        assert end.status.state.value == "COMPLETED", end.text
+        assert len(site.jobs[name]) >= 2
+        assert site.steps(name) == list(range(1, steps + 1)), "each once: it saved when the signal came, and only then"
+        assert (site.signal(name, 0).split()[1], site.signal(name)) == (sent, "0 -")
+        options = (site.folder / name / ".slurm_sweep" / f"{site.jobs[name][0]}.options").read_text().splitlines()
+        assert options == [
+            "--container-image=/images/x.sqsh",
+            f"--container-workdir={site.box.directory}/home",
+            "--container-mounts=/a:/b,/c:/d",
+        ]

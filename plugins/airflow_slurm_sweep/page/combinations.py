@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
+from airflow_slurm_sweep.page.repeats import fold, has_result
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks
@@ -58,6 +59,7 @@ class Run(NamedTuple):
 def view(run: Run, start: float | None, objective: Objective | None) -> dict[str, Any]:
     """Return all that the page shows of a run's combinations; ``start`` is the run's, in seconds since 1970."""
     found = combinations(run)
+    swept = parameters(run.plan, found)
     return {
         **counts(Counter(each["stage"] for each in found)),
         "expected_end": expected_end(start, found),
@@ -65,7 +67,8 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         "used": hours_text((each["gpu_hours"], each["cpu_hours"]) for each in found if each["used"]),
         **rank(found, objective),
-        "parameters": (swept := parameters(run.plan, found)),
+        **fold(run.plan, swept, found, objective),
+        "parameters": swept,
         "means": by_value(swept, found, objective),
         "constants": constants(run.plan),
         "combinations": found,
@@ -224,8 +227,7 @@ def value_text(value: Any) -> str:
 
 def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str, Any]:
     """Give each combination its rank by the objective, as `report` does; return objective, best one and metrics."""
-    has_result = (each["stage"] == Stage.SUCCEEDED or each["is_done_earlier"] for each in found)
-    places = ranks(zip(has_result, (each["metrics"] for each in found), strict=True), objective)
+    places = ranks(((has_result(each), each["metrics"]) for each in found), objective)
     for each, place in zip(found, places, strict=True):
         each["rank"] = place
     best = None

@@ -45,6 +45,7 @@ def compared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **_differences(runs, values, swept),
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         **rank(found, objective),
+        "repeats": [],  # each job of each run stands for itself here
         "parameters": parameters,
         "means": by_value(parameters, found, objective),
         "constants": {key: every[0][key] for key in keys if key not in swept},

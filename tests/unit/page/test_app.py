@@ -17,7 +17,9 @@ from tests.unit.page.conftest import Sweep, as_text
 Get = Callable[..., httpx.Response]
 
 # Airflow's own API server, as it starts, uses what its libraries call old.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Using `httpx` with")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:Using `httpx` with", "ignore:.* is deprecated. Use"
+)
 
 
 @pytest.fixture(scope="module")

@@ -194,6 +194,26 @@ def test_combinations_are_ranked_by_the_objective(goal: Any, places: list[int | 
     ]
 
 
+def test_repeats_are_ranked_by_their_mean() -> None:
+    plan = planned("lr: [1, 2, 3]\nsweep: {repeat: {seed: [7, 8]}}\n")
+    tasks = {(task, index): Task("success", 0.0) for task in (SUBMIT, WAIT) for index in range(6)}
+    tasks[WAIT, 5] = Task("failed", 0.0)
+    rewards = [1.0, 5.0, 4.0, 2.5, 9.0, 9.0]
+    xcoms: dict[tuple[str, str, int], Any] = {}
+    for index, reward in enumerate(rewards):
+        xcoms[SUBMIT, RETURN_KEY, index] = {"job_id": "7", "run_dir": "/r"}
+        text, key = ("FAILED", "status") if index == 5 else ("COMPLETED", RETURN_KEY)
+        xcoms[WAIT, key, index] = {"job_id": "7", "text": text, "metrics": {"reward": reward}}
+    found = view(Run(plan, tasks, xcoms, {}), None, Objective(metric="reward", goal="maximize"))
+    assert [each["rank"] for each in found["combinations"]] == [2, 2, 1, 1, None, None]
+    assert found["best"] == {"index": 2, "number": 3, "text": "reward 3.25 with lr=2, the mean of 2"}
+    assert [list(each.values()) for each in found["repeats"]] == [
+        ["lr=2", 2, 2, 3.25, pytest.approx(1.5 / 2**0.5), 1],
+        ["lr=1", 2, 2, 3.0, pytest.approx(4 / 2**0.5), 2],
+        ["lr=3", 1, 2, 9.0, None, None],
+    ]
+
+
 def test_failures_that_are_alike_are_counted_together() -> None:
     plan = planned("seed: [1, 2, 3]\n")
     tasks = {

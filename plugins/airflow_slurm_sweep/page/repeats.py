@@ -1,0 +1,76 @@
+"""The repeats of each combination as one, as the report folds them: the objective is their mean. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from airflow_slurm_sweep.means import deviation, mean
+from airflow_slurm_sweep.page.stages import Stage
+from airflow_slurm_sweep.planned import planned_job
+from airflow_slurm_sweep.report import ranks
+from airflow_slurm_sweep.report_text import result_text
+from airflow_slurm_sweep.sweep.naming import label
+from airflow_slurm_sweep.sweep.overrides import bare_key
+from airflow_slurm_sweep.sweep.sweep_section import Objective
+
+
+def has_result(combination: Mapping[str, Any]) -> bool:
+    """Tell whether a combination succeeded, in this run or an earlier one."""
+    return combination["stage"] == Stage.SUCCEEDED or bool(combination["is_done_earlier"])
+
+
+def fold(
+    plan: object, swept: Sequence[Mapping[str, Any]], found: Sequence[dict[str, Any]], objective: Objective | None
+) -> dict[str, Any]:
+    """Rank combinations by the mean of their repeats, and return the means and the best one.
+
+    Args:
+        plan: The run's plan; its jobs say which parameters tell repeats apart.
+        swept: Those parameters that the jobs differ in, as the page has them.
+        found: A combination for each job, with its value of each of them.
+        objective: The sweep's.
+
+    Returns:
+        ``repeats``, the best first: combination, number of results and of jobs, mean, spread and rank; and ``best``.
+        Only an empty ``repeats`` where the sweep repeats nothing, or has no objective.
+    """
+    repeated = set(map(bare_key, (planned_job(plan, 0) or {}).get("repeated", ())))
+    if not repeated or objective is None:
+        return {"repeats": []}
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    own = [at for at, each in enumerate(swept) if each["key"] not in repeated]
+    for each in found:
+        groups.setdefault(tuple(each["parameters"][at] for at in own), []).append(each)
+    folds = [
+        _fold(label({swept[at]["key"]: text for at, text in zip(own, texts, strict=True)}), jobs, objective.metric)
+        for texts, jobs in groups.items()
+    ]
+    values = ((each["number"] == each["jobs"], {objective.metric: each["mean"]}) for each in folds)
+    for each, jobs, rank in zip(folds, groups.values(), ranks(values, objective), strict=True):
+        each["rank"] = rank
+        for job in jobs:
+            job["rank"] = rank
+    best = next((place for place, each in enumerate(folds) if each["rank"] == 1), None)
+    winner = None if best is None else [*groups.values()][best][0]
+    if winner is not None and best is not None:
+        text = result_text({objective.metric: folds[best]["mean"]}, folds[best]["combination"], objective)
+        text = f"{text}, the mean of {folds[best]['jobs']}"
+        winner = {"index": winner["index"], "number": winner["number"], "text": text}
+    return {"repeats": sorted(folds, key=lambda each: each["rank"] or len(found)), "best": winner}
+
+
+def _fold(combination: str, jobs: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    values = [float(job["metrics"][metric]) for job in jobs if has_result(job) and metric in job["metrics"]]
+    return {
+        "combination": combination,
+        "number": len(values),
+        "jobs": len(jobs),
+        "mean": _finite(mean(values)) if values else None,
+        "spread": _finite(deviation(values)) if len(values) > 1 else None,
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
