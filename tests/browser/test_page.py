@@ -707,6 +707,7 @@ def test_a_job_is_cancelled_and_then_the_sweep(airflow: Airflow, cluster: Sandbo
     expect(rows(page).filter(has_text=IN_SLURM)).to_have_count(2)
     expect(rows(page).filter(has_text="RUNNING")).to_have_count(2)
     assert all(re.fullmatch(r"n\d", nodes) for nodes in cells(page, "nodes")), "told by the triggerer, while they run"
+    picture(page, "page-running.png")
     job_id = cell(page, "job", row).inner_text()
     row.get_by_role("button", name="Cancel job").click()
     dialog = frame(page).get_by_role("dialog")
@@ -721,6 +722,7 @@ def test_a_job_is_cancelled_and_then_the_sweep(airflow: Airflow, cluster: Sandbo
     dialog.get_by_role("button", name="Cancel sweep").click()
     expect(cancelled).to_have_count(2)
     expect(frame(page).get_by_text("Note: cancelled by admin")).to_be_visible()
+    picture(page, "page-cancelled.png")
     live = ("squeue", "--noheader", "--format=%i", "--name=long_sweep_1,long_sweep_2")
     assert wait_until(lambda: not cluster.slurm(*live).strip())
 

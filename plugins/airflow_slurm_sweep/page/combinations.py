@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
-from airflow_slurm_sweep.page.repeats import fold, has_result
+from airflow_slurm_sweep.page.repeats import fold, has_result, repeated_keys
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks
@@ -69,7 +69,7 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
         **rank(found, objective),
         **fold(run.plan, swept, found, objective),
         "parameters": swept,
-        "means": by_value(swept, found, objective),
+        "means": by_value(swept, found, objective, repeated_keys(run.plan)),
         "constants": constants(run.plan),
         "combinations": found,
     }
@@ -248,13 +248,16 @@ def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str,
 
 
 def by_value(
-    swept: Sequence[Mapping[str, Any]], found: Sequence[Combination], objective: Objective | None
+    swept: Sequence[Mapping[str, Any]],
+    found: Sequence[Combination],
+    objective: Objective | None,
+    repeated: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the mean result by each parameter's value, as `report` does, of ranked combinations."""
     keys = [each["key"] for each in swept]
     results = [
         (
-            {key: text for key, text in zip(keys, each["parameters"], strict=True) if text},
+            {key: text for key, text in zip(keys, each["parameters"], strict=True) if text and key not in repeated},
             each["metrics"][objective.metric],
         )
         for each in found

@@ -21,6 +21,11 @@ def has_result(combination: Mapping[str, Any]) -> bool:
     return combination["stage"] == Stage.SUCCEEDED or bool(combination["is_done_earlier"])
 
 
+def repeated_keys(plan: object) -> set[str]:
+    """Return the parameters that tell the repeats of a combination apart."""
+    return set(map(bare_key, (planned_job(plan, 0) or {}).get("repeated", ())))
+
+
 def fold(
     plan: object, swept: Sequence[Mapping[str, Any]], found: Sequence[dict[str, Any]], objective: Objective | None
 ) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def fold(
         ``repeats``, the best first: combination, number of results and of jobs, mean, spread and rank; and ``best``.
         Only an empty ``repeats`` where the sweep repeats nothing, or has no objective.
     """
-    repeated = set(map(bare_key, (planned_job(plan, 0) or {}).get("repeated", ())))
+    repeated = repeated_keys(plan)
     if not repeated or objective is None:
         return {"repeats": []}
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}

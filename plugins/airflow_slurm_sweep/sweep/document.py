@@ -119,6 +119,9 @@ class _Loader(CCoreLoader):  # type: ignore[misc]  # yamlcore has no types
         return found
 
 
+_TOO_DEEP = Fault(problem="lists and mappings are nested too deep; write them into the script's config")
+
+
 def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
     """Read a YAML document that has to be a mapping with text as keys; add to ``warnings`` what is odd but harmless.
 
@@ -128,11 +131,9 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
     try:
         loader = _Loader(text)
         document = loader.get_single_data()
-    except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise SweepFileError(source, [_syntax_fault(error, text)]) from None
-    except RecursionError:
-        problem = "lists and mappings are nested too deep; write them into the script's config"
-        raise SweepFileError(source, [Fault(problem=problem)]) from None
+    except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
+        is_deep = isinstance(error, RecursionError) or "nesting depth" in str(error)  # PyYAML: old, new
+        raise SweepFileError(source, [_TOO_DEEP if is_deep else _syntax_fault(error, text)]) from None
     if not isinstance(document, dict):
         raise SweepFileError(source, [Fault(problem=f"expected keys with values, got {kind(document)}")])
     faults = [

@@ -68,15 +68,15 @@ class Sweep:
         self.jobs = plan_run(parse_sweep(text, source="s.yaml", max_combinations=2 * size), layers).jobs
         session.commit()
 
-    def run(self, run_id: str, state: str = "running", began: datetime = BEGAN) -> Run:
-        """Add a Dag run whose task ``plan`` has ended."""
-        return Run(self, run_id, state, began)
+    def run(self, run_id: str, state: str = "running", began: datetime = BEGAN, plan: str = "success") -> Run:
+        """Add a Dag run whose task ``plan`` has ended, or is in another state."""
+        return Run(self, run_id, state, began, plan)
 
 
 class Run:
     """A Dag run of it."""
 
-    def __init__(self, sweep: Sweep, run_id: str, state: str, began: datetime) -> None:
+    def __init__(self, sweep: Sweep, run_id: str, state: str, began: datetime, plan: str) -> None:
         from airflow.models.dagrun import DagRun  # noqa: PLC0415
 
         self.sweep, self.session, self.run_id = sweep, sweep.session, run_id
@@ -85,8 +85,9 @@ class Run:
         self.session.add(run)
         self.session.flush()
         self.id = run.id
-        self.tasks([("plan", -1, "success")])
-        self.xcoms([("plan", -1, "return_value", [job.to_json() for job in sweep.jobs])])
+        self.tasks([("plan", -1, plan)])
+        if plan == "success":
+            self.xcoms([("plan", -1, "return_value", [job.to_json() for job in sweep.jobs])])
 
     def tasks(self, states: list[tuple[str, int, str | None]]) -> None:
         """Add task instances: id, map index, state."""

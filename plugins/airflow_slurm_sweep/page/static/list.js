@@ -22,6 +22,8 @@ export class ListView {
     this.showCompare();
     const hint = "No run yet. Trigger a sweep in Airflow: its Dag, then Trigger.";
     this.none = h("p", { class: "quiet", hidden: true }, hint);
+    const first = "No sweep yet. Airflow shows include/sweeps/NAME.yaml here within a minute.";
+    this.noSweep = h("p", { class: "quiet", hidden: true }, first);
     this.elements = [
       h("h1", {}, dagId ? h("a", { href: "./" }, "Sweeps") : "Sweeps", dagId && ` › ${dagId}`),
       this.faults,
@@ -31,6 +33,7 @@ export class ListView {
       this.none,
       h("h2", {}, "Sweeps"),
       listTable("Sweeps", SWEEP_COLUMNS, this.sweeps),
+      this.noSweep,
     ];
   }
 
@@ -39,7 +42,9 @@ export class ListView {
     this.faults.hidden = faults.length === 0;
     this.faults.replaceChildren(title, ...faults.map((fault) => h("pre", {}, fault)));
     this.live = runs.some((run) => run.live);
-    this.none.hidden = runs.length > 0;
+    this.none.hidden = runs.length > 0 || sweeps.length === 0;
+    this.noSweep.hidden = sweeps.length > 0;
+    this.compare.hidden = runs.length < 2;
     const focused = focusName(document.activeElement);
     this.runs.replaceChildren(...runs.map((run) => this.runRow(run)));
     this.sweeps.replaceChildren(...sweeps.map(sweepRow));
