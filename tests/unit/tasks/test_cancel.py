@@ -156,9 +156,12 @@ def test_siblings_cancel_for_one_that_was_marked_unseen(
     async def wait() -> None:
         client = SlurmClient(shell)
         async with orphans.watch_orphans(client, PAIRS, 0), orphans.watch_orphans(client, PAIRS, None):
-            await asyncio.sleep(0.1)
-            now["g.wait_3"] = "skipped"
-            await asyncio.sleep(0.1)
+            async with asyncio.timeout(60):
+                while "1" in shell.live:
+                    await asyncio.sleep(0.01)
+                now["g.wait_3"] = "skipped"
+                while "3" in shell.live:
+                    await asyncio.sleep(0.01)
         shell.asked.clear()
         await asyncio.sleep(0.05)
 
