@@ -9,6 +9,7 @@
     └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
         ├── NotYetError            the run's own limit of parallel jobs is reached
         ├── AloneError             not in an array with others: worth another try without them
+        ├── StaleError             a search's proposal does not know all before it: worth another proposal
         └── CrowdedError           more than the site takes at once: worth another try with fewer
 
 Messages name the subject, the value and what was expected, so that the reader knows what to change.
@@ -68,6 +69,10 @@ class NotYetError(ClusterUnavailableError):
 
 class AloneError(ClusterUnavailableError):
     """This job cannot go in one array with the others that came."""
+
+
+class StaleError(ClusterUnavailableError):
+    """A search has proposed more since this proposal was made."""
 
 
 class CrowdedError(ClusterUnavailableError):

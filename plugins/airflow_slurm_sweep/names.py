@@ -11,6 +11,7 @@ On the cluster, a run directory holds::
     logs/                            made before the job starts, with the folders of the preset
     .slurm_sweep/record              which task submitted which job
     .slurm_sweep/combination.json    the combination and where it comes from
+    .slurm_sweep/result              how the job of a search's trial ended, for the trials to come
     .slurm_sweep/environment         an array element's environment variables, for its owner only
     .slurm_sweep/JOBID.exit          the exit status of job.sh
     .slurm_sweep/owner               the job whose job.sh runs here: one whose node was lost ends when it reads another
@@ -48,6 +49,7 @@ SCRIPT_KEY = "script"  # of plan and approve: the batch script of all jobs that 
 ATTEMPT_KEY = "attempt"  # of plan and approve: the id of the task instance that left the jobs
 CONSENT_KEY = "consent"  # of plan: the approval that the run needs; of approve: who gave or refused it, in words
 OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where the sweep has no objective
+SEARCH_KEY = "search"  # of plan: what proposes the parameters of a searched run's jobs, as text
 ORIGIN_KEY = "origin"  # of plan: the commit of the working directory, and the overrides of the trigger form
 STUCK_KEY_PREFIX = "slurm_stuck_"  # of plan: that somebody was notified of jobs that will not start; the reason follows
 SKIPPED_KEY = "skipped"  # of submit: why the combination was skipped because of a canary, and the combination's number
@@ -66,6 +68,7 @@ METRICS = "metrics.json"
 STATE_DIR = ".slurm_sweep"
 RECORD = f"{STATE_DIR}/record"
 COMBINATION = f"{STATE_DIR}/combination.json"
+RESULT = f"{STATE_DIR}/result"
 ENVIRONMENT = f"{STATE_DIR}/environment"
 RESERVATIONS = ".slurm_sweep_runs"
 

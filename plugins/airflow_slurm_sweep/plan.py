@@ -22,9 +22,10 @@ from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, value_or_text
 from airflow_slurm_sweep.sweep.entered import entered_parameters
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
-from airflow_slurm_sweep.sweep.naming import base_name, job_name, label
+from airflow_slurm_sweep.sweep.naming import base_name, job_name
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
-from airflow_slurm_sweep.sweep.run_command import RunCommand, command_text, run_command, warnings
+from airflow_slurm_sweep.sweep.recipe import Recipe, Search, read_search
+from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spaces import MOST, Combination
@@ -42,6 +43,7 @@ class RunPlan:
     names: RunNames
     existing: str  # what to do where earlier runs have these names; see `RunOptions`
     notes: Sequence[str]
+    search: Search | None = None  # of a run whose parameters are proposed while it goes on
     revision: str = ""
 
     @property
@@ -133,18 +135,25 @@ def plan_run(
             sweep=sweep,
             layers=layers,
             above=above,
-            overrides=overrides,
-            command=run_command(spec, layers, sweep.space),
             base=base,
+            recipe=Recipe(
+                command=run_command(spec, layers, sweep.space),
+                automatic={key: value for key, value in layers.preset.automatic.items() if value is not None},
+                overrides=overrides,
+                swept=tuple(key for key, values in sweep.parameters.items() if len(values) > 1),
+                repeated=tuple(sweep.space.repeated),
+                places={"log": settings.log, "base": base},
+            ),
             earlier=earlier or {},
         )
         names = layers.run_names(base, settings.log)
         jobs = [*_jobs(run, chosen)]
+        existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
+        search = read_search(sweep, run.recipe, settings, layers.preset.counts, existing)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
-    said = [*_notes(spec, sweep, jobs), *run.command.notes, *warnings(spec, layers)]
-    return RunPlan(jobs=jobs, names=names, existing=existing, notes=said)
+    said = [*_notes(spec, sweep, jobs), *run.recipe.command.notes, *warnings(spec, layers)]
+    return RunPlan(jobs=jobs, names=names, existing=existing, notes=said, search=search)
 
 
 def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
@@ -184,9 +193,8 @@ class _Run:
     sweep: SweepSpec
     layers: Layers
     above: RunSettings
-    overrides: tuple[str, ...]
-    command: RunCommand
     base: str
+    recipe: Recipe
     earlier: Mapping[int, EarlierJob]
 
 
@@ -208,7 +216,7 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
             above = replace(run.above, rules=combination.settings)
             settings = run.layers.resolve(above)
             # An absolute path may exist only in the container. A relative one is looked up in the working directory.
-            files = [path for path in run.command.files if not (settings.container and path.startswith("/"))]
+            files = [path for path in run.recipe.command.files if not (settings.container and path.startswith("/"))]
             common = {**run.layers.job_arguments(settings), "inputs": files}
             common["canaries"] = run.sweep.sweep.canary or 0
             needs[rules] = _Needs(above=above, settings=settings, common=common)
@@ -219,7 +227,7 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
 def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
     sweep, preset, parameters = run.sweep, run.layers.preset, combination.parameters
     own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
-    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.overrides if text[0] != "~"}
+    own |= {override_key(text): _number(text.partition("=")[2]) for text in run.recipe.overrides if text[0] != "~"}
     nodes = _count(run, needs, own, "nodes")
     gpus = _gpus(run, needs, own, nodes)
     earlier = run.earlier.get(combination.index)
@@ -233,26 +241,17 @@ def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
         "gpus_per_node": gpus,
     }
     run_dir = places["run_dir"] = earlier.run_dir if earlier else str(fill(preset.run_dir, places))
-    said = own.keys() | set(map(override_key, run.overrides))
-    automatic = {
-        key: fill(value, places) for key, value in preset.automatic.items() if value is not None and key not in said
-    }
-    swept = {key: value for key, value in parameters.items() if len(sweep.parameters.get(key, ())) > 1}
     arguments = dict(
         needs.common,
+        **run.recipe.arguments(parameters, places),
         name=name,
-        label=label(swept or parameters) or " ".join(run.overrides),
         index=combination.index,
-        parameters=parameters,
-        swept=list(swept) or (),
-        repeated=[key for key in sweep.space.repeated if key in swept] or (),
-        overrides=run.overrides,
-        command=run.command.render(parameters, automatic, places, run.overrides),
         run_dir=run_dir,
         nodes=nodes,
         gpus_per_node=gpus,
         resume=earlier is not None,
         dry_run=run.above.options.dry_run,
+        trial=combination.index - 1 if sweep.sweep.search == "tpe" else None,
     )
     return JobRequest(**arguments)
 

@@ -8,7 +8,7 @@ The module is light: Airflow loads it in each of its processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -28,6 +28,19 @@ def planned_job(plan: object, map_index: int) -> Mapping[str, Any] | None:
         return None
     job = plan[map_index]
     return job if isinstance(job, Mapping) else None
+
+
+def as_submitted(jobs: object, submitted: Callable[[int], Mapping[str, Any]]) -> object:
+    """Return a plan with what was proposed for a search's trials.
+
+    Args:
+        jobs: What `mapped_jobs` returned.
+        submitted: What ``submit`` left at a map index, a `SubmittedJob` as JSON; empty where there is nothing.
+    """
+    if not isinstance(jobs, list) or "trial" not in (planned_job(jobs, 0) or ()):
+        return jobs
+    found = ((job, submitted(index)) for index, job in enumerate(jobs))
+    return [{**job, **{name: left[name] for name in ("parameters", "label") if name in left}} for job, left in found]
 
 
 def canaries(jobs: Sequence[Any]) -> list[int]:

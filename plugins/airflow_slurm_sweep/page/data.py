@@ -24,7 +24,7 @@ from airflow_slurm_sweep.page.combinations import Run, Task, mapping, view
 from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.page.xcoms import consent_of, live_of, objective_of
-from airflow_slurm_sweep.planned import mapped_jobs
+from airflow_slurm_sweep.planned import as_submitted, mapped_jobs
 from airflow_slurm_sweep.slurm.snapshot import STALE
 
 RUNS = 50  # in the list
@@ -127,9 +127,8 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
     live_at, live = live_of(xcoms, time.time())
     plan, objective = tasks.get((names.PLAN, -1)), objective_of(xcoms)
-    planned, approved = (xcoms.get((task_id, names.RETURN_KEY, -1)) for task_id in (names.PLAN, names.APPROVE))
-    jobs, numbers = mapped_jobs(planned, approved), latest(live_curves(xcoms))
-    joined = Run(jobs, tasks, xcoms, live, note=found.note or "", metrics=numbers)
+    numbers = latest(live_curves(xcoms))
+    joined = Run(_jobs(xcoms), tasks, xcoms, live, note=found.note or "", metrics=numbers)
     return {
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
@@ -141,6 +140,18 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         "stages": list(Stage),
         **view(joined, _time(found.start_date), objective),
     }
+
+
+def jobs(session: Session, dag_id: str, run_id: str) -> object:
+    """Return the jobs of a Dag run, a `JobRequest` as JSON for each map index; whatever else is there if none are."""
+    return _jobs(_xcoms(session, dag_id, run_id, _OF_ROWS))
+
+
+def _jobs(xcoms: Mapping[tuple[str, str, int], Any]) -> object:
+    planned, approved = (xcoms.get((task_id, names.RETURN_KEY, -1)) for task_id in (names.PLAN, names.APPROVE))
+    return as_submitted(
+        mapped_jobs(planned, approved), lambda index: mapping(xcoms.get((names.SUBMIT, names.RETURN_KEY, index)))
+    )
 
 
 def curves(session: Session, dag_id: str, run_id: str, metric: str = "") -> dict[str, Any]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.models.dagrun import DagRun
-from airflow.models.xcom import XComModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import APPROVE, PLAN, RETURN_KEY
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.stages import Stage
-from airflow_slurm_sweep.planned import mapped_jobs, planned_job
+from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import Row, folded, ranked
 from airflow_slurm_sweep.slurm.plain import read_parameters
 from airflow_slurm_sweep.sweep.sweep_section import Objective
@@ -38,9 +36,7 @@ def rows(
         raise SettingsError(f"the Dag {dag_id!r} has no run in Airflow's database")
     if found is None:
         raise SettingsError(f"the Dag {dag_id!r} has no run {run_id!r}; its latest runs: {', '.join(known)}")
-    place = {"dag_id": dag_id, "run_id": found["run_id"], "key": RETURN_KEY, "map_index": -1}
-    returned = (session.scalar(select(XComModel.value).filter_by(**place, task_id=each)) for each in (PLAN, APPROVE))
-    plan = mapped_jobs(*returned)
+    plan = data.jobs(session, dag_id, found["run_id"])
     objective = found["objective"] and Objective(**found["objective"])
     jobs = [_row(plan, each) for each in found["combinations"]]
     first = planned_job(plan, 0) or {}

@@ -4,18 +4,20 @@ import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
 from airflow_slurm_sweep.names import place_file
-from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, usage
+from airflow_slurm_sweep.slurm import files, job_logs, proposals, queue, results, traces, usage
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results
+from airflow_slurm_sweep.slurm.proposals import Proposals
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
@@ -109,9 +111,8 @@ class SlurmClient:
 
     async def recorded_jobs(self, run_dirs: Sequence[str]) -> list[Record | None]:
         """Return the records of run directories, in their order; None where there is none."""
-        asked = {str(number): run_dir for number, run_dir in enumerate(run_dirs)}
-        found = await self._ask(records(asked), read_records)
-        return [found.get(number) for number in asked]
+        found = await self._ask(records({str(number): each for number, each in enumerate(run_dirs)}), read_records)
+        return [found.get(str(number)) for number in range(len(run_dirs))]
 
     async def reserve(self, names: RunNames, run: str, *, only_base: bool = False) -> str:
         """Return the name of a Dag run, `Attempt.run`: the first free one, or the one that it has already.
@@ -185,8 +186,7 @@ class SlurmClient:
 
     async def log_tail(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of the log of a job that has ended, or why there are none."""
-        (trace,) = await self.traces([traces.question(job, status)])
-        return trace.log
+        return (await self.traces([traces.question(job, status)]))[0].log
 
     async def read_metrics(self, readers: Sequence[MetricsReader], *, ended: bool = False) -> list[bool]:
         """Let the readers of jobs read what is new; return for each whether it has read all.
@@ -219,6 +219,14 @@ class SlurmClient:
         question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
         found = await self._ask(question, usage.read_usage)
         return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]
+
+    async def proposals(self, job: JobRequest, attempt: Attempt) -> Proposals:
+        """Return what the search of a Dag run has proposed, the job's own parameters among it."""
+        return await self._ask(proposals.proposals(job, attempt), partial(proposals.read_proposals, attempt=attempt))
+
+    async def leave_result(self, job: SubmittedJob, status: JobStatus) -> None:
+        """Write how a search's trial ended, for those to come."""
+        self._read(await self._run(proposals.leave_result(job.run_dir, status, job.objective)), str.strip)
 
     async def release_place(self, job: SubmittedJob) -> None:
         """Let the other jobs of its Dag run have the place of a chain that ends with this job."""

@@ -3,7 +3,6 @@
 They check themselves: what a shell, a file name, Slurm or the record cannot carry unharmed is a ValueError.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,7 +13,7 @@ from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.slurm.chain import Chain
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.parameters import variables
-from airflow_slurm_sweep.slurm.plain import changed, read_mapping, read_parameters
+from airflow_slurm_sweep.slurm.plain import changed, read_mapping, read_parameters, with_text
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
@@ -82,6 +81,8 @@ class JobRequest:
     max_parallel_jobs: int | None = None  # of the Dag run, with run directories side by side, that may be live at once;
     # in an array, that may run at once
     canaries: int = 0  # how many jobs of the Dag run end before the others are submitted; if one fails, those are not
+    trial: int | None = None  # of a search: which of its trials this is, from 0; its parameters are proposed later
+    proposals: int | None = None  # how many others the proposal of its parameters knew
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
     # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
     log_file: tuple[str, ...] | list[str] = ()
@@ -150,10 +151,7 @@ class JobRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data, without fields that have their default."""
-        values = changed(self)
-        if self.parameters:  # as text: Airflow's XComs have no NaN and no Infinity, and Postgres reads 1e16 as an int
-            values["parameters"] = json.dumps(self.parameters, separators=(",", ":"))
-        return values
+        return with_text(changed(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
@@ -216,6 +214,7 @@ class SubmittedJob:
     metric_names: Mapping[str, str] = field(default_factory=dict)
     metric_step: str = ""
     objective: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of a search's trial: those that were proposed
     # The `JobRequest` of a chain's first job as JSON, its secrets not looked up: the others follow by it.
     request: Mapping[str, Any] = field(default_factory=dict)
 
@@ -236,12 +235,13 @@ class SubmittedJob:
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, without fields that have their default."""
-        return changed(self)
+        return with_text(changed(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> Self:
         """Build the job from what `to_json` returned, or from its text."""
-        return cls(**read_mapping(data))
+        values = read_mapping(data)
+        return cls(**{**values, "parameters": read_parameters(values)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

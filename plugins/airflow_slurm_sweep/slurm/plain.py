@@ -25,6 +25,12 @@ def changed(value: DataclassInstance) -> dict[str, Any]:
     return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}
 
 
+def with_text(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a value's fields with ``parameters`` as text: XComs have no NaN, and Postgres reads 1e16 as an int."""
+    found = values.get("parameters")
+    return values | ({"parameters": json.dumps(found, separators=(",", ":"))} if found else {})
+
+
 def read_parameters(job: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a `JobRequest` as JSON, with their types, without building the rest of it."""
     return read_mapping(job.get("parameters", {}))

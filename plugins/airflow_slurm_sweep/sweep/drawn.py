@@ -38,6 +38,14 @@ class Drawn:
             value = exp(log(self.low) + share * (log(self.high) - log(self.low)))
         else:
             value = self.low + share * (self.high - self.low)
+        return self.nearest(value)
+
+    def nearest(self, value: float) -> float:
+        """Return the value of the range that is nearest to a number within it."""
+        if self.word == "logint":
+            return round(value)
+        if self.count != inf:
+            return self._nth(round((value - self.low) / (self.step or 1)))
         return min(max(float(f"{value:.{_DIGITS}g}"), float(self.low)), float(self.high))
 
     def __iter__(self) -> Iterator[float]:

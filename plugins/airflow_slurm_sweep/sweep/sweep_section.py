@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -59,8 +60,10 @@ class SweepSection(MetricsSetting, Budget):
         default={},
         description="Runs each combination with each of these values: {seed: [1, 2, 3]}; the report has means.",
     )
-    search: Literal["random"] | None = Field(
-        default=None, description="random: `trials` combinations of the space, spread evenly; null: all combinations."
+    search: Literal["random", "tpe"] | None = Field(
+        default=None,
+        description="random: `trials` combinations of the space, spread evenly; tpe: `trials` that Optuna proposes "
+        "from the results so far; null: all combinations.",
     )
     trials: Count | None = Field(default=None, description="How many combinations a search runs, before `repeat`.")
     seed: Annotated[int, Field(strict=True, ge=0)] = Field(
@@ -80,8 +83,18 @@ class SweepSection(MetricsSetting, Budget):
     def _check_search(self) -> Self:
         if self.search and not self.trials:
             raise ValueError(f"search is {self.search}, and trials is missing; add trials: 40")
+        if self.search == "tpe":
+            self._check_tpe()
         if not self.search and (named := [name for name in ("trials", "seed") if name in self.model_fields_set]):
             raise ValueError(f"{named[0]} is of a search; add search: random")
         if self.trials and len(self.include) > self.trials:
             raise ValueError(f"include has {len(self.include)} combinations, but trials is {self.trials}; raise trials")
         return self
+
+    def _check_tpe(self) -> None:
+        if not self.objective:
+            raise ValueError("search is tpe, and objective is missing; add objective: {metric: loss, goal: minimize}")
+        if named := [name for name in ("repeat", "rules", "canary") if getattr(self, name)]:
+            raise ValueError(f"{named[0]} does not go with search: tpe; remove it, or set search to random")
+        if find_spec("optuna") is None:
+            raise ValueError("search is tpe, which needs Optuna: pip install 'airflow-slurm-sweep[search]', or optuna")

@@ -79,6 +79,15 @@ def check_form(run_conf: Mapping[str, Any] | None) -> None:
         )
 
 
+def check_search() -> None:
+    """Raise a SettingsError in ``airflow dags test``, which submits all jobs before it waits for the first one."""
+    if is_tested():
+        raise SettingsError(
+            "search is tpe, and a test of the Dag submits all trials before any has a result; trigger the Dag in "
+            "Airflow, or set search to random"
+        )
+
+
 def check_canary(combinations: int) -> None:
     """Raise a SettingsError where combinations that wait for canaries would keep the canaries out of the triggerer."""
     capacity = conf.getint("triggerer", "capacity", fallback=1000)

@@ -16,6 +16,7 @@ from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, kept,
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import add
 from airflow_slurm_sweep.slurm.traces import Trace, question
+from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained, next_job, with_verdict
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
@@ -23,6 +24,7 @@ from airflow_slurm_sweep.tasks.live_view import LivePart, on_page
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 from airflow_slurm_sweep.tasks.stuck import Notifications
+from airflow_slurm_sweep.tasks.trials import leave_result, submit_trial
 
 
 def attempt_of(installation: str, task: Any) -> Attempt:
@@ -39,11 +41,17 @@ def attempt_of(installation: str, task: Any) -> Attempt:
 
 
 async def submit_job(
-    request: JobRequest, attempt: Attempt, *, siblings: Siblings | None = None, seconds: float | None = None
+    request: JobRequest,
+    attempt: Attempt,
+    *,
+    siblings: Siblings | None = None,
+    seconds: float | None = None,
+    search: Search | None = None,
 ) -> SubmittedJob:
     """Submit a job as soon as the cluster takes it; the request already has the values of its secrets.
 
-    Meanwhile this call cancels the orphans among ``siblings``. It takes at most ``seconds``; None for any time.
+    A ``search`` proposes the job's parameters then. Meanwhile this call cancels the orphans among ``siblings``. It
+    takes at most ``seconds``; None for any time.
 
     Raises:
         TaskTimeoutError: The time is over; the submission is withdrawn.
@@ -52,6 +60,8 @@ async def submit_job(
     async with cluster_session(request.site) as cluster:
         try:
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, siblings, None):
+                if search is not None:
+                    return await submit_trial(cluster, search, request, attempt)
                 return await cluster.submit(request, attempt)
         except TimeoutError:
             if not limit.expired():
@@ -151,6 +161,7 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
     ids = [*dict.fromkeys([*(link.job_id for link in trace.links), job.job_id])]
     hours = await cluster.retry_until_answered(lambda: cluster.hours(ids), even_if_refused=True)
     status = replace(status, gpu_hours=hours.gpu, cpu_hours=hours.cpu)
+    await leave_result(cluster, job, status)
     await wait_for_slot()
     if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, trace.log))

@@ -15,8 +15,9 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY
+from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY, SEARCH_KEY
 from airflow_slurm_sweep.plan import RunPlan, base_of, budgets, layers_of, plan_run, read_options, unchecked_layers_of
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
@@ -82,20 +83,22 @@ class PlanSweepOperator(BaseOperator):
         if done := sum(bool(job.done) for job in planned.jobs):
             self.log.info("%s more are done in earlier runs", done)
         with airflow_errors():
-            if planned.jobs[0].canaries and not options.dry_run:
-                configuration.check_canary(len(planned.jobs))
+            if not options.dry_run:
+                _check_configuration(planned)
             cost, limits = planned.cost, budgets(spec, layers)
             check_budget(cost, limits)
             consent = None if options.dry_run else needed_consent(cost, limits)
         if consent:
             context["ti"].xcom_push(key=CONSENT_KEY, value=asdict(consent))
         context["ti"].xcom_push(key=ATTEMPT_KEY, value=str(context["ti"].id))
+        if planned.search:
+            context["ti"].xcom_push(key=SEARCH_KEY, value=planned.search.to_text())
         context["ti"].xcom_push(key=SCRIPT_KEY, value=planned.jobs[0].script)
         if spec.sweep.objective:
             context["ti"].xcom_push(key=OBJECTIVE_KEY, value=spec.sweep.objective.model_dump())
         origin = {"revision": planned.revision, "overrides": list(options.overrides)}
         context["ti"].xcom_push(key=ORIGIN_KEY, value=origin)
-        return [replace(job, script="").to_json() for job in planned.jobs]
+        return [_left(job) for job in planned.jobs]
 
     async def _plan(self, spec: SweepSpec, layers: Layers, options: RunOptions, ti: Any) -> RunPlan:
         counts = await _read_counts(spec, layers, options)
@@ -131,6 +134,20 @@ class PlanSweepOperator(BaseOperator):
             return check_name(f"{sweep}_{date}")
         except (ValueError, TemplateError) as error:
             raise SettingsError(f"slurm.jobname: {error}") from None
+
+
+def _left(job: JobRequest) -> dict[str, Any]:
+    """Return what the plan leaves of a job; what a search's trial runs, is decided when its turn comes."""
+    if job.trial is not None:
+        job = replace(job, label=f"trial {job.index}", parameters={}, swept=(), command="")
+    return replace(job, script="").to_json()
+
+
+def _check_configuration(planned: RunPlan) -> None:
+    if planned.search:
+        configuration.check_search()
+    if planned.jobs[0].canaries:
+        configuration.check_canary(len(planned.jobs))
 
 
 def _namesakes(spec: SweepSpec, layers: Layers, folders: Folders) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -68,6 +69,11 @@ class ReportSweepOperator(BaseOperator):
         objective = objective and Objective(**objective)
         # A list of tasks makes Airflow answer with the XComs of all map indices.
         submitted = [SubmittedJob.from_json(job) for job in ti.xcom_pull(task_ids=[SUBMIT]) if job]
+        proposed = {job.index: job for job in submitted if job.parameters}
+        requests = [
+            replace(each, parameters=own.parameters, label=own.label) if (own := proposed.get(each.index)) else each
+            for each in requests
+        ]
         ends = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
         ended = [JobStatus.from_json(end) for end in ends if end]
         left = [read_mapping(each) for each in ti.xcom_pull(task_ids=[SUBMIT], key=SKIPPED_KEY) or () if each]

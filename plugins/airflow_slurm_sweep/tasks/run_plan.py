@@ -14,9 +14,10 @@ from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
+from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY, SEARCH_KEY
 from airflow_slurm_sweep.planned import canaries, planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
@@ -36,11 +37,13 @@ class _Key(NamedTuple):
 class PlannedJobs:
     """The jobs that a Dag run's tasks submit: a `JobRequest` as JSON for each map index.
 
-    ``script`` is the batch script of those that name none; ``canaries`` has the map indices of the run's canaries.
+    ``script`` is the batch script of those that name none; ``canaries`` has the map indices of the run's canaries,
+    ``search`` proposes the parameters of a searched run.
     """
 
-    def __init__(self, jobs: list[Any], script: str | None) -> None:
+    def __init__(self, jobs: list[Any], script: str | None, search: str | None = None) -> None:
         self._jobs, self._script = jobs, script
+        self.search = Search.from_text(search) if search else None
         self.canaries = canaries(jobs)
         self._secrets: dict[str, str] = {}
         self._asking = asyncio.Lock()
@@ -78,7 +81,8 @@ async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
             "the run needs approval, but its Dag has no task approve: `approve` was set after Airflow had read the "
             "sweep file, or was removed since. Start the sweep again in a minute"
         )
-    yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY))
+    search = await _read_xcom(key, PLAN, SEARCH_KEY) if jobs and "trial" in (planned_job(jobs, 0) or ()) else None
+    yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY), search)
 
 
 @asynccontextmanager

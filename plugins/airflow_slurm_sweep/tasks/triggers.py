@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
-from airflow_slurm_sweep.slurm.attempt import run_name, task_name
+from airflow_slurm_sweep.slurm.attempt import task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.canary import why_skipped
@@ -38,6 +38,7 @@ from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run, siblings_of
 from airflow_slurm_sweep.tasks.run_plan import PlannedJobs, run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
+from airflow_slurm_sweep.tasks.trials import as_proposed, leave_cancelled
 
 log = logging.getLogger(__name__)
 
@@ -166,9 +167,9 @@ class SubmitTrigger(_TaskTrigger):
                 request = plan.request(self._task.map_index)
                 if found := await self._skipped(request, plan):
                     return TaskSkippedEvent(xcoms={SKIPPED_KEY: found})
-                return await self._submit(request, plan.with_secrets)
+                return await self._submit(request, plan)
         job = await xcom_of(self._task, source) if source else self.job
-        return await self._submit(read_job(JobRequest, job).with_script(self.script), sync_to_async(with_secrets))
+        return await self._submit(read_job(JobRequest, job).with_script(self.script))
 
     async def _skipped(self, request: JobRequest, plan: PlannedJobs) -> dict[str, Any] | None:
         """Wait for the run's canaries; return the XCom that says why the job is not submitted, None where it is."""
@@ -181,21 +182,20 @@ class SubmitTrigger(_TaskTrigger):
     def _pair(self, request: JobRequest) -> Siblings | None:
         return siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.shared_folder)
 
-    async def _submit(
-        self, request: JobRequest, resolve: Callable[[JobRequest], Awaitable[JobRequest]]
-    ) -> TriggerEvent:
+    async def _submit(self, request: JobRequest, plan: PlannedJobs | None = None) -> TriggerEvent:
         if request.why_skipped:
             await wait_for_slot()
             log.info("%s", request.why_skipped)
             return TaskSkippedEvent()
         self._submitting = request
         self._siblings = self._pair(request)
-        ready, attempt = await resolve(request), attempt_of(self._installation, self._task)
-        job = await submit_job(ready, attempt, siblings=self._siblings, seconds=self._seconds_left())
+        ready = await (plan.with_secrets if plan else sync_to_async(with_secrets))(request)
+        attempt, seconds = attempt_of(self._installation, self._task), self._seconds_left()
+        search = plan.search if plan else None
+        job = await submit_job(ready, attempt, siblings=self._siblings, seconds=seconds, search=search)
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
-        is_planned = bool(self.source and self.source["is_list"])  # then the plan has the request
-        return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if is_planned else job.of(request)).to_json()})
+        return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if plan else job.of(request)).to_json()})
 
     async def _has_nothing_to_cancel(self) -> bool:
         return self._submitting is None  # thousands may wait for canaries: none asks Airflow for its state
@@ -272,10 +272,12 @@ class WaitTrigger(_TaskTrigger):
         """Return the job that the run directory's record names; None if the record is another task's by now."""
         task = self._task
         async with run_plan(task, plan_source) as plan:
-            self._looked_for = request = plan.request(task.map_index)
-        async with cluster_session(request.site) as cluster:
+            self._looked_for = planned = plan.request(task.map_index)
+        async with cluster_session(planned.site) as cluster:
+            attempt = attempt_of(self._installation, task)
+            self._looked_for = request = await as_proposed(cluster, plan.search, planned, attempt)
             record = await cluster.retry_until_answered(lambda: cluster.records(request.run_dir), even_if_refused=True)
-        own = (run_name(self._installation, task.dag_id, task.run_id), task_name(str(self.partner), task.map_index))
+        own = (attempt.run, task_name(str(self.partner), task.map_index))
         return submitted_job(request, record.job_id) if record and record[:2] == own and record.job_id else None
 
     async def _has_nothing_to_cancel(self) -> bool:
@@ -295,3 +297,4 @@ class WaitTrigger(_TaskTrigger):
             return
         async with cluster_session(self._waiting.site) as cluster:
             await cancel_awaited(cluster.client, self._waiting, self._chained)
+            await leave_cancelled(cluster, self._waiting)

@@ -12,6 +12,7 @@ from airflow_slurm_sweep.errors import (
     ClusterUnavailableError,
     NotYetError,
     SlurmSweepError,
+    StaleError,
 )
 from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
@@ -33,6 +34,7 @@ class ExitStatus(IntEnum):
     ENDING = 94
     FULL = 95
     NOT_IN_ARRAY = 96
+    STALE = 97
 
 
 def read_answers(output: str, mark: str) -> dict[int, tuple[int, str]]:
@@ -80,12 +82,15 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         metric_names=job.metric_names,
         metric_step=job.metric_step,
         objective=job.objective,
+        parameters={} if job.trial is None else job.parameters,
     )
 
 
 def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
     if exit_status == ExitStatus.FULL:
         return NotYetError(reason)
+    if exit_status == ExitStatus.STALE:
+        return StaleError(reason)
     if exit_status == ExitStatus.UNCLEAR:
         return ClusterUnavailableError(f"it is not clear yet whether {job.name} was submitted: {reason}")
     refusal = f"{job.name} was not submitted: {reason[-2000:]}"

@@ -23,7 +23,7 @@ state_name='' record_name='' parameters_name='' combination_name='' run_folders=
 # One submission's own: paths, the words of the record, and what is asked for.
 run_dir='' escaped_dir='' own_log='' output_format='' gate=''
 run='' task='' try='' ti=''
-resume='' parallel='' parameters_json='' combination_json=''
+resume='' parallel='' proposals='' parameters_json='' combination_json=''
 # The next job of a chain: the job that it follows, and that one's STATE,VALUE,ELAPSED,NODES. Also of the first one:
 # whether it is one.
 after='' ended='' chained='' keeps_place=''

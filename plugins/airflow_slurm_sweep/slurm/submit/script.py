@@ -24,7 +24,8 @@ _NO_SBATCH = (
 )
 
 SHELL_FUNCTIONS = "\n".join(
-    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("record.sh", "cluster.sh", "submit.sh")
+    Path(__file__).with_name(f"{name}.sh").read_text(encoding="utf-8")
+    for name in ("record", "cluster", "proposals", "submit")
 )
 
 
@@ -95,9 +96,13 @@ def functions() -> list[str]:
     ]
 
 
+def gate_folder(job: JobRequest, attempt: Attempt) -> str:
+    """Return the folder of what the jobs of a Dag run share."""
+    return f"{job.shared_folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+
+
 def variables(job: JobRequest, attempt: Attempt) -> str:
     """Return the line that sets the variables of one submission; record.sh describes them."""
-    gate = f"{job.shared_folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
     values = {
         "run_dir": job.run_dir,
         "escaped_dir": escaped(job.run_dir),
@@ -109,7 +114,7 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "run_folders": " ".join(("logs", *job.folders)),
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
-        "gate": gate,
+        "gate": gate_folder(job, attempt),
         # The next jobs of a chain find both files there.
         "parameters_json": "" if job.after else parameters_json(job),
         "combination_json": "" if job.after else combination_json(job, attempt),
@@ -118,6 +123,8 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "chained": "yes" if job.chain else "",
         "keeps_place": "yes" if job.chain and job.max_parallel_jobs and job.keeps_place else "",
     }
+    if job.proposals is not None and not job.after:
+        values["proposals"] = str(job.proposals)
     return _assignments(values)
 
 

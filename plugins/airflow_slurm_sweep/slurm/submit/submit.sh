@@ -248,7 +248,9 @@ find_printed() { # after try_sbatch: the job among the ids in a chatty answer; o
 
 submit() {
   [ -z "$parallel" ] || pass_gate
+  [ -z "$proposals" ] || check_proposal
   intend
+  [ -z "$proposals" ] || list_proposal
   try_sbatch
   [ -z "$its_job" ] || answer_submitted
   if [ "$status" -ne 0 ]; then

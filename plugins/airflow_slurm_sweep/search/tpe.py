@@ -1,0 +1,127 @@
+"""The Tree-structured Parzen Estimator of Optuna, on a study that is rebuilt from its trials for each question.
+
+Bergstra et al., "Algorithms for Hyper-Parameter Optimization", 2011. Running trials count as bad ones ("constant
+liar"), so that trials beside each other differ. A sampler is fresh and has a seed of its own for each question: one
+with a fixed seed would repeat its first values on a rebuilt study.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from airflow_slurm_sweep.search.trial import State, Trial
+from airflow_slurm_sweep.slurm.parameters import json_values
+from airflow_slurm_sweep.sweep.axes import Axis
+from airflow_slurm_sweep.sweep.overrides import Value
+from airflow_slurm_sweep.sweep.spaces import Space
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+START = 10  # trials that have ended before TPE proposes: until then those of a random search run
+_ASKED = 10  # times for a proposal that is neither known nor excluded
+
+
+def propose(space: Space, trials: Sequence[Trial], slot: int, *, maximize: bool) -> Mapping[str, Value]:
+    """Return the parameters of a trial.
+
+    Args:
+        space: What the sweep searches; ``space.chosen`` are the trials of a random search.
+        trials: All that were proposed, in the order of their proposals, on which the algorithm depends.
+        slot: Which of ``space.chosen`` the trial is, from 0.
+        maximize: Whether larger values are better.
+    """
+    own, known = space.chosen[slot], {_text(trial.parameters) for trial in trials}
+    if sum(trial.state in (State.ENDED, State.STOPPED) for trial in trials) < START:
+        return own
+    excluded = [space.meets(condition) for condition in space.exclude]
+    for found in _asked(space, trials, slot, maximize=maximize):
+        if _text(found) not in known and not any(holds(found) for holds in excluded):
+            return found
+    return own
+
+
+def _asked(space: Space, trials: Sequence[Trial], slot: int, *, maximize: bool) -> list[dict[str, Value]]:
+    import optuna  # noqa: PLC0415  # 0.2 s and 40 MB, for those who search
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    axes = {str(place): axis for place, axis in enumerate(space.axes) if axis.count > 1}
+    distributions = {name: _distribution(axis) for name, axis in axes.items()}
+    seed = int(sha256(f"{space.seed} {slot} {len(trials)}".encode()).hexdigest()[:8], 16)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
+    study = optuna.create_study(sampler=sampler, direction="maximize" if maximize else "minimize")
+    study.add_trials(_rebuilt(axes, distributions, trials, maximize=maximize))
+    only = {key: value for axis in space.axes if axis.count == 1 for key, value in _values(axis, axis.at(0.0)).items()}
+    found = []
+    for _ in range(_ASKED):
+        asked = study.ask(distributions).params
+        own = {key: value for name, axis in axes.items() for key, value in _choice(axis, asked[name]).items()}
+        found.append({key: {**own, **only}[key] for key in space.keys})
+    return found
+
+
+def _rebuilt(
+    axes: Mapping[str, Axis], distributions: Mapping[str, BaseDistribution], trials: Sequence[Trial], *, maximize: bool
+) -> list[FrozenTrial]:
+    from optuna.trial import TrialState, create_trial  # noqa: PLC0415
+
+    values = [trial.value for trial in trials if trial.value is not None and isfinite(trial.value)]
+    worst = min(values, default=None) if maximize else max(values, default=None)
+    found = []
+    for trial in trials:
+        places = {name: _place(axis, trial.parameters) for name, axis in axes.items()}
+        value = trial.value if trial.value is not None and isfinite(trial.value) else worst
+        if None in places.values() or trial.state is State.LEFT_OUT or (value is None and trial.state is State.ENDED):
+            continue
+        more: dict[str, Any] = {"state": TrialState.RUNNING}
+        if trial.state is State.ENDED:
+            more = {"state": TrialState.COMPLETE, "value": value}
+        elif trial.state is State.STOPPED and value is not None:
+            more = {"state": TrialState.PRUNED, "intermediate_values": {trial.step: value}}
+        found.append(create_trial(params=places, distributions=dict(distributions), **more))
+    return found
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
+    from optuna.distributions import (  # noqa: PLC0415
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    drawn = axis.drawn
+    if drawn is None:
+        return CategoricalDistribution(range(len(axis.rows)))  # by place: of 1 and True it would make one
+    if drawn.word in ("int", "logint"):
+        is_log = drawn.word == "logint"
+        return IntDistribution(int(drawn.low), int(drawn.high), log=is_log, step=int(drawn.step or 1))
+    return FloatDistribution(drawn.low, drawn.high, log=drawn.word == "loguniform", step=drawn.step)
+
+
+def _choice(axis: Axis, asked: Any) -> dict[str, Value]:
+    return _values(axis, (axis.drawn.nearest(asked),) if axis.drawn else axis.rows[asked])
+
+
+def _values(axis: Axis, row: Sequence[Value]) -> dict[str, Value]:
+    return dict(zip(axis.keys, row, strict=True))
+
+
+def _place(axis: Axis, parameters: Mapping[str, Any]) -> int | float | None:
+    """Return what Optuna knows a choice by; None if the axis has no such choice any more."""
+    if axis.keys[0] not in parameters:
+        return None
+    if axis.drawn:
+        value = parameters[axis.keys[0]]
+        is_number = isinstance(value, int | float) and axis.drawn.low <= value <= axis.drawn.high
+        return axis.drawn.nearest(value) if is_number else None
+    own = _text([parameters.get(key) for key in axis.keys])
+    return next((place for place, row in enumerate(axis.rows) if _text([*row]) == own), None)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(json_values(value), sort_keys=True)

@@ -1,0 +1,116 @@
+"""`search: tpe`: trials get their parameters when their turn comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slurm_sweep.errors import StaleError
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from sandbox import Sandbox
+from tests.fixtures import Airflow
+from tests.integration.login import FIRST, Login
+from tests.integration.test_contract import Run
+
+pytestmark = pytest.mark.sandbox
+
+TRIALS = 14
+SWEEP = """\
+command: |
+  loss=$(awk -v x="$SWEEP_X" 'BEGIN {{ print (x - 0.3) * (x - 0.3) }}')
+  printf '{{"loss": %s}}' "$loss" > {run_dir}/metrics.json
+x: {uniform: [0, 1]}
+kind: [a, b]
+slurm: {gpus_per_node: 0, jobname: searched, max_parallel_jobs: 4}
+sweep: {search: tpe, trials: 14, objective: {metric: loss, goal: minimize}}
+"""
+
+
+class Searched(Run):
+    """A Dag run of the sweep."""
+
+    def __init__(self, airflow: Airflow, cluster: Sandbox, sweeps: Path) -> None:
+        self._airflow, self._cluster, self.name = airflow, cluster, "searched"
+        (sweeps / "searched.yaml").write_text(SWEEP)
+        airflow.wait_for_dag("searched")
+        path = "/api/v2/dags/searched/dagRuns"
+        self.id = airflow.call("POST", path, {"logical_date": None, "conf": {}})["dag_run_id"]
+        self.path = f"{path}/{self.id}"
+
+
+def parameters(folder: Path, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / f"searched_sweep_{number}" / "parameters.json").read_text())
+    return found
+
+
+@pytest.mark.all
+def test_each_trial_runs_once_and_the_page_and_report_know_what_was_proposed(
+    airflow: Airflow, cluster: Sandbox, sweeps: Path
+) -> None:
+    run = Searched(airflow, cluster, sweeps)
+    assert run.wait_for_end() == "success"
+    folder = next(Path(str(cluster.profile["log"])).rglob("searched_sweep_1")).parent
+    ran = {number: parameters(folder, number) for number in range(1, TRIALS + 1)}
+    assert len({json.dumps(each) for each in ran.values()}) == TRIALS
+    rows = {row["index"]: row for row in run.xcom("report", -1, "rows")}
+    assert {number: row["parameters"] for number, row in rows.items()} == ran
+    for number, row in rows.items():
+        assert row["metrics"]["loss"] == pytest.approx((ran[number]["x"] - 0.3) ** 2, abs=1e-5)
+    (listed,) = folder.rglob("proposals")
+    assert len(set(listed.read_text().split())) == TRIALS
+
+    run.clear("submit", 2, downstream=True)
+    assert run.wait_for_end() == "success"
+    assert parameters(folder, 3) == ran[3], "a trial that runs again keeps its parameters"
+    assert len(run_logs(folder, 3)) == 2
+
+
+def run_logs(folder: Path, number: int) -> list[Path]:
+    return [*(folder / f"searched_sweep_{number}" / "logs").glob("slurm-*.out")]
+
+
+def test_a_proposal_counts_if_it_knows_all_before_it(cluster: Sandbox, tmp_path: Path) -> None:
+    login = Login(box=cluster, folder=tmp_path)
+
+    def trial(number: int, **more: Any) -> tuple[JobRequest, Attempt]:
+        more = {"index": number, "trial": number - 1, "max_parallel_jobs": 3, "objective": "loss"} | more
+        request = login.request("sleep 60", f"trial_{number}", parameters={"x": number}, **more)
+        return request, replace(FIRST, map_index=number, id=f"01-{number}")
+
+    async def propose() -> None:
+        client = login.client
+        first = await client.submit(*trial(1, proposals=0))
+        with pytest.raises(StaleError, match="another trial came before"):
+            await client.submit(*trial(2, proposals=0))
+        second = await client.submit(*trial(2, proposals=1))
+        assert (await client.submit(*trial(2, proposals=1))).job_id == second.job_id
+        known = await client.proposals(*trial(3))
+        assert (known.number, [each.parameters for each in known.found]) == (2, [{"x": 1}, {"x": 2}])
+        assert known.of(trial(2)[0].run_dir) == {"x": 2}
+        assert known.of(trial(3)[0].run_dir) is None
+        await client.leave_result(
+            first, JobStatus(job_id=first.job_id, text="COMPLETED", metrics={"loss": 0.5}, source="squeue")
+        )
+        known = await client.proposals(*trial(3))
+        assert [each.result for each in known.found] == [
+            {"job": first.job_id, "state": "COMPLETED", "value": 0.5},
+            None,
+        ]
+        request, attempt = trial(3)
+        other = await client.proposals(request, replace(attempt, run_id="another"))
+        assert (other.number, other.found) == (0, [])
+        # Six at once: the next place in the order goes to one.
+        six = [client.submit(*trial(number, proposals=2)) for number in range(3, 9)]
+        answers = await asyncio.gather(*six, return_exceptions=True)
+        assert sum(isinstance(each, SubmittedJob) for each in answers) == 1, answers
+        for job in [first, second, *answers]:
+            if isinstance(job, SubmittedJob):
+                await client.cancel(job)
+
+    asyncio.run(propose())
