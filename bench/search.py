@@ -1,4 +1,4 @@
-"""Search on synthetic objectives, in this process: TPE and ASHA beside random search, eight trials at a time.
+"""Search on synthetic objectives, in this process: TPE beside random search, eight trials at a time.
 
 scripts/bench --search            # a table in Markdown
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Mapping
-from math import cos, exp, log10, pi, sin
+from math import cos, log10, pi, sin
 from statistics import median
 from typing import Any
 
-from airflow_slurm_sweep.search.stopping import Asha
 from airflow_slurm_sweep.search.tpe import propose
 from airflow_slurm_sweep.search.trial import State, Trial
 from airflow_slurm_sweep.sweep.spaces import Space
@@ -21,7 +20,6 @@ from airflow_slurm_sweep.sweep.spec import parse_sweep
 SEEDS = 20
 PARALLEL = 8
 TRIALS, MOST = 64, 512
-STEPS = 900
 SPACE = """\
 command: train {flags}
 lr: {loguniform: [1e-6, 1]}
@@ -125,49 +123,18 @@ def tpe_best(objective: Objective, seed: int) -> float:
     return min(objective(trial.parameters) for trial in trials)
 
 
-def halving(objective: Objective, seed: int) -> tuple[float, float]:
-    """Return the share of the steps that ASHA spends on a random search of `TRIALS`, and its regret."""
-    rule, chance = Asha(from_step=STEPS / 81, factor=3), random.Random(seed)  # no secret
-    points = space(TRIALS, seed).chosen
-    ends = [objective(each) for each in points]
-    rates = [chance.uniform(4, 9) for _ in points]
-    rungs: list[dict[int, float]] = [{} for _ in points]
-    waiting, spent = [*range(TRIALS)], 0
-    live: list[tuple[int, int]] = []
-    done: list[float] = []
-    while waiting or live:
-        while waiting and len(live) < PARALLEL:
-            live.append((waiting.pop(0), 0))
-        place, step = live.pop(0)
-        step += 1
-        spent += 1
-        rung = len(rungs[place])
-        if step >= rule.step(rung):
-            rungs[place][rung] = ends[place] + exp(-rates[place] * step / STEPS) + chance.gauss(0, 0.005)
-            if step < STEPS and rule.stop(rungs[place], rungs):
-                continue
-        if step < STEPS:
-            live.append((place, step))
-        else:
-            done.append(ends[place])
-    return spent / (TRIALS * STEPS), min(done) - min(ends)
-
-
 def main() -> None:
     """Print the table."""
-    heads = ["objective", "best of 64, TPE", "random", "as good at random", "ASHA: share of steps", "regret"]
+    heads = ["objective", "best of 64, TPE", "random", "trials that random needs for it"]
     print(f"| {' | '.join(heads)} |")
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|")
     for name, objective in OBJECTIVES.items():
         bests = [random_bests(objective, seed) for seed in range(SEEDS)]
         found = median(tpe_best(objective, seed) for seed in range(SEEDS))
         at = [median(each[trial] for each in bests) for trial in range(MOST)]
         needed = next((trial + 1 for trial, value in enumerate(at) if value <= found), None)
-        shares, regrets = zip(*(halving(objective, seed) for seed in range(SEEDS)), strict=True)
         trials = f"over {MOST}" if needed is None else str(needed)
-        print(
-            f"| {name} | {found:.3f} | {at[TRIALS - 1]:.3f} | {trials} | {median(shares):.0%} | {median(regrets):.3f} |"
-        )
+        print(f"| {name} | {found:.3f} | {at[TRIALS - 1]:.3f} | {trials} |")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from airflow_slurm_sweep.errors import StaleError
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 from sandbox import Sandbox
 from tests.fixtures import Airflow
 from tests.integration.login import FIRST, Login
@@ -20,7 +21,7 @@ from tests.integration.test_contract import Run
 
 pytestmark = pytest.mark.sandbox
 
-TRIALS = 14
+TRIALS = 18
 SWEEP = """\
 command: |
   loss=$(awk -v x="$SWEEP_X" 'BEGIN {{ print (x - 0.3) * (x - 0.3) }}')
@@ -28,7 +29,7 @@ command: |
 x: {uniform: [0, 1]}
 kind: [a, b]
 slurm: {gpus_per_node: 0, jobname: searched, max_parallel_jobs: 4}
-sweep: {search: tpe, trials: 14, objective: {metric: loss, goal: minimize}}
+sweep: {search: tpe, trials: 18, objective: {metric: loss, goal: minimize}}
 """
 
 
@@ -58,6 +59,9 @@ def test_each_trial_runs_once_and_the_page_and_report_know_what_was_proposed(
     folder = next(Path(str(cluster.profile["log"])).rglob("searched_sweep_1")).parent
     ran = {number: parameters(folder, number) for number in range(1, TRIALS + 1)}
     assert len({json.dumps(each) for each in ran.values()}) == TRIALS
+    planned = parse_sweep(SWEEP, source="searched").space.chosen
+    assert [ran[number] for number in range(1, 7)] == list(planned[:6]), "no result yet: as a random search"
+    assert ran[TRIALS] not in planned, "proposed from the results"
     rows = {row["index"]: row for row in run.xcom("report", -1, "rows")}
     assert {number: row["parameters"] for number, row in rows.items()} == ran
     for number, row in rows.items():

@@ -37,7 +37,7 @@ def propose(space: Space, trials: Sequence[Trial], slot: int, *, maximize: bool)
         maximize: Whether larger values are better.
     """
     own, known = space.chosen[slot], {_text(trial.parameters) for trial in trials}
-    if sum(trial.state in (State.ENDED, State.STOPPED) for trial in trials) < START:
+    if sum(trial.state is State.ENDED for trial in trials) < START or slot < len(space.include):
         return own
     excluded = [space.meets(condition) for condition in space.exclude]
     for found in _asked(space, trials, slot, maximize=maximize):
@@ -81,8 +81,6 @@ def _rebuilt(
         more: dict[str, Any] = {"state": TrialState.RUNNING}
         if trial.state is State.ENDED:
             more = {"state": TrialState.COMPLETE, "value": value}
-        elif trial.state is State.STOPPED and value is not None:
-            more = {"state": TrialState.PRUNED, "intermediate_values": {trial.step: value}}
         found.append(create_trial(params=places, distributions=dict(distributions), **more))
     return found
 

@@ -13,7 +13,6 @@ class State(Enum):
 
     RUNNING = "running"  # also one whose job waits
     ENDED = "ended"  # with a value; without one it counts as the worst
-    STOPPED = "stopped"  # early, at the value and step that it had
     LEFT_OUT = "left out"  # cancelled, or lost with its node: it says nothing of its parameters
 
 
@@ -24,4 +23,3 @@ class Trial:
     parameters: Mapping[str, Any]
     state: State
     value: float | None = None
-    step: int = 0
