@@ -140,7 +140,7 @@ def plan_run(
                 command=run_command(spec, layers, sweep.space),
                 automatic={key: value for key, value in layers.preset.automatic.items() if value is not None},
                 overrides=overrides,
-                swept=tuple(key for key, values in sweep.parameters.items() if len(values) > 1),
+                swept=tuple(sweep.space.swept),
                 repeated=tuple(sweep.space.repeated),
                 places={"log": settings.log, "base": base},
             ),
@@ -153,6 +153,8 @@ def plan_run(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     said = [*_notes(spec, sweep, jobs), *run.recipe.command.notes, *warnings(spec, layers)]
+    if search and 4 * (settings.max_parallel_jobs or 0) > sweep.size:
+        said.append("search: with max_parallel_jobs above a fourth of trials, most trials know few results")
     return RunPlan(jobs=jobs, names=names, existing=existing, notes=said, search=search)
 
 

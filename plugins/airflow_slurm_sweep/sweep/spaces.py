@@ -140,6 +140,12 @@ class Space:
         return {key: distinct(column) for key, column in columns.items()}
 
     @property
+    def swept(self) -> list[str]:
+        """The parameters that differ; of a search all that may, whatever it draws."""
+        drawn = {key for axis in self.axes if axis.count != 1 for key in axis.keys} if self.trials else ()
+        return [key for key, values in self.parameters.items() if len(values) > 1 or key in drawn]
+
+    @property
     def every_value(self) -> dict[str, tuple[Value, ...]]:
         """The values of all parameters, also those of which rules give some combinations one."""
         values = {key: [*items] for key, items in self.parameters.items()}
