@@ -163,11 +163,11 @@ def _fold(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) 
         job_id=", ".join(row.job_id for row in rows if row.job_id),
         state=rows[0].state if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items()),
         succeeded=len(done) == len(rows),
-        metrics={name: mean(found) for name, found in values.items()},
+        metrics={name: mean(found) for name, found in values.items() if len(found) == len(done)},
         repeats=len(rows),
         gpu_hours=_sum([row.gpu_hours for row in rows]),
         cpu_hours=_sum([row.cpu_hours for row in rows]),
-        spread={name: deviation(found) for name, found in values.items() if len(found) > 1},
+        spread={name: deviation(found) for name, found in values.items() if 1 < len(found) == len(done)},
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias
 
 from airflow_slurm_sweep.means import means
 from airflow_slurm_sweep.names import CANCELLED_BY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT, WAIT, log_path
-from airflow_slurm_sweep.page.repeats import fold, has_result, repeated_keys
+from airflow_slurm_sweep.page import repeats
+from airflow_slurm_sweep.page.repeats import fold, has_result
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks
@@ -60,16 +61,18 @@ def view(run: Run, start: float | None, objective: Objective | None) -> dict[str
     """Return all that the page shows of a run's combinations; ``start`` is the run's, in seconds since 1970."""
     found = combinations(run)
     swept = parameters(run.plan, found)
+    ranked = rank(found, objective)
+    folded = fold(run.plan, swept, found, objective)
     return {
         **counts(Counter(each["stage"] for each in found)),
         "expected_end": expected_end(start, found),
         "stuck": stuck(found),
         "failures": failures([each["cause"] for each in found if each["stage"] == Stage.FAILED]),
         "used": hours_text((each["gpu_hours"], each["cpu_hours"]) for each in found if each["used"]),
-        **rank(found, objective),
-        **fold(run.plan, swept, found, objective),
+        **ranked,
+        **folded,
         "parameters": swept,
-        "means": by_value(swept, found, objective, repeated_keys(run.plan)),
+        "means": repeats.by_value(folded["repeats"]) if folded["repeats"] else by_value(swept, found, objective),
         "constants": constants(run.plan),
         "combinations": found,
     }
@@ -248,16 +251,13 @@ def rank(found: Sequence[Combination], objective: Objective | None) -> dict[str,
 
 
 def by_value(
-    swept: Sequence[Mapping[str, Any]],
-    found: Sequence[Combination],
-    objective: Objective | None,
-    repeated: Collection[str] = (),
+    swept: Sequence[Mapping[str, Any]], found: Sequence[Combination], objective: Objective | None
 ) -> list[dict[str, Any]]:
     """Return the mean result by each parameter's value, as `report` does, of ranked combinations."""
     keys = [each["key"] for each in swept]
     results = [
         (
-            {key: text for key, text in zip(keys, each["parameters"], strict=True) if text and key not in repeated},
+            {key: text for key, text in zip(keys, each["parameters"], strict=True) if text},
             each["metrics"][objective.metric],
         )
         for each in found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from airflow_slurm_sweep.means import deviation, mean
+from airflow_slurm_sweep.means import deviation, mean, means
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import ranks
@@ -21,11 +22,6 @@ def has_result(combination: Mapping[str, Any]) -> bool:
     return combination["stage"] == Stage.SUCCEEDED or bool(combination["is_done_earlier"])
 
 
-def repeated_keys(plan: object) -> set[str]:
-    """Return the parameters that tell the repeats of a combination apart."""
-    return set(map(bare_key, (planned_job(plan, 0) or {}).get("repeated", ())))
-
-
 def fold(
     plan: object, swept: Sequence[Mapping[str, Any]], found: Sequence[dict[str, Any]], objective: Objective | None
 ) -> dict[str, Any]:
@@ -38,10 +34,11 @@ def fold(
         objective: The sweep's.
 
     Returns:
-        ``repeats``, the best first: combination, number of results and of jobs, mean, spread and rank; and ``best``.
+        ``repeats``, the best first: combination, parameters, its first job's index, number of results and of jobs,
+        mean, spread and rank; and ``best``.
         Only an empty ``repeats`` where the sweep repeats nothing, or has no objective.
     """
-    repeated = repeated_keys(plan)
+    repeated = set(map(bare_key, (planned_job(plan, 0) or {}).get("repeated", ())))
     if not repeated or objective is None:
         return {"repeats": []}
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -49,7 +46,7 @@ def fold(
     for each in found:
         groups.setdefault(tuple(each["parameters"][at] for at in own), []).append(each)
     folds = [
-        _fold(label({swept[at]["key"]: text for at, text in zip(own, texts, strict=True)}), jobs, objective.metric)
+        _fold({swept[at]["key"]: text for at, text in zip(own, texts, strict=True)}, jobs, objective.metric)
         for texts, jobs in groups.items()
     ]
     values = ((each["number"] == each["jobs"], {objective.metric: each["mean"]}) for each in folds)
@@ -66,10 +63,18 @@ def fold(
     return {"repeats": sorted(folds, key=lambda each: each["rank"] or len(found)), "best": winner}
 
 
-def _fold(combination: str, jobs: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+def by_value(repeats: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mean result by each parameter's value, of what `fold` returned: a combination counts once."""
+    ranked = sorted((each for each in repeats if each["rank"]), key=lambda each: each["index"])
+    return [asdict(each) for each in means([(each["parameters"], each["mean"]) for each in ranked])]
+
+
+def _fold(parameters: Mapping[str, str], jobs: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
     values = [float(job["metrics"][metric]) for job in jobs if has_result(job) and metric in job["metrics"]]
     return {
-        "combination": combination,
+        "combination": label(parameters),
+        "parameters": {key: text for key, text in parameters.items() if text},
+        "index": jobs[0]["index"],
         "number": len(values),
         "jobs": len(jobs),
         "mean": _finite(mean(values)) if values else None,

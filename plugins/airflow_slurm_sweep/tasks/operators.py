@@ -135,7 +135,8 @@ class SlurmSubmitOperator(_TriggererOperator):
             return ""
         ti, field = context["ti"], self.source.field
         jobs: Any = ti.xcom_pull(task_ids=self.source.task_id, key=self.source.key)
-        return failed_canary(ti, jobs if field is None else [job[field] for job in jobs], script)
+        jobs = jobs if field is None else [job[field] for job in jobs]
+        return failed_canary(ti, jobs, script, self._seconds)
 
     def _script(self, context: Context) -> str | None:
         """Return the batch script of a job that names none: its own, or what the task that planned it left."""

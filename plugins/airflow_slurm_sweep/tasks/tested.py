@@ -19,7 +19,7 @@ from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
 from airflow_slurm_sweep.tasks.one_job import JobEnd, attempt_of, await_job, submit_job
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
-_submitted: dict[tuple[str, str], SubmittedJob | None] = {}  # canaries by Dag run and task, None where refused
+_submitted: dict[tuple[str, str], SubmittedJob | SlurmSweepError] = {}  # canaries, or why not, by Dag run and task
 _ended: dict[tuple[str, str], JobEnd] = {}  # canaries by connection and job id, until their tasks `wait` come
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,18 @@ log = logging.getLogger(__name__)
 def submit(ti: Any, request: JobRequest, seconds: float | None) -> SubmittedJob:
     """Submit a task instance's job in at most ``seconds``, unless `failed_canary` has submitted it."""
     attempt = attempt_of(installation(), ti)
-    return _submitted.get((attempt.run, attempt.task)) or _submit(request, attempt, seconds)
+    key = (attempt.run, attempt.task)
+    found = _submitted.pop(key, None)
+    try:
+        if isinstance(found, SlurmSweepError):
+            raise found
+        return found or _submit(request, attempt, seconds)
+    except SlurmSweepError as error:
+        _submitted[key] = error
+        raise
 
 
-def _submit(request: JobRequest, attempt: Attempt, seconds: float | None = None) -> SubmittedJob:
+def _submit(request: JobRequest, attempt: Attempt, seconds: float | None) -> SubmittedJob:
     # Tasks run one after the other here: no array comes together.
     # A chain that kept its place would wait for a task that comes after those that wait for the place.
     request = replace(request, array=False, keeps_place=False)
@@ -42,7 +50,7 @@ def _submit(request: JobRequest, attempt: Attempt, seconds: float | None = None)
     return job
 
 
-def failed_canary(ti: Any, jobs: Sequence[Any], script: str | None) -> str:
+def failed_canary(ti: Any, jobs: Sequence[Any], script: str | None, seconds: float | None) -> str:
     """Wait for the jobs of a run's canaries; return the name of one that did not succeed, empty for none.
 
     Airflow takes the task instances in any order, so that this call also submits canaries whose turn has not come.
@@ -51,12 +59,13 @@ def failed_canary(ti: Any, jobs: Sequence[Any], script: str | None) -> str:
         ti: The task instance that submits another job, or a canary's, which waits for none.
         jobs: The run's jobs, each a `JobRequest` as JSON.
         script: The batch script of those that name none.
+        seconds: How long a submission may take; None for any time.
     """
     found = canaries(jobs)
     for index in [] if ti.map_index in found else found:
         left = ti.xcom_pull(task_ids=ti.task_id, map_indexes=index)
         request = read_job(JobRequest, jobs[index]).with_script(script)
-        job = read_job(SubmittedJob, left) if left else _submit_early(ti, request, index)
+        job = read_job(SubmittedJob, left) if left else _submit_early(ti, request, index, seconds)
         if job is None:
             return request.name
         key = (job.ssh_conn_id, job.job_id)
@@ -67,16 +76,17 @@ def failed_canary(ti: Any, jobs: Sequence[Any], script: str | None) -> str:
     return ""
 
 
-def _submit_early(ti: Any, request: JobRequest, index: int) -> SubmittedJob | None:
+def _submit_early(ti: Any, request: JobRequest, index: int, seconds: float | None) -> SubmittedJob | None:
     attempt = replace(attempt_of(installation(), ti), map_index=index)
     key = (attempt.run, attempt.task)
     if key not in _submitted:
         try:
-            _submitted[key] = _submit(request, attempt)
+            _submitted[key] = _submit(request, attempt, seconds)
         except SlurmSweepError as error:
             log.warning("The canary %s is not submitted: %s", request.name, error)
-            _submitted[key] = None
-    return _submitted[key]
+            _submitted[key] = error
+    found = _submitted[key]
+    return found if isinstance(found, SubmittedJob) else None
 
 
 def await_end(ti: Any, job: SubmittedJob, seconds: float | None) -> JobEnd:

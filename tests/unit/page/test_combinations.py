@@ -208,9 +208,9 @@ def test_repeats_are_ranked_by_their_mean() -> None:
     assert [each["rank"] for each in found["combinations"]] == [2, 2, 1, 1, None, None]
     assert found["best"] == {"index": 2, "number": 3, "text": "reward 3.25 with lr=2, the mean of 2"}
     assert [list(each.values()) for each in found["repeats"]] == [
-        ["lr=2", 2, 2, 3.25, pytest.approx(1.5 / 2**0.5), 1],
-        ["lr=1", 2, 2, 3.0, pytest.approx(4 / 2**0.5), 2],
-        ["lr=3", 1, 2, 9.0, None, None],
+        ["lr=2", {"lr": "2"}, 2, 2, 2, 3.25, pytest.approx(1.5 / 2**0.5), 1],
+        ["lr=1", {"lr": "1"}, 0, 2, 2, 3.0, pytest.approx(4 / 2**0.5), 2],
+        ["lr=3", {"lr": "3"}, 4, 1, 2, 9.0, None, None],
     ]
 
 
