@@ -14,7 +14,7 @@ from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.sweep.command import read_command
+from airflow_slurm_sweep.sweep.command import last_command, read_command
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.presets import load_preset
 from airflow_slurm_sweep.sweep.run_command import warnings
@@ -109,7 +109,8 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
             "command: ${args} is a macro of W&B's, which no shell knows; write {flags}",
         ),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
-        ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),
+        ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and is"),
+        ("command: python t.py; echo end\nlr: 1", "command: the command has no placeholder of parameters, and is more"),
         (
             "preset: nemo\nscript_path: a",
             "preset 'nemo': there is no such preset; existing ones: hydra, nemo-rl, plain",
@@ -234,9 +235,41 @@ def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:
 def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say_so() -> None:
     planned = plain("command: |\n  module load x\n  python train.py\nlr: [1, 2]")
     assert [job.command for job in planned.jobs] == [f"module load x\npython train.py --lr={lr}" for lr in (1, 2)]
-    assert planned.notes[1:] == ["The command has no placeholder of parameters: {flags} is put at its end"]
+    assert planned.notes[1:] == [
+        "The command has no placeholder of parameters: {flags} is put at the end of python train.py"
+    ]
     named = plain("command: x {lr} $SWEEP_SEED\nlr: [1]\nseed: 2\nother: 3")
     assert named.notes[1:] == ["other: the command finds it as $SWEEP_OTHER only"]
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("python t.py --tag v1#2 2>&1", "python t.py --tag v1#2 2>&1"),
+        ("cd x && python t.py", "python t.py"),
+        ("export A=$(date '+%s %N') B=\"a; b\"; conda activate x\nA=1 python t.py", "A=1 python t.py"),
+        ("# why\nif [ -f v ]; then source v; fi # so\npython t.py \\\n  --out {run_dir} <<< x", None),
+        ("cd x || exit 1\necho {{ > log 2>&1; x", "x"),
+        *(
+            (text, "")
+            for text in ("python t.py <<EOF\nhello\nEOF", "python t.py; echo finished", "python t.py\necho end")
+        ),
+        *(
+            (text, "")
+            for text in ("python t.py || exit 1", "python t.py | tee log", "python t.py 2>&1 >", "x 'a", 'x "a')
+        ),
+        *(
+            (text, "")
+            for text in ("x $(a", "x `a", "(cd x; y)", "{ cd x; y; }", "x # so", "x;", "x &", "x \\", "f() { x; }")
+        ),
+        *(
+            (text, "")
+            for text in ("x & wait", "a && b", "cd x; fi", "if true; then x", "x >&", "case a in a) b;; esac")
+        ),
+    ],
+)
+def test_flags_go_to_the_last_command_where_only_preparations_stand_before_it(text: str, last: str | None) -> None:
+    assert last_command(text) == (text.rpartition("so\n")[2] if last is None else last)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from shlex import split
 from airflow_slurm_sweep.names import PARAMETERS
 from airflow_slurm_sweep.slurm.parameters import variable, variables
 from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
-from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
+from airflow_slurm_sweep.sweep.command import Command, fill, last_command, read_command, with_flags
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
 from airflow_slurm_sweep.sweep.settings import SlurmSection
@@ -117,8 +117,10 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         notes = []
         takes_all = bool(command.names & _OF_ALL) or PARAMETERS in text
         if keys and not reached and not takes_all:
-            command, takes_all = with_flags(command), True
-            notes = ["The command has no placeholder of parameters: {flags} is put at its end"]
+            command, takes_all = with_flags(command, text), True
+            notes = [
+                f"The command has no placeholder of parameters: {{flags}} is put at the end of {last_command(text)}"
+            ]
     except ValueError as error:
         raise ValueError(f"command: {error}") from None
     if not takes_all:
