@@ -98,7 +98,6 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         ("command: a {flags}\nlr: [[1, 2]]", "lr: [1, 2] has no form as a flag, since a repeated flag counts once"),
         ("command: a {index}\nindex: 1", "command: {index} is a parameter and a placeholder of ours; call"),
         ("command: a {flags}\na.b: 1\na_b: 2", "the parameters 'a.b' and 'a_b' are both SWEEP_A_B in the environment"),
-        ("command: a {overrides}\n--lr: 1", "--lr: expected a name that Hydra's overrides can have, such as optim.lr"),
         (
             'script_path: a.py\ndeep: [{"it\'s": 1}]',
             'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
@@ -107,6 +106,10 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         (
             "command: python a.py ${args}\nlr: 1",
             "command: ${args} is a macro of W&B's, which no shell knows; write {flags}",
+        ),
+        (
+            "command: python a.py --data ${envvar:DATA} {flags}\nlr: 1",
+            "command: ${envvar:DATA} is a macro of W&B's, which no shell knows; write $DATA",
         ),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
         ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and is"),
@@ -240,6 +243,25 @@ def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say
     ]
     named = plain("command: x {lr} $SWEEP_SEED\nlr: [1]\nseed: 2\nother: 3")
     assert named.notes[1:] == ["other: the command finds it as $SWEEP_OTHER only"]
+
+
+@pytest.mark.parametrize(
+    "mention", ["--config base_parameters.json", "$SWEEP_LR_MAX", "# uses $SWEEP_LR\n  python b.py"]
+)
+def test_a_mention_of_something_else_does_not_switch_the_flags_off(mention: str) -> None:
+    (job,) = plain(f"command: |\n  true {mention}\nlr: 1").jobs
+    assert job.command.endswith(" --lr=1")
+
+
+def test_parameters_that_are_read_from_the_file_are_noted() -> None:
+    planned = plain("command: python a.py $PWD/parameters.json\nlr: 1")
+    assert planned.jobs[0].command == "python a.py $PWD/parameters.json"
+    assert planned.notes[1:] == ["The command finds its parameters in parameters.json only"]
+
+
+def test_a_reserved_name_with_dashes_is_a_hydra_override_without_them() -> None:
+    (job, _) = plain("command: x {overrides}\n--preset: [a, b]").jobs
+    assert job.command == "x preset=a"
 
 
 @pytest.mark.parametrize(

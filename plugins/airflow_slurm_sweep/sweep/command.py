@@ -159,6 +159,11 @@ def last_command(text: str) -> str:
     return text.strip()[begin:].strip() if is_simple else ""
 
 
+def without_comments(text: str) -> str:
+    """Return a command's text without its comments."""
+    return "".join(token for kind, token, _ in _tokens(text) if kind != "comment")
+
+
 def _bare(text: str) -> str:
     """Return a text of that length: quoted and nested parts are ``x``, comments null characters.
 
