@@ -34,7 +34,7 @@ from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
 from airflow_slurm_sweep.sweep.run_command import warnings
-from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
+from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep, most_combinations
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="list all errors of sweep files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sweep file, or a folder of them")
-    check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
+    text = f"default: AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS, else {MAX_COMBINATIONS}"
+    check.add_argument("--max-combinations", type=int, metavar="N", help=text)
     check.set_defaults(run=_check)
 
     text = "write the files of a first sweep of your own, the Airflow connection among them"
@@ -123,11 +124,11 @@ def _add_check_cluster(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> bool:
-    is_faulty = False
+    is_faulty, most = False, options.max_combinations or most_combinations(os.environ)
     for path in options.files:
         for file in [each for files in yaml_files(path).values() for each in files] if path.is_dir() else [path]:
             try:
-                print(_verdict(file, options.max_combinations))
+                print(_verdict(file, most))
             except SlurmSweepError as error:
                 is_faulty = True
                 print(error, file=sys.stderr)

@@ -60,6 +60,17 @@ def test_check_lists_all_errors_of_all_files(good: Path) -> None:
     assert run("check", good).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["check", "preview", "run"])
+def test_each_command_keeps_to_the_setting_of_the_most_combinations(
+    good: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    name = "AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS"
+    monkeypatch.setitem(ENVIRONMENT, name, "1")
+    assert "2 combinations, but at most 1 are allowed (setting max_combinations)" in run(command, good).stderr
+    monkeypatch.setitem(ENVIRONMENT, name, "one")
+    assert run(command, good).stderr == f"{name}: expected a whole number, got 'one'\n"
+
+
 def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> None:
     sweeps = include / "sweeps"
     (sweeps / "team").mkdir()

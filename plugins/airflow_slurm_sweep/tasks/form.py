@@ -103,5 +103,5 @@ def _param(schema: dict[str, Any], default: Any, **more: Any) -> Param:
         limits["pattern"] = f"^$|{schema['pattern']}"
     if "enum" in schema:
         limits["enum"] = [*schema["enum"], None]
-    kind = schema["type"] if isinstance(default, bool) else ["null", schema["type"]]
+    kind = schema["type"] if isinstance(default, bool) else ["null", *schema["types"]]
     return Param(default, type=kind, title=schema["title"], description=schema["description"], **limits, **more)
