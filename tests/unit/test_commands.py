@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from shlex import split
@@ -223,6 +224,20 @@ def test_placeholders(command: str, words: list[str]) -> None:
     )
     (job,) = plain(text, nodes=2).jobs
     assert split(job.command)[1:] == words
+
+
+def test_spaced_flags_are_read_by_argparse() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--x", type=float)
+    for value in ("-1e-5", "-.inf", "-1", "-0.5", "1e-5"):
+        (job,) = plain(f"command: a {{flags_spaced}}\nx: {value}").jobs
+        assert parser.parse_args(split(job.command)[1:]).x == float(value.replace(".inf", "inf"))
+
+
+@pytest.mark.parametrize("more", ["slurm: {env: {SWEEP_LR: '7'}}", "slurm: {env: {SWEEP_LR: {variable: lr}}}"])
+def test_the_environment_may_not_replace_a_parameter(more: str) -> None:
+    with pytest.raises(SettingsError, match=r"^env: SWEEP_LR is the variable of a parameter; remove it"):
+        plain(f"command: a {{flags}}\nlr: 1\n{more}")
 
 
 def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:

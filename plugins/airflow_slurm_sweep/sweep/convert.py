@@ -201,7 +201,10 @@ def _hydra_spaces(document: Mapping[str, Any], sweep: Converted) -> Iterator[Map
 
 def _listed_by_hydra(value: Any) -> Any:
     """Return the values in a text: commas part them, unless quotes or brackets hold them together."""
-    return (values_of(f"[{value}]") or value) if isinstance(value, str) and not is_foreign(value) else value
+    if not isinstance(value, str) or is_foreign(value):
+        return value
+    values = values_of(f"[{value}]") or value
+    return value if "{" not in value and any(isinstance(each, dict) for each in values) else values
 
 
 def _spaces(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -67,10 +67,10 @@ FILES = {
         """
         hydra:
           launcher: {name: "${hydra.job.name}", partition: a}
-          sweeper: {params: {prompt: "say hi,say no", sizes: "[1,2]", one: "'a,b'", out: "${x}, y"}}
+          sweeper: {params: {prompt: "say hi,say no", sizes: "[1,2]", one: "'a,b'", w: "a: b, c"}}
         """,
         2,
-        "# Not taken over: hydra.launcher.name.\nprompt: [say hi, say no]\nsizes: [[1, 2]]\nslurm: {partition: a}",
+        "# Not taken over: hydra.launcher.name.\nprompt: [say hi, say no]\nsizes: [[1, 2]]\nw: ['a: b, c']\nslurm: {partition: a}",
     ),
     "wandb: bayes, hyperband": File(
         """
