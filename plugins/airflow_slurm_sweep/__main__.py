@@ -34,7 +34,7 @@ from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
 from airflow_slurm_sweep.sweep.run_command import warnings
-from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep, most_combinations
+from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, SweepSpec, load_sweep, most_combinations
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
@@ -144,10 +144,21 @@ def _verdict(path: Path, max_combinations: int) -> str:
     files = yaml_files(folder) if folder.name == "sweeps" else {}
     if fault := dict(doubles(files, folder)).get(absolute):
         raise SweepFileError(source, [fault])
-    check_dag_id(absolute, folder, source)
+    dag_id = check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
     layers = layers_of(spec, Folders.around(path), os.environ)
-    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers)])
+    unchecked = _check_with_airflow(spec, absolute, dag_id) if spec.dag.notify or spec.dag.executor else []
+    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers), *unchecked])
+
+
+def _check_with_airflow(spec: SweepSpec, path: Path, dag_id: str) -> list[str]:
+    """Check what only Airflow can tell, such as whether a notifier's class exists; return what was not checked."""
+    try:
+        from airflow_slurm_sweep.factory import checked_dag  # noqa: PLC0415  # it takes seconds, and few files need it
+    except ModuleNotFoundError as error:
+        return [f"{spec.source}: not checked without Airflow: dag ({error})"]
+    checked_dag(spec, Folders.around(path), path, dag_id)
+    return []
 
 
 def _convert(options: argparse.Namespace) -> None:

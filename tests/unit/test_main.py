@@ -100,6 +100,34 @@ def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> Non
     assert (one.returncode, "passed over" in one.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        (
+            "{schedule: '@continuous', start_date: 2026-01-01, max_active_runs: 2}",
+            "dag: max_active_runs: expected 1 with",
+        ),
+        (f"{{tags: {'x' * 101}}}", "expected at most 100 characters, got 101"),
+        ("{notify: {on: failed, notifier: a.b.Nope}}", "dag: notify: a.b.Nope"),
+        pytest.param("{executor: Nope}", "dag: dag.executor: expected one of", marks=pytest.mark.all),
+    ],
+)
+def test_check_finds_what_airflow_refuses(
+    good: Path, monkeypatch: pytest.MonkeyPatch, section: str, fault: str
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "AIRFLOW_HOME", str(good.parents[2] / "airflow"))
+    good.write_text(f"{GOOD}dag: {section}\n")
+    done = run("check", good)
+    assert (done.returncode, fault in done.stderr, done.stdout) == (1, True, ""), done.stderr
+
+
+def test_check_says_what_it_cannot_check_without_airflow(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (good.parent / "airflow.py").write_text("raise ModuleNotFoundError(\"No module named 'airflow'\")\n")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{good.parent}:{ENVIRONMENT['PYTHONPATH']}")
+    good.write_text(f"{GOOD}dag: {{executor: Nope}}\n")
+    assert "good.yaml: not checked without Airflow: dag (No module named 'airflow')" in run("check", good).stdout
+
+
 def test_check_and_preview_show_warnings(include: Path) -> None:
     path = include / "sweeps" / "a.yaml"
     path.write_text(f"{GOOD}seed: 1\nseed: 1\n")
