@@ -380,6 +380,9 @@ def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said:
         ('lr="1,2"', "x --lr=1,2"),
         ("lr=''", "x --lr="),
         ("lr=null", "x"),
+        ("lr=#fff", "x '--lr=#fff'"),
+        ("lr=exp #1", "x '--lr=exp #1'"),
+        ("lr='#1' # one", "x '--lr=#1'"),
     ],
 )
 def test_an_override_is_a_parameter_where_the_command_takes_none(override: str, command: str) -> None:
