@@ -372,6 +372,14 @@ def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said:
         plain("command: x {flags}\nlr: 1\n--seed: 1", overrides=[override])
 
 
+@pytest.mark.parametrize("value", ["3,4", "choice(3,4)", "a,b", "[1],[2]"])
+def test_an_override_in_hydras_grammar_has_one_value(value: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"overrides: a: expected one value, got '{value}'; write a=")):
+        plain("command: x {overrides}\na: [1, 2]", overrides=[f"a={value}"])
+    (job,) = plain("command: x {overrides}\na: [1, 2]", overrides=[f"a='{value}'"]).jobs
+    assert split(job.command) == ["x", f"a='{value}'"]
+
+
 @pytest.mark.parametrize(
     ("override", "command"),
     [
