@@ -53,6 +53,12 @@ def test_a_field_says_what_counts_if_it_is_empty() -> None:
     assert str(form["gpus_per_node"].description).endswith(" If empty: 0, as in the sweep file.")
     assert str(form["account"].description).endswith(" If empty: null, as in the sweep file.")
     assert str(form["time"].description).endswith(" If empty: as in the profile.")
+    assert str(form["existing"].description).endswith(" If empty: new.")
+    assert "If empty" not in str(form["jobname"].description)
+    launch = launch_form()
+    assert str(launch["time"].description).endswith(" If empty: as in the sweep, else in the profile.")
+    assert str(launch["existing"].description).endswith(" If empty: as in the sweep, else new.")
+    assert str(launch["jobname"].description).endswith(" If empty: as in the sweep.")
     assert str(form["only"].description).endswith(" This sweep has 2: from 1 to 2.")
 
 
