@@ -41,6 +41,7 @@ from tests.layers import make_layers
             "x {a,b} {c:.3f} {c ${a:-1} {a:.3f} \\{a:x} '{a:.3f}' \"{b!r} {b\"",
         ),
         ("{ x; } {b}", "{ x; } B"),
+        ("x {{{b}}} {{{{b}}}} {{ ${a}; {b}; }} }}", "x {B} {{b}} { ${a}; B; } }}"),
         ("x {none}", "x"),
     ],
 )

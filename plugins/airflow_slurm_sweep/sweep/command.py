@@ -20,7 +20,7 @@ NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
 _NAME = re.compile(rf"(?<!\$)\{{({NAME})\}}")
 _ODD = rf"(?<!\$)\{{{NAME}(?:[:!][^{{}}\n]*\}}|(?=[\s;&|)]|\Z))"  # {lr:.3f}, or {lr with no brace behind it
 _SAID = re.compile(rf"\{{({NAME})(?:\}}|[:!][^{{}}\n]*\}})?")
-_BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{\{")
+_BRACES = re.compile(r"\{\{|\}\}")
 # The shell's grammar, as far as it quotes.
 _COMMON = r"""
     (?P<escaped>\\.) | (?P<braces>\{\{[^{}\n]*\}\}|\{\{) | (?P<name>(?<!\$)\{NAME\}) | (?P<double>")
@@ -103,11 +103,20 @@ def read_command(text: str, valid: Collection[str]) -> Command:
         ValueError: A placeholder has another name, or stands within quotes.
     """
     parts: list[str | Placeholder] = []
+    opened = 0  # {{ that await their }}
+
+    def brace(found: re.Match[str]) -> str:
+        nonlocal opened
+        if found[0] == "}}" and not opened:
+            return "}}"
+        opened += 1 if found[0] == "{{" else -1
+        return found[0][0]
+
     for part in _parts(text.strip()):
         if part == "":
             continue
         if isinstance(part, str):
-            parts.append(_BRACES.sub(lambda found: "{" if found[1] is None else f"{{{found[1]}}}", part))
+            parts.append(_BRACES.sub(brace, part))
         elif part.name not in valid and (part.quoted_by or part.is_odd):
             parts.append(part.text)
         elif part.is_odd:
