@@ -42,7 +42,7 @@ _SHOW_DEFAULT = "default: %(default)s"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return 1 if it finds errors."""
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     atexit.register(gc.freeze)  # else Python's last collection goes through all of Airflow, for seconds
     try:
         return int(options.run(options) or 0)
@@ -55,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head`
         sys.stderr.close()
         return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed command line; overrides may stand behind options, too: ``s.yaml --nodes 2 lr=1``."""
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and ("overrides" not in options or any(text.startswith("-") for text in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        options.overrides += more
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

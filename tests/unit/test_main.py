@@ -139,6 +139,13 @@ def test_check_and_preview_show_warnings(include: Path) -> None:
     assert "default.yml: line 2: the key 'qos' stands in line 1 too, with the same value" in notes[-1]
 
 
+def test_overrides_may_stand_before_and_behind_options(good: Path) -> None:
+    jobs = json.loads(run("preview", good, "a=1", "--nodes", "2", "optim.lr=3", "--json").stdout)["jobs"]
+    assert [job["overrides"] for job in jobs] == [["a=1", "optim.lr=3"]]
+    assert "unrecognized arguments: --nope" in run("preview", good, "--nope", "lr=1").stderr
+    assert "unrecognized arguments: b" in run("check-cluster", "a", "b").stderr
+
+
 def test_preview_of_a_file_in_a_subfolder_reads_the_profiles_too(include: Path) -> None:
     path = include / "sweeps" / "team" / "a.yaml"
     path.parent.mkdir()
