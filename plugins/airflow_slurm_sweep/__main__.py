@@ -62,7 +62,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
     if more and ("overrides" not in options or any(text.startswith("-") for text in more)):
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+        return parser.parse_args(arguments)  # which says what is wrong
     if more:
         options.overrides += more
     return options
