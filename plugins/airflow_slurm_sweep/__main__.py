@@ -34,7 +34,7 @@ from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
 from airflow_slurm_sweep.sweep.run_command import warnings
-from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, load_sweep
+from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, SweepSpec, load_sweep, most_combinations
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"
@@ -42,7 +42,7 @@ _SHOW_DEFAULT = "default: %(default)s"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return 1 if it finds errors."""
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     atexit.register(gc.freeze)  # else Python's last collection goes through all of Airflow, for seconds
     try:
         return int(options.run(options) or 0)
@@ -57,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed command line; overrides may stand behind options, too: ``s.yaml --nodes 2 lr=1``."""
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and ("overrides" not in options or any(text.startswith("-") for text in more)):
+        return parser.parse_args(arguments)  # which says what is wrong
+    if more:
+        options.overrides += more
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-slurm-sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="list all errors of sweep files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sweep file, or a folder of them")
-    check.add_argument("--max-combinations", type=int, default=MAX_COMBINATIONS, metavar="N", help=_SHOW_DEFAULT)
+    text = f"default: AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS, else {MAX_COMBINATIONS}"
+    check.add_argument("--max-combinations", type=int, metavar="N", help=text)
     check.set_defaults(run=_check)
 
     text = "write the files of a first sweep of your own, the Airflow connection among them"
@@ -123,11 +135,11 @@ def _add_check_cluster(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> bool:
-    is_faulty = False
+    is_faulty, most = False, options.max_combinations or most_combinations(os.environ)
     for path in options.files:
         for file in [each for files in yaml_files(path).values() for each in files] if path.is_dir() else [path]:
             try:
-                print(_verdict(file, options.max_combinations))
+                print(_verdict(file, most))
             except SlurmSweepError as error:
                 is_faulty = True
                 print(error, file=sys.stderr)
@@ -143,10 +155,21 @@ def _verdict(path: Path, max_combinations: int) -> str:
     files = yaml_files(folder) if folder.name == "sweeps" else {}
     if fault := dict(doubles(files, folder)).get(absolute):
         raise SweepFileError(source, [fault])
-    check_dag_id(absolute, folder, source)
+    dag_id = check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
     layers = layers_of(spec, Folders.around(path), os.environ)
-    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers)])
+    unchecked = _check_with_airflow(spec, absolute, dag_id) if spec.dag.notify or spec.dag.executor else []
+    return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers), *unchecked])
+
+
+def _check_with_airflow(spec: SweepSpec, path: Path, dag_id: str) -> list[str]:
+    """Check what only Airflow can tell, such as whether a notifier's class exists; return what was not checked."""
+    try:
+        from airflow_slurm_sweep.factory import checked_dag  # noqa: PLC0415  # it takes seconds, and few files need it
+    except ModuleNotFoundError as error:
+        return [f"{spec.source}: not checked without Airflow: dag ({error})"]
+    checked_dag(spec, Folders.around(path), path, dag_id)
+    return []
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, Sw
 from airflow_slurm_sweep.plan import budgets, layers_of
 from airflow_slurm_sweep.sweep.dag_section import AssetSchedule, DagSection
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, yaml_files
+from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.tasks import configuration, owners
 from airflow_slurm_sweep.tasks.dag import SweepDag, documentation
@@ -149,16 +150,21 @@ def sweep_dag(path: Path, include: Path, *, prefix: str = "") -> DAG:
     source = folders.shown(path)
     dag_id = check_dag_id(path, folders.sweeps, source, prefix)
     spec = load_sweep(path, source=source, max_combinations=configuration.max_combinations())
+    return checked_dag(spec, folders, path, dag_id)
+
+
+def checked_dag(spec: SweepSpec, folders: Folders, path: Path, dag_id: str) -> DAG:
+    """Return the Dag of a sweep that was read from a file; see `sweep_dag`."""
     try:
         layers = layers_of(spec, folders, os.environ)
         configuration.check_size(spec.size)
         configuration.check_executor(spec.dag.executor)
         asks = any(each.approve for each in budgets(spec, layers).values())
-        dag = _build(spec, path, include, dag_id, asks=asks)
+        dag = _build(spec, path, folders.include, dag_id, asks=asks)
         dag.validate()
         claim(dag.dag_id, path)
     except (AirflowException, SettingsError, ValueError) as error:  # one file must not take the others down
-        raise SweepFileError(source, [Fault(key="dag", problem=str(error))]) from None
+        raise SweepFileError(spec.source, [Fault(key="dag", problem=str(error))]) from None
     return dag
 
 

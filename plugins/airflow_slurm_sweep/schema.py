@@ -108,14 +108,18 @@ def _with_words_of_sbatch(section: type[Section]) -> dict[str, Any]:
 
 @cache
 def field_schemas(section: type[Section]) -> dict[str, dict[str, Any]]:
-    """Return the schema of each field, where null needs no mention: title, description, default, type and limits."""
+    """Return the schema of each field, where null needs no mention: title, description, default, types and limits.
+
+    ``type`` is the first of ``types``, and what a person enters into a form.
+    """
     whole = section.model_json_schema()
     fields: dict[str, dict[str, Any]] = whole["properties"]
     for schema in fields.values():
-        while "anyOf" in schema:
-            schema.update(next(each for each in schema.pop("anyOf") if each != {"type": "null"}))
+        first, *others = [each for each in schema.pop("anyOf", [{}]) if each != {"type": "null"}]
+        schema.update(first)
         if name := schema.pop("$ref", "").rpartition("/")[2]:
             schema |= {"type": whole["$defs"][name]["type"]}
+        schema["types"] = [schema["type"], *(each["type"] for each in others)]
     return fields
 
 

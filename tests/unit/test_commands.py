@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from shlex import split
@@ -14,7 +15,7 @@ from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.sweep.command import read_command
+from airflow_slurm_sweep.sweep.command import last_command, read_command
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.presets import load_preset
 from airflow_slurm_sweep.sweep.run_command import warnings
@@ -40,6 +41,7 @@ from tests.layers import make_layers
             "x {a,b} {c:.3f} {c ${a:-1} {a:.3f} \\{a:x} '{a:.3f}' \"{b!r} {b\"",
         ),
         ("{ x; } {b}", "{ x; } B"),
+        ("x {{{b}}} {{{{b}}}} {{ ${a}; {b}; }} }}", "x {B} {{b}} { ${a}; B; } }}"),
         ("x {none}", "x"),
     ],
 )
@@ -98,7 +100,6 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
         ("command: a {flags}\nlr: [[1, 2]]", "lr: [1, 2] has no form as a flag, since a repeated flag counts once"),
         ("command: a {index}\nindex: 1", "command: {index} is a parameter and a placeholder of ours; call"),
         ("command: a {flags}\na.b: 1\na_b: 2", "the parameters 'a.b' and 'a_b' are both SWEEP_A_B in the environment"),
-        ("command: a {overrides}\n--lr: 1", "--lr: expected a name that Hydra's overrides can have, such as optim.lr"),
         (
             'script_path: a.py\ndeep: [{"it\'s": 1}]',
             'deep: Hydra\'s grammar cannot express the mapping key "it\'s" (it has no quoted keys), in {"it\'s": 1}',
@@ -108,8 +109,13 @@ def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
             "command: python a.py ${args}\nlr: 1",
             "command: ${args} is a macro of W&B's, which no shell knows; write {flags}",
         ),
+        (
+            "command: python a.py --data ${envvar:DATA} {flags}\nlr: 1",
+            "command: ${envvar:DATA} is a macro of W&B's, which no shell knows; write $DATA",
+        ),
         ("command: echo '{lr}'\nlr: 1", "command: the placeholder {lr} stands within quotes"),
-        ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and its"),
+        ("command: 'for i in 1; do x; done'\nlr: 1", "command: the command has no placeholder of parameters, and is"),
+        ("command: python t.py; echo end\nlr: 1", "command: the command has no placeholder of parameters, and is more"),
         (
             "preset: nemo\nscript_path: a",
             "preset 'nemo': there is no such preset; existing ones: hydra, nemo-rl, plain",
@@ -221,6 +227,20 @@ def test_placeholders(command: str, words: list[str]) -> None:
     assert split(job.command)[1:] == words
 
 
+def test_spaced_flags_are_read_by_argparse() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--x", type=float)
+    for value in ("-1e-5", "-.inf", "-1", "-0.5", "1e-5"):
+        (job,) = plain(f"command: a {{flags_spaced}}\nx: {value}").jobs
+        assert parser.parse_args(split(job.command)[1:]).x == float(value.replace(".inf", "inf"))
+
+
+@pytest.mark.parametrize("more", ["slurm: {env: {SWEEP_LR: '7'}}", "slurm: {env: {SWEEP_LR: {variable: lr}}}"])
+def test_the_environment_may_not_replace_a_parameter(more: str) -> None:
+    with pytest.raises(SettingsError, match=r"^env: SWEEP_LR is the variable of a parameter; remove it"):
+        plain(f"command: a {{flags}}\nlr: 1\n{more}")
+
+
 def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:
     (job,) = plain("command: x --sizes {sizes} --m {m} {json}\nsizes: [[64, a b]]\nm: [[{a: .nan}]]\n").jobs
     assert split(job.command) == [
@@ -234,9 +254,60 @@ def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:
 def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say_so() -> None:
     planned = plain("command: |\n  module load x\n  python train.py\nlr: [1, 2]")
     assert [job.command for job in planned.jobs] == [f"module load x\npython train.py --lr={lr}" for lr in (1, 2)]
-    assert planned.notes[1:] == ["The command has no placeholder of parameters: {flags} is put at its end"]
+    assert planned.notes[1:] == [
+        "The command has no placeholder of parameters: {flags} is put at the end of python train.py"
+    ]
     named = plain("command: x {lr} $SWEEP_SEED\nlr: [1]\nseed: 2\nother: 3")
     assert named.notes[1:] == ["other: the command finds it as $SWEEP_OTHER only"]
+
+
+@pytest.mark.parametrize(
+    "mention", ["--config base_parameters.json", "$SWEEP_LR_MAX", "# uses $SWEEP_LR\n  python b.py"]
+)
+def test_a_mention_of_something_else_does_not_switch_the_flags_off(mention: str) -> None:
+    (job,) = plain(f"command: |\n  true {mention}\nlr: 1").jobs
+    assert job.command.endswith(" --lr=1")
+
+
+def test_parameters_that_are_read_from_the_file_are_noted() -> None:
+    planned = plain("command: python a.py $PWD/parameters.json\nlr: 1")
+    assert planned.jobs[0].command == "python a.py $PWD/parameters.json"
+    assert planned.notes[1:] == ["The command finds its parameters in parameters.json only"]
+
+
+def test_a_reserved_name_with_dashes_is_a_hydra_override_without_them() -> None:
+    (job, _) = plain("command: x {overrides}\n--preset: [a, b]").jobs
+    assert job.command == "x preset=a"
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("python t.py --tag v1#2 2>&1", "python t.py --tag v1#2 2>&1"),
+        ("cd x && python t.py", "python t.py"),
+        ("export A=$(date '+%s %N') B=\"a; b\"; conda activate x\nA=1 python t.py", "A=1 python t.py"),
+        ("# why\nif [ -f v ]; then source v; fi # so\npython t.py \\\n  --out {run_dir} <<< x", None),
+        ("cd x || exit 1\necho {{ > log 2>&1; x", "x"),
+        *(
+            (text, "")
+            for text in ("python t.py <<EOF\nhello\nEOF", "python t.py; echo finished", "python t.py\necho end")
+        ),
+        *(
+            (text, "")
+            for text in ("python t.py || exit 1", "python t.py | tee log", "python t.py 2>&1 >", "x 'a", 'x "a')
+        ),
+        *(
+            (text, "")
+            for text in ("x $(a", "x `a", "(cd x; y)", "{ cd x; y; }", "x # so", "x;", "x &", "x \\", "f() { x; }")
+        ),
+        *(
+            (text, "")
+            for text in ("x & wait", "a && b", "cd x; fi", "if true; then x", "x >&", "case a in a) b;; esac")
+        ),
+    ],
+)
+def test_flags_go_to_the_last_command_where_only_preparations_stand_before_it(text: str, last: str | None) -> None:
+    assert last_command(text) == (text.rpartition("so\n")[2] if last is None else last)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +373,14 @@ def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said:
         plain("command: x {flags}\nlr: 1\n--seed: 1", overrides=[override])
 
 
+@pytest.mark.parametrize("value", ["3,4", "choice(3,4)", "a,b", "[1],[2]"])
+def test_an_override_in_hydras_grammar_has_one_value(value: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"overrides: a: expected one value, got '{value}'; write a=")):
+        plain("command: x {overrides}\na: [1, 2]", overrides=[f"a={value}"])
+    (job,) = plain("command: x {overrides}\na: [1, 2]", overrides=[f"a='{value}'"]).jobs
+    assert split(job.command) == ["x", f"a='{value}'"]
+
+
 @pytest.mark.parametrize(
     ("override", "command"),
     [
@@ -310,6 +389,9 @@ def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said:
         ('lr="1,2"', "x --lr=1,2"),
         ("lr=''", "x --lr="),
         ("lr=null", "x"),
+        ("lr=#fff", "x '--lr=#fff'"),
+        ("lr=exp #1", "x '--lr=exp #1'"),
+        ("lr='#1' # one", "x '--lr=#1'"),
     ],
 )
 def test_an_override_is_a_parameter_where_the_command_takes_none(override: str, command: str) -> None:

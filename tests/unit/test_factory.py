@@ -210,11 +210,11 @@ def test_without_a_section_the_dag_waits_to_be_triggered(include: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
-        ("a", GOOD + f"dag: {{tags: [{'x' * 101}]}}", "dag: tag cannot be longer than 100 characters"),
+        ("a", GOOD + f"dag: {{tags: [{'x' * 101}]}}", "dag.tags.*: expected at most 100 characters, got 101"),
         (
             "a",
             GOOD + "dag: {schedule: '@continuous', start_date: 2026-01-31, max_active_runs: 2}",
-            "dag: Invalid max_active_runs: ContinuousTimetable requires max_active_runs <= 1",
+            "dag: max_active_runs: expected 1 with the schedule @continuous, got 2",
         ),
         ("launch", GOOD, "the name 'launch' is reserved; rename the file"),
         ("check_cluster", GOOD, "the name 'check_cluster' is reserved; rename the file"),

@@ -60,6 +60,17 @@ def test_check_lists_all_errors_of_all_files(good: Path) -> None:
     assert run("check", good).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["check", "preview", "run"])
+def test_each_command_keeps_to_the_setting_of_the_most_combinations(
+    good: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    name = "AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS"
+    monkeypatch.setitem(ENVIRONMENT, name, "1")
+    assert "2 combinations, but at most 1 are allowed (setting max_combinations)" in run(command, good).stderr
+    monkeypatch.setitem(ENVIRONMENT, name, "one")
+    assert run(command, good).stderr == f"{name}: expected a whole number, got 'one'\n"
+
+
 def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> None:
     sweeps = include / "sweeps"
     (sweeps / "team").mkdir()
@@ -89,6 +100,34 @@ def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> Non
     assert (one.returncode, "passed over" in one.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        (
+            "{schedule: '@continuous', start_date: 2026-01-01, max_active_runs: 2}",
+            "dag: max_active_runs: expected 1 with",
+        ),
+        (f"{{tags: {'x' * 101}}}", "expected at most 100 characters, got 101"),
+        ("{notify: {on: failed, notifier: a.b.Nope}}", "dag: notify: a.b.Nope"),
+        pytest.param("{executor: Nope}", "dag: dag.executor: expected one of", marks=pytest.mark.all),
+    ],
+)
+def test_check_finds_what_airflow_refuses(
+    good: Path, monkeypatch: pytest.MonkeyPatch, section: str, fault: str
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "AIRFLOW_HOME", str(good.parents[2] / "airflow"))
+    good.write_text(f"{GOOD}dag: {section}\n")
+    done = run("check", good)
+    assert (done.returncode, fault in done.stderr, done.stdout) == (1, True, ""), done.stderr
+
+
+def test_check_says_what_it_cannot_check_without_airflow(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (good.parent / "airflow.py").write_text("raise ModuleNotFoundError(\"No module named 'airflow'\")\n")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{good.parent}:{ENVIRONMENT['PYTHONPATH']}")
+    good.write_text(f"{GOOD}dag: {{executor: Nope}}\n")
+    assert "good.yaml: not checked without Airflow: dag (No module named 'airflow')" in run("check", good).stdout
+
+
 def test_check_and_preview_show_warnings(include: Path) -> None:
     path = include / "sweeps" / "a.yaml"
     path.write_text(f"{GOOD}seed: 1\nseed: 1\n")
@@ -98,6 +137,13 @@ def test_check_and_preview_show_warnings(include: Path) -> None:
     notes = json.loads(run("preview", path, "--json").stdout)["notes"]
     assert warning in notes
     assert "default.yml: line 2: the key 'qos' stands in line 1 too, with the same value" in notes[-1]
+
+
+def test_overrides_may_stand_before_and_behind_options(good: Path) -> None:
+    jobs = json.loads(run("preview", good, "a=1", "--nodes", "2", "optim.lr=3", "--json").stdout)["jobs"]
+    assert [job["overrides"] for job in jobs] == [["a=1", "optim.lr=3"]]
+    assert "unrecognized arguments: --nope" in run("preview", good, "--nope", "lr=1").stderr
+    assert "unrecognized arguments: b" in run("check-cluster", "a", "b").stderr
 
 
 def test_preview_of_a_file_in_a_subfolder_reads_the_profiles_too(include: Path) -> None:

@@ -21,7 +21,7 @@ from airflow_slurm_sweep.slurm.submit.sbatch import environment, preview, sbatch
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
-from airflow_slurm_sweep.sweep.spec import load_sweep
+from airflow_slurm_sweep.sweep.spec import load_sweep, most_combinations
 
 _OPTION_TYPES = {"integer": (int, "N"), "string": (str, "TEXT")}  # a preview has no use for switches
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    spec = load_sweep(options.file, source=str(options.file))
+    spec = load_sweep(options.file, source=str(options.file), max_combinations=most_combinations(os.environ))
     entered = read_options(vars(options))
     layers = layers_of(spec, Folders.around(options.file), os.environ)
     planned = plan_run(spec, layers, entered)

@@ -30,7 +30,7 @@ from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.files import check_dag_id
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.settings import RunOptions
-from airflow_slurm_sweep.sweep.spec import load_sweep
+from airflow_slurm_sweep.sweep.spec import load_sweep, most_combinations
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 if TYPE_CHECKING:
@@ -51,11 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
+def conf_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the conf of the run that a command line asks for.
+
+    Raises:
+        SettingsError: Values are wrong; the message lists all of them.
+    """
+    entered = vars(options)
+    return {name: entered[name] for name in RunOptions.model_fields if name in read_options(entered).model_fields_set}
+
+
 def _run(options: argparse.Namespace) -> bool:
-    path, conf = options.file.absolute(), read_options(vars(options)).model_dump(mode="json", exclude_unset=True)
+    path, conf = options.file.absolute(), conf_of(options)
     folders = Folders.around(path)
     dag_id = check_dag_id(path, folders.sweeps, str(options.file))
-    load_sweep(path, source=str(options.file))  # its errors are known before Airflow is loaded
+    load_sweep(
+        path, source=str(options.file), max_combinations=most_combinations(os.environ)
+    )  # its errors are known before Airflow is loaded
     # As Airflow's own commands say it, so that connections are looked for in its database, too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     os.environ["AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER"] = str(folders.sweeps)

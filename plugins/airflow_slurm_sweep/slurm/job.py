@@ -181,11 +181,14 @@ class JobRequest:
         expect(is_text(self.script), "script", self.script, "UTF-8 text without NUL")
 
     def _check_environment(self) -> None:
+        of_parameters = variables(self.parameters)
         for name in (*self.env, *self.secrets):
             check_variable(name)
+            if name in of_parameters:
+                raise ValueError(f"env: {name} is the variable of a parameter; remove it, or rename the parameter")
         command = with_setup(self.setup, self.command)
         values = {"COMMAND": command, "CONTAINER": self.container or "", "MOUNTS": self.mounts or ""}
-        values |= variables(self.parameters) | dict(self.env)
+        values |= of_parameters | dict(self.env)
         for name, value in values.items():
             if not is_text(value) or len(f"{name}={value}".encode()) > _LONGEST:
                 raise ValueError(f"env: {name}: expected UTF-8 text without NUL, at most {_LONGEST} bytes, got another")

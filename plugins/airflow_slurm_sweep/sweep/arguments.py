@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from airflow_slurm_sweep.slurm.parameters import json_values, word
@@ -29,8 +30,8 @@ def _flag(key: str, value: Value, spaced: bool) -> Iterator[str]:
         yield name
     elif value is not None and value is not False:
         text = word(value)
-        # A parser takes a lone word that begins with a dash for a flag, unless it is a number.
-        if spaced and not (isinstance(value, str) and text.startswith("-")):
+        # argparse takes a lone word that begins with a dash for a flag, unless it is a number such as -1 or -0.5.
+        if spaced and not (text.startswith("-") and (isinstance(value, str) or re.search("[a-z]", text))):
             yield from (name, text)
         else:
             yield f"{name}={text}"

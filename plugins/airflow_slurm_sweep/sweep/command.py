@@ -20,7 +20,7 @@ NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
 _NAME = re.compile(rf"(?<!\$)\{{({NAME})\}}")
 _ODD = rf"(?<!\$)\{{{NAME}(?:[:!][^{{}}\n]*\}}|(?=[\s;&|)]|\Z))"  # {lr:.3f}, or {lr with no brace behind it
 _SAID = re.compile(rf"\{{({NAME})(?:\}}|[:!][^{{}}\n]*\}})?")
-_BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{\{")
+_BRACES = re.compile(r"\{\{|\}\}")
 # The shell's grammar, as far as it quotes.
 _COMMON = r"""
     (?P<escaped>\\.) | (?P<braces>\{\{[^{}\n]*\}\}|\{\{) | (?P<name>(?<!\$)\{NAME\}) | (?P<double>")
@@ -36,8 +36,15 @@ _IN_COMMAND = re.compile(
 )
 _BEFORE_WORD = " \t\n;&|("
 _BEHIND_WORD = " \t\n;&|)<>"
-# After these a command's arguments are over.
-_CLOSED = re.compile(r"(?:^|[\s;])(?:done|fi|esac|\}|\)|\]\])\s*\Z|[;&|)\\]\s*\Z|#[^\n]*\Z")
+# Commands of the shell, in `_bare`: what parts them, what begins or ends compound ones, what comes before a training.
+_BETWEEN = re.compile(r"&&|\|\||(?<![<>])(?:[;|\n]|&(?!>))")
+_COMPOUND = {"{", "}", "if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "function"}
+_PREPARE = (
+    *(".", ":", "[", "[[", "case", "cd", "cp", "date", "declare", "echo", "eval", "exit", "export", "for", "hostname"),
+    *("ln", "ls", "mkdir", "ml", "module", "mv", "nvidia-smi", "popd", "printf", "pushd", "pwd", "rm", "set", "shopt"),
+    *("sleep", "source", "test", "touch", "trap", "true", "ulimit", "umask", "unset"),
+    *("conda activate", "mamba activate", "micromamba activate", "pip install", "spack load", "uv sync"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +103,20 @@ def read_command(text: str, valid: Collection[str]) -> Command:
         ValueError: A placeholder has another name, or stands within quotes.
     """
     parts: list[str | Placeholder] = []
+    opened = 0  # {{ that await their }}
+
+    def brace(found: re.Match[str]) -> str:
+        nonlocal opened
+        if found[0] == "}}" and not opened:
+            return "}}"
+        opened += 1 if found[0] == "{{" else -1
+        return found[0][0]
+
     for part in _parts(text.strip()):
         if part == "":
             continue
         if isinstance(part, str):
-            parts.append(_BRACES.sub(lambda found: "{" if found[1] is None else f"{{{found[1]}}}", part))
+            parts.append(_BRACES.sub(brace, part))
         elif part.name not in valid and (part.quoted_by or part.is_odd):
             parts.append(part.text)
         elif part.is_odd:
@@ -123,16 +139,54 @@ def read_command(text: str, valid: Collection[str]) -> Command:
     return Command(parts=tuple(parts))
 
 
-def with_flags(command: Command) -> Command:
-    """Return the command with ``{flags}`` at its end.
+def with_flags(command: Command, text: str) -> Command:
+    """Return a command, read from that text, with ``{flags}`` at its end.
 
     Raises:
-        ValueError: What stands there takes no arguments.
+        ValueError: It is not clear that its last command is the one that takes them.
     """
-    last = command.parts[-1] if command.parts else ""
-    if isinstance(last, str) and _CLOSED.search(last):
-        raise ValueError("the command has no placeholder of parameters, and its end takes no arguments; write {flags} ")
+    if not last_command(text):
+        raise ValueError(
+            "the command has no placeholder of parameters, and is more than a simple command behind preparations such "
+            "as cd; write {flags} where they belong"
+        )
     return replace(command, parts=(*command.parts, " ", Placeholder(name="flags", text="{flags}", is_word=True)))
+
+
+def last_command(text: str) -> str:
+    """Return the simple command that a text ends with; empty if something else than preparations stands before it."""
+    bare, begin = _bare(text.strip()), 0
+    for between in _BETWEEN.finditer(bare):
+        words = bare[begin : between.start()].replace("\0", " ").split()
+        while words and (words[0] in _COMPOUND or re.match(r"\w+\+?=", words[0])):
+            words.pop(0)
+        if words and words[0] not in _PREPARE and " ".join(words[:2]) not in _PREPARE:
+            return ""
+        begin = between.end()
+    last = bare[begin:].strip()
+    is_simple = last and last.split()[0] not in _COMPOUND and not re.search(r"^\(|\0|[<>&|\\]$", last)
+    return text.strip()[begin:].strip() if is_simple else ""
+
+
+def without_comments(text: str) -> str:
+    """Return a command's text without its comments."""
+    return "".join(token for kind, token, _ in _tokens(text) if kind != "comment")
+
+
+def _bare(text: str) -> str:
+    """Return a text of that length: quoted and nested parts are ``x``, comments null characters.
+
+    It is empty if the text has a here-document, or an open quote or bracket.
+    """
+    parts = []
+    for kind, token, here in _tokens(text):
+        if kind in ("heredoc", "unclosed"):
+            return ""
+        if here != "command" or kind in ("escaped", "braces", "name", "odd", "double", "quotes", "backticks"):
+            parts.append("x" * len(token))
+        else:
+            parts.append("\0" * len(token) if kind == "comment" else token)
+    return "".join(parts)
 
 
 def fill(value: Value, values: Mapping[str, Value]) -> Value:
@@ -167,34 +221,46 @@ def _parts(text: str) -> Iterator[str | Placeholder]:
 
 def _places(text: str) -> Iterator[tuple[int, str]]:
     """Yield where placeholders begin, and what quotes each."""
+    at = 0
+    for kind, token, here in _tokens(text):
+        if kind in ("name", "odd"):
+            yield at, "double quotes" if here.startswith('"') else ""
+        elif kind in ("quotes", "backticks", "a here-document"):
+            yield from _quoted(text, at, at + len(token), kind)
+        at += len(token)
+
+
+def _tokens(text: str) -> Iterator[tuple[str | None, str, str]]:
+    """Yield the tokens of a text, each with its kind, and with what it stands in: ``command`` at the outermost."""
     inside = ["command"]  # then one for each that is open: ", (, ${, and "${ for one within double quotes
     delimiters: list[str] = []  # of the here-documents that begin behind this line
     at = 0
     while at < len(text):
-        here, begin = inside[-1], at
-        token = (_IN_QUOTES if here.startswith('"') else _IN_COMMAND).match(text, at)
-        assert token  # each has an alternative for any character
-        kind, at = token.lastgroup, token.end()
-        if kind in ("name", "odd"):
-            yield begin, "double quotes" if here.startswith('"') else ""
-        elif kind in ("quotes", "backticks"):
-            yield from _quoted(text, begin, at, kind)
+        here = inside[-1]
+        found = (_IN_QUOTES if here.startswith('"') else _IN_COMMAND).match(text, at)
+        assert found  # each has an alternative for any character
+        kind, at = found.lastgroup, found.end()
+        yield kind, found[0], here
+        if kind in ("quotes", "backticks") and not re.fullmatch(r"\$?(['`]).*\1", found[0], re.DOTALL):
+            yield "unclosed", "", here
         elif kind == "double":
             inside.append('"') if here != '"' else inside.pop()
         elif kind == "open":
-            inside.append("(" if token[0].endswith("(") else '"${' if here.startswith('"') else "${")
+            inside.append("(" if found[0].endswith("(") else '"${' if here.startswith('"') else "${")
         elif kind == "close":
-            if here.endswith({")": "(", "}": "${"}[token[0]]):
+            if here.endswith({")": "(", "}": "${"}[found[0]]):
                 inside.pop()
         elif kind == "heredoc":
-            delimiters.append(next(filter(None, token.groups()[-3:])))
+            delimiters.append(next(filter(None, found.groups()[-3:])))
         elif kind == "newline":
             for delimiter in delimiters:
-                begin = at
                 closing = re.compile(rf"^\t*{re.escape(delimiter)}$", re.MULTILINE).search(text, at)
-                at = closing.end() if closing else len(text)
-                yield from _quoted(text, begin, at, "a here-document")
+                end = closing.end() if closing else len(text)
+                yield "a here-document", text[at:end], here
+                at = end
             delimiters.clear()
+    if len(inside) > 1:
+        yield "unclosed", "", inside[-1]
 
 
 def _quoted(text: str, begin: int, end: int, what: str) -> Iterator[tuple[int, str]]:

@@ -6,22 +6,22 @@ W&B's ``parameters: {lr: {values: [0.1, 0.01]}}`` and Hydra's ``hydra.sweeper.pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import chain, zip_longest
 from math import prod
 from shlex import quote
 from typing import Any
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
-from airflow_slurm_sweep.sweep.distributions import DRAWN, Ours, ours_of
+from airflow_slurm_sweep.sweep.converted import Converted
+from airflow_slurm_sweep.sweep.distributions import Ours, ours_of
 from airflow_slurm_sweep.sweep.document import read_mapping
 from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, other_tool, values_of
-from airflow_slurm_sweep.sweep.sbatch_options import LONG
-from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.sweep.value_forms import read_form
 from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter, protected
 
-_TRIALS = 40  # of a search whose file does not say how many
 _TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
 _WORDS_OF_COMMANDS = {
     "${env}": "",
@@ -32,46 +32,7 @@ _WORDS_OF_COMMANDS = {
     "${args_json}": "{json}",
     "${args_json_file}": "{parameters_file}",
 }
-_OF_SUBMITIT = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks-per-node", "name": "jobname"}
-_WORDS_OF_SLURM = {*LONG, *(word.replace("-", "_") for word in LONG), *SlurmSection.model_fields} - {"setup"}
 _FROM_WANDB = {"program", "command", "method", "parameters", "metric", "description", "run_cap"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sweep:
-    command: str
-    parameters: dict[str, list[Any] | dict[str, Any]] = field(default_factory=dict)
-    section: dict[str, Any] = field(default_factory=dict)  # ``sweep:``
-    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
-    unsaid: list[str] = field(default_factory=list)  # why something is left out
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether values of it are drawn."""
-        return any(isinstance(values, dict) and values.keys() & DRAWN for values in self.parameters.values())
-
-    def rank_by(self, metric: Any, goal: Any) -> None:
-        """Say what the report ranks by, if the file does."""
-        if metric and isinstance(metric, str) and "${" not in metric:
-            goal = "maximize" if str(goal).lower().startswith("max") else "minimize"
-            self.section["objective"] = {"metric": metric, "goal": goal}
-            self.unsaid.append("how the metric is read: the report reads it from metrics.json of each run directory")
-
-    def ask_slurm(self, options: Mapping[str, Any], place: str) -> None:
-        """Take over options of sbatch that stand at a place of the file."""
-        for name, value in options.items():
-            word = _OF_SUBMITIT.get(name, name)
-            if isinstance(value, str | int) and word in _WORDS_OF_SLURM:
-                self.sections.setdefault("slurm", {})[word] = f"{value}G" if name == "mem_gb" else value
-            elif name != "_target_":
-                self.unsaid.append(f"{place}.{name}")
-
-    def search(self, trials: Any) -> None:
-        """Say how many combinations a search draws; ``trials`` is what the file says."""
-        if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
-            self.unsaid.append(f"the number of trials, which the file does not say: {_TRIALS}")
-            trials = _TRIALS
-        self.section.update(search="random", trials=trials)
 
 
 def convert(text: str, source: str) -> str:
@@ -102,12 +63,12 @@ def convert(text: str, source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
+def _of_wandb(document: Mapping[str, Any]) -> Converted:
     program = str(document.get("program") or "train.py")
     said = document.get("command")
     words = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
     words = words or ["${interpreter}", "${program}", "${args}"]
-    sweep = _Sweep(command=" ".join(filter(None, (_word(str(word), program) for word in words))))
+    sweep = Converted(command=" ".join(filter(None, (_word(str(word), program) for word in words))))
     if said and not isinstance(said, str | list):
         sweep.unsaid.append(f"command: {as_yaml(said)}")
     if "program" not in document and "command" not in document:
@@ -115,10 +76,17 @@ def _of_wandb(document: Mapping[str, Any]) -> _Sweep:
     unknown = [key for key in document if key not in _FROM_WANDB]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in unknown)
     _add(sweep, document["parameters"], "")
+    if "{flags}" in sweep.command:
+        has_switches = "${args_no_boolean_flags}" in words
+        for key, values in sweep.parameters.items():
+            if isinstance(values, list):
+                sweep.parameters[key] = [_as_passed(value, has_switches=has_switches) for value in values]
     if (method := document.get("method", "grid")) != "grid" or sweep.is_drawn:
         if method not in ("grid", "random"):
             sweep.unsaid.append(f"method {method}: combinations are drawn at random")
         sweep.search(document.get("run_cap"))
+    elif "run_cap" in document:
+        sweep.unsaid.append(f"run_cap: {document['run_cap']}, since a grid runs whole")
     metric = _mapping(document.get("metric"))
     sweep.rank_by(metric.get("name"), metric.get("goal"))
     if isinstance(document.get("description"), str):
@@ -130,13 +98,22 @@ def _word(word: str, program: str) -> str:
     """Return a word of W&B's command as our command has it."""
     if word in _WORDS_OF_COMMANDS:
         return _WORDS_OF_COMMANDS[word]
-    return quote(word.replace("${program}", program)).replace("{", "{{").replace("}", "}}")
+    parts = re.split(r"\$\{envvar:(\w+)\}", word.replace("${program}", program))
+    texts = [quote(part).replace("{", "{{").replace("}", "}}") if part else "" for part in parts[::2]]
+    variables = [f'"${name}"' for name in parts[1::2]]
+    return "".join(chain(*zip_longest(texts, variables, fillvalue="")))
 
 
-def _of_seml(document: Mapping[str, Any]) -> _Sweep:
+def _as_passed(value: Any, *, has_switches: bool) -> Any:
+    """Return a value as W&B passes it in a flag: ``--amp=True``, ``--sizes=[1, 2]``."""
+    is_text = isinstance(value, list | dict) or value is None or (isinstance(value, bool) and not has_switches)
+    return str(value) if is_text else value
+
+
+def _of_seml(document: Mapping[str, Any]) -> Converted:
     seml, drawn = _mapping(document.get("seml")), dict(_mapping(document.get("random")))
     script = seml.get("executable")
-    sweep = _Sweep(command=f"python {script or 'train.py'} with {{overrides}}")
+    sweep = Converted(command=f"python {script or 'train.py'} with {{overrides}}")
     if not script:
         sweep.unsaid.append("the program, which the file does not name: replace train.py")
     samples, seed = drawn.pop("samples", None), drawn.pop("seed", 0)
@@ -190,8 +167,8 @@ def _constants(space: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of_others(document: Mapping[str, Any], tool: str) -> _Sweep:
-    sweep = _Sweep(command=f"python train.py {{{'overrides' if tool == 'Hydra' else 'flags'}}}")
+def _of_others(document: Mapping[str, Any], tool: str) -> Converted:
+    sweep = Converted(command=f"python train.py {{{'overrides' if tool == 'Hydra' else 'flags'}}}")
     sweep.unsaid.append("the program, which the file does not name: replace train.py")
     for spaces in _hydra_spaces(document, sweep) if tool == "Hydra" else _spaces(document):
         _add(sweep, _constants(spaces) if tool == "Ray Tune" else spaces, "")
@@ -203,16 +180,16 @@ def _of_others(document: Mapping[str, Any], tool: str) -> _Sweep:
     return sweep
 
 
-def _hydra_spaces(document: Mapping[str, Any], sweep: _Sweep) -> Iterator[Mapping[str, Any]]:
+def _hydra_spaces(document: Mapping[str, Any], sweep: Converted) -> Iterator[Mapping[str, Any]]:
     """Yield what Hydra sweeps over: its sweeper's parameters, and a multirun.yaml's overrides."""
     hydra = _mapping(document.get("hydra"))
     sweeper = _mapping(hydra.get("sweeper"))
-    yield _mapping(sweeper.get("params"))
+    yield {key: _listed_by_hydra(value) for key, value in _mapping(sweeper.get("params")).items()}
     yield _mapping(sweeper.get("search_space"))
     task = _mapping(hydra.get("overrides")).get("task")
     texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
     pairs = (text.partition("=") for text in texts)
-    yield {key: value if is_foreign(value) else values_of(f"[{value}]") for key, _, value in pairs}
+    yield {key: _listed_by_hydra(value) for key, _, value in pairs}
     sweep.ask_slurm(_mapping(hydra.get("launcher")), "hydra.launcher")
     sweep.rank_by(document.get("optimized_metric"), sweeper.get("direction"))
     known = ("params", "search_space", "direction", "_target_", *_TRIALS_BY)
@@ -220,6 +197,14 @@ def _hydra_spaces(document: Mapping[str, Any], sweep: _Sweep) -> Iterator[Mappin
     left += [f"hydra.{key}" for key in hydra if key not in ("sweeper", "overrides", "mode", "launcher")]
     left += [key for key in document if key not in ("hydra", "optimized_metric")]
     sweep.unsaid.extend(f"{key}, which the script's own config keeps" for key in left)
+
+
+def _listed_by_hydra(value: Any) -> Any:
+    """Return the values in a text: commas part them, unless quotes or brackets hold them together."""
+    if not isinstance(value, str) or is_foreign(value):
+        return value
+    values = values_of(f"[{value}]") or value
+    return value if "{" not in value and any(isinstance(each, dict) for each in values) else values
 
 
 def _spaces(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -239,7 +224,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _add(sweep: _Sweep, space: Mapping[str, Any], prefix: str) -> None:
+def _add(sweep: Converted, space: Mapping[str, Any], prefix: str) -> None:
     """Add the parameters of a mapping to a sweep, nested ones with dots."""
     last = ("include", "exclude")  # of a build matrix: they name its parameters
     for name, value in sorted(space.items(), key=lambda each: each[0] in last):
@@ -267,10 +252,10 @@ def _loads(form: list[Any] | dict[str, Any]) -> bool:
 
 def _key(name: str) -> str:
     """Return the key of a parameter, which another tool may call as we call something else."""
-    return f"--{name}" if name in OWN_KEYS else name
+    return f"--{name}" if name in OWN_KEYS or name.startswith("x-") else name
 
 
-def _add_of_matrix(sweep: _Sweep, name: str, entries: list[dict[str, Any]]) -> None:
+def _add_of_matrix(sweep: Converted, name: str, entries: list[dict[str, Any]]) -> None:
     """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
     for entry in entries:
         each = {_key(name): value for name, value in entry.items()}

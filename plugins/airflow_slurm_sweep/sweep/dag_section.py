@@ -14,6 +14,7 @@ from airflow_slurm_sweep.sweep.setting_types import Count, CountOrZero, Flag
 
 # Airflow's
 _PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+_LONGEST_TAG = 100  # characters: Airflow's column
 
 
 def _check_timezone(name: str) -> str:
@@ -52,6 +53,12 @@ def _check_class(path: str) -> str:
     return path
 
 
+def _check_tag(tag: str) -> str:
+    if len(tag) > _LONGEST_TAG:
+        raise ValueError(f"expected at most {_LONGEST_TAG} characters, got {len(tag)}")
+    return tag
+
+
 def _one_or_more(values: Any) -> Any:
     return [values] if isinstance(values, (str, dict)) else values
 
@@ -75,6 +82,7 @@ class AssetSchedule(Section):
     assets: tuple[str, ...] = Field(description="Names or URIs of assets; a run begins when all of them were updated.")
 
 
+_Tag = Annotated[str, AfterValidator(_check_tag)]
 Date = Annotated[datetime, BeforeValidator(_check_date)]
 
 
@@ -97,7 +105,7 @@ class DagSection(Section):
         description="Timezone of schedule, dates, and the names of scheduled runs, such as Europe/Berlin.",
     )
     catchup: Flag = Field(default=False, description="Whether runs that were missed since start_date are made up for.")
-    tags: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(default=(), description="Tags of the Dag.")
+    tags: Annotated[tuple[_Tag, ...], BeforeValidator(_one_or_more)] = Field(default=(), description="Tags of the Dag.")
     owner: str = Field(default="airflow", min_length=1, description="Owner of the Dag.")
     description: str | None = Field(default=None, description="Text in the list of Dags.")
     retries: CountOrZero = Field(
@@ -111,6 +119,12 @@ class DagSection(Section):
     notify: Annotated[tuple[Notification, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), description="Notifiers to call at the end of a run or of a combination, or if jobs will not start."
     )
+
+    @model_validator(mode="after")
+    def _check_airflows_limits(self) -> Self:
+        if self.schedule == "@continuous" and self.max_active_runs > 1:
+            raise ValueError(f"max_active_runs: expected 1 with the schedule @continuous, got {self.max_active_runs}")
+        return self
 
     @model_validator(mode="after")
     def _check_offsets(self) -> Self:

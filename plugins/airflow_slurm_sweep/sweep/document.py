@@ -153,11 +153,13 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
 
 
 def read_value(text: str, subject: str) -> Any:
-    """Read one YAML value.
+    """Read one YAML value; text without quotes has no comment, so that ``#fff`` and ``exp #1`` are texts.
 
     Raises:
         ValueError: It is no YAML.
     """
+    if re.search(r"(?:^|\s)#", text) and text.lstrip()[0] not in "'\"[{":
+        return text.strip()
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: plain values only
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from airflow_slurm_sweep.sweep.document import read_value
-from airflow_slurm_sweep.sweep.foreign import is_call, is_foreign
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_one_value
 from airflow_slurm_sweep.sweep.values import is_parameter
 
 
@@ -30,7 +29,6 @@ def _value(text: str, known: Collection[str]) -> Value:
         raise ValueError(f"overrides: {key}: the sweep calls it {twins[0]!r}; write {twins[0]}={value}")
     if not value:
         raise ValueError(f"overrides: {key}: expected a value, got nothing; write {key}=null or {key}=''")
-    if is_call(value) or is_foreign(value):
-        raise ValueError(f'overrides: {key}: expected one value, got {value!r}; write {key}="{value}" to mean the text')
+    check_one_value(key, value)
     found: Value = read_value(value, f"overrides: {key}")
     return found

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from airflow_slurm_sweep.slurm.parameters import word
+from airflow_slurm_sweep.sweep.foreign import is_foreign
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str | int | float | bool | None, Value] | None"
 
@@ -62,12 +63,19 @@ def check_overrides(overrides: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_grammar(overrides: Iterable[str]) -> None:
-    """Raise ValueError for an override that is not in Hydra's grammar."""
+    """Raise ValueError for an override that is not in Hydra's grammar, or has several values."""
     for text in overrides:
-        key, equals, _ = text.partition("=")
+        key, equals, value = text.partition("=")
         sets, deletes = is_key(key) and bool(equals), key.startswith("~") and is_key(key[1:]) and key[1] != "+"
         if not sets and not deletes:
             raise ValueError(f"expected key=value in Hydra's grammar, got {text!r}")
+        check_one_value(key, value)
+
+
+def check_one_value(key: str, value: str) -> None:
+    """Raise ValueError for an override of the form that is a sweep of its own: ``1,2``, ``choice(1,2)``."""
+    if is_foreign(value):
+        raise ValueError(f'overrides: {key}: expected one value, got {value!r}; write {key}="{value}" to mean the text')
 
 
 def override(key: str, value: Value) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import split
@@ -11,9 +11,9 @@ from shlex import split
 from airflow_slurm_sweep.names import PARAMETERS
 from airflow_slurm_sweep.slurm.parameters import variable, variables
 from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
-from airflow_slurm_sweep.sweep.command import Command, fill, read_command, with_flags
+from airflow_slurm_sweep.sweep.command import Command, fill, last_command, read_command, with_flags, without_comments
 from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key, override
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
@@ -66,7 +66,7 @@ class RunCommand:
                 case "flags" | "flags_spaced":
                     return flags(given, spaced=name == "flags_spaced")
                 case "overrides":
-                    return [*(override(key, value) for key, value in given.items()), *overrides]
+                    return [*(override(key.removeprefix("--"), value) for key, value in given.items()), *overrides]
                 case "json":
                     return [json_text(parameters)]
                 case "parameters_file":
@@ -103,25 +103,21 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
     text, parameters = command_text(spec, layers), space.every_value
     keys = {bare_key(key): key for key in parameters}
     try:
-        if of_wandb := re.search(r"\$\{(args\w*|env|program|interpreter)\}", text):
-            raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {{flags}} for arguments")
-        command = read_command(text, _OURS | keys.keys())
-        if twice := sorted(command.names & _OURS & keys.keys()):
-            raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
-        if lacking := sorted(command.names & keys.keys() - {bare_key(key) for key in space.parameters}):
-            raise ValueError(
-                f"{{{lacking[0]}}} has a value by rules only, which some combinations lack; give it one for all"
-            )
-        in_environment = {bare for bare, key in keys.items() if variable(key) in text}
-        reached = (command.names & keys.keys()) | in_environment
-        notes = []
-        takes_all = bool(command.names & _OF_ALL) or PARAMETERS in text
-        if keys and not reached and not takes_all:
-            command, takes_all = with_flags(command), True
-            notes = ["The command has no placeholder of parameters: {flags} is put at its end"]
+        command = _read(text, keys.keys(), space)
+        said = without_comments(text)
+        reached = command.names & keys.keys()
+        reached |= {bare for bare, key in keys.items() if re.search(rf"\b{variable(key)}\b", said)}
+        has_placeholder, notes = bool(command.names & _OF_ALL), []
+        reads_file = re.search(rf"(?<![\w.-]){re.escape(PARAMETERS)}", said) is not None
+        if keys and not (reached or has_placeholder or reads_file):
+            command, has_placeholder = with_flags(command, text), True
+            place = f"{{flags}} is put at the end of {last_command(text)}"
+            notes = [f"The command has no placeholder of parameters: {place}"]
     except ValueError as error:
         raise ValueError(f"command: {error}") from None
-    if not takes_all:
+    if keys and reads_file and not (reached or has_placeholder):
+        notes = [f"The command finds its parameters in {PARAMETERS} only"]
+    elif not (has_placeholder or reads_file):
         notes += [
             f"{key}: the command finds it as ${variable(key)} only" for bare, key in keys.items() if bare not in reached
         ]
@@ -136,6 +132,20 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         files=[path for name, path in files.items() if path and command.names & named[name]],
         notes=notes,
     )
+
+
+def _read(text: str, keys: Collection[str], space: Space) -> Command:
+    if of_wandb := re.search(r"\$\{(?:args\w*|env|program|interpreter|envvar:(\w+))\}", text):
+        word = f"${of_wandb[1]}" if of_wandb[1] else "{flags} for arguments"
+        raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {word}")
+    command = read_command(text, _OURS | set(keys))
+    if twice := sorted(command.names & _OURS & set(keys)):
+        raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
+    if lacking := sorted(command.names & set(keys) - {bare_key(key) for key in space.parameters}):
+        raise ValueError(
+            f"{{{lacking[0]}}} has a value by rules only, which some combinations lack; give it one for all"
+        )
+    return command
 
 
 def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
@@ -167,8 +177,6 @@ def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value
 
 
 def _check_override(key: str, value: Value) -> None:
-    if not is_key(key):
-        raise ValueError(f"{key}: expected a name that Hydra's overrides can have, such as optim.lr or +a.b")
     try:
         override(key, value)
     except ValueError as error:

@@ -95,8 +95,8 @@ class Space:
 
     def problem(self, most: int) -> str:
         """Say why the space is too large, or too small for its trials; empty for one that can run."""
-        if self.trials and self.trials * self.repeats > most:
-            return _too_many(self.trials * self.repeats, most)
+        if self.trials and (drawn := min(self.trials, self.product + len(self.include)) * self.repeats) > most:
+            return _too_many(int(drawn), most)
         if not self.trials and not self.exclude and self.product * self.repeats > most:
             return _too_many(int(self.product) * self.repeats, most)
         if not self.trials and self.exclude and self.product > MOST:
@@ -211,11 +211,11 @@ class Space:
 
     def _draw(self, is_kept: Callable[[Mapping[str, Value]], bool]) -> list[dict[str, Value]]:
         """Return the trials: those of ``include``, then points of a sequence that fills the space, none twice."""
-        trials, keys = self.trials or 0, self.keys
+        trials, keys = int(min(self.trials or 0, self.product + len(self.include))), self.keys
         found = {repr(each): each for each in self._included()}
         dimensions = sum(axis.count > 1 for axis in self.axes)
         for point in islice(points(dimensions, self.seed), _DRAWS + _DRAWS_OF_TRIAL * trials):
-            if len(found) >= min(trials, self.product + len(self.include)):
+            if len(found) >= trials:
                 return [*found.values()]
             shares = iter(point)
             rows = (axis.at(next(shares) if axis.count > 1 else 0.0) for axis in self.axes)

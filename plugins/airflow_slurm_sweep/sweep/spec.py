@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from airflow_slurm_sweep.errors import Fault, SweepFileError
+from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
@@ -71,6 +71,19 @@ class SweepSpec:
         """Return the script, unless that command does without it."""
         is_used = command is None or "{script_path}" in command or (self.script_path or "") in command
         return self.script_path if is_used else None
+
+
+def most_combinations(environment: Mapping[str, str]) -> int:
+    """Return how many combinations a sweep may have, as Airflow reads it from the environment.
+
+    Raises:
+        SettingsError: It is no number.
+    """
+    name = "AIRFLOW__SLURM_SWEEP__MAX_COMBINATIONS"
+    try:
+        return int(environment.get(name, MAX_COMBINATIONS))
+    except ValueError:
+        raise SettingsError(f"{name}: expected a whole number, got {environment[name]!r}") from None
 
 
 def load_sweep(path: Path, *, source: str | None = None, max_combinations: int = MAX_COMBINATIONS) -> SweepSpec:

@@ -16,7 +16,7 @@ from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
 from airflow_slurm_sweep.sweep.setting_types import only_pattern
-from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 _NO_FIELDS = {"approved", "openlineage"}  # of `approve`, see there; of Airflow's TriggerDagRunOperator
@@ -32,8 +32,7 @@ def sweep_form(spec: SweepSpec) -> dict[str, Param]:
     in_file = {name: "null" if value is None else value for name, value in given(spec.slurm).items()}
     for name in SlurmSection.model_fields:
         if name in RunOptions.model_fields:
-            value = f"{in_file[name]}, as in the sweep file" if name in in_file else "as in the profile"
-            form[name] = _setting(name, value)
+            form[name] = _setting(name, f"{in_file[name]}, as in the sweep file" if name in in_file else _below(name))
     return form
 
 
@@ -47,7 +46,7 @@ def launch_form() -> dict[str, Param]:
         "sweep": _text("Sweep file", "File of include/sweeps to run instead, without .yaml."),
         "sweep_text": _text("Sweep", "Sweep to run instead, as YAML text.", format="multiline"),
         **_run_form(),
-        **{name: _setting(name, "as in the sweep, else in the profile") for name in SlurmSection.model_fields},
+        **{name: _setting(name, _below(name, "as in the sweep")) for name in SlurmSection.model_fields},
     }
 
 
@@ -88,9 +87,16 @@ def _run_form() -> dict[str, Param]:
     }
 
 
+def _below(name: str, above: str = "") -> str:
+    """Say which value a setting has that the form leaves empty; empty where its description does."""
+    below = "as in the profile" if name in ClusterProfile.model_fields else SlurmSection.model_fields[name].default
+    return ", else ".join(filter(None, (above, below))).replace("else as", "else")
+
+
 def _setting(name: str, if_empty: str) -> Param:
     schema = field_schemas(SlurmSection)[name]
-    return _param({**schema, "description": f"{schema['description']} If empty: {if_empty}."}, None, section="Slurm")
+    text = f"{schema['description']} If empty: {if_empty}." if if_empty else schema["description"]
+    return _param({**schema, "description": text}, None, section="Slurm")
 
 
 def _param(schema: dict[str, Any], default: Any, **more: Any) -> Param:
@@ -103,5 +109,5 @@ def _param(schema: dict[str, Any], default: Any, **more: Any) -> Param:
         limits["pattern"] = f"^$|{schema['pattern']}"
     if "enum" in schema:
         limits["enum"] = [*schema["enum"], None]
-    kind = schema["type"] if isinstance(default, bool) else ["null", schema["type"]]
+    kind = schema["type"] if isinstance(default, bool) else ["null", *schema["types"]]
     return Param(default, type=kind, title=schema["title"], description=schema["description"], **limits, **more)

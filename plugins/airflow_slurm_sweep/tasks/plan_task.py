@@ -203,6 +203,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         _refuse_secrets_and_templates(typed)
     return replace(
         spec,
+        name=name,
         space=spec.space.without_settings(given(section)),
         command=spec.command or params.get("command") or None,
         preset=spec.preset or params.get("preset") or None,

@@ -47,6 +47,31 @@ FILES = {
         4,
         "sweep: {search: random, trials: 20}",
     ),
+    "wandb: values as W&B passes them": File(
+        "program: a.py\nparameters: {amp: {values: [true, false]}, x-y: {value: 1}, sizes: {values: [[1, 2], [3]]}}",
+        4,
+        "amp: ['True', 'False']\n--x-y: [1]\nsizes: ['[1, 2]', '[3]']",
+    ),
+    "wandb: switches, environment": File(
+        """
+        command: ["${interpreter}", a.py, "--data=${envvar:DATA}/a b", "${envvar:X}", "${args_no_boolean_flags}"]
+        method: grid
+        run_cap: 3
+        parameters: {amp: {values: [true, false]}}
+        """,
+        2,
+        "# Not taken over: run_cap: 3, since a grid runs whole.\n"
+        """command: python a.py --data="$DATA"'/a b' "$X" {flags}\namp: [true, false]""",
+    ),
+    "hydra: texts": File(
+        """
+        hydra:
+          launcher: {name: "${hydra.job.name}", partition: a}
+          sweeper: {params: {prompt: "say hi,say no", sizes: "[1,2]", one: "'a,b'", w: "a: b, c"}}
+        """,
+        2,
+        "# Not taken over: hydra.launcher.name.\nprompt: [say hi, say no]\nsizes: [[1, 2]]\nw: ['a: b, c']\nslurm: {partition: a}",
+    ),
     "wandb: bayes, hyperband": File(
         """
         method: bayes

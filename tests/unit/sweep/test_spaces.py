@@ -218,7 +218,10 @@ def test_the_limit_holds_after_exclusion_and_with_repeats() -> None:
     assert fault(f"{text}, repeat: {{seed: [1, 2, 3]}}}}") == (
         "1500 combinations, but at most 1000 are allowed (setting max_combinations)"
     )
-    assert fault("a: {int: [1, 9]}\nsweep: {search: random, trials: 600, repeat: {seed: [1, 2]}}").startswith(
+    assert sweep("a: [1, 2]\nb: [1, 2]\nsweep: {search: random, trials: 5000}").size == 4
+    many = "sweep: {search: random, trials: 5000000000, exclude: [{a: 1, b: 1}]}"
+    assert sweep(f"a: [1, 2]\nb: [1, 2]\n{many}").size == 3
+    assert fault("a: {int: [1, 9000]}\nsweep: {search: random, trials: 600, repeat: {seed: [1, 2]}}").startswith(
         "1200 comb"
     )
 
@@ -322,6 +325,8 @@ def test_included_and_ruled_values_are_held_to_the_same_rules_as_swept_ones(sect
         ("", "csv: t.csv has no column 'a'; its header has: nothing"),
         ("b,c\n1,2\n", "csv: t.csv has no column 'a'; its header has: b, c"),
         ("a,b\n", "csv: expected 1 to 100000 rows below the header of t.csv, got none"),
+        ("a,b,a\n1,2,3\n", "csv: t.csv has two columns 'a'; rename one of them"),
+        ('a,b\n1,"2\n3,4\n', "csv: t.csv cannot be read: unexpected end of data"),
         ("a,b\n1,2\n1,2,3\n", "csv: row 2 of t.csv has 3 cells, and the header 2; quote a cell that contains a comma"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from argparse import ArgumentParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
+from airflow_slurm_sweep.cli.run import add_arguments, conf_of
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.factory import check_dag
 from airflow_slurm_sweep.plan import read_options
@@ -51,6 +53,12 @@ def test_a_field_says_what_counts_if_it_is_empty() -> None:
     assert str(form["gpus_per_node"].description).endswith(" If empty: 0, as in the sweep file.")
     assert str(form["account"].description).endswith(" If empty: null, as in the sweep file.")
     assert str(form["time"].description).endswith(" If empty: as in the profile.")
+    assert str(form["existing"].description).endswith(" If empty: new.")
+    assert "If empty" not in str(form["jobname"].description)
+    launch = launch_form()
+    assert str(launch["time"].description).endswith(" If empty: as in the sweep, else in the profile.")
+    assert str(launch["existing"].description).endswith(" If empty: as in the sweep, else new.")
+    assert str(launch["jobname"].description).endswith(" If empty: as in the sweep.")
     assert str(form["only"].description).endswith(" This sweep has 2: from 1 to 2.")
 
 
@@ -61,10 +69,20 @@ def test_a_field_says_what_counts_if_it_is_empty() -> None:
         {"time": "", "only": "", "jobname": "", "account": "", "overrides": None},
         {"overrides": ["a.b=1", "+x={a: 1}", "++y='it''s'", "~z", "empty=", "hydra/job@x=1"]},
         {"time": "1-0", "dry_run": True},
+        {"chain": 6, "partition": "a,b"},
+        {"chain": {"jobs": 6, "until": {"steps": 100}}, "partition": ["a", "b"]},
     ],
 )
 def test_valid_values_are_accepted(conf: dict[str, Any]) -> None:
     read_options(checked(**conf))
+
+
+def test_the_options_of_run_are_what_the_form_takes() -> None:
+    parser = ArgumentParser()
+    add_arguments(parser)
+    conf = conf_of(parser.parse_args(["s.yaml", "lr=1", "--chain", "6", "--partition", "a,b", "--existing", "resume"]))
+    assert conf == {"chain": 6, "partition": "a,b", "existing": "resume", "overrides": ["lr=1"]}
+    checked(**conf)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +90,9 @@ def test_valid_values_are_accepted(conf: dict[str, Any]) -> None:
     [
         {"nodes": 0},
         {"nodes": "2"},
+        {"chain": 0},
+        {"chain": "six"},
+        {"partition": 3},
         {"gpus_per_node": -1},
         {"time": "soon"},
         {"time": "1:2:3:4"},

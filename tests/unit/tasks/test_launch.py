@@ -107,6 +107,11 @@ def test_a_sweep_as_text_and_by_name(include: Path) -> None:
     assert (job["options"], job["env"]) == ({"qos": "high"}, {"A": "b"})
 
 
+def test_a_sweep_by_name_keeps_its_name_where_no_script_has_one(include: Path) -> None:
+    (include / "sweeps" / "mine.yaml").write_text("command: python t.py {flags}\nseed: [1, 2]\n")
+    assert [job["name"] for job in launch(include, sweep="mine")] == ["mine_sweep_1", "mine_sweep_2"]
+
+
 def test_empty_fields_leave_the_sweep_as_it_is(include: Path) -> None:
     text = SWEEP.replace("time: 1:0:0", "time: 1:0:0, env: {A: b}, workdir: /w, stream_log: true")
     untouched: dict[str, Any] = {

@@ -17,6 +17,9 @@ from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 
+_GOES_ON = "Compared with the earlier run, "
+_DONE = "Warning: combinations that are done stay done (existing: new runs them again), although "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierJob:
@@ -66,8 +69,8 @@ def read_runs(output: str) -> list[EarlierJob]:
 def match(jobs: Sequence[JobRequest], earlier: Sequence[EarlierJob]) -> dict[int, list[EarlierJob]]:
     """Return the directories in which combinations may go on, the latest run's first, by the combination's number.
 
-    No directory is there twice: equal combinations share out those of each run, in order. One of an earlier version,
-    which wrote down no swept parameters, must have all values.
+    No directory is there twice: equal combinations share out those of each run, in order. Where no parameter is swept,
+    and in a directory of an earlier version, which wrote down no swept parameters, all values must be the same.
 
     Raises:
         SettingsError: There are earlier runs, and all swept over other parameters.
@@ -82,11 +85,11 @@ def match(jobs: Sequence[JobRequest], earlier: Sequence[EarlierJob]) -> dict[int
         )
     free: dict[str, dict[str, list[EarlierJob]]] = {}  # by values, then by run
     for place in earlier:
-        if place.swept is None:
+        if place.swept is None or not (swept or place.swept):
             free.setdefault(_all_values(place), {}).setdefault(place.base, []).append(place)
         elif set(place.swept) == swept:
             free.setdefault(_swept_values(place.parameters, swept), {}).setdefault(place.base, []).append(place)
-    keys = [(_swept_values(job.parameters, swept), _all_values(job)) for job in jobs]
+    keys = [(*([_swept_values(job.parameters, swept)] if swept else []), _all_values(job)) for job in jobs]
     equal, turns = Counter(chain(*keys)), Counter[str]()
     found: dict[int, list[EarlierJob]] = {}
     for job, own in zip(jobs, keys, strict=True):
@@ -99,16 +102,16 @@ def match(jobs: Sequence[JobRequest], earlier: Sequence[EarlierJob]) -> dict[int
 
 
 def differences(jobs: Iterable[JobRequest], earlier: Mapping[int, EarlierJob]) -> list[str]:
-    """Say in which other ways jobs differ from those that they go on from, each once."""
+    """Say in which other ways jobs differ from those that they go on from, or that count as theirs, each once."""
     found: dict[str, None] = {}
     for job in jobs:
         place = earlier.get(job.index or 0)
-        if place is not None and not job.done:
+        if place is not None:
             said = [*_other_values(job, place)]
             if not said and place.command not in (None, job.command):
                 said = ["the command is another one"]
-            found.update(dict.fromkeys(said))
-    return [f"Compared with the earlier run, {text}" for text in found]
+            found.update(dict.fromkeys(f"{_DONE if job.done else _GOES_ON}{text}" for text in said))
+    return list(found)
 
 
 def _other_values(job: JobRequest, place: EarlierJob) -> Iterator[str]:

@@ -129,6 +129,20 @@ def test_other_values_and_another_command_are_said_once() -> None:
     assert differences(others, dict(enumerate(earlier, 1))) == [
         "Compared with the earlier run, the command is another one"
     ]
+    warning = "Warning: combinations that are done stay done (existing: new runs them again), although "
+    done = [replace(job, done={"job_id": "7"}) for job in planned]
+    assert differences(done, dict(enumerate(earlier, 1))) == [
+        f"{warning}seed was 3 and is 4",
+        f"{warning}old was 1 and is absent",
+    ]
+    done = [replace(job, done={"job_id": "7"}) for job in others]
+    assert differences(done, dict(enumerate(earlier, 1))) == [f"{warning}the command is another one"]
+
+
+def test_a_job_of_no_sweep_goes_on_only_where_all_values_are_the_same() -> None:
+    (job,) = jobs("lr: 1\nseed: 3")
+    assert places("lr: 1\nseed: 3", left(job)) == ["/log/s/s"]
+    assert places("lr: 2\nseed: 3", left(job)) == [None]
 
 
 def test_a_combination_goes_on_under_its_earlier_name_and_a_new_one_has_the_runs() -> None:

@@ -1,0 +1,66 @@
+"""What `convert` has taken over of another tool's sweep file, and what it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.sweep.distributions import DRAWN
+from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.settings import SlurmSection
+
+_TRIALS = 40  # of a search whose file does not say how many
+_OF_SUBMITIT = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks-per-node", "name": "jobname"}
+_WORDS_OF_SLURM = {*LONG, *(word.replace("-", "_") for word in LONG), *SlurmSection.model_fields} - {"setup"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A sweep of ours in the making."""
+
+    command: str
+    parameters: dict[str, list[Any] | dict[str, Any]] = field(default_factory=dict)
+    section: dict[str, Any] = field(default_factory=dict)  # ``sweep:``
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unsaid: list[str] = field(default_factory=list)  # why something is left out
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether values of it are drawn."""
+        return any(isinstance(values, dict) and values.keys() & DRAWN for values in self.parameters.values())
+
+    def rank_by(self, metric: Any, goal: Any) -> None:
+        """Say what the report ranks by, if the file does."""
+        if metric and isinstance(metric, str) and "${" not in metric:
+            goal = "maximize" if str(goal).lower().startswith("max") else "minimize"
+            self.section["objective"] = {"metric": metric, "goal": goal}
+            self.unsaid.append("how the metric is read: the report reads it from metrics.json of each run directory")
+
+    def ask_slurm(self, options: Mapping[str, Any], place: str) -> None:
+        """Take over options of sbatch that stand at a place of the file."""
+        for name, value in options.items():
+            word = _OF_SUBMITIT.get(name, name)
+            own = f"{value}G" if name == "mem_gb" else value
+            if isinstance(value, str | int) and word in _WORDS_OF_SLURM and _is_setting(word, own):
+                self.sections.setdefault("slurm", {})[word] = own
+            elif name != "_target_":
+                self.unsaid.append(f"{place}.{name}")
+
+    def search(self, trials: Any) -> None:
+        """Say how many combinations a search draws; ``trials`` is what the file says."""
+        if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+            self.unsaid.append(f"the number of trials, which the file does not say: {_TRIALS}")
+            trials = _TRIALS
+        self.section.update(search="random", trials=trials)
+
+
+def _is_setting(word: str, value: str | int) -> bool:
+    """Tell whether a sweep file may have that setting; one with ``${...}`` is another tool's to fill in."""
+    try:
+        read_settings(SlurmSection, {word: value})
+    except SettingsError:
+        return False
+    return "${" not in str(value)
