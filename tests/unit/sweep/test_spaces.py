@@ -429,7 +429,7 @@ def test_another_tools_mapping_is_refused_with_what_to_write(value: str, said: s
         ("x: 1\nsweep: {search: random}", "sweep: search is random, and trials is missing; add trials: 40"),
         ("x: 1\nsweep: {trials: 4}", "sweep: trials is of a search; add search: random"),
         ("x: 1\nsweep: {seed: 4}", "sweep: seed is of a search; add search: random"),
-        ("x: 1\nsweep: {search: tpe, trials: 4}", "sweep.search: expected 'random', got 'tpe'"),
+        ("x: 1\nsweep: {search: bayes, trials: 4}", "sweep.search: expected 'random' or 'tpe', got 'bayes'"),
         ("x: 1\nsweep: {search: random, trials: 0}", "sweep.trials: expected greater than or equal to 1, got 0"),
         ("x: [1, 2]\nsweep: {search: random, trials: 1, include: [{x: 1}, {x: 2}]}", "sweep: include has 2 combinations, but trials is 1; raise trials"),
         ("x: 1\nsweep: {exclude: {x: 1}}", "sweep.exclude: expected a list, got {'x': 1}"),
