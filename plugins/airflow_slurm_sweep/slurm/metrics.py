@@ -139,11 +139,11 @@ class MetricsReader:
             self._forget_faults()
             self._refusal = self._take_json(piece.data)
             return True
-        if ended and not piece.data and piece.has_room and piece.size > piece.start:
-            self._refusal = "it cannot be read to its end"
-            return True
         whole = piece.data[: piece.data.rfind(b"\n") + 1]
         reaches_end = piece.start + len(piece.data) >= piece.size
+        if ended and piece.has_room and not whole and not reaches_end and len(piece.data) < PIECE_BYTES:
+            self._refusal = "it cannot be read to its end"
+            return True
         if (ended and reaches_end) or (not whole and len(piece.data) >= PIECE_BYTES):  # the last, or an endless line
             whole = piece.data
         self._known = piece.start + len(whole)
