@@ -25,8 +25,8 @@ def readable_view(run: Run, start: float | None, objective: Objective | None) ->
         xcoms = {key: value for key, value in run.xcoms.items() if key[2] not in found}
         left = view(run._replace(plan=plan, xcoms=xcoms), start, objective)
         for each in left["combinations"]:
-            if why := found.get(each["index"]):
-                each |= {"state": UNREADABLE, "reason": why}
+            if each["index"] in found:
+                each |= {"state": UNREADABLE, "reason": found[each["index"]]}
         return left
 
 

@@ -165,6 +165,9 @@ class MetricsReader:
                 self._take_json_line(line, where)
             elif not self._columns:
                 self._columns = self._cells(line)
+                separator, others = ("a tab", ",;") if self._path.endswith(".tsv") else ("a comma", ";\t")
+                if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
+                    self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
                 self._take_row(dict(_numbers(self._columns, cells)), where)
             elif self._rereads < _MAX_REREADS and not is_first:

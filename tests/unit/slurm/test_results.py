@@ -81,6 +81,22 @@ def test_a_huge_whole_number_travels_in_an_event(path: str, text: str) -> None:
     msgspec.msgpack.encode(reader.results.metrics)
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "fault"),
+    [
+        ("/r/a/m.csv", "step;loss\n1;0.5\n", "line 1: expected a comma between the names, got 'step;loss'; left out"),
+        ("/r/a/m.csv", "a\tb\n1\t2\n", r"line 1: expected a comma between the names, got 'a\tb'; left out"),
+        ("/r/a/m.tsv", "step,loss\n1,0.5\n", "line 1: expected a tab between the names, got 'step,loss'; left out"),
+        ("/r/a/m.csv", "loss\n0.5\n", ""),
+    ],
+)
+def test_another_separator_is_a_fault(path: str, text: str, fault: str) -> None:
+    reader = MetricsReader(JOB)
+    assert reader.take(Piece(path=path, size=len(text), data=text.encode()), ended=True)
+    found = reader.results
+    assert (found.fault.removeprefix(f"{path}: "), bool(found.metrics)) == (fault, not fault)
+
+
 @pytest.mark.parametrize("read", ["", '{"b"'])
 def test_a_file_that_cannot_be_read_holds_up_no_end(read: str) -> None:
     body = b64encode(read.encode()).decode()
