@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from airflow_slurm_sweep import names
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page import compare
-from airflow_slurm_sweep.page.combinations import Run, Task, mapping, view
+from airflow_slurm_sweep.page.combinations import Run, Task, mapping
 from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
+from airflow_slurm_sweep.page.unreadable import readable_view
 from airflow_slurm_sweep.page.xcoms import consent_of, live_of, objective_of
 from airflow_slurm_sweep.planned import as_submitted, mapped_jobs
 from airflow_slurm_sweep.slurm.snapshot import STALE
@@ -138,7 +139,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
         "live_at": live_at,
         "stages": list(Stage),
-        **view(joined, _time(found.start_date), objective),
+        **readable_view(joined, _time(found.start_date), objective),
     }
 
 

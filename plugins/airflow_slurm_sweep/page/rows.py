@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.stages import Stage
+from airflow_slurm_sweep.page.unreadable import UNREADABLE
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import Row, folded, ranked
 from airflow_slurm_sweep.slurm.plain import read_parameters
@@ -46,10 +47,11 @@ def rows(
 
 def _row(plan: object, combination: dict[str, Any]) -> Row:
     state, reason = combination["state"], combination["reason"]
+    job = {} if state == UNREADABLE else planned_job(plan, combination["index"]) or {}
     return Row(
         index=combination["number"],
         combination=combination["label"],
-        parameters=read_parameters(planned_job(plan, combination["index"]) or {}),
+        parameters=read_parameters(job),
         job=combination["name"],
         job_id=combination["job_id"],
         state=f"{state} ({reason})" if reason else state,

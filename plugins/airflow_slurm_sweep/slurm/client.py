@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from secrets import token_hex
@@ -155,17 +156,19 @@ class SlurmClient:
         return found, trouble
 
     async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
-        """Return final states that squeue gave, by job id, with exit codes: of the controller, or else of sacct."""
+        """Return final states that squeue gave, by job id, with exit codes: of the controller, or of sacct, or none."""
         found = {each.job_id: replace(each, exit_code="0:0") for each in ended if each.state.is_success}
         failed = {each.job_id: each for each in ended if not each.state.is_success}
 
-        def take(answers: dict[str, JobStatus]) -> list[str]:
+        def take(answers: dict[str, JobStatus]) -> None:
             for job_id, status in answers.items():
                 if job_id in failed and status.state is failed[job_id].state:
                     found[job_id] = status
-            return [job_id for job_id in failed if job_id not in found]
 
-        if failed and (left := take(await self._controller(failed))):
+        if failed:
+            with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
+                take(await self._controller(failed))
+        if left := [job_id for job_id in failed if job_id not in found]:
             take((await self._accounting(left))[0])
         return failed | found
 

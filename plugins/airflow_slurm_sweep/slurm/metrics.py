@@ -139,11 +139,11 @@ class MetricsReader:
             self._forget_faults()
             self._refusal = self._take_json(piece.data)
             return True
-        if ended and not piece.data and piece.has_room and piece.size > piece.start:
-            self._refusal = "it cannot be read to its end"
-            return True
         whole = piece.data[: piece.data.rfind(b"\n") + 1]
         reaches_end = piece.start + len(piece.data) >= piece.size
+        if ended and piece.has_room and not whole and not reaches_end and len(piece.data) < PIECE_BYTES:
+            self._refusal = "it cannot be read to its end"
+            return True
         if (ended and reaches_end) or (not whole and len(piece.data) >= PIECE_BYTES):  # the last, or an endless line
             whole = piece.data
         self._known = piece.start + len(whole)
@@ -165,6 +165,9 @@ class MetricsReader:
                 self._take_json_line(line, where)
             elif not self._columns:
                 self._columns = self._cells(line)
+                separator, others = ("a tab", ",;") if self._path.endswith(".tsv") else ("a comma", ";\t")
+                if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
+                    self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
                 self._take_row(dict(_numbers(self._columns, cells)), where)
             elif self._rereads < _MAX_REREADS and not is_first:

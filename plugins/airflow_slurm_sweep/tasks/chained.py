@@ -75,7 +75,8 @@ async def next_job(
     last = "" if value is None else str(float(value))
     words = (state.value, last, status.elapsed, "".join(status.nodes.split()))
     request = chained.following(job, ",".join(words), ends)
-    following = await cluster.submit(await chained.resolve(request), chained.attempt, even_if_refused=True)
+    ready = await cluster.retry_until_answered(lambda: chained.resolve(request))
+    following = await cluster.submit(ready, chained.attempt, even_if_refused=True)
     await wait_for_slot()
     if following.job_id == job.job_id:
         log.info("Slurm has queued job %s again", job.job_id)

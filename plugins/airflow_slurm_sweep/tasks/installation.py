@@ -9,7 +9,9 @@ from secrets import token_hex
 
 from airflow.sdk import Variable
 
+from airflow_slurm_sweep.errors import ClusterUnavailableError
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.internals import is_missing
 
 VARIABLE = "slurm_sweep_installation"
 _RACE = 1.0  # seconds in which another process may make an id too: the last one counts for both
@@ -20,9 +22,14 @@ def installation() -> str:
     """Return the id of this Airflow: the setting, or the Variable, which the first run makes; asks Airflow, and blocks.
 
     Records on clusters hold it: with another id this Airflow takes its earlier runs for those of another one.
+
+    Raises:
+        ClusterUnavailableError: Airflow gave no answer.
     """
     if found := configuration.installation() or Variable.get(VARIABLE, default=""):
         return str(found)
+    if not is_missing("variable", VARIABLE):  # a new id over the old one would disown all earlier runs
+        raise ClusterUnavailableError(f"Airflow did not answer whether it has the variable {VARIABLE!r}")
     description = "The id of this Airflow in the records of Slurm sweeps. Keep it."
     Variable.set(VARIABLE, f"{socket.gethostname().partition('.')[0]}-{token_hex(3)}", description=description)
     time.sleep(_RACE)

@@ -94,3 +94,24 @@ def is_dag_processor() -> bool:
     """Tell whether this process reads Dag files for the dag-processor; workers read them for one Dag only."""
     is_component = os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
     return is_component and "_AIRFLOW_PARSING_CONTEXT_DAG_ID" not in os.environ
+
+
+def is_missing(kind: str, name: str) -> bool:
+    """Tell whether Airflow answers that it has no such "variable" or "connection", or an empty one.
+
+    `Variable.get` and `get_connection` also call missing what the API server gave no answer about.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection, GetVariable
+
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if comms is None:  # a command, which reads the database itself
+        return True
+    try:
+        answer: Any = comms.send(GetVariable(key=name) if kind == "variable" else GetConnection(conn_id=name))
+    except AirflowRuntimeError:
+        return False
+    if isinstance(answer, ErrorResponse):
+        return answer.error in (ErrorType.VARIABLE_NOT_FOUND, ErrorType.CONNECTION_NOT_FOUND)
+    return not (answer.value if kind == "variable" else answer.password)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.tasks.internals import is_missing
 
 
 def with_secrets(request: JobRequest, known: MutableMapping[str, str] | None = None) -> JobRequest:
@@ -19,6 +20,7 @@ def with_secrets(request: JobRequest, known: MutableMapping[str, str] | None = N
 
     Raises:
         SettingsError: Airflow has no such Variable or connection.
+        ClusterUnavailableError: Airflow gave no answer.
     """
     known = {} if known is None else known
     for reference in request.secrets.values():
@@ -34,6 +36,8 @@ def _value(reference: str) -> str:
         value = Variable.get(name) if kind == "variable" else BaseHook.get_connection(name).password
     except (AirflowRuntimeError, AirflowNotFoundException, KeyError):
         value = None
+    if not value and not is_missing(kind, name):
+        raise ClusterUnavailableError(f"env: Airflow did not answer whether it has the {kind} {name!r}")
     if not value:
         raise SettingsError(f"env: there is no Airflow {kind} {name!r}, or it holds no secret")
     return str(value)

@@ -23,6 +23,7 @@ from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.attempt import task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.patience import PATIENCE, patiently
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.canary import why_skipped
 from airflow_slurm_sweep.tasks.cancel import is_over, scancel_advice, scancel_by_name, states_of, withdraw
@@ -75,7 +76,7 @@ class _TaskTrigger(BaseTrigger):
         """Yield the event that ends the task. An exception would send the task to a worker."""
         take_lines()
         try:
-            self._installation = await sync_to_async(installation)()
+            self._installation = await patiently(sync_to_async(installation), PATIENCE, wait_for_slot)
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task
                 for key in (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY):
                     await sync_to_async(XCom.delete)(key=key, **_place(self._task))
@@ -189,7 +190,8 @@ class SubmitTrigger(_TaskTrigger):
             return TaskSkippedEvent()
         self._submitting = request
         self._siblings = self._pair(request)
-        ready = await (plan.with_secrets if plan else sync_to_async(with_secrets))(request)
+        resolve = plan.with_secrets if plan else sync_to_async(with_secrets)
+        ready = await patiently(partial(resolve, request), PATIENCE, wait_for_slot)
         attempt, seconds = attempt_of(self._installation, self._task), self._seconds_left()
         search = plan.search if plan else None
         job = await submit_job(ready, attempt, siblings=self._siblings, seconds=seconds, search=search)
@@ -253,13 +255,9 @@ class WaitTrigger(_TaskTrigger):
         return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
     def _advice(self) -> str:
-        if self._waiting is not None:
-            how = scancel_advice(self._waiting)
-        elif self._looked_for is not None:
-            how = scancel_by_name(self._looked_for)
-        else:
-            return ""
-        return f"\nThe job may still run; to cancel it, {how}"
+        how = scancel_by_name(self._looked_for) if self._looked_for else ""
+        how = scancel_advice(self._waiting) if self._waiting else how
+        return f"\nThe job may still run; to cancel it, {how}" if how else ""
 
     async def _find_job(self) -> SubmittedJob:
         if self.source is None:

@@ -73,6 +73,8 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
         ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1|one|None"}, "COMPLETED", "squeue"),
         ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
         ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": CONTROLLER_DOWN, "sacct": "7|FAILED|3:0|00:01:00|n1|Unknown|Unknown|one"}, "FAILED", "sacct"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": CONTROLLER_DOWN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
         ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1|one|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|Unknown|Unknown|one"}, "TIMEOUT", "sacct"),
         ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|Unknown|Unknown|one"}, "NODE_FAIL", "sacct"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
@@ -93,6 +95,7 @@ def test_sources_of_a_jobs_end_in_their_order(answers: dict[str, object], state:
         {"squeue": silent()},
         {"squeue": "", "sacct": failed("sacct: error: slurmdbd: Connection refused")},
         {"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": CONTROLLER_DOWN},
+        {"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": silent(), "sacct": silent()},
     ],
 )
 def test_no_answer_is_not_no_such_job(answers: dict[str, object]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,8 +81,26 @@ def test_a_huge_whole_number_travels_in_an_event(path: str, text: str) -> None:
     msgspec.msgpack.encode(reader.results.metrics)
 
 
-def test_a_file_that_cannot_be_read_holds_up_no_end() -> None:
-    unreadable = FakeShell(tail="= 0 0 1 100 1 /r/a/m.jsonl\n")
+@pytest.mark.parametrize(
+    ("path", "text", "fault"),
+    [
+        ("/r/a/m.csv", "step;loss\n1;0.5\n", "line 1: expected a comma between the names, got 'step;loss'; left out"),
+        ("/r/a/m.csv", "a\tb\n1\t2\n", r"line 1: expected a comma between the names, got 'a\tb'; left out"),
+        ("/r/a/m.tsv", "step,loss\n1,0.5\n", "line 1: expected a tab between the names, got 'step,loss'; left out"),
+        ("/r/a/m.csv", "loss\n0.5\n", ""),
+    ],
+)
+def test_another_separator_is_a_fault(path: str, text: str, fault: str) -> None:
+    reader = MetricsReader(JOB)
+    assert reader.take(Piece(path=path, size=len(text), data=text.encode()), ended=True)
+    found = reader.results
+    assert (found.fault.removeprefix(f"{path}: "), bool(found.metrics)) == (fault, not fault)
+
+
+@pytest.mark.parametrize("read", ["", '{"b"'])
+def test_a_file_that_cannot_be_read_holds_up_no_end(read: str) -> None:
+    body = b64encode(read.encode()).decode()
+    unreadable = FakeShell(tail=f"= 0 0 1 100 1 /r/a/m.jsonl\n{body}\n")
     job = replace(JOB, metrics=["m.jsonl"])
     (found,) = asyncio.run(asyncio.wait_for(SlurmClient(unreadable).results([MetricsReader(job)]), 5))
     assert found.fault == "/r/a/m.jsonl: it cannot be read to its end"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from array_jobs import ATTEMPT, job
 from fake_shell import FakeShell
 
-from airflow_slurm_sweep.errors import AloneError, SlurmSweepError
+from airflow_slurm_sweep.errors import AloneError, ClusterUnavailableError, SlurmSweepError
 from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.slurm.submit.script import Submission
+from airflow_slurm_sweep.slurm.traces import NO_TRACE
+from airflow_slurm_sweep.tasks.chained import Chained, next_job
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
 
 Answers = list[SubmittedJob | SlurmSweepError]
@@ -44,3 +47,29 @@ def test_who_cannot_be_in_an_array_goes_alone(
 
     assert asyncio.run(submit()).job_id == "7"
     assert asked == expected
+
+
+def test_the_next_job_of_a_chain_waits_for_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.0)
+    asked: list[str] = []
+    followed: list[SubmittedJob] = []
+
+    async def resolve(request: JobRequest) -> JobRequest:
+        asked.append(request.after)
+        if len(asked) == 1:
+            raise ClusterUnavailableError("Airflow did not answer")
+        return request
+
+    async def alone(submissions: Sequence[Submission]) -> Answers:
+        return [submitted_job(submissions[0][0], "8")]
+
+    async def follow() -> object:
+        session = ClusterSession(SlurmClient(FakeShell()), interval=1.0, patience=60.0)
+        session.submissions = Batcher(alone, at_once=10)
+        request = replace(job(1), chain={"jobs": 2})
+        chained = Chained(request=request, attempt=ATTEMPT, resolve=resolve, on_next=followed.append)
+        status = JobStatus(job_id="7", text="TIMEOUT", source="sacct")
+        return await next_job(session, submitted_job(request, "7"), status, NO_TRACE, chained)
+
+    assert [asyncio.run(follow())] == followed
+    assert (followed[0].job_id, asked) == ("8", ["7", "7"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +12,8 @@ import pytest
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.shell import Completed
-from airflow_slurm_sweep.tasks.ssh import shell
-from airflow_slurm_sweep.tasks.ssh.node import login_node
+from airflow_slurm_sweep.tasks.ssh import openssh, shell
+from airflow_slurm_sweep.tasks.ssh.node import LoginNode, login_node
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 CONNECTION: dict[str, Any] = {
@@ -105,3 +107,14 @@ def test_a_login_node_that_hangs_is_left_after_three_commands() -> None:
 
     before = Session.aborted
     assert asyncio.run(commands()) == [0, 0, 1, 1]
+
+
+def test_an_openssh_master_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openssh, "CONNECT_TIMEOUT", 2.0)
+    with TemporaryDirectory(prefix="ssh") as folder, socket.socket(socket.AF_UNIX) as master:
+        path = f"{folder}/s"  # a socket's path has a hundred characters at most
+        master.bind(path)
+        master.listen()
+        session = openssh.OpenSshSession(LoginNode(conn_id="c", host="h", control_path=path))
+        with pytest.raises(ClusterUnavailableError, match=r"^Connection 'c': the OpenSSH connection .* gave no answer"):
+            asyncio.run(asyncio.wait_for(session.check(), 60))

@@ -9,10 +9,11 @@ import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 
-from airflow_slurm_sweep.errors import LoginRefusedError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.shell import COMMAND, Completed
 from airflow_slurm_sweep.tasks.ssh.node import LoginNode
 from airflow_slurm_sweep.tasks.ssh.output import converse
+from airflow_slurm_sweep.tasks.ssh.refusals import CONNECT_TIMEOUT
 
 _SSH_ERROR = 255  # the exit status of ssh itself
 
@@ -28,11 +29,22 @@ class OpenSshSession:
         self._node = node
 
     async def check(self) -> None:
-        """Raise a `LoginRefusedError` if there is no master behind the socket."""
+        """Raise `LoginRefusedError` if there is no master behind the socket, `ClusterUnavailableError` if it hangs."""
         process = await asyncio.create_subprocess_exec(
             *self._ssh, "-O", "check", self._node.account, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
         )
-        _, said = await process.communicate()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, said = await process.communicate()
+        except TimeoutError:
+            raise ClusterUnavailableError(
+                f"Connection {self._node.conn_id!r}: the OpenSSH connection behind its `control_path` gave no answer "
+                f"within {CONNECT_TIMEOUT:.0f} s. If it stays so, end its ssh process and open it anew"
+            ) from None
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
         if process.returncode:
             path, account = self._node.control_path, self._node.account
             raise LoginRefusedError(
