@@ -24,7 +24,8 @@ _NO_SBATCH = (
 )
 
 SHELL_FUNCTIONS = "\n".join(
-    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("record.sh", "cluster.sh", "submit.sh")
+    Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("record.sh", "cluster.sh", "gate.sh", "submit.sh")
 )
 
 
