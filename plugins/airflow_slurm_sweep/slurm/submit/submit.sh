@@ -18,6 +18,8 @@ open_record() {
   fi
 }
 
+unknown_attempt="0 unknown" # of a record that was damaged
+
 # A file server that crashed may leave a record empty, half written or unreadable. It counts as an intent: a job that
 # lives here is its job. Whose it is, combination.json tells.
 recover() {
@@ -25,11 +27,11 @@ recover() {
   settle find_live
   owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
   if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
-    its_run=$run its_task=$task its_attempt="0 unknown"
+    its_run=$run its_task=$task its_attempt=$unknown_attempt
   elif [ -n "$its_job" ]; then
     refuse "$record is damaged, and job $its_job, perhaps of another Dag run, writes here; wait, or: scancel $its_job"
   elif [ -n "$owner" ]; then
-    its_run="${run%% *} its record is damaged" its_attempt="0 unknown" its_jobs=0
+    its_run="${run%% *} its record is damaged" its_attempt=$unknown_attempt its_jobs=0
   fi
 }
 
@@ -218,6 +220,6 @@ is_withdrawn() { # whether the record's job is what the killed task has submitte
   if [ -n "$after" ]; then
     case " $its_links $its_job," in *" $after,"*) ;; *) return 1 ;; esac
   else
-    [ "$its_task $its_attempt" = "$task $attempt" ]
+    case "$its_task $its_attempt" in "$task $attempt" | "$task $unknown_attempt") ;; *) return 1 ;; esac
   fi
 }
