@@ -111,9 +111,8 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate,
-        # The next jobs of a chain find both files there.
         "parameters_json": "" if job.after else parameters_json(job),
-        "combination_json": "" if job.after else combination_json(job, attempt),
+        "combination_json": combination_json(job, attempt),
         "after": job.after,
         "ended": job.ended,
         "chained": "yes" if job.chain else "",

@@ -25,9 +25,11 @@ unknown_attempt="0 unknown" # of a record that was damaged
 recover() {
   its_run='' its_task='' its_attempt='' its_job='' its_links='' its_jobs='' its_withdrawn=''
   settle find_live
-  owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
+  text=$(cat -- "$combination" 2> /dev/null)
+  owner=$(owner_of "$text")
   if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
     its_run=$run its_task=$task its_attempt=$unknown_attempt
+    [ -z "$after" ] || recover_chain
   elif [ -n "$its_job" ]; then
     refuse "$record is damaged, and job $its_job, perhaps of another Dag run, writes here; wait, or: scancel $its_job"
   elif [ -n "$owner" ]; then
@@ -35,8 +37,19 @@ recover() {
   fi
 }
 
-owner_of() { # TEXT: of combination.json: its Airflow, Dag run and task
-  printf '%s\n' "$1" | sed -n '/^  "\(run\|task\)": {$/,/^  }/p'
+recover_chain() { # for the task that waits: which jobs there were is lost, but for the one whose end it knows
+  its_task=$(printf '%s\n' "$text" | sed -n '/^  "task": {$/,/^  }/{
+s/^ *"task_id": "\([A-Za-z0-9_.-]*\)",$/\1/p
+s/^ *"map_index": \(-\{0,1\}[0-9]*\)$/\1/p
+}' | tr '\n' ' ')
+  its_task=${its_task% } its_job=${its_job:-$after}
+  [ "$its_job" = "$after" ] || its_links=$after,$(date +%s),$ended
+}
+
+owner_of() { # TEXT: of combination.json: its Airflow and Dag run, and its task unless another one waits for its chain
+  blocks='run\|task'
+  [ -z "$after" ] || blocks=run
+  printf '%s\n' "$1" | sed -n "/^  \"\($blocks\)\": {\$/,/^  }/p"
 }
 
 # The decision: what returns from here goes on to submit
@@ -86,15 +99,22 @@ decide_clear() { # a user cleared the task, which has no retries: its job must b
 
 # A job of this chain has ended, and the next one shall come: one, whoever asks, and however often.
 decide_link() {
+  [ -n "$its_run" ] || refuse "the record of $run_dir is gone or damaged, so no job follows $after"
   if [ "$its_run" != "$run" ]; then
     refuse "another Dag run has taken over the run directory $run_dir"
   elif [ "$its_job" = "$after" ]; then
     decide_follow
   else
-    case " $its_links" in *" $after,"*) ;; *) refuse "a later try of the task has begun a new chain in $run_dir" ;; esac
-    [ -z "$its_job" ] || answer again
-    # an intent that led to no job
+    is_of_chain || refuse "a later try of the task has begun a new chain in $run_dir"
+    [ -n "$its_job" ] || return 0 # an intent that led to no job
+    [ -z "$its_damage" ] || must_write_record
+    answer again
   fi
+}
+
+is_of_chain() { # whether another job followed $after; where a damaged record lost the links, any job that wrote here
+  case " $its_links" in *" $after,"*) return 0 ;; esac
+  [ "$its_attempt" = "$unknown_attempt" ] && is_known "$after"
 }
 
 decide_follow() { # return once job $after is gone
@@ -218,7 +238,7 @@ leave_place() { # of an intent that led to no job: by the name of its attempt, b
 is_withdrawn() { # whether the record's job is what the killed task has submitted, or waits for
   if [ -z "$its_job" ] || [ "$its_run" != "$run" ]; then return 1; fi
   if [ -n "$after" ]; then
-    case " $its_links $its_job," in *" $after,"*) ;; *) return 1 ;; esac
+    [ "$its_job" = "$after" ] || is_of_chain
   else
     case "$its_task $its_attempt" in "$task $attempt" | "$task $unknown_attempt") ;; *) return 1 ;; esac
   fi
