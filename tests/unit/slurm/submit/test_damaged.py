@@ -57,7 +57,7 @@ case $1 in --all) exec /usr/bin/cat job_* ;; esac
         return self.folder / "runs" / "s_1"
 
     def request(self, **changes: Any) -> JobRequest:
-        values = {"ssh_conn_id": "c", "name": "s_1", "command": "true", "run_dir": str(self.run_dir)}
+        values: dict[str, Any] = {"ssh_conn_id": "c", "name": "s_1", "command": "true", "run_dir": str(self.run_dir)}
         values |= {"script": "#!/bin/sh\n", "index": 1, "parameters": {"lr": 1}, "chain": {"jobs": 6}}
         return JobRequest(**{**values, **changes})
 
