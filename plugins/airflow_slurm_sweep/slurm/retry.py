@@ -14,6 +14,7 @@ from airflow_slurm_sweep.slurm.durations import minutes
 from airflow_slurm_sweep.slurm.states import JobState
 
 Rule = Mapping[str, Any]
+_COMMA = re.compile(r",(?![^\[]*\])")  # between the nodes of a list, not within the brackets of n[1-2,4]
 _MEMORY = re.compile(r"([0-9]+)([KMGT]?)B?", re.IGNORECASE)
 
 
@@ -41,9 +42,9 @@ def changes(
         if rule.get("time"):
             limit = str(minutes(changed.get("time", time)) or "")
             changed["time"] = _times(rule["time"], limit, "time", changed.get("time"))
-        if rule.get("exclude_node") and nodes:
-            names = str(changed.get("exclude", options.get("exclude") or "")).split(",")
-            changed["exclude"] = ",".join(dict.fromkeys([*filter(None, names), nodes]))
+        if rule.get("exclude_node") and nodes and not nodes.startswith("None"):  # sacct's "None assigned"
+            names = _COMMA.split(str(changed.get("exclude", options.get("exclude") or "")))
+            changed["exclude"] = ",".join(dict.fromkeys([*filter(None, names), *_COMMA.split(nodes)]))
     return changed
 
 

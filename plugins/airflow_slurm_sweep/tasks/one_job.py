@@ -121,10 +121,9 @@ async def await_job(
 
 async def cancel_awaited(client: SlurmClient, job: SubmittedJob, chained: Chained | None) -> None:
     """Cancel a job that a task waits for, and the one that follows it in a chain, even if it is just submitted."""
-    if chained is None:
-        await cancel_job(client, job)
-    else:
+    if chained is not None:
         await withdraw(client, chained.following(job), chained.attempt)
+    await cancel_job(client, job)  # by its id: the record, which `withdraw` goes by, may be damaged or gone
 
 
 class _Left(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.plan import RunPlan
 from airflow_slurm_sweep.slurm.attempt import run_name
-from airflow_slurm_sweep.slurm.chain import is_reached
+from airflow_slurm_sweep.slurm.chain import Chain, Outcome, Verdict, is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, add
@@ -21,7 +21,9 @@ from airflow_slurm_sweep.slurm.queue import read_exit_files
 from airflow_slurm_sweep.slurm.revision import Revision
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.slurm.traces import NO_TRACE
 from airflow_slurm_sweep.tasks import configuration
+from airflow_slurm_sweep.tasks.chained import with_verdict
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 Result = TypeVar("Result")
@@ -89,8 +91,6 @@ async def _choose(
     """
     every = [job for jobs in places.values() for job in jobs if job.job_id]
     completed = await _patiently(lambda: _completed(client, every, like)) if every else {}
-    until = like.chain.get("until", {})
-    completed = {run_dir: end for run_dir, end in completed.items() if is_reached(until, end.metrics)}
     earlier = {
         index: next((job for job in jobs if job.run_dir in completed), jobs[0]) for index, jobs in places.items()
     }
@@ -100,15 +100,29 @@ async def _choose(
 async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: JobRequest) -> dict[str, JobStatus]:
     """Return the ends of those earlier jobs that are done, by run directory, with what they left.
 
-    Where job.sh left an exit file, that counts, else what Slurm knows.
+    Where job.sh left an exit file, that counts, else what Slurm knows. As for a chain, a job that a signal or Slurm
+    ended is done if it has reached ``until``.
     """
     known = read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
     jobs = [job.submitted(like) for job in earlier]
     if unknown := [job for job in jobs if job.job_id not in known]:
         known |= (await client.look_up(unknown))[0]
-    done = [job for job in jobs if job.job_id in known and known[job.job_id].state.is_success]
-    left = await client.results([MetricsReader(job) for job in done])
-    return {job.run_dir: add(known[job.job_id], each) for job, each in zip(done, left, strict=True)}
+    chain = Chain(**{"jobs": 0, **like.chain})
+    signalled = {job.job_id for job in earlier if job.exit.partition(" ")[2] not in ("", "-")}
+
+    def may_be_done(job_id: str) -> bool:
+        state = known[job_id].state
+        return state.is_success or (bool(chain.until) and (job_id in signalled or state.value in chain.on))
+
+    ended = [job for job in jobs if job.job_id in known and may_be_done(job.job_id)]
+    left = await client.results([MetricsReader(job) for job in ended])
+    ends = {job.run_dir: add(known[job.job_id], each) for job, each in zip(ended, left, strict=True)}
+    done = Verdict(Outcome.DONE, f"{', '.join(chain.until)} is reached", "")
+    return {
+        run_dir: end if end.state.is_success else with_verdict(end, done, NO_TRACE)
+        for run_dir, end in ends.items()
+        if is_reached(chain.until, end.metrics)
+    }
 
 
 async def _revision(client: SlurmClient, workdir: str | None) -> Revision | None:

@@ -25,6 +25,8 @@ FAILED = (JobState.FAILED, "")
         ([{**MEMORY, "mem": "500G"}], [OOM, OOM], {}, {"mem": "500G"}),
         ([{**MEMORY, "mem": None, "time": "x1.5"}], [OOM], {}, {"time": "90"}),
         ([NODE], [LOST_NODE, (JobState.NODE_FAIL, "n7")], {"exclude": "n9"}, {"exclude": "n9,n[2-3],n7"}),
+        ([NODE], [(JobState.NODE_FAIL, "n[1-2,4],m7")] * 2, {"exclude": "n[4,9]"}, {"exclude": "n[4,9],n[1-2,4],m7"}),
+        ([NODE], [(JobState.NODE_FAIL, "Noneassigned")], {}, {}),
         ([MEMORY, NODE], [(JobState.TIMEOUT, "n1")], {"mem": "32G"}, {}),
         ([MEMORY, {"on": "FAILED", "mem": "x3"}], [OOM, FAILED], {"mem": "10G"}, {"mem": "60G"}),
         ([MEMORY, {"on": "FAILED", "mem": "500G"}], [OOM, FAILED, OOM], {"mem": "10G"}, {"mem": "1000G"}),

@@ -189,11 +189,14 @@ END_OF_QUEUE
   [ -n "$its_job" ] || search_logs
 }
 
-find_live() { # `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone
+# `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone. Not job $after,
+# which may be shown for long: the question is whether another one follows it.
+find_live() {
   while read -r id is path; do
     to_element
     if is_job "$id" && writes_here "$id" "$path" && ! has_ended "$is"; then
       case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
+      [ "$id" != "$after" ] || continue
       its_job=$id
       return
     fi

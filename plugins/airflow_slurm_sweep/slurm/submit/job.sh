@@ -27,17 +27,33 @@ fi
 
 # The next four also run inside CONTAINER, where they leave no exit file.
 
-hand_on() { # SIGNAL: to the processes of `group`, TERM not to srun: it would kill its step; set `alive` if one lives
-  local stat line
+# SIGNAL: to the processes of `group` and all that they have started, also in a session of its own, as torchrun's workers
+# are. They stay in `ours` when their parents end. TERM not to srun: it would kill its step. Set `alive` if one lives.
+hand_on() {
+  local stat line pid lines=() parents=() began=() more=yes
   alive=
   for stat in /proc/[0-9]*/stat; do
     { read -r line < "$stat"; } 2> /dev/null || continue
-    # shellcheck disable=SC2086 # into words: the state, the parent, the process group
+    pid=${line%% *}
+    # shellcheck disable=SC2086 # into words: the state, the parent, the process group ... the time of its start
     set -- "$1" ${line##*) }
-    if [ "$4" != "$group" ] || [ "$2" = Z ]; then continue; fi
+    [ "$2" != Z ] || continue
+    lines[pid]=$line parents[pid]=$3 began[pid]=${21}
+    [ "$4" != "$group" ] || ours[pid]=${21}
+  done
+  for pid in "${!ours[@]}"; do # the number may be another process's by now
+    [ "${ours[pid]}" = "${began[pid]}" ] || unset "ours[pid]"
+  done
+  while [ -n "$more" ]; do
+    more=
+    for pid in "${!parents[@]}"; do
+      if [ -z "${ours[pid]}" ] && [ -n "${ours[parents[pid]]}" ]; then ours[pid]=${began[pid]} more=yes; fi
+    done
+  done
+  for pid in "${!ours[@]}"; do
     alive=yes
-    case "$1 $line" in "TERM "*" (srun) "*) continue ;; esac
-    kill "-$1" "${line%% *}" 2> /dev/null
+    case "$1 ${lines[pid]}" in "TERM "*" (srun) "*) continue ;; esac
+    kill "-$1" "$pid" 2> /dev/null
   done
 }
 
@@ -53,7 +69,7 @@ on_signal() { # SIGNAL
 }
 
 run() { # COMMAND in a process group of its own; set `status`
-  signal=- status=143
+  signal=- status=143 ours=()
   trap 'on_signal USR1' USR1
   trap 'on_signal TERM' TERM
   set -m
@@ -112,9 +128,12 @@ watch_owner() {
     [ "${owner:-$own}" = "$own" ] || break
   done
   echo "job ${owner% *} has this run directory now: job $job_id, whose node was lost, ends" >&2
-  kill -TERM -- "-$group"
+  hand_on 0     # find them all while their parents live
+  kill -TERM $$ # hands it on, and then waits for all of them
+  sleep 1
+  kill -TERM -- "-$group" # srun, too
   sleep 5
-  kill -KILL -- "-$group"
+  hand_on KILL
 }
 
 take_directory

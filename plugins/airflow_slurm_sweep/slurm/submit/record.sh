@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2030,SC2031 # subshells change variables on purpose
 # Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
-# cluster.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
+# cluster.sh, gate.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
 # Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
@@ -268,10 +268,11 @@ mark_start() { # the intent made the file `start`; now the job's id is known
 }
 
 # The combination: parameters.json and combination.json, for a job of a sweep. Those of an earlier Dag run are kept
-# until sbatch has answered: a refused job leaves the run directory as it was.
+# until sbatch has answered: a refused job leaves the run directory as it was. The next jobs of a chain find both there:
+# they have no parameters_json.
 
 write_combination() {
-  [ -n "$combination_json" ] || return 0
+  [ -n "$parameters_json" ] || return 0
   still_held
   [ "$its_run" = "$run" ] || keep_combination
   replace "$parameters" "$parameters_json" && replace "$combination" "$combination_json"
@@ -283,7 +284,7 @@ keep_combination() { # unless it is kept already, by a submission that did not c
 }
 
 restore_combination() {
-  [ -n "$combination_json" ] || return 0
+  [ -n "$parameters_json" ] || return 0
   [ -n "$before" ] || rm -f -- "$parameters" "$combination"
   move "$state/parameters.kept" "$parameters"
   move "$state/combination.kept" "$combination"

@@ -25,7 +25,7 @@ _NO_SBATCH = (
 
 SHELL_FUNCTIONS = "\n".join(
     Path(__file__).with_name(f"{name}.sh").read_text(encoding="utf-8")
-    for name in ("record", "cluster", "proposals", "submit")
+    for name in ("record", "cluster", "gate", "proposals", "submit")
 )
 
 
@@ -115,9 +115,9 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
         "gate": gate_folder(job, attempt),
-        # The next jobs of a chain find both files there.
+        # The next jobs of a chain find the file there.
         "parameters_json": "" if job.after else parameters_json(job),
-        "combination_json": "" if job.after else combination_json(job, attempt),
+        "combination_json": combination_json(job, attempt),
         "after": job.after,
         "ended": job.ended,
         "chained": "yes" if job.chain else "",

@@ -18,23 +18,38 @@ open_record() {
   fi
 }
 
+unknown_attempt="0 unknown" # of a record that was damaged
+
 # A file server that crashed may leave a record empty, half written or unreadable. It counts as an intent: a job that
 # lives here is its job. Whose it is, combination.json tells.
 recover() {
   its_run='' its_task='' its_attempt='' its_job='' its_links='' its_jobs='' its_withdrawn=''
   settle find_live
-  owner=$(owner_of "$(cat -- "$combination" 2> /dev/null)")
+  text=$(cat -- "$combination" 2> /dev/null)
+  owner=$(owner_of "$text")
   if [ -n "$owner" ] && [ "$owner" = "$(owner_of "$combination_json")" ]; then
-    its_run=$run its_task=$task its_attempt="0 unknown"
+    its_run=$run its_task=$task its_attempt=$unknown_attempt
+    [ -z "$after" ] || recover_chain
   elif [ -n "$its_job" ]; then
     refuse "$record is damaged, and job $its_job, perhaps of another Dag run, writes here; wait, or: scancel $its_job"
   elif [ -n "$owner" ]; then
-    its_run="${run%% *} its record is damaged" its_attempt="0 unknown" its_jobs=0
+    its_run="${run%% *} its record is damaged" its_attempt=$unknown_attempt its_jobs=0
   fi
 }
 
-owner_of() { # TEXT: of combination.json: its Airflow, Dag run and task
-  printf '%s\n' "$1" | sed -n '/^  "\(run\|task\)": {$/,/^  }/p'
+recover_chain() { # for the task that waits: which jobs there were is lost, but for the one whose end it knows
+  its_task=$(printf '%s\n' "$text" | sed -n '/^  "task": {$/,/^  }/{
+s/^ *"task_id": "\([A-Za-z0-9_.-]*\)",$/\1/p
+s/^ *"map_index": \(-\{0,1\}[0-9]*\)$/\1/p
+}' | tr '\n' ' ')
+  its_task=${its_task% } its_job=${its_job:-$after}
+  [ "$its_job" = "$after" ] || its_links=$after,$(date +%s),$ended
+}
+
+owner_of() { # TEXT: of combination.json: its Airflow and Dag run, and its task unless another one waits for its chain
+  blocks='run\|task'
+  [ -z "$after" ] || blocks=run
+  printf '%s\n' "$1" | sed -n "/^  \"\($blocks\)\": {\$/,/^  }/p"
 }
 
 # The decision: what returns from here goes on to submit
@@ -84,15 +99,22 @@ decide_clear() { # a user cleared the task, which has no retries: its job must b
 
 # A job of this chain has ended, and the next one shall come: one, whoever asks, and however often.
 decide_link() {
+  [ -n "$its_run" ] || refuse "the record of $run_dir is gone or damaged, so no job follows $after"
   if [ "$its_run" != "$run" ]; then
     refuse "another Dag run has taken over the run directory $run_dir"
   elif [ "$its_job" = "$after" ]; then
     decide_follow
   else
-    case " $its_links" in *" $after,"*) ;; *) refuse "a later try of the task has begun a new chain in $run_dir" ;; esac
-    [ -z "$its_job" ] || answer again
-    # an intent that led to no job
+    is_of_chain || refuse "a later try of the task has begun a new chain in $run_dir"
+    [ -n "$its_job" ] || return 0 # an intent that led to no job
+    [ -z "$its_damage" ] || must_write_record
+    answer again
   fi
+}
+
+is_of_chain() { # whether another job followed $after; where a damaged record lost the links, any job that wrote here
+  case " $its_links" in *" $after,"*) return 0 ;; esac
+  [ "$its_attempt" = "$unknown_attempt" ] && is_known "$after"
 }
 
 decide_follow() { # return once job $after is gone
@@ -109,82 +131,6 @@ decide_follow() { # return once job $after is gone
 # Ids begin with the time when Airflow made them. A Dag run that was deleted and made again has new ids.
 is_newer() { # ID ID: whether the first one is newer, or the same
   [ "$(printf '%s\n' "$1" "$2" | LC_ALL=C sort | tail -n 1)" = "$1" ]
-}
-
-# The limit of parallel jobs
-
-pass_gate() { # at most $parallel live jobs of this Dag run
-  own_links "${gate%/*}" "$gate"
-  [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
-  take "$gate_lock"
-  holds_gate=yes
-  ask_once
-  count_members
-  [ "$live" -lt "$parallel" ] || stop 95 "$live jobs of this run are live, max_parallel_jobs is $parallel"
-  still_held
-  replace "$gate/members" "$members$run_dir" || refuse "cannot write $gate/members"
-  read_record "$record"
-}
-
-count_members() { # set `live` to their number, and `members` to the run directories of live jobs and open intents
-  live=0 members='' both=''
-  [ -f "$gate/members" ] || return 0
-  while IFS= read -r member; do
-    [ "$member" != "$run_dir" ] || continue
-    read_record "$member/$record_name"
-    if has_place; then
-      live=$((live + 1)) members=$members$member$newline
-    fi
-  done < "$gate/members"
-}
-
-has_place() { # the run directory `member`, whose record was read
-  if [ -n "$its_damage" ]; then
-    is_recent || is_written_to
-  elif [ "$its_run" != "$run" ]; then
-    return 1
-  elif [ -z "$its_job" ]; then # an intent. That of a withdrawn attempt led to no job: `withdraw` has looked for it
-    [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ] &&
-      { [ -z "$its_links" ] || [ -e "$member/$state_name/start" ]; }
-  else
-    at_member lives "$its_job" || keeps_place
-  fi
-}
-
-is_recent() { # whether a submission may be at work in `member`: it makes files there
-  [ -n "$(find "$member/$state_name" -maxdepth 0 -mmin -10 2> /dev/null)" ]
-}
-
-is_written_to() { # whether a live job writes into `member`: as its id is not known, both sources must show none
-  if [ -z "$both" ]; then
-    both=$queue
-    query_controller || stop 93 "scontrol: $said"
-    both=$both$newline$queue queue=$both
-  fi
-  at_member has_live
-}
-
-has_live() {
-  its_job=
-  find_live
-  [ -n "$its_job" ]
-}
-
-at_member() { # FUNCTION [ARGUMENT]: call it as for the run directory `member`
-  (
-    run_dir=$member escaped_dir=$(printf '%s\n' "$member" | sed 's/%/%%/g')
-    find_index
-    "$@"
-  )
-  status=$?
-  [ "$status" -le 1 ] || exit "$status"
-  return "$status"
-}
-
-# The task that waits for a chain submits the next job, or removes the file. It may be dead; then others go first.
-keeps_place() {
-  [ -e "$member/$state_name/$its_job.place" ] &&
-    [ -n "$(find "$member/$state_name/$its_job.exit" "$member/logs/slurm-$its_job.out" -mmin -10 2> /dev/null)" ]
 }
 
 # The intent
@@ -294,8 +240,8 @@ leave_place() { # of an intent that led to no job: by the name of its attempt, b
 is_withdrawn() { # whether the record's job is what the killed task has submitted, or waits for
   if [ -z "$its_job" ] || [ "$its_run" != "$run" ]; then return 1; fi
   if [ -n "$after" ]; then
-    case " $its_links $its_job," in *" $after,"*) ;; *) return 1 ;; esac
+    [ "$its_job" = "$after" ] || is_of_chain
   else
-    [ "$its_task $its_attempt" = "$task $attempt" ]
+    case "$its_task $its_attempt" in "$task $attempt" | "$task $unknown_attempt") ;; *) return 1 ;; esac
   fi
 }

@@ -1,0 +1,225 @@
+"""A run directory whose record is damaged or gone: no job is lost by it, and none runs beside the next.
+
+The shell is real; Slurm's commands are recorders (`login_shell`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from login_shell import SHELLS, Login
+
+from airflow_slurm_sweep.names import COMBINATION, PARAMETERS, RECORD
+from airflow_slurm_sweep.slurm.attempt import Attempt
+from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.shell import Completed
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, submitted_job
+from airflow_slurm_sweep.tasks.chained import Chained
+from airflow_slurm_sweep.tasks.one_job import cancel_awaited
+
+SUBMITTING = Attempt(
+    dag_id="d", run_id="r", task_id="combination.submit", map_index=3, try_number=1, id="01-1", installation="a"
+)
+WAITING = replace(SUBMITTING, task_id="combination.wait", id="02-1")
+
+
+@dataclass(kw_only=True)
+class Node(Login):
+    """A login node with one run directory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        (self.folder / "bin" / "date").symlink_to("/usr/bin/date")
+        scontrol = f"""#!/bin/sh
+cd '{self.folder}/answers'
+case $1 in --all) exec /usr/bin/cat job_* ;; esac
+/usr/bin/cat "job_$3" 2> /dev/null || {{ echo 'slurm_load_jobs error: Invalid job id specified'; exit 1; }}
+"""
+        (self.folder / "bin" / "scontrol").write_text(scontrol)
+        self.show()
+
+    @property
+    def record(self) -> Path:
+        return self.run_dir / RECORD
+
+    @property
+    def run_dir(self) -> Path:
+        return self.folder / "runs" / "s_1"
+
+    def request(self, **changes: Any) -> JobRequest:
+        values: dict[str, Any] = {"ssh_conn_id": "c", "name": "s_1", "command": "true", "run_dir": str(self.run_dir)}
+        values |= {"script": "#!/bin/sh\n", "index": 1, "parameters": {"lr": 1}, "chain": {"jobs": 6}}
+        return JobRequest(**{**values, **changes})
+
+    def show(self, **jobs: str) -> None:
+        """Let Slurm show no jobs in the run directory but these, ``job_7="RUNNING"``."""
+        for file in (self.folder / "answers").glob("job_*"):
+            file.unlink()
+        queue = ""
+        for name, state in {"job_0": "COMPLETED", **jobs}.items():
+            job = name.removeprefix("job_")
+            log = f"{self.run_dir}/logs/slurm-{job}.out"
+            queue += f"{job} {state} {log}\n"
+            owner = f"UserId=me({os.getuid()}) GroupId=x"
+            self.answer(
+                name, f"JobId={job} JobName=s_1\n   {owner}\n   JobState={state} Reason=None\n   StdOut={log}\n"
+            )
+        self.answer("squeue", queue)
+
+    def follow(self, job: str, sbatch: str = "0", ended: str = "TIMEOUT,,,") -> tuple[int, str]:
+        """Ask for the job that follows one; sbatch's next id is ``sbatch``."""
+        self.answer("sbatch", f"{sbatch}\n")
+        return self.submit(self.request(after=job, ended=ended), WAITING)
+
+    def words(self) -> dict[str, str]:
+        """Return the record, without the times of its links."""
+        lines = re.sub(r",[0-9]{9,},", ",", self.record.read_text()).splitlines()
+        return dict(line.partition(" ")[::2] for line in lines)
+
+    @property
+    def client(self) -> SlurmClient:
+        return SlurmClient(_Answers(self))
+
+    def cancelled(self) -> list[str]:
+        return [words[-1] for words in self.calls("scancel")]
+
+
+class _Answers:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def run(self, script: str) -> Completed:
+        done = await asyncio.to_thread(self._node.run, script)
+        return Completed(exit_status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(argv=SHELLS["dash"], folder=tmp_path / "login")
+
+
+def half(node: Node) -> None:
+    node.record.write_text("run a d r\ntask comb")
+
+
+def empty(node: Node) -> None:
+    node.record.write_text("")
+
+
+def gone(node: Node) -> None:
+    shutil.rmtree(node.run_dir)
+
+
+DAMAGES = pytest.mark.parametrize("damage", [half, empty, gone])
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait for a script that goes on in the background."""
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# A task that is killed
+
+
+@DAMAGES
+def test_the_job_of_a_killed_task_that_waits_for_a_chain_is_cancelled(
+    node: Node, damage: Callable[[Node], None]
+) -> None:
+    assert node.submit(node.request(), SUBMITTING) == (0, "7 submitted")
+    node.show(job_7="RUNNING")
+    damage(node)
+    chained = Chained(request=node.request(), attempt=WAITING, resolve=None, on_next=None)  # type: ignore[arg-type]
+    asyncio.run(cancel_awaited(node.client, submitted_job(node.request(), "7"), chained))
+    assert "7" in node.cancelled()
+
+
+@pytest.mark.parametrize("damage", [half, empty])
+def test_the_job_of_a_killed_task_that_submits_is_cancelled(node: Node, damage: Callable[[Node], None]) -> None:
+    assert node.submit(node.request(), SUBMITTING) == (0, "7 submitted")
+    node.show(job_7="RUNNING")
+    damage(node)
+    asyncio.run(node.client.withdraw(node.request(), SUBMITTING))
+    eventually(lambda: node.cancelled() == ["7"])
+
+
+# The next job of a chain
+
+
+def begun(node: Node) -> None:
+    """Let the first job of a chain have written its log and ended."""
+    assert node.submit(node.request(), SUBMITTING) == (0, "7 submitted")
+    (node.run_dir / "logs" / "slurm-7.out").touch()
+
+
+@pytest.mark.parametrize("damage", [half, empty])
+def test_a_chain_goes_on_though_its_record_is_damaged(node: Node, damage: Callable[[Node], None]) -> None:
+    begun(node)
+    whole = node.words()
+    damage(node)
+    assert node.follow("7", "8") == (0, "8 submitted")
+    words = node.words()
+    assert words == {**whole, "attempt": "0 unknown", "job": "8", "jobs": "7", "links": "7,TIMEOUT,,,"}
+    assert (node.run_dir / PARAMETERS).exists()
+
+
+def test_a_restarted_triggerer_finds_the_live_job_of_a_damaged_record(node: Node) -> None:
+    begun(node)
+    node.follow("7", "8")
+    (node.run_dir / "logs" / "slurm-8.out").touch()
+    # Slurm still shows the first job, as one that it may queue again.
+    node.show(job_7="NODE_FAIL", job_8="RUNNING")
+    empty(node)
+    assert node.follow("7") == (0, "8 again")
+    assert node.words()["links"] == "7,TIMEOUT,,,"
+    node.show(job_8="COMPLETED")
+    half(node)
+    assert node.follow("8", "9") == (0, "9 submitted")
+    assert node.words()["links"] == "8,TIMEOUT,,,"
+    assert node.follow("7") == (0, "9 again"), "the damage has lost the link"
+    assert len(node.calls("sbatch")) == 3
+
+
+def test_a_refused_link_with_a_damaged_record_keeps_the_combination(node: Node) -> None:
+    begun(node)
+    empty(node)
+    (node.folder / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid account' >&2\nexit 1\n")
+    assert node.follow("7")[0] == ExitStatus.SBATCH_REFUSED
+    assert (node.run_dir / PARAMETERS).exists()
+    assert (node.run_dir / COMBINATION).exists()
+
+
+def test_a_killed_task_cancels_the_live_job_of_a_damaged_record(node: Node) -> None:
+    begun(node)
+    node.follow("7", "8")
+    node.show(job_8="RUNNING")
+    empty(node)
+    asyncio.run(node.client.withdraw(node.request(after="7", ended=",,,"), WAITING))
+    eventually(lambda: node.cancelled() == ["8"])
+
+
+def test_a_chain_of_another_dag_run_does_not_go_on(node: Node) -> None:
+    assert node.submit(node.request(), replace(SUBMITTING, run_id="other")) == (0, "7 submitted")
+    empty(node)
+    status, text = node.follow("7")
+    assert (status, text) == (ExitStatus.REFUSED, f"another Dag run has taken over the run directory {node.run_dir}")
+
+
+def test_without_a_record_no_job_follows(node: Node) -> None:
+    begun(node)
+    gone(node)
+    status, text = node.follow("7")
+    assert status == ExitStatus.REFUSED
+    assert text == f"the record of {node.run_dir} is gone or damaged, so no job follows 7"
