@@ -220,7 +220,7 @@ def versions(airflow: Airflow, dag_id: str) -> int:
 
 
 @pytest.mark.all
-@pytest.mark.parametrize("times", [20])
+@pytest.mark.parametrize("times", [6])
 def test_dags_test_beside_a_live_scheduler_submits_nothing(
     cluster: Sandbox, sweeps: Path, airflow: Airflow, times: int
 ) -> None:

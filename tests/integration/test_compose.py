@@ -16,11 +16,19 @@ import pytest
 from sandbox.airflow import Api
 from sandbox.layout import free_ports
 
+
+def has_compose() -> bool:
+    return (
+        which("docker") is not None
+        and not subprocess.run(["docker", "compose", "version"], check=False, capture_output=True).returncode
+    )
+
+
 pytestmark = [
     pytest.mark.all,
     pytest.mark.sandbox,
     pytest.mark.slow("Docker builds two images"),
-    pytest.mark.skipif(not which("docker"), reason="no Docker is installed"),
+    pytest.mark.skipif(not has_compose(), reason="no Docker Compose is installed"),
 ]
 
 ROOT = Path(__file__).parents[2]

@@ -117,7 +117,7 @@ def test_sweeps_go_on_through_an_upgrade(
     assert figures.counters[f"airflow.slurm_sweep.jobs_submitted.{of}"] == 2 * JOBS
     assert figures.counters[f"airflow.slurm_sweep.jobs_ended.completed.{of}"] == 2 * JOBS
     assert figures.counters[f"airflow.slurm_sweep.logins.{of}"] >= 2, "once before, once behind"
-    assert figures.timers[f"airflow.slurm_sweep.squeue.{of}"] >= 5
+    assert figures.timers[f"airflow.slurm_sweep.squeue.{of}"] >= 2
     assert wait_until(lambda: figures.gauges[f"airflow.slurm_sweep.jobs.running.{of}"][-1] == 0)
 
 
