@@ -113,7 +113,7 @@ def test_hydra(arrived: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_the_environment(arrived: Callable[..., Any]) -> None:
-    found, _ = arrived(ENVIRONMENT, "{script_path} # $SWEEP_LR and so on")
+    found, _ = arrived(ENVIRONMENT, '{script_path} "$SWEEP_LR" and so on')
     words = {"lr": "1e-06", "amp": "true", "off": "false", "none": "null"}
     assert found == {f"SWEEP_{key.upper()}": words.get(key, value) for key, value in PARAMETERS.items()}
 

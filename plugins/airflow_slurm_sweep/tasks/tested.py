@@ -35,7 +35,8 @@ def submit(ti: Any, request: JobRequest, seconds: float | None) -> SubmittedJob:
             raise found
         return found or _submit(request, attempt, seconds)
     except SlurmSweepError as error:
-        _submitted[key] = error
+        if request.canaries:
+            _submitted[key] = error
         raise
 
 

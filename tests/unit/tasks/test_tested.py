@@ -78,3 +78,11 @@ def test_the_order_of_the_two_makes_no_difference(asked: list[Any]) -> None:
         tested.submit(instance(0), REQUEST, None)
     assert tested.failed_canary(instance(1), JOBS, None, None) == "a_1"
     assert asked == [JOB]
+
+
+def test_a_job_that_is_no_canarys_may_be_submitted_again_in_the_same_process(asked: list[Any]) -> None:
+    asked += [ClusterRefusedError("no"), JOB]
+    alone = JobRequest(ssh_conn_id="c", name="b", run_dir="/r/b", command="true")
+    with pytest.raises(ClusterRefusedError):
+        tested.submit(instance(0), alone, None)
+    assert tested.submit(instance(0), alone, None) == JOB
