@@ -153,8 +153,8 @@ def plan_run(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     said = [*_notes(spec, sweep, jobs), *run.recipe.command.notes, *warnings(spec, layers)]
-    if search and 4 * (settings.max_parallel_jobs or 0) > sweep.size:
-        said.append("search: with max_parallel_jobs above a fourth of trials, most trials know few results")
+    if search:
+        said += search.notes(settings.max_parallel_jobs or 0)
     return RunPlan(jobs=jobs, names=names, existing=existing, notes=said, search=search)
 
 

@@ -81,6 +81,13 @@ class Search:
         }
         return self.recipe.arguments(parameters, places)
 
+    def notes(self, parallel: int) -> list[str]:
+        """Return what the person who starts a run should know; ``parallel`` trials run at a time."""
+        found = ["search: once ten trials have ended, others are proposed in place of the combinations shown here"]
+        if 4 * parallel > (self.space.trials or 0):
+            found.append("search: with max_parallel_jobs above a fourth of trials, most trials know few results")
+        return found
+
     def to_text(self) -> str:
         """Return it as text: Airflow's XComs have no NaN, and Postgres reads 1e16 as an int."""
         values = asdict(self)

@@ -34,6 +34,8 @@ def test_a_search_travels_as_text_and_makes_the_jobs_that_the_plan_makes() -> No
     assert again.maximize
     assert repr(again.space.chosen) == repr(plan.search.space.chosen)
     assert again.to_text() == plan.search.to_text()
+    assert [each for each in plan.notes if each.startswith("search:")] == again.notes(4)
+    assert (len(again.notes(4)), len(again.notes(6))) == (1, 2)
     for job in plan.jobs:
         assert job.trial == (job.index or 0) - 1
         made = again.arguments(plan.search.space.chosen[job.trial], job)
