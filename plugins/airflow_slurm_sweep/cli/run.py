@@ -65,9 +65,8 @@ def _run(options: argparse.Namespace) -> bool:
     path, conf = options.file.absolute(), conf_of(options)
     folders = Folders.around(path)
     dag_id = check_dag_id(path, folders.sweeps, str(options.file))
-    load_sweep(
-        path, source=str(options.file), max_combinations=most_combinations(os.environ)
-    )  # its errors are known before Airflow is loaded
+    # Its errors are known before Airflow is loaded.
+    load_sweep(path, source=str(options.file), max_combinations=most_combinations(os.environ))
     # As Airflow's own commands say it, so that connections are looked for in its database, too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     os.environ["AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER"] = str(folders.sweeps)

@@ -54,13 +54,13 @@ def fold(
         each["rank"] = rank
         for job in jobs:
             job["rank"] = rank
-    best = next((place for place, each in enumerate(folds) if each["rank"] == 1), None)
-    winner = None if best is None else [*groups.values()][best][0]
-    if winner is not None and best is not None:
-        text = result_text({objective.metric: folds[best]["mean"]}, folds[best]["combination"], objective)
-        text = f"{text}, the mean of {folds[best]['jobs']}"
-        winner = {"index": winner["index"], "number": winner["number"], "text": text}
-    return {"repeats": sorted(folds, key=lambda each: each["rank"] or len(found)), "best": winner}
+    best = None
+    for each, (job, *_) in zip(folds, groups.values(), strict=True):
+        if each["rank"] == 1:
+            text = result_text({objective.metric: each["mean"]}, each["combination"], objective)
+            text = f"{text}, the mean of {each['jobs']}"
+            best = {"index": job["index"], "number": job["number"], "text": text}
+    return {"repeats": sorted(folds, key=lambda each: each["rank"] or len(found)), "best": best}
 
 
 def by_value(repeats: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.page import data
-from airflow_slurm_sweep.page.stages import Stage
+from airflow_slurm_sweep.page.repeats import has_result
 from airflow_slurm_sweep.page.unreadable import UNREADABLE
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import Row, folded, ranked
@@ -56,7 +56,7 @@ def _row(plan: object, combination: dict[str, Any]) -> Row:
         job_id=combination["job_id"],
         state=f"{state} ({reason})" if reason else state,
         cause=combination["cause"],
-        succeeded=combination["stage"] == Stage.SUCCEEDED or combination["is_done_earlier"],
+        succeeded=has_result(combination),
         elapsed=combination["elapsed"],
         log=combination["log_path"],
         metrics=combination["metrics"],

@@ -41,8 +41,7 @@ Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 class SlurmClient:
     """Speaks to one cluster of a site, and counts submissions and cancellations in ``metrics``.
 
-    All methods raise `ClusterUnavailableError` if there is no answer now, and `ClusterRefusedError` if the cluster
-    says no.
+    All methods raise `ClusterUnavailableError` if there is no answer now, `ClusterRefusedError` if it is "no".
     """
 
     def __init__(self, shell: Shell, metrics: Metrics = NO_METRICS, site: Site | None = None) -> None:
@@ -63,9 +62,8 @@ class SlurmClient:
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Submit in one round trip; return for each what `submit` returns or raises."""
-        mark = f"m{token_hex(8)}"
-        completed = await self._run(submit_all(submissions, mark))
-        return self._answers(submissions, read_answers(output(completed), mark))
+        said = output(await self._run(submit_all(submissions, mark := f"m{token_hex(8)}")))
+        return self._answers(submissions, read_answers(said, mark))
 
     async def submit_array(self, submissions: Sequence[Submission]) -> list[SubmissionAnswer]:
         """Do what `submit_all` does, with one sbatch for a whole group of `arrays.script.grouped`.
@@ -165,9 +163,8 @@ class SlurmClient:
                 if job_id in failed and status.state is failed[job_id].state:
                     found[job_id] = status
 
-        if failed:
-            with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
-                take(await self._controller(failed))
+        with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
+            take(await self._controller(failed))
         if left := [job_id for job_id in failed if job_id not in found]:
             take((await self._accounting(left))[0])
         return failed | found
@@ -291,8 +288,8 @@ class SlurmClient:
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
     ) -> list[SubmissionAnswer]:
-        jobs = enumerate((job for job, _ in submissions), start=1)
-        return [job_of_answer(job, answers.get(number), self.metrics) for number, job in jobs]
+        jobs = enumerate(submissions, start=1)
+        return [job_of_answer(job, answers.get(number), self.metrics) for number, (job, _) in jobs]
 
     async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
         return self._read(await self._run(question), read)
