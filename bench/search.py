@@ -1,4 +1,4 @@
-"""Search on synthetic objectives, in this process: TPE beside random search, eight trials at a time.
+"""Search on synthetic objectives, in this process: TPE and ASHA beside random search, eight trials at a time.
 
 scripts/bench --search            # a table in Markdown
 """
@@ -8,18 +8,20 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Mapping
-from math import cos, log10, pi, sin
-from statistics import median
+from math import cos, exp, log10, pi, sin
+from statistics import mean, median
 from typing import Any
 
 from airflow_slurm_sweep.search.tpe import propose
 from airflow_slurm_sweep.search.trial import State, Trial
+from airflow_slurm_sweep.slurm.stopping import Asha
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 SEEDS = 20
 PARALLEL = 8
 TRIALS, MOST = 64, 512
+STEPS = 900
 SPACE = """\
 command: train {flags}
 lr: {loguniform: [1e-6, 1]}
@@ -123,18 +125,46 @@ def tpe_best(objective: Objective, seed: int) -> float:
     return min(objective(trial.parameters) for trial in trials)
 
 
+def halving(objective: Objective, seed: int) -> tuple[float, float]:
+    """Return the share of the steps that ASHA spends on a random search of `TRIALS`, and its regret."""
+    rule, chance = Asha(from_step=100, factor=3, maximize=False, to_step=STEPS), random.Random(seed)  # no secret
+    ends = [objective(each) for each in space(TRIALS, seed).chosen]
+    rates = [chance.uniform(4, 9) for _ in ends]
+    rungs: dict[int, dict[int, float]] = {trial: {} for trial in range(TRIALS)}
+    live = dict.fromkeys(range(PARALLEL), 0)  # the steps of each trial
+    spent, begun = 0, PARALLEL
+    done: list[float] = []
+    while live:
+        for trial in live:
+            live[trial] += 1
+            value = ends[trial] + exp(-rates[trial] * live[trial] / STEPS) + chance.gauss(0, 0.005)
+            rule.climb(rungs[trial], live[trial], value)
+        spent += len(live)
+        over = [trial for trial, step in live.items() if step == STEPS]
+        done += [ends[trial] for trial in over]
+        for trial in {*over, *rule.stops(rungs, live)}:
+            del live[trial]
+            if begun < TRIALS:
+                live[begun] = 0
+                begun += 1
+    return spent / (TRIALS * STEPS), min(done) - min(ends)
+
+
 def main() -> None:
     """Print the table."""
     heads = ["objective", "best of 64, TPE", "random", "trials that random needs for it"]
+    heads += ["ASHA: share of the steps", "mean regret", "largest"]
     print(f"| {' | '.join(heads)} |")
-    print("|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     for name, objective in OBJECTIVES.items():
         bests = [random_bests(objective, seed) for seed in range(SEEDS)]
         found = median(tpe_best(objective, seed) for seed in range(SEEDS))
         at = [median(each[trial] for each in bests) for trial in range(MOST)]
         needed = next((trial + 1 for trial, value in enumerate(at) if value <= found), None)
         trials = f"over {MOST}" if needed is None else str(needed)
-        print(f"| {name} | {found:.3f} | {at[TRIALS - 1]:.3f} | {trials} |")
+        shares, regrets = zip(*(halving(objective, seed) for seed in range(SEEDS)), strict=True)
+        asha = f"{mean(shares):.0%} | {mean(regrets):.3f} | {max(regrets):.3f}"
+        print(f"| {name} | {found:.3f} | {at[TRIALS - 1]:.3f} | {trials} | {asha} |")
 
 
 if __name__ == "__main__":

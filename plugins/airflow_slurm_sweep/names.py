@@ -12,6 +12,7 @@ On the cluster, a run directory holds::
     .slurm_sweep/record              which task submitted which job
     .slurm_sweep/combination.json    the combination and where it comes from
     .slurm_sweep/result              how the job of a search's trial ended, for the trials to come
+    .slurm_sweep/stop                why the job was stopped early, by `sweep.stop`
     .slurm_sweep/environment         an array element's environment variables, for its owner only
     .slurm_sweep/JOBID.exit          the exit status of job.sh
     .slurm_sweep/owner               the job whose job.sh runs here: one whose node was lost ends when it reads another
@@ -69,6 +70,7 @@ STATE_DIR = ".slurm_sweep"
 RECORD = f"{STATE_DIR}/record"
 COMBINATION = f"{STATE_DIR}/combination.json"
 RESULT = f"{STATE_DIR}/result"
+STOP = f"{STATE_DIR}/stop"
 ENVIRONMENT = f"{STATE_DIR}/environment"
 RESERVATIONS = ".slurm_sweep_runs"
 

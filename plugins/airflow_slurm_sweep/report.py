@@ -16,11 +16,13 @@ from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.failure import groups
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.naming import label
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
+STOPPED_EARLIER = "stopped early in an earlier run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class Row:
         state: In Slurm's own words, or why there is none.
         cause: The line of the job's log that says why it failed.
         succeeded: Whether the job is COMPLETED, in this run or an earlier one.
+        stopped: Whether the rule of `sweep.stop` stopped it: no success, which would have a rank, and no failure.
         elapsed: Run time, ``[days-]hours:minutes:seconds``.
         log: The log's path on the cluster.
         metrics: The last value of each number that the job left.
@@ -54,6 +57,7 @@ class Row:
     state: str
     cause: str = ""
     succeeded: bool = False
+    stopped: bool = False
     elapsed: str = ""
     log: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -62,6 +66,11 @@ class Row:
     gpu_hours: float | None = None
     cpu_hours: float | None = None
     chain: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the combination has neither succeeded nor been stopped early."""
+        return not (self.succeeded or self.stopped)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -95,9 +104,10 @@ def report_rows(
             gpu_hours, cpu_hours = hours(request.gpus_per_node, end.gpu_hours, end.cpu_hours)
             row = replace(
                 row,
-                state=end.text,
+                state=str(end) if end.state is JobState.STOPPED_EARLY else end.text,
                 cause=end.cause,
-                succeeded=end.state.is_success,
+                succeeded=end.state is JobState.COMPLETED,
+                stopped=end.state is JobState.STOPPED_EARLY,
                 elapsed=end.elapsed,
                 metrics=end.metrics,
                 chain=end.chain,
@@ -108,10 +118,24 @@ def report_rows(
                 row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         if request.done:
             end = JobStatus.from_json(request.done)
-            row = replace(row, state=DONE_EARLIER, succeeded=True, elapsed=end.elapsed, metrics=end.metrics)
+            stopped = end.state is JobState.STOPPED_EARLY
+            row = replace(row, succeeded=not stopped, stopped=stopped, elapsed=end.elapsed, metrics=end.metrics)
+            row = replace(row, state=earlier_text(stopped=stopped))
             row = replace(row, job_id=end.job_id, log=log_path(request.run_dir, end.job_id))
         rows.append(row)
     return rows
+
+
+def earlier_text(*, stopped: bool) -> str:
+    """Return the state of a combination that *resume* skips."""
+    return STOPPED_EARLIER if stopped else DONE_EARLIER
+
+
+def outcome(rows: Sequence[Row]) -> str:
+    """Return how many combinations succeeded, and how many were stopped early, in words."""
+    stopped = sum(row.stopped for row in rows)
+    early = f", {stopped} stopped early" if stopped else ""
+    return f"{sum(row.succeeded for row in rows)} of {len(rows)} combinations succeeded{early}"
 
 
 def hours(gpus: int, gpu_hours: float | None, cpu_hours: float | None) -> tuple[float | None, float | None]:
@@ -134,7 +158,7 @@ def hours_text(used: Iterable[tuple[float | None, float | None]]) -> str:
 
 def used(rows: Iterable[Row]) -> str:
     """Return what the jobs of rows used in this run; empty where none has ended."""
-    own = (row for row in rows if row.job_id and row.state != DONE_EARLIER)
+    own = (row for row in rows if row.job_id and row.state not in (DONE_EARLIER, STOPPED_EARLIER))
     return hours_text((row.gpu_hours, row.cpu_hours) for row in own)
 
 
@@ -155,7 +179,7 @@ def _fold(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) 
     done = [row for row in rows if row.succeeded]
     values = {name: [row.metrics[name] for row in done if name in row.metrics] for row in done for name in row.metrics}
     return replace(
-        next((row for row in rows if not row.succeeded), rows[0]),
+        next((row for row in rows if row.failed), rows[0]),
         index=rows[0].index,
         combination=label({key: parameters[key] for key in swept if key in parameters}),
         parameters=parameters,
@@ -220,4 +244,4 @@ def failures(causes: Sequence[str]) -> list[str]:
 
 def causes(rows: Iterable[Row]) -> list[str]:
     """Return the causes of those rows that failed."""
-    return [row.cause for row in rows if not row.succeeded]
+    return [row.cause for row in rows if row.failed]

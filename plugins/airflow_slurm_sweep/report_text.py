@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from airflow_slurm_sweep.means import means
-from airflow_slurm_sweep.report import HOURS, Row, best, causes, failures, metric_names, row_ranks, used
+from airflow_slurm_sweep.report import HOURS, Row, best, causes, failures, metric_names, outcome, row_ranks, used
 from airflow_slurm_sweep.sweep.overrides import bare_key, shown
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
@@ -48,6 +46,8 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
 
 def _as_text(lines: Sequence[Sequence[Any]], form: str) -> str:
     """Return a table as text; the first line is its head."""
+    from tabulate import tabulate  # noqa: PLC0415  # 40 ms, which reading the Dag files need not take
+
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
     return tabulate(lines, headers="firstrow", tablefmt=form)
@@ -83,9 +83,8 @@ def _first_and_last(names: str) -> str:
 
 def summary(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
     """Return ranked rows as Markdown for a notification: a summary in the first line, the first rows, failures."""
-    succeeded = sum(row.succeeded for row in rows)
-    included = [*rows[:_SUMMARY_ROWS], *[row for row in rows[_SUMMARY_ROWS:] if not row.succeeded][:_SUMMARY_ROWS]]
-    parts = [f"{title}: {succeeded} of {len(rows)} combinations succeeded"]
+    included = [*rows[:_SUMMARY_ROWS], *[row for row in rows[_SUMMARY_ROWS:] if row.failed][:_SUMMARY_ROWS]]
+    parts = [f"{title}: {outcome(rows)}"]
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
     parts.append(table(included, objective, form="github"))

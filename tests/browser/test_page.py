@@ -392,6 +392,11 @@ def test_plots(visit: Visit, ended: str, objective: Callable[[str], None]) -> No
     expect(lines.and_(frame(page).locator(".faint"))).to_have_count(2)
     frame(page).get_by_label("Filter combinations").fill("")
 
+    frame(page).get_by_label("Best so far").check()
+    by_end = frame(page).get_by_role("img", name="reward against the number of ended combinations")
+    expect(by_end.locator("circle.value")).to_have_count(4)
+    expect(by_end.locator("path.so-far")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+L"))
+
     frame(page).get_by_label("Heat map").check()
     heat = frame(page).get_by_role("table", name="reward over lr and kl_penalty")
     expect(heat.get_by_role("columnheader")).to_have_text(["kl_penalty \\ lr", "1e-06", "1e-05"])

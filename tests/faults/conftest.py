@@ -32,6 +32,26 @@ index: [{indices}]
 slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}{more}}}
 dag: {{retries: 3}}
 {asking}"""
+# The jobs write their losses beside what work.sh does.
+_SEARCH = """\
+command: |
+  step=0
+  while kill -0 $$ 2> /dev/null; do
+    step=$((step + 1))
+    echo "{{{{\\"step\\": $step, \\"loss\\": $SWEEP_X}}}}"
+    sleep 0.5
+  done > {{run_dir}}/metrics.jsonl &
+  exec bash work.sh
+x: {{uniform: [0, 1]}}
+kind: [a, b]
+slurm: {{gpus_per_node: 0, nodes: 1, time: 0:10:0, sbatch: {{cpus-per-task: 4}}, max_parallel_jobs: 6}}
+sweep:
+  search: tpe
+  trials: {trials}
+  metrics: metrics.jsonl
+  objective: {{metric: loss, goal: minimize}}
+  stop: {{rule: asha, from_step: 2, factor: 2}}
+"""
 _lines: list[str] = []
 _failed: list[str] = []
 
@@ -47,6 +67,7 @@ def theatre() -> Iterator[Theatre]:
     for name, size in SWEEPS.items():
         indices = ", ".join(map(str, range(size)))
         text = _SWEEP.format(indices=indices, more=FOLLOWED.get(name, ""), asking=ASKING.get(name, ""))
+        text = _SEARCH.format(trials=size) if name == "searched" else text
         (folder / "sweeps" / f"{name}.yaml").write_text(text)
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")

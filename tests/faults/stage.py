@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from contextlib import suppress
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_slurm_sweep.names import RESERVATIONS
+from airflow_slurm_sweep.names import RESERVATIONS, STOP
 from airflow_slurm_sweep.slurm.attempt import run_name
 from sandbox.processes import wait_until
 from sandbox.sampler import Sampler
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 # Combinations by Dag: a short run does with fewer.
 SWEEPS = (
     {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10}
-    | {"chained": 20, "retried": 20, "approved": 10}
+    | {"chained": 20, "retried": 20, "approved": 10, "searched": 30}
     if FULL
     else {"airflow_faults": 8, "cluster_faults": 14, "user_faults": 8, "stopped": 4, "refused_logins": 10}
-    | {"chained": 6, "retried": 6, "approved": 4}
+    | {"chained": 6, "retried": 6, "approved": 4, "searched": 14}
 )
 # Further settings: the jobs of these sweeps are followed by others where they exit with 75.
 FOLLOWED = {
@@ -130,6 +131,14 @@ class Stage:
         names = {combination.name for combination in self.combinations.values()}
         return {job_id: name for job_id, name in self.theatre.cluster.live.items() if name in names}
 
+    def stops(self) -> dict[str, dict[str, Any]]:
+        """Return which jobs were stopped early, by their names: what their run directories say."""
+        found = {}
+        for combination in self.combinations.values():
+            for file in Path(str(self.theatre.box.profile["log"])).rglob(f"{combination.name}/{STOP}"):
+                found[combination.name] = json.loads(file.read_text())
+        return found
+
     def wait_for_jobs(self, count: int, seconds: float = 90) -> None:
         """Return once so many combinations have had a job."""
         seen = self.theatre.cluster.of
@@ -150,7 +159,8 @@ class Stage:
         names = {combination.name for combination in self.combinations.values()}
         events = [event for event in self.theatre.login.events() if event.job_name in names]
         combinations = self.combinations.values()
-        verdict = judge(combinations, self.theatre.cluster, self.tasks, events, self.again)
+        stopped = {name: str(note["job"]) for name, note in self.stops().items()}
+        verdict = judge(combinations, self.theatre.cluster, self.tasks, events, self.again, stopped)
         faults = sorted(
             self.faults + [entry for entry in self.theatre.login.faults if entry[0] >= self.began],
         )

@@ -6,12 +6,14 @@ list of jobs is then compared with Airflow's tasks. `scripts/test --all` does it
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_slurm_sweep.names import PARAMETERS, STATE_DIR
 from sandbox.processes import wait_until
 from tests.faults import users
 from tests.faults.disks import KINDS, Disks
@@ -84,6 +86,40 @@ def test_jobs_are_followed_by_others(theatre: Theatre, name: str, number: int) -
 
 @rounds
 @pytest.mark.all
+def test_airflow_dies_while_trials_are_proposed_and_stopped(theatre: Theatre, number: int) -> None:
+    """Triggerers and the scheduler die, and sbatch goes wrong, in a search whose worse trials are stopped early."""
+    stage = stage_of(theatre, "searched", number)
+    for index in stage.rng.sample(range(stage.size), stage.size // 2):
+        theatre.login.break_sbatch(stage.name(index), stage.rng.choice(SBATCH_FAULTS))
+    stage.trigger()
+    stage.wait_for_jobs(2)
+    for fault in ["triggerer_killed", "triggerer_stalled", "scheduler_killed", "triggerer_killed"]:
+        stage.pause(3, 12)
+        AIRFLOW[fault](stage)
+    assert stage.finish().again == 0, "a proposal ran twice"
+    folder = Path(str(theatre.box.profile["log"]))
+    (listed,) = {path for path in folder.rglob(f"{STATE_DIR}/*/proposals") if f"/{stage.name(0)}\n" in path.read_text()}
+    run_dirs = listed.read_text().splitlines()
+    assert sorted(run_dirs) == sorted({str(Path(run_dirs[0]).parent / stage.name(i)) for i in range(stage.size)})
+    proposed = [(Path(run_dir) / PARAMETERS).read_text() for run_dir in run_dirs]
+    assert len({*proposed}) == stage.size, "two trials have the same parameters"
+    assert len([*(listed.parent / "rungs").iterdir()]) > 1
+    rungs = {int(path.name): dict(line.split() for line in path.read_text().splitlines()[1:])
+             for path in (listed.parent / "rungs").iterdir()}  # fmt: skip
+    stops = stage.stops()
+    theatre.report(f"{stage.jobname}: {len(stops)} stopped early")
+    for name, note in stops.items():
+        rung = str(round(math.log2(note["step"] / 2)))
+        values = [float(each[rung]) for each in rungs.values() if rung in each]
+        assert note["number"] >= 2
+        assert note["place"] > max(1, note["number"] // 2), f"{name}: the rule would not stop it"
+        assert note["value"] == float(rungs[int(name.rpartition("_")[2])][rung])
+        assert note["place"] - 1 <= sum(value < note["value"] for value in values)
+        assert note["number"] <= len(values)
+
+
+@rounds
+@pytest.mark.all
 def test_airflow_dies_while_a_run_waits_for_approval(theatre: Theatre, number: int) -> None:
     """Each part of Airflow is killed; of six answers at once Airflow takes some, and a later one does not count."""
     stage = stage_of(theatre, "approved", number)
@@ -112,6 +148,8 @@ def test_airflow_dies_while_a_run_waits_for_approval(theatre: Theatre, number: i
     def is_approved() -> bool:
         state = stage.tasks.state("approve", -1)
         if state == "awaiting_input":  # Airflow lost the answers with its scheduler: the run asks again
+            # Where the answer is faster than the end of the process that asked, Airflow takes the task for failed.
+            stage.pause(5, 8)
             users.answer(stage, "Approve")
         return state == "success"
 

@@ -61,6 +61,7 @@ def judge(
     tasks: Tasks,
     events: Sequence[Event],
     allowed_again: set[str],
+    stopped: Mapping[str, str],
 ) -> Verdict:
     """Compare.
 
@@ -70,6 +71,7 @@ def judge(
         tasks: The Dag run's tasks.
         events: What the jobs wrote down.
         allowed_again: Job names that a user ran again.
+        stopped: Ids of the jobs that were stopped early, by their names: their combinations succeed.
     """
     verdict = Verdict()
     started = {event.job_id for event in events if event.status is None}
@@ -91,6 +93,8 @@ def judge(
             continue
         state = tasks.state("wait", index)
         exit_status = exits.get(job_ids[-1]) if job_ids else None
+        if job_ids and stopped.get(name) == job_ids[-1] and exit_status != 0 and state == "success":
+            continue
         if not tasks.ended(index):
             verdict.wrong["lost"][name] = f"never ended: submit {tasks.state('submit', index)}, wait {state}"
         elif state == "success" and 0 not in {exits.get(job_id) for job_id in job_ids}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import pytest
 from airflow_slurm_sweep.errors import StaleError
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.run_client import RunClient
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from sandbox import Sandbox
+from tests.docs import blocks, sections
 from tests.fixtures import Airflow
 from tests.integration.login import FIRST, Login
 from tests.integration.test_contract import Run
+from tests.integration.test_guides import PAGE as GUIDES
+from tests.integration.test_guides import SEARCH
 
 pytestmark = pytest.mark.sandbox
 
@@ -40,11 +45,13 @@ sweep: {search: tpe, trials: 18, objective: {metric: loss, goal: minimize}}
 class Searched(Run):
     """A Dag run of the sweep."""
 
-    def __init__(self, airflow: Airflow, cluster: Sandbox, sweeps: Path) -> None:
-        self._airflow, self._cluster, self.name = airflow, cluster, "searched"
-        (sweeps / "searched.yaml").write_text(SWEEP)
-        airflow.wait_for_dag("searched")
-        path = "/api/v2/dags/searched/dagRuns"
+    def __init__(
+        self, airflow: Airflow, cluster: Sandbox, sweeps: Path, name: str = "searched", text: str = SWEEP
+    ) -> None:
+        self._airflow, self._cluster, self.name = airflow, cluster, name
+        (sweeps / f"{name}.yaml").write_text(text)
+        airflow.wait_for_dag(name)
+        path = f"/api/v2/dags/{name}/dagRuns"
         self.id = airflow.call("POST", path, {"logical_date": None, "conf": {}})["dag_run_id"]
         self.path = f"{path}/{self.id}"
 
@@ -83,6 +90,25 @@ def run_logs(folder: Path, number: int) -> list[Path]:
     return [*(folder / f"searched_sweep_{number}" / "logs").glob("slurm-*.out")]
 
 
+@pytest.mark.all
+def test_the_guides_search_finds_what_is_good_and_stops_what_is_not(
+    airflow: Airflow, cluster: Sandbox, sweeps: Path
+) -> None:
+    section = next(number for number, title in enumerate(sections(GUIDES), start=1) if title == SEARCH)
+    script, sweep = (block.text for block in blocks(GUIDES) if block.section == section and block.file)
+    folder = str(cluster.profile["workdir"])
+    (Path(folder) / "train_search.py").write_text(script)
+    text = sweep.replace("/lustre/me/search", folder).replace("python train.py", f"{sys.executable} train_search.py")
+    run = Searched(airflow, cluster, sweeps, "search", f"preset: plain\n{text}")
+    assert run.wait_for_end() == "success"
+    rows = run.xcom("report", -1, "rows")
+    stopped = [row for row in rows if row["stopped"]]
+    assert len(rows) == 24
+    assert 8 <= len(stopped) <= 22
+    assert rows[0]["metrics"]["loss"] < 0.01
+    assert all(row["metrics"]["loss"] > rows[0]["metrics"]["loss"] for row in stopped if "loss" in row["metrics"])
+
+
 def test_a_proposal_counts_if_it_knows_all_before_it(cluster: Sandbox, tmp_path: Path) -> None:
     login = Login(box=cluster, folder=tmp_path)
 
@@ -93,25 +119,26 @@ def test_a_proposal_counts_if_it_knows_all_before_it(cluster: Sandbox, tmp_path:
 
     async def propose() -> None:
         client = login.client
+        run = RunClient(client)
         first = await client.submit(*trial(1, proposals=0))
         with pytest.raises(StaleError, match="another trial came before"):
             await client.submit(*trial(2, proposals=0))
         second = await client.submit(*trial(2, proposals=1))
         assert (await client.submit(*trial(2, proposals=1))).job_id == second.job_id
-        known = await client.proposals(*trial(3))
+        known = await run.proposals(*trial(3))
         assert (known.number, [each.parameters for each in known.found]) == (2, [{"x": 1}, {"x": 2}])
         assert known.of(trial(2)[0].run_dir) == {"x": 2}
         assert known.of(trial(3)[0].run_dir) is None
-        await client.leave_result(
+        await run.leave_result(
             first, JobStatus(job_id=first.job_id, text="COMPLETED", metrics={"loss": 0.5}, source="squeue")
         )
-        known = await client.proposals(*trial(3))
+        known = await run.proposals(*trial(3))
         assert [each.result for each in known.found] == [
-            {"job": first.job_id, "state": "COMPLETED", "value": 0.5},
+            {"job": first.job_id, "state": "COMPLETED", "value": 0.5, "step": None},
             None,
         ]
         request, attempt = trial(3)
-        other = await client.proposals(request, replace(attempt, run_id="another"))
+        other = await run.proposals(request, replace(attempt, run_id="another"))
         assert (other.number, other.found) == (0, [])
         # Six at once: the next place in the order goes to one.
         six = [client.submit(*trial(number, proposals=2)) for number in range(3, 9)]

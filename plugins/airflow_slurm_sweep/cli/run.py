@@ -22,7 +22,7 @@ from airflow_slurm_sweep.cli.progress import Progress
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import APPROVE, OBJECTIVE_KEY, PLAN, REPORT, RETURN_KEY, ROWS_KEY, SUBMIT, WAIT
 from airflow_slurm_sweep.plan import read_options
-from airflow_slurm_sweep.report import Row, best, causes, failures
+from airflow_slurm_sweep.report import Row, best, causes, failures, outcome
 from airflow_slurm_sweep.report_text import best_text, table
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.job import SubmittedJob
@@ -268,5 +268,5 @@ class _Watched:
         lines = ["", table(rows, objective), "", *failures(causes(rows))]
         if objective and (winner := best(rows, objective)):
             lines.append(best_text(winner, objective))
-        lines.append(f"{sum(row.succeeded for row in rows)} of {len(rows)} combinations succeeded")
+        lines.append(outcome(rows))
         print("\n".join(lines), file=self._terminal.stream, flush=True)

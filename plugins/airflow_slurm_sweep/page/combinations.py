@@ -14,7 +14,7 @@ from airflow_slurm_sweep.page import repeats
 from airflow_slurm_sweep.page.repeats import fold, has_result
 from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
 from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import DONE_EARLIER, failures, hours, hours_text, metric_names, ranks
+from airflow_slurm_sweep.report import earlier_text, failures, hours, hours_text, metric_names, ranks
 from airflow_slurm_sweep.report_text import result_text
 from airflow_slurm_sweep.slurm.parameters import json_values
 from airflow_slurm_sweep.slurm.plain import read_parameters
@@ -91,9 +91,12 @@ def _combination(run: Run, map_index: int) -> Combination:
     submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
     if done := mapping(job.get("done")):
         submitted = {"job_id": done.get("job_id", ""), "run_dir": job["run_dir"]}
-        ended = {**done, "text": DONE_EARLIER, "reason": ""}
+        was_stopped = done.get("state") == JobState.STOPPED_EARLY.value
+        ended = {**done, "text": earlier_text(stopped=was_stopped), "reason": ""}
     job_id = ended.get("job_id") or submitted.get("job_id", "")
     stage = stage_of(submit.state, wait.state)
+    if stage is Stage.SUCCEEDED and ended.get("state") == JobState.STOPPED_EARLY.value:
+        stage = Stage.STOPPED
     live = run.live.get((map_index, job_id)) if stage is Stage.IN_SLURM else None
     if stage is Stage.IN_SLURM and job.get("chain"):
         job_id, live = _latest(run.live, map_index, job_id)
@@ -116,7 +119,7 @@ def _combination(run: Run, map_index: int) -> Combination:
         "why": in_words(live.reason) if live and stage is Stage.PENDING else "",
         "cause": ended.get("cause", "") if stage is Stage.FAILED else "",
         "is_stuck": live.stuck if live else False,
-        "is_done_earlier": bool(done),
+        "is_done_earlier": bool(done) and done.get("state") != JobState.STOPPED_EARLY.value,
         "task": task_id,
         "exit_code": ended.get("exit_code", "").removeprefix("0:0"),
         "job_id": job_id,

@@ -13,8 +13,9 @@ from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.repeats import has_result
 from airflow_slurm_sweep.page.unreadable import UNREADABLE
 from airflow_slurm_sweep.planned import planned_job
-from airflow_slurm_sweep.report import Row, folded, ranked
+from airflow_slurm_sweep.report import STOPPED_EARLIER, Row, folded, ranked
 from airflow_slurm_sweep.slurm.plain import read_parameters
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 _NAMED = 5  # runs that an error names
@@ -57,6 +58,7 @@ def _row(plan: object, combination: dict[str, Any]) -> Row:
         state=f"{state} ({reason})" if reason else state,
         cause=combination["cause"],
         succeeded=has_result(combination),
+        stopped=state.startswith(JobState.STOPPED_EARLY.value) or state == STOPPED_EARLIER,
         elapsed=combination["elapsed"],
         log=combination["log_path"],
         metrics=combination["metrics"],

@@ -16,6 +16,7 @@ class Stage(StrEnum):
     """The stages of a combination, in the order in which the page lists them."""
 
     SUCCEEDED = "succeeded"
+    STOPPED = "stopped early"
     FAILED = "failed"
     SKIPPED = "skipped"
     RUNNING = "running"
@@ -27,12 +28,12 @@ class Stage(StrEnum):
     @property
     def is_ended(self) -> bool:
         """Whether nothing more happens by itself."""
-        return self in (Stage.SUCCEEDED, Stage.FAILED, Stage.SKIPPED)
+        return self in (Stage.SUCCEEDED, Stage.STOPPED, Stage.FAILED, Stage.SKIPPED)
 
     @property
     def action(self) -> str | None:
         """What a person can do about a combination: "clear" it, or "fail" it, which cancels its job."""
-        if self in (Stage.SUCCEEDED, Stage.FAILED):
+        if self in (Stage.SUCCEEDED, Stage.STOPPED, Stage.FAILED):
             return "clear"
         return "fail" if self in (Stage.RUNNING, Stage.PENDING, Stage.IN_SLURM, Stage.SUBMITTING) else None
 

@@ -5,20 +5,17 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from secrets import token_hex
 from typing import TypeAlias, TypeVar
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, CrowdedError, SlurmSweepError
-from airflow_slurm_sweep.names import place_file
-from airflow_slurm_sweep.slurm import files, job_logs, proposals, queue, results, traces, usage
+from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, usage
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results
-from airflow_slurm_sweep.slurm.proposals import Proposals
 from airflow_slurm_sweep.slurm.refusals import is_too_many
 from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
@@ -86,7 +83,7 @@ class SlurmClient:
 
     async def queue(self, *, elements: bool = False) -> dict[str, JobStatus]:
         """Return all of the user's jobs that squeue shows, by job id; ``elements`` as in `queue.squeue`."""
-        return await self._ask(queue.squeue(elements=elements), queue.read_squeue)
+        return await self.ask(queue.squeue(elements=elements), queue.read_squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
         """Return the live jobs of a Dag run, `Attempt.run`, whose run directories are in ``folder``.
@@ -94,7 +91,7 @@ class SlurmClient:
         They are `Attempt.task` by job id. ``known`` holds the owners that earlier calls found; this call updates it.
         """
         known = {} if known is None else known
-        outputs = await self._ask(queue.outputs(folder), queue.read_outputs)
+        outputs = await self.ask(queue.outputs(folder), queue.read_outputs)
         live = {job_id: path for job_id, (state, path) in outputs.items() if not state.is_final}
         new = {
             job_id: run_dir
@@ -102,7 +99,7 @@ class SlurmClient:
             if job_id not in known and (run_dir := queue.run_dir_of(job_id, path))
         }
         if new:
-            found = await self._ask(records(new), read_records)
+            found = await self.ask(records(new), read_records)
             known |= {job_id: record[:2] for job_id, record in found.items()}
         for job_id in known.keys() - live.keys():
             del known[job_id]
@@ -110,7 +107,7 @@ class SlurmClient:
 
     async def recorded_jobs(self, run_dirs: Sequence[str]) -> list[Record | None]:
         """Return the records of run directories, in their order; None where there is none."""
-        found = await self._ask(records({str(number): each for number, each in enumerate(run_dirs)}), read_records)
+        found = await self.ask(records({str(number): each for number, each in enumerate(run_dirs)}), read_records)
         return [found.get(str(number)) for number in range(len(run_dirs))]
 
     async def reserve(self, names: RunNames, run: str, *, only_base: bool = False) -> str:
@@ -125,7 +122,7 @@ class SlurmClient:
 
     async def earlier_jobs(self, names: RunNames, dag: str) -> list[EarlierJob]:
         """Return what the runs of a Dag, which `Attempt.run` begins with, left in their run directories."""
-        return await self._ask(reservation.list_runs(names, dag), read_runs)
+        return await self.ask(reservation.list_runs(names, dag), read_runs)
 
     async def look_up(self, jobs: Sequence[SubmittedJob]) -> tuple[dict[str, JobStatus], str]:
         """Find out what became of jobs that squeue does not show; those that no source knows are left out.
@@ -150,7 +147,7 @@ class SlurmClient:
                     found.pop(job_id, None)
         sure = named | {key for key, each in found.items() if each.source == "scontrol"}
         if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure]:
-            found |= await self._ask(queue.exit_files(left), queue.read_exit_files)
+            found |= await self.ask(queue.exit_files(left), queue.read_exit_files)
         return found, trouble
 
     async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
@@ -171,7 +168,7 @@ class SlurmClient:
 
     async def cancel(self, job: SubmittedJob) -> None:
         """Cancel a job; one that has ended already is fine, and so is a number that is another job's by now."""
-        if await self._ask(cancel(job), str.strip) == "cancelled":
+        if await self.ask(cancel(job), str.strip) == "cancelled":
             self.metrics.count("jobs_cancelled")
 
     async def cancel_found(self, job_ids: Sequence[str]) -> None:
@@ -194,7 +191,7 @@ class SlurmClient:
         ``ended`` says that the jobs have.
         """
         asked = [reader.question(ended=ended) for reader in readers]
-        pieces = await self._ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
+        pieces = await self.ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
         are_read = []
         for reader, piece in zip(readers, pieces, strict=True):
             are_read.append(reader.take(piece, ended=ended))
@@ -211,30 +208,18 @@ class SlurmClient:
 
     async def traces(self, jobs: Sequence[traces.Question]) -> list[Trace]:
         """Return what jobs that have ended left beside their results, in their order."""
-        found = await self._ask(traces.traces(jobs), traces.read_traces)
+        found = await self.ask(traces.traces(jobs), traces.read_traces)
         return [found.get(number, NO_TRACE) for number in range(len(jobs))]
 
     async def hours(self, jobs: Sequence[Sequence[str]]) -> list[usage.Hours]:
         """Return what jobs used that have ended, each given as the ids of its chain."""
         question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
-        found = await self._ask(question, usage.read_usage)
+        found = await self.ask(question, usage.read_usage)
         return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]
-
-    async def proposals(self, job: JobRequest, attempt: Attempt) -> Proposals:
-        """Return what the search of a Dag run has proposed, the job's own parameters among it."""
-        return await self._ask(proposals.proposals(job, attempt), partial(proposals.read_proposals, attempt=attempt))
-
-    async def leave_result(self, job: SubmittedJob, status: JobStatus) -> None:
-        """Write how a search's trial ended, for those to come."""
-        self._read(await self._run(proposals.leave_result(job.run_dir, status, job.objective)), str.strip)
-
-    async def release_place(self, job: SubmittedJob) -> None:
-        """Let the other jobs of its Dag run have the place of a chain that ends with this job."""
-        self._read(await self._run(files.remove(place_file(job.run_dir, job.job_id))), str.strip)
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
         """Return what is new in logs; None if no room."""
-        found = await self._ask(job_logs.new_output(logs), job_logs.read_new_output)
+        found = await self.ask(job_logs.new_output(logs), job_logs.read_new_output)
         return [found.get(number, Piece(known, b"", inode)) for number, (_, inode, known) in enumerate(logs)]
 
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
@@ -246,7 +231,7 @@ class SlurmClient:
 
     async def revision(self, directory: str | None) -> Revision | None:
         """Return the commit that a working directory has; None where it is no git repository."""
-        return await self._ask(revision(directory), read_revision)
+        return await self.ask(revision(directory), read_revision)
 
     async def _run(self, script: str) -> Completed:
         return await self._shell.run(self._site.script(script))
@@ -282,7 +267,7 @@ class SlurmClient:
     async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
         found: dict[str, JobStatus] = {}
         for some in batches(job_ids, _CONTROLLED_AT_ONCE):
-            found |= queue.with_wholes(await self._ask(queue.scontrol(some), queue.read_scontrol))
+            found |= queue.with_wholes(await self.ask(queue.scontrol(some), queue.read_scontrol))
         return found
 
     def _answers(
@@ -291,7 +276,8 @@ class SlurmClient:
         jobs = enumerate(submissions, start=1)
         return [job_of_answer(job, answers.get(number), self.metrics) for number, (job, _) in jobs]
 
-    async def _ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
+    async def ask(self, question: str, read: Callable[[str], Answer]) -> Answer:
+        """Return the answer to a script, as ``read`` reads it."""
         return self._read(await self._run(question), read)
 
     def _read(self, completed: Completed, read: Callable[[str], Answer]) -> Answer:

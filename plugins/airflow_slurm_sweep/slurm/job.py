@@ -92,6 +92,7 @@ class JobRequest:
     metric_names: Mapping[str, str] = field(default_factory=dict)  # other names for some of them
     metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
     objective: str = ""  # the metric whose history is kept in any case
+    stop: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Asha`; empty for a job that none stops
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     chain: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Chain`; empty for a single job
     keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
@@ -217,6 +218,7 @@ class SubmittedJob:
     metric_names: Mapping[str, str] = field(default_factory=dict)
     metric_step: str = ""
     objective: str = ""
+    stop: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of a search's trial: those that were proposed
     # The `JobRequest` of a chain's first job as JSON, its secrets not looked up: the others follow by it.
     request: Mapping[str, Any] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from airflow_slurm_sweep.slurm.history import History
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
+from airflow_slurm_sweep.slurm.stopping import asha
 
 JSON_BYTES = 1024 * 1024  # of a JSON file, which is read whole
 PIECE_BYTES = 128 * 1024  # of another file in one answer
@@ -87,6 +88,7 @@ class MetricsReader:
     Attributes:
         latest: The last value of each metric; a value that is not finite takes the metric away.
         history: The values over the steps.
+        rungs: What the rule of ``stop`` goes by; a value that is not finite is the worst.
     """
 
     def __init__(self, job: SubmittedJob) -> None:
@@ -95,6 +97,8 @@ class MetricsReader:
         self._names, self._step = job.metric_names, job.metric_step
         self.latest: dict[str, float] = {}
         self.history = History(job.objective)
+        self.rungs: dict[int, float] = {}
+        self._asha, self._objective = asha(job.stop), job.objective
         self._path = ""
         self._inode = self._known = self._mtime = 0
         self._columns: list[str] = []
@@ -186,7 +190,7 @@ class MetricsReader:
         """Begin again: Lightning writes the file anew, with a longer header, when a new metric comes."""
         self._rereads += 1
         self._inode = self._known = self._mtime = 0
-        self.latest, self.history = {}, self.history.empty()
+        self.latest, self.history, self.rungs = {}, self.history.empty(), {}
 
     def _take_json_line(self, line: str, where: str) -> None:
         try:
@@ -226,6 +230,8 @@ class MetricsReader:
         step = next((row[name] for name in steps if _is_step(row.get(name))), None)
         for key, value in row.items():
             name = self._names.get(key, key)
+            if self._asha and name == self._objective and step is not None and type(value) in (int, float):
+                self._asha.climb(self.rungs, step, float(value))
             if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
                 problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
             elif name not in self.latest and len(self.latest) >= _MAX_METRICS:

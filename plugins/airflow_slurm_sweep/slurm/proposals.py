@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from airflow_slurm_sweep.names import COMBINATION, RECORD, RESULT
 from airflow_slurm_sweep.slurm.attempt import Attempt
-from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.submit.script import gate_folder
 
@@ -29,7 +29,8 @@ _SHOW = f"""show() {{
 class Proposal(NamedTuple):
     """A combination that a Dag run has proposed.
 
-    ``result`` is how its job ended: ``state`` and ``value``; None while it has not, or its task does not say so yet.
+    ``result`` is how its job ended: ``state``, ``value``, and the ``step`` at which it was stopped early; None while it
+    has not, or its task does not say so yet.
     """
 
     run_dir: str
@@ -50,7 +51,7 @@ class Proposals(NamedTuple):
 
 def proposals(job: JobRequest, attempt: Attempt) -> str:
     """Return the script that shows all proposals of a Dag run, and at last the job's own run directory."""
-    listed = quote(f"{gate_folder(job, attempt)}/proposals")
+    listed = quote(f"{gate_folder(job.shared_folder, attempt.run)}/proposals")
     return script(
         _SHOW,
         f'[ ! -f {listed} ] || while IFS= read -r run_dir; do show "$run_dir"; done < {listed}',
@@ -68,11 +69,11 @@ def read_proposals(output: str, attempt: Attempt) -> Proposals:
     return Proposals(len(texts), [*by_folder.values()])
 
 
-def leave_result(run_dir: str, status: JobStatus, metric: str) -> str:
+def leave_result(job: SubmittedJob, status: JobStatus, stopped_at: float | None) -> str:
     """Return the script that writes how a job ended, for the proposals to come."""
-    value = status.metrics.get(metric)
-    result = {"job": status.job_id, "state": status.state.value, "value": value}
-    path = quote(f"{run_dir}/{RESULT}")
+    value = status.metrics.get(job.objective)
+    result = {"job": status.job_id, "state": status.state.value, "value": value, "step": stopped_at}
+    path = quote(f"{job.run_dir}/{RESULT}")
     return script(f"printf '%s\\n' {quote(json.dumps(result))} > {path}.new && mv -fT -- {path}.new {path}")
 
 

@@ -61,6 +61,7 @@ class JobState(Enum):
     TIMEOUT = "TIMEOUT", Kind.FAILED
     UPDATE_DB = "UPDATE_DB", Kind.ACTIVE
     INCOMPLETE = "INCOMPLETE", Kind.FAILED  # our own: COMPLETED, and what the chain was for is not done
+    STOPPED_EARLY = "STOPPED_EARLY", Kind.SUCCEEDED  # our own: CANCELLED by the rule of `sweep.stop`
     LOST = "LOST", Kind.FAILED  # our own: no source on the cluster knows the job
     UNKNOWN = "UNKNOWN", Kind.ACTIVE
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import NamedTuple
 
-from airflow_slurm_sweep.names import PARAMETERS, RECORD, STATE_DIR
+from airflow_slurm_sweep.names import PARAMETERS, RECORD, STATE_DIR, STOP
 from airflow_slurm_sweep.slurm.chain import Link, read_links
 from airflow_slurm_sweep.slurm.failure import is_of_setup
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import TAIL, log_words, read_tail
+from airflow_slurm_sweep.slurm.rungs import Note, read_stop
 from airflow_slurm_sweep.slurm.shell import script
 
 # Files there are no progress of the training.
@@ -20,6 +21,7 @@ _TAIL_BYTES = 64 * 1024
 _TAIL_BYTES_OF_SUCCESS = 16 * 1024  # a thousand jobs may succeed at once
 
 _LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
+_STOP = re.compile(r"^! ([0-9]+) (.*)$", re.MULTILINE)
 _LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
 
 
@@ -54,6 +56,7 @@ class Trace:
         has_exit_file: Whether job.sh ran.
         has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
         links: The jobs of its chain that were followed by another one, from the first.
+        stop: Why `sweep.stop` stopped it; None for one that it did not.
         log: The last lines of its log, or why there are none; empty where they were not asked for.
     """
 
@@ -61,6 +64,7 @@ class Trace:
     has_exit_file: bool = False
     has_new_files: bool = True
     links: tuple[Link, ...] = ()
+    stop: Note | None = None
     log: str = ""
 
 
@@ -70,14 +74,16 @@ NO_TRACE = Trace()
 def traces(jobs: Iterable[Question]) -> str:
     """Return the script that answers with a line for each job: ``= NUMBER SIGNAL NEW LINK ...``, numbers from 0.
 
-    Where the log is asked for, a line ``+ NUMBER`` and lines of base64 follow: see `job_logs.TAIL`. A directory that
-    cannot be looked through in two minutes counts as one with new files.
+    A line ``! NUMBER JSON`` follows where the run directory says that a job was stopped early. Where the log is asked
+    for, a line ``+ NUMBER`` and lines of base64 follow: see `job_logs.TAIL`. A directory that cannot be looked through
+    in two minutes counts as one with new files.
     """
     return script(
         TAIL,
         "trace() { # NUMBER RUN_DIR JOB [PATTERN]",
-        f"  state=$2/{STATE_DIR} signal=none new=yes links=",
+        f"  state=$2/{STATE_DIR} signal=none new=yes links='' stop=",
         '  { read -r _ signal < "$state/$3.exit"; } 2> /dev/null',
+        f'  {{ read -r stop < "$2/{STOP}"; }} 2> /dev/null',
         "  if [ $# -gt 3 ]; then",
         '    { while read -r key value; do [ "$key" != links ] || links=$value; done',
         f'    }} 2> /dev/null < "$2/{RECORD}"',
@@ -91,6 +97,7 @@ def traces(jobs: Iterable[Question]) -> str:
         "    fi",
         "  fi",
         '  printf \'= %s %s %s%s\\n\' "$1" "${signal:-none}" "${new:--}" "${links:+ $links}"',
+        '  [ -z "$stop" ] || printf \'! %s %s\\n\' "$1" "$stop"',
         "}",
         *(
             f"trace {number} {quote(job.run_dir)} {quote(job.job_id)}"
@@ -108,12 +115,14 @@ def read_traces(output: str) -> dict[int, Trace]:
     for number, body in _LOG.findall(output):
         with suppress(ValueError):  # base64 that was cut off
             logs[number] = read_tail(body)
+    stops = {number: read_stop(text) for number, text in _STOP.findall(output)}
     return {
         int(number): Trace(
             signal=signal if signal in ("USR1", "TERM") else "",
             has_exit_file=signal != "none",
             has_new_files=new != "-",
             links=read_links(links),
+            stop=stops.get(number),
             log=logs.get(number, ""),
         )
         for number, signal, new, links in _LINE.findall(output)

@@ -212,6 +212,7 @@ class Layers:
             "metric_names": settings.metrics.names,
             "metric_step": settings.metrics.step,
             "objective": self.sweep.objective.metric if self.sweep.objective else "",
+            "stop": self.sweep.stopping,
             "warn": _warn(settings),
             "chain": self._chain(settings),
         }

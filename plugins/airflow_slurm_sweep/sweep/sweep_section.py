@@ -24,6 +24,22 @@ class Objective(Section):
     goal: Literal["maximize", "minimize"] = Field(description="Which of its values are the better ones.")
 
 
+class StopSection(Section):
+    """When jobs are stopped early: ``{rule: asha, from_step: 100, factor: 3}``."""
+
+    rule: Literal["asha"] = Field(
+        description="At from_step, and that times factor, times factor again ..., a job goes on if its value of the "
+        "objective is among the best 1/factor of all that have come so far."
+    )
+    from_step: Annotated[float, Field(gt=0)] = Field(description="The first step at which a job may be stopped.")
+    factor: Annotated[int, Field(strict=True, ge=2)] = Field(
+        default=3, description="Of the jobs, one in factor goes on."
+    )
+    to_step: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="From this step on no job is stopped; null: at any step."
+    )
+
+
 class RuleSection(Section):
     """What combinations of some kind run with: ``{if: {model: 70B}, set: {tp: 8}, slurm: {nodes: 8}}``."""
 
@@ -78,6 +94,18 @@ class SweepSection(MetricsSetting, Budget):
     objective: Objective | None = Field(
         default=None, description="What the report ranks by: {metric: NAME, goal: maximize or minimize}."
     )
+    stop: StopSection | None = Field(
+        default=None,
+        description="Stops jobs early whose objective is behind: {rule: asha, from_step: 100, factor: 3}. Needs a step "
+        "in the metrics.",
+    )
+
+    @property
+    def stopping(self) -> dict[str, Any]:
+        """The arguments of `Asha`; none where no job is stopped."""
+        if not self.stop or not self.objective:
+            return {}
+        return {**self.stop.model_dump(exclude={"rule"}), "maximize": self.objective.goal == "maximize"}
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:
@@ -89,6 +117,16 @@ class SweepSection(MetricsSetting, Budget):
             raise ValueError(f"{named[0]} is of a search; add search: random")
         if self.trials and len(self.include) > self.trials:
             raise ValueError(f"include has {len(self.include)} combinations, but trials is {self.trials}; raise trials")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stop(self) -> Self:
+        if self.stop and not self.objective:
+            raise ValueError("stop needs an objective; add objective: {metric: loss, goal: minimize}")
+        if self.stop and self.repeat:
+            raise ValueError("stop does not go with repeat: a mean needs the end of each; remove one of them")
+        if self.stop and self.stop.to_step is not None and self.stop.to_step <= self.stop.from_step:
+            raise ValueError("stop: to_step is not above from_step, so that no job is stopped; raise to_step")
         return self
 
     def _check_tpe(self) -> None:

@@ -18,6 +18,7 @@ from airflow_slurm_sweep.slurm.metrics import Results
 from airflow_slurm_sweep.slurm.metrics_follower import MetricsFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.run_client import RunClient
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
@@ -49,7 +50,7 @@ class ClusterSession:
     """
 
     def __init__(self, client: SlurmClient, *, interval: float, patience: float) -> None:
-        self.client = client
+        self.client, self.run = client, RunClient(client)
         self.monitor = Monitor(client, interval=interval, patience=patience, wait_for_slot=wait_for_slot)
         self.follower = LogFollower(client, interval=interval, wait_for_slot=wait_for_slot)
         self.submissions = Batcher(client.submit_all, at_once=_SUBMISSIONS, in_parallel=_SUBMITTING)

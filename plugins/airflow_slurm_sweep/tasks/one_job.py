@@ -15,6 +15,8 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, kept, with_log
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import add
+from airflow_slurm_sweep.slurm.rungs import as_stopped
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace, question
 from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
@@ -23,6 +25,7 @@ from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.live_view import LivePart, on_page
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
+from airflow_slurm_sweep.tasks.stopping import stopping
 from airflow_slurm_sweep.tasks.stuck import Notifications
 from airflow_slurm_sweep.tasks.trials import leave_result, submit_trial
 
@@ -108,7 +111,9 @@ async def await_job(
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, *mapped[:2]):
                 while True:
                     left = await _await_end(cluster, job, mapped)
-                    found = await next_job(cluster, job, left.status, left.trace, chained) if chained else None
+                    if chained is None or left.stopped_at is not None:
+                        return await _end(cluster, job, left, None)
+                    found = await next_job(cluster, job, left.status, left.trace, chained)
                     if not isinstance(found, SubmittedJob):
                         return await _end(cluster, job, left, found)
                     job = found
@@ -132,40 +137,48 @@ class _Left(NamedTuple):
     status: JobStatus
     trace: Trace
     history: Mapping[str, Any]
+    stopped_at: float | None = None  # the step at which `sweep.stop` did it
 
 
 async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped) -> _Left:
     async with cluster.metrics.following(job) as metrics:
-        async with (
-            on_page(cluster.monitor, *mapped[:2], LivePart(job.job_id, metrics), mapped.on_stuck),
-            cluster.follower.following(job),
-        ):
-            status = await cluster.monitor.wait(job)
+        async with stopping(cluster, mapped.siblings, job, metrics) as stopper:
+            async with (
+                on_page(cluster.monitor, *mapped[:2], LivePart(job.job_id, metrics), mapped.on_stuck),
+                cluster.follower.following(job),
+            ):
+                status = await cluster.monitor.wait(job)
+            left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
+            if stopper:
+                await stopper.leave(job, metrics)
         asked = question(job, status)
-        left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
         trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
     await wait_for_slot()
-    return _Left(add(status, left), trace, left.history)
+    status, stopped_at = as_stopped(status, trace.stop), None
+    if trace.stop and status.state is JobState.STOPPED_EARLY:
+        stopped_at = trace.stop.step
+    return _Left(add(status, left), trace, left.history, stopped_at)
 
 
 async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict: Verdict | None) -> JobEnd:
-    status, trace, history = left
+    status, trace, history, stopped_at = left
     if verdict is not None:
         status = with_verdict(status, verdict, trace)
-        if job.request.get("max_parallel_jobs"):
-            release = partial(cluster.client.release_place, job)
-            await cluster.retry_until_answered(release, even_if_refused=True)
-    if status.state.is_success and trace.signal and not (verdict and verdict.why):
+    if job.request.get("max_parallel_jobs"):
+        release = partial(cluster.run.release_place, job)
+        await cluster.retry_until_answered(release, even_if_refused=True)
+    if status.state.is_success and stopped_at is None and trace.signal and not (verdict and verdict.why):
         status = replace(status, reason=f"it got SIG{trace.signal} before it ended by itself; it may not be done")
     ids = [*dict.fromkeys([*(link.job_id for link in trace.links), job.job_id])]
     hours = await cluster.retry_until_answered(lambda: cluster.hours(ids), even_if_refused=True)
     status = replace(status, gpu_hours=hours.gpu, cpu_hours=hours.cpu)
-    await leave_result(cluster, job, status)
+    await leave_result(cluster, job, status, stopped_at)
     await wait_for_slot()
     if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, trace.log))
         text = failure_text(job, status, trace.log)
         return JobEnd(status=status, text=text, history=history, log=kept(trace.log))
     facts = "; ".join(part for part in (status.chain, status.reason) if part not in ("", "None"))
-    text = f"Job {job.job_id} ({job.job_name}) completed in {status.elapsed} on {status.nodes}"
+    how = "completed in" if stopped_at is None else "was stopped early after"
+    text = f"Job {job.job_id} ({job.job_name}) {how} {status.elapsed} on {status.nodes}"
     return JobEnd(status=status, text=with_log(f"{text}; {facts}" if facts else text, trace.log), history=history)

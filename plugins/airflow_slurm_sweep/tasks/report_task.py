@@ -19,17 +19,33 @@ from airflow_slurm_sweep.names import (
     PLAN,
     REPORT_KEY,
     ROWS_KEY,
+    SEARCH_KEY,
     SKIPPED_KEY,
     STATUS_KEY,
     SUBMIT,
     WAIT,
 )
 from airflow_slurm_sweep.planned import mapped_jobs
-from airflow_slurm_sweep.report import Row, best, causes, failures, folded, metric_names, ranked, report_rows, used
+from airflow_slurm_sweep.report import (
+    Row,
+    best,
+    causes,
+    failures,
+    folded,
+    metric_names,
+    outcome,
+    ranked,
+    report_rows,
+    used,
+)
 from airflow_slurm_sweep.report_text import best_text, means_table, result_text, summary, table
+from airflow_slurm_sweep.search.tpe import importances
+from airflow_slurm_sweep.search.trial import State, Trial
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.plain import read_mapping
+from airflow_slurm_sweep.sweep.overrides import bare_key
+from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
@@ -37,6 +53,7 @@ from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
 
 PATIENCE = 300.0  # seconds to wait for a cluster that does not answer
+_TRIALS = 64  # with a result, from which on they say something of the parameters
 _NAMED = 20  # failed combinations that the error names; the table has all
 
 
@@ -81,6 +98,8 @@ class ReportSweepOperator(BaseOperator):
         jobs = report_rows(requests, submitted, ended, skipped)
         rows = ranked(folded(jobs, requests[0].repeated, requests[0].swept), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
+        if text := _importances(ti.xcom_pull(task_ids=PLAN, key=SEARCH_KEY), rows, objective):
+            self.log.info(text)
         if text := used(rows):
             self.log.info("Used: %s", text)
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
@@ -110,10 +129,9 @@ class ReportSweepOperator(BaseOperator):
             self.log.warning("objective: expected the metric %s in the jobs' files, got: %s", objective.metric, names)
         for line in failures(causes(rows)):
             self.log.error(line)
-        outcome = f"{succeeded} of {len(rows)} combinations succeeded"
         if failed:
-            raise AirflowFailException(f"{outcome}; failed: {failed}")
-        self.log.info(outcome)
+            raise AirflowFailException(f"{outcome(rows)}; failed: {failed}")
+        self.log.info(outcome(rows))
         for asset in self.outlets:
             extra: Any = {"combinations": len(rows), "best": winner and winner.to_json()}
             context["outlet_events"][asset].extra = extra
@@ -126,9 +144,23 @@ class ReportSweepOperator(BaseOperator):
                 await patiently(partial(cancel_orphans, client, siblings), PATIENCE)
 
 
+def _importances(search: str | None, rows: Sequence[Row], objective: Objective | None) -> str:
+    """Return what the trials of a searched run say of its parameters, in a line; empty where they are too few."""
+    results = [row for row in rows if row.succeeded and objective and objective.metric in row.metrics]
+    if search is None or objective is None or len(results) < _TRIALS:
+        return ""
+    trials = [
+        Trial(parameters=row.parameters, state=State.ENDED, value=row.metrics[objective.metric]) for row in results
+    ]
+    own = Search.from_text(search)
+    shares = importances(own.space, trials, maximize=own.maximize)
+    told = ", ".join(f"{bare_key(key)} {share:.0%}" for key, share in shares.items())
+    return f"How much each parameter told of {objective.metric}, roughly (PED-ANOVA of {len(trials)} trials): {told}"
+
+
 def _failed(jobs: Sequence[Row], skipped: Collection[int | None]) -> str:
     """Return which jobs did not succeed, and how many were skipped because of a canary; empty if all succeeded."""
-    left = [row for row in jobs if not row.succeeded]
+    left = [row for row in jobs if row.failed]
     failed = [row.job for row in left if row.index not in skipped]
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     number = len(left) - len(failed)

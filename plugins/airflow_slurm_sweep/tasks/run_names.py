@@ -19,8 +19,10 @@ from airflow_slurm_sweep.slurm.metrics import MetricsReader, add
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.queue import read_exit_files
 from airflow_slurm_sweep.slurm.revision import Revision
+from airflow_slurm_sweep.slurm.rungs import as_stopped
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import NO_TRACE
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.chained import with_verdict
@@ -107,6 +109,9 @@ async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: J
     jobs = [job.submitted(like) for job in earlier]
     if unknown := [job for job in jobs if job.job_id not in known]:
         known |= (await client.look_up(unknown))[0]
+    for job in earlier:
+        if job.stop and job.stop.job_id == job.job_id in known:
+            known[job.job_id] = as_stopped(known[job.job_id], job.stop)
     chain = Chain(**{"jobs": 0, **like.chain})
     signalled = {job.job_id for job in earlier if job.exit.partition(" ")[2] not in ("", "-")}
 
@@ -121,7 +126,7 @@ async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: J
     return {
         run_dir: end if end.state.is_success else with_verdict(end, done, NO_TRACE)
         for run_dir, end in ends.items()
-        if is_reached(chain.until, end.metrics)
+        if end.state is JobState.STOPPED_EARLY or is_reached(chain.until, end.metrics)
     }
 
 

@@ -53,7 +53,7 @@ async def submit_trial(cluster: ClusterSession, search: Search, job: JobRequest,
 
         async def ask() -> SubmittedJob:
             while True:
-                known = await cluster.client.proposals(job, attempt)
+                known = await cluster.run.proposals(job, attempt)
                 proposed = await asyncio.to_thread(_proposed, search, known, job)
                 try:
                     return await cluster.submissions((proposed, attempt))
@@ -67,15 +67,20 @@ async def as_proposed(cluster: ClusterSession, search: Search | None, job: JobRe
     """Return a trial's job with the parameters that it was submitted with; any other job as it was planned."""
     if search is None:
         return job
-    known = await cluster.retry_until_answered(lambda: cluster.client.proposals(job, attempt), even_if_refused=True)
+    known = await cluster.retry_until_answered(lambda: cluster.run.proposals(job, attempt), even_if_refused=True)
     parameters = known.of(job.run_dir)
     return job if parameters is None else replace(job, **search.arguments(parameters, job))
 
 
-async def leave_result(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) -> None:
-    """Tell the trials to come how a trial ended; of any other job there is nothing to tell."""
+async def leave_result(
+    cluster: ClusterSession, job: SubmittedJob, status: JobStatus, stopped_at: float | None = None
+) -> None:
+    """Tell the trials to come how a trial ended, and the step at which it was stopped early.
+
+    Of any other job there is nothing to tell.
+    """
     if job.parameters:
-        leave = partial(cluster.client.leave_result, job, status)
+        leave = partial(cluster.run.leave_result, job, status, stopped_at)
         await cluster.retry_until_answered(leave, even_if_refused=True)
 
 
@@ -99,6 +104,8 @@ def _trial(parameters: Mapping[str, Any], result: Mapping[str, Any] | None) -> T
     if result is None:
         return Trial(parameters=parameters, state=State.RUNNING)
     state = JobState.parse(str(result["state"]))
+    if state is JobState.STOPPED_EARLY:
+        return Trial(parameters=parameters, state=State.STOPPED, value=result["value"], step=result["step"])
     if state in _LEFT_OUT:
         return Trial(parameters=parameters, state=State.LEFT_OUT)
     return Trial(parameters=parameters, state=State.ENDED, value=result["value"] if state.is_success else None)

@@ -118,6 +118,23 @@ def test_what_is_done_in_an_earlier_run_has_its_result_and_a_rank() -> None:
     assert (second["state"], second["rank"]) == (Stage.WAITING, None)
 
 
+def test_what_was_stopped_early_has_a_stage_of_its_own_and_no_rank() -> None:
+    plan = planned("seed: [1, 2, 3]\n")
+    end = JobStatus(job_id="7", text="STOPPED_EARLY", reason="asha: why", source="sacct", metrics={"loss": 1}).to_json()
+    plan[1]["done"] = end
+    tasks = {(SUBMIT, 0): Task("success", 1.0), (WAIT, 0): Task("success", 2.0), (SUBMIT, 1): Task("skipped", None)}
+    xcoms = {
+        (SUBMIT, RETURN_KEY, 0): {"job_id": "7", "job_name": "a", "run_dir": "/r/a"},
+        (WAIT, RETURN_KEY, 0): json.dumps(end),
+    }
+    found = view(Run(plan, tasks, xcoms, {}), None, Objective(metric="loss", goal="minimize"))
+    assert found["counts"] == {"stopped early": 1, "skipped": 1, "waiting": 1}
+    first, second, _ = found["combinations"]
+    assert (first["stage"], first["state"], first["reason"]) == (Stage.STOPPED, "STOPPED_EARLY", "asha: why")
+    assert (second["state"], second["is_done_earlier"]) == ("stopped early in an earlier run", False)
+    assert (first["rank"], second["rank"]) == (None, None)
+
+
 def test_a_chain_shows_its_latest_job() -> None:
     plan = planned("seed: [1]\n", chain=3)
     submitted = {"job_id": "7", "job_name": "a", "run_dir": "/r/a"}

@@ -342,6 +342,7 @@ def test_rows_for_other_tools_have_types_and_flat_names(sweep: Sweep, capsys: py
         "job": "a_sweep_2",
         "job_id": "101",
         "state": "COMPLETED",
+        "stopped": False,
         "cause": "",
         "succeeded": True,
         "repeats": 1,

@@ -38,7 +38,7 @@ def test_a_job_in_slurm_is_pending_or_running(state: JobState) -> None:
 
 
 def test_only_jobs_that_live_can_be_failed_and_only_ended_combinations_cleared() -> None:
-    assert {stage for stage in Stage if stage.action == "clear"} == {Stage.SUCCEEDED, Stage.FAILED}
+    assert {stage for stage in Stage if stage.action == "clear"} == {Stage.SUCCEEDED, Stage.STOPPED, Stage.FAILED}
     assert {stage for stage in Stage if stage.action == "fail"} == {
         Stage.RUNNING,
         Stage.PENDING,

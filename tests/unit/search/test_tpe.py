@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slurm_sweep.search.tpe import START, propose
+from airflow_slurm_sweep.search.tpe import START, importances, propose
 from airflow_slurm_sweep.search.trial import State, Trial
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import parse_sweep
@@ -110,3 +110,25 @@ def test_values_that_the_space_has_no_more_are_left_out() -> None:
     own = space()
     old = [Trial(parameters={"z": 1}, state=State.ENDED, value=0.0)]
     assert propose(own, [*ended(own, 12), *old], 13, maximize=False)
+
+
+def test_a_parameter_that_decides_is_the_most_important() -> None:
+    own = space(text=ALL_KINDS.replace("trials: 40", "trials: 80"))
+    shares = importances(own, ended(own, 80), maximize=False)
+    assert next(iter(shares)) == "u"
+    assert shares.keys() == {"u", "s", "l", "i", "g", "c", "a, b"}
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_stopped_trial_is_worse_than_each_that_has_ended() -> None:
+    own = space()
+    good = [
+        Trial(parameters=each, state=State.STOPPED, value=-float(str(each["u"])), step=9) for each in own.chosen[:15]
+    ]
+    found = [
+        float(propose(own, [*good, *ended(own, 30)[15:]], slot, maximize=False)["u"])  # type: ignore[arg-type]
+        for slot in range(30, 40)
+    ]
+    alone = [float(propose(own, good, slot, maximize=False)["u"]) for slot in range(30, 40)]  # type: ignore[arg-type]
+    assert sum(found) / 10 < 0.4, "as those that ended say"
+    assert sum(alone) / 10 > 0.5, "without any that ended, as those that were stopped say"

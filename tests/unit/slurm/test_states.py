@@ -8,7 +8,7 @@ from airflow_slurm_sweep.slurm.states import JobState, Kind
 
 # As sacct(1), squeue(1) and job_state_codes.html of Slurm 25.11 list them.
 STATES = {
-    Kind.SUCCEEDED: "COMPLETED",
+    Kind.SUCCEEDED: "COMPLETED STOPPED_EARLY",
     Kind.FAILED: "BOOT_FAIL CANCELLED DEADLINE FAILED OUT_OF_MEMORY TIMEOUT INCOMPLETE LOST",
     Kind.REQUEUEABLE: "LAUNCH_FAILED NODE_FAIL PREEMPTED RECONFIG_FAIL",
     Kind.ELSEWHERE: "REVOKED",

@@ -49,7 +49,7 @@ def test_a_row_for_each_combination_in_whatever_order_jobs_and_ends_come() -> No
         metrics={"a": 1},
     )
     rows = report_rows(requests, [submitted(5, "12"), submitted(2, "11")], [end])
-    common = {"cause": "", "succeeded": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {},
+    common = {"cause": "", "succeeded": False, "stopped": False, "elapsed": "", "log": "", "metrics": {}, "repeats": 1, "spread": {},
               "chain": "", "gpu_hours": None, "cpu_hours": None}  # fmt: skip
     assert [row.to_json() for row in rows] == [
         common | {"index": 2, "combination": "lr=2", "parameters": {"optim.lr": 2.0}, "job": "a_sweep_2",
@@ -282,3 +282,21 @@ def test_what_is_done_in_an_earlier_run_stands_in_the_table_with_its_result() ->
     (row,) = report_rows([request(1, done=end.to_json())], [], [])
     assert (row.state, row.succeeded, row.job_id, row.metrics) == ("done in an earlier run", True, "5", {"a": 1})
     assert (row.log, row.elapsed) == ("/r/a_sweep_1/logs/slurm-5.out", "00:00:09")
+
+
+def test_what_was_stopped_early_is_no_failure_and_has_no_rank() -> None:
+    ends = [
+        JobStatus(job_id="1", text="COMPLETED", source="sacct", metrics={"loss": 0.5}),
+        JobStatus(job_id="2", text="STOPPED_EARLY", reason="asha: why", source="sacct", metrics={"loss": 0.1}),
+    ]
+    earlier = replace(ends[1], job_id="3")
+    requests = [request(1), request(2), request(3, done=earlier.to_json())]
+    objective = Objective(metric="loss", goal="minimize")
+    rows = report_rows(requests, [submitted(1, "1"), submitted(2, "2")], ends)
+    assert [(row.state, row.succeeded, row.stopped, row.failed) for row in rows] == [
+        ("COMPLETED", True, False, False),
+        ("STOPPED_EARLY (asha: why)", False, True, False),
+        ("stopped early in an earlier run", False, True, False),
+    ]
+    assert best(rows, objective) == rows[0]
+    assert summary("s", rows, objective).startswith("s: 1 of 3 combinations succeeded, 2 stopped early\n")

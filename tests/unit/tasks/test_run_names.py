@@ -13,6 +13,7 @@ from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
 from airflow_slurm_sweep.slurm.metrics import Results
+from airflow_slurm_sweep.slurm.rungs import Note
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.submit.script import variables
 from airflow_slurm_sweep.sweep.spec import parse_sweep
@@ -83,3 +84,17 @@ def test_resume_skips_what_a_chain_would_call_done(
     earlier, done = asyncio.run(_choose(cast(SlurmClient, Cluster(state, steps)), like, {1: [place]}))
     assert earlier == {1: place}
     assert {index: end.state.value for index, end in done.items()} == ({1: "COMPLETED"} if is_done else {})
+
+
+@pytest.mark.parametrize(("exit_file", "state"), [("143 TERM", ""), ("", "CANCELLED by 0")])
+@pytest.mark.parametrize(("stopped", "is_done"), [("7", True), ("6", False)])
+def test_resume_leaves_what_was_stopped_early(exit_file: str, state: str, stopped: str, *, is_done: bool) -> None:
+    place = EarlierJob(
+        base="s", run_dir="/r/s_1", job_id="7", exit=exit_file, name="s_1", parameters={}, swept=(),
+        stop=Note(stopped, 30, "asha: loss 1 at step 30 is 7 of 9"),
+    )  # fmt: skip
+    like = JobRequest(ssh_conn_id="c", name="s_1", command="true", run_dir="/r/s_1", script="#!/bin/sh\n", chain=UNTIL)
+    _, done = asyncio.run(_choose(cast(SlurmClient, Cluster(state, 9)), like, {1: [place]}))
+    assert [str(end) for end in done.values()] == (
+        ["STOPPED_EARLY (asha: loss 1 at step 30 is 7 of 9)"] if is_done else []
+    )

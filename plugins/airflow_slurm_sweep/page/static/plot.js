@@ -9,11 +9,13 @@ export const [HEIGHT, LEFT, BOTTOM, EDGE, NEAR] = [260, 70, 30, 12, 16]; // pixe
  * Return the drawing.
  *
  * @param points {x, y, strength, matches, best, title}[]: x is text, y a number; matches: whether the filter leaves it
+ * @param line [x, y][], to draw through
+ * @param kind of the axis of x, as kindOf() returns it; by default that
  * @returns {element, nearest(x, y): a point or null, outline(point or null)}
  */
-export function scatter(points, { x: xName, y: yName, width }) {
+export function scatter(points, { x: xName, y: yName, width, line = [], kind }) {
   const values = (name) => points.map((point) => point[name]);
-  const x = axis(values("x"), LEFT, width - EDGE);
+  const x = axis(values("x"), LEFT, width - EDGE, undefined, kind);
   const y = axis(values("y"), HEIGHT - BOTTOM, EDGE);
   const label = `${yName} against ${xName}; the table has the numbers`;
   const place = (point) => ({ cx: x.at(point.x), cy: y.at(point.y) });
@@ -23,12 +25,14 @@ export function scatter(points, { x: xName, y: yName, width }) {
       { ...place(point), r: point.best ? 6 : 4, class: pointClass(point), style: `--strength: ${point.strength}` },
       svg("title", {}, point.title),
     );
+  const corner = ([left, top], at) => `${at ? "L" : "M"}${x.at(left).toFixed(1)} ${y.at(top).toFixed(1)}`;
   const mark = svg("circle", { class: "mark", r: 7 });
   const element = svg(
     "svg",
     { width, height: HEIGHT, role: "img", "aria-label": label },
     ...x.marks.flatMap(verticalLine),
     ...y.marks.flatMap((each) => horizontalLine(each, width)),
+    svg("path", { class: "so-far", d: line.map(corner).join("") }),
     ...points.map(circle),
     mark,
   );

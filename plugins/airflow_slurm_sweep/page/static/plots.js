@@ -1,4 +1,4 @@
-// The plots: a metric over steps, against a parameter, over all of them, or over two as a heat map; closed at first.
+// The plots: a metric over steps, over ends, against a parameter, over all, or over two as a heat map; closed at first.
 
 import { CurveData } from "./curve_data.js";
 import { curves } from "./curves.js";
@@ -6,10 +6,17 @@ import { h, onceAFrame, short } from "./dom.js";
 import { heatmap, merges } from "./heatmap.js";
 import { parallel } from "./parallel.js";
 import { scatter } from "./plot.js";
+import { progress } from "./progress.js";
 import { range, strength } from "./scales.js";
 import { Zoom } from "./zoom.js";
 
-const KINDS = { curves: "Curves", scatter: "Scatter", parallel: "Parallel coordinates", heat: "Heat map" };
+const KINDS = {
+  curves: "Curves",
+  progress: "Best so far",
+  scatter: "Scatter",
+  parallel: "Parallel coordinates",
+  heat: "Heat map",
+};
 
 export class Plots {
   /**
@@ -78,7 +85,7 @@ export class Plots {
     Object.assign(this, { run, matches });
     this.element.hidden = !run.metrics.length;
     for (const [input, label] of this.kinds) {
-      label.hidden = input.value !== "curves" && !run.parameters.length;
+      label.hidden = !["curves", "progress"].includes(input.value) && !run.parameters.length;
       if (label.hidden && input.checked) this.kinds[0][0].checked = true;
     }
     const parameters = run.parameters.map(({ key }) => [key, key]);
@@ -165,8 +172,9 @@ export class Plots {
     this.points = points(run, metric, x, this.matches);
     this.showControls(kind, metric, merges(this.points, x, z));
     const names = run.parameters.map(({ name }) => name);
-    const size = { names, y: metric.name, x: names[x], width };
-    this.drawn = this.points.length && kind !== "heat" ? { scatter, parallel }[kind](this.points, size) : null;
+    const size = { names, y: metric.name, x: names[x], width, smallerIsBetter: metric.smaller_is_better };
+    this.drawn =
+      this.points.length && kind !== "heat" ? { scatter, parallel, progress }[kind](this.points, size) : null;
     const heat = {
       x,
       y: z,
@@ -191,7 +199,7 @@ export class Plots {
 
   /** Show the selects that the kind of plot has. */
   showControls(kind, metric, isMerged) {
-    this.between.hidden = this.x.hidden = kind === "parallel";
+    this.between.hidden = this.x.hidden = ["parallel", "progress"].includes(kind);
     this.between.textContent = kind === "heat" ? "over" : "against";
     this.z.hidden = kind !== "heat";
     this.way.hidden = kind !== "heat" || !isMerged;

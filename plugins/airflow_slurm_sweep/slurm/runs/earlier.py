@@ -15,6 +15,7 @@ from typing import Any
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import json_values
+from airflow_slurm_sweep.slurm.rungs import Note, read_stop
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 
 _GOES_ON = "Compared with the earlier run, "
@@ -34,6 +35,7 @@ class EarlierJob:
     swept: tuple[str, ...] | None
     overrides: tuple[str, ...] = ()
     command: str | None = None
+    stop: Note | None = None  # of a job that was stopped early
 
     def submitted(self, like: JobRequest) -> SubmittedJob:
         """Return the job as Slurm accepted it; ``like`` is a job of the run that goes on with it."""
@@ -44,8 +46,8 @@ def read_runs(output: str) -> list[EarlierJob]:
     """Read the answer to `list_runs`, in the order of the runs; what has no readable combination.json is left out."""
     lines = output.split("\n")
     found = []
-    for place in range(0, len(lines) - 4, 5):
-        head, run_dir, job_id, exit_, text = lines[place : place + 5]
+    for place in range(0, len(lines) - 5, 6):
+        head, run_dir, job_id, exit_, stop, text = lines[place : place + 6]
         with suppress(ValueError, TypeError, KeyError, AttributeError):
             values = json.loads(text)
             swept = values.get("swept")
@@ -55,6 +57,7 @@ def read_runs(output: str) -> list[EarlierJob]:
                     run_dir=run_dir,
                     job_id=job_id,
                     exit=exit_,
+                    stop=read_stop(stop),
                     name=values.get("name") or run_dir.rpartition("/")[2],
                     parameters=dict(values["parameters"]),
                     swept=None if swept is None else tuple(swept),

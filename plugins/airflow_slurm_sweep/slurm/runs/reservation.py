@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from airflow_slurm_sweep.names import COMBINATION, RECORD, RESERVATIONS, STATE_DIR
+from airflow_slurm_sweep.names import COMBINATION, RECORD, RESERVATIONS, STATE_DIR, STOP
 from airflow_slurm_sweep.slurm.shell import script
 
 BASE, NUMBER = "\0", "\1"
@@ -50,7 +50,7 @@ def list_runs(names: RunNames, dag: str) -> str:
 
 
 def _script(names: RunNames, function: str, values: Mapping[str, str]) -> str:
-    files = {"state_name": STATE_DIR, "record_name": RECORD, "combination_name": COMBINATION}
+    files = {"state_name": STATE_DIR, "record_name": RECORD, "combination_name": COMBINATION, "stop_name": STOP}
     values = {**files, "folder": f"{names.root}/{RESERVATIONS}", "base": names.base, **values}
     run_dirs = " ".join(map(_word, names.run_dirs))
     return script(

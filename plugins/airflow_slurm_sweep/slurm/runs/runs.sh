@@ -7,7 +7,7 @@
 #
 #   at_run_dirs FUNCTION NAME   call a function with NAME and the paths, existing or not, of the name's run directories
 #
-folder='' base='' run='' only_base=''
+folder='' base='' run='' only_base='' stop_name=''
 
 # Where the folder is shared, others reserve in it too, so it gets the mode of the folder that it is in.
 make_folder() {
@@ -83,15 +83,16 @@ list_runs() { # print what list_run_dirs prints, for each name that is reserved,
   done
 }
 
-list_run_dirs() { # NAME RUN_DIR ...: print five lines for each directory of a Dag: @ NAME, path, job, its exit, JSON
+list_run_dirs() { # NAME RUN_DIR ...: print six lines for each directory of a Dag: @ NAME, path, job, exit, stop, JSON
   name=$1
   shift
   for place in "$@"; do
     read_record "$place/$record_name"
     case "$its_run " in "$run "*) ;; *) continue ;; esac
-    ended='' text=''
+    ended='' stopped='' text=''
     { read -r ended < "$place/$state_name/$its_job.exit"; } 2> /dev/null
+    { read -r stopped < "$place/$stop_name"; } 2> /dev/null
     { while read -r line || [ -n "$line" ]; do text=$text$line; done < "$place/$combination_name"; } 2> /dev/null
-    printf '%s\n' "@ $name" "$place" "$its_job" "$ended" "$text"
+    printf '%s\n' "@ $name" "$place" "$its_job" "$ended" "$stopped" "$text"
   done
 }

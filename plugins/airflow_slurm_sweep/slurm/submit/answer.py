@@ -82,6 +82,7 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
         metric_names=job.metric_names,
         metric_step=job.metric_step,
         objective=job.objective,
+        stop=job.stop,
         parameters={} if job.trial is None else job.parameters,
     )
 

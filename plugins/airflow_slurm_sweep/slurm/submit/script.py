@@ -96,9 +96,9 @@ def functions() -> list[str]:
     ]
 
 
-def gate_folder(job: JobRequest, attempt: Attempt) -> str:
-    """Return the folder of what the jobs of a Dag run share."""
-    return f"{job.shared_folder}/{STATE_DIR}/{sha256(attempt.run.encode()).hexdigest()[:16]}"
+def gate_folder(shared_folder: str, run: str) -> str:
+    """Return the folder of what the jobs of a Dag run, `Attempt.run`, tell each other."""
+    return f"{shared_folder}/{STATE_DIR}/{sha256(run.encode()).hexdigest()[:16]}"
 
 
 def variables(job: JobRequest, attempt: Attempt) -> str:
@@ -114,7 +114,7 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "run_folders": " ".join(("logs", *job.folders)),
         "resume": "yes" if job.resume else "",
         "parallel": str(job.max_parallel_jobs or ""),
-        "gate": gate_folder(job, attempt),
+        "gate": gate_folder(job.shared_folder, attempt.run),
         # The next jobs of a chain find the file there.
         "parameters_json": "" if job.after else parameters_json(job),
         "combination_json": combination_json(job, attempt),

@@ -35,7 +35,7 @@ def left(job: JobRequest, base: str = "s") -> EarlierJob:
     """Return what a job leaves, as combination.json brings it back."""
     attempt = Attempt(dag_id="d", run_id="r", task_id="t", map_index=0, try_number=1, id="1", installation="a")
     text = "".join(line.strip() for line in combination_json(job, attempt).splitlines())
-    (found,) = read_runs(f"@ {base}\n/log/{base}/{job.name}\n7\n0 -\n{text}\n")
+    (found,) = read_runs(f"@ {base}\n/log/{base}/{job.name}\n7\n0 -\n\n{text}\n")
     return found
 
 

@@ -1,0 +1,143 @@
+"""How far the jobs of a Dag run have climbed, and which of them are stopped: ask and read.
+
+The run's gate folder has a file for each combination, ``rungs/NUMBER``: the record's line ``attempt``, and a line
+``RUNG VALUE`` for each rung. Only the task that waits for the job writes it, so there is no lock. A stopped job's run
+directory has ``stop``: a line of JSON, written before scancel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import isfinite
+from shlex import join, quote
+from typing import NamedTuple
+
+from airflow_slurm_sweep.names import RECORD, STOP
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.shell import script
+from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.stopping import Rungs, Stop
+
+_CLIMB = f"""climb() {{ # NUMBER RUN_DIR RUNG VALUE ...
+  number=$1 run_dir=$2 attempt='' text=''
+  shift 2
+  {{ IFS= read -r _ && IFS= read -r _ && IFS= read -r attempt; }} 2> /dev/null < "$run_dir/{RECORD}"
+  {{ IFS= read -r line && [ "$line" = "$attempt" ] && text=$(cat); }} 2> /dev/null < "$number"
+  before=$text
+  while [ $# -gt 0 ]; do
+    case $newline$text in
+      *"$newline$1 "*) ;;
+      *) text=$text${{text:+$newline}}"$1 $2" ;;
+    esac
+    shift 2
+  done
+  if [ "$text" != "$before" ]; then
+    printf '%s\\n' "$attempt" "$text" > ".$number.$$" && mv -fT -- ".$number.$$" "$number" || exit
+  fi
+  stop=
+  {{ read -r stop; }} 2> /dev/null < "$run_dir/{STOP}"
+  [ -z "$stop" ] || printf 'stop %s %s\\n' "$number" "$stop"
+}}"""
+
+_SHOW = """for file in [0-9]*; do
+  [ -f "$file" ] || continue
+  printf 'job %s\\n' "$file"
+  while IFS= read -r line; do printf '%s\\n' "$line"; done < "$file"
+done"""
+
+_LEAVE = f"""leave() {{ # RUN_DIR BEGINNING TEXT
+  found=
+  {{ read -r found; }} 2> /dev/null < "$1/{STOP}"
+  case $found in
+    "$2"*) ;;
+    *) printf '%s\\n' "$3" > "$1/{STOP}.new" && mv -fT -- "$1/{STOP}.new" "$1/{STOP}" || exit ;;
+  esac
+}}"""
+
+
+class Climbed(NamedTuple):
+    """The rungs of all jobs of a Dag run by the combination's number, and the stops of those that were asked for."""
+
+    rungs: Mapping[int, Rungs]
+    stops: Mapping[int, Note]
+
+
+class Note(NamedTuple):
+    """That a job is stopped, at which step, and why in words."""
+
+    job_id: str
+    step: float
+    why: str
+
+
+def climb(gate: str, jobs: Sequence[tuple[SubmittedJob, Rungs]]) -> str:
+    """Return the script that adds to the rungs of jobs, and shows those of all jobs of the run, with these jobs' stops.
+
+    ``gate`` is `gate_folder`'s.
+    """
+    folder = quote(f"{gate}/rungs")
+    return script(
+        "newline='\n'",
+        _CLIMB,
+        f"[ -d {folder} ] || mkdir -p -- {folder}",
+        f"cd -- {folder} || exit",
+        *(
+            f"climb {job.index} {quote(job.run_dir)} {join(word for each in rungs.items() for word in map(str, each))}"
+            for job, rungs in jobs
+        ),
+        _SHOW,
+    )
+
+
+def read_climbed(output: str) -> Climbed:
+    """Read the answer to `climb`; what has another form is skipped."""
+    rungs: dict[int, dict[int, float]] = {}
+    stops: dict[int, Note] = {}
+    own: dict[int, float] = {}
+    for line in output.split("\n"):
+        first, _, second = line.partition(" ")
+        if first == "job" and second.isdecimal():
+            own = rungs.setdefault(int(second), {})
+        elif first == "stop":
+            number, _, text = second.partition(" ")
+            if number.isdecimal() and (note := read_stop(text)):
+                stops[int(number)] = note
+        elif first.isdecimal():
+            with suppress(ValueError):
+                own[int(first)] = float(second)
+    return Climbed(rungs, stops)
+
+
+def leave_stops(stops: Sequence[tuple[SubmittedJob, Stop]]) -> str:
+    """Return the script that writes down which jobs are about to be stopped, unless that is written already."""
+    lines = []
+    for job, stop in stops:
+        value = stop.value if isfinite(stop.value) else None
+        note = {"job": job.job_id, "rule": "asha", "metric": job.objective, "step": stop.step, "value": value}
+        text = json.dumps({**note, "place": stop.place, "number": stop.number})
+        lines.append(f"leave {quote(job.run_dir)} {quote(_beginning(job.job_id))} {quote(text)}")
+    return script(_LEAVE, *lines)
+
+
+def read_stop(text: str) -> Note | None:
+    """Read what `leave_stops` wrote; None for anything else."""
+    with suppress(ValueError, TypeError, KeyError):
+        note = json.loads(text)
+        value = "nan" if note["value"] is None else f"{note['value']:.6g}"
+        why = f"{note['metric']} {value} at step {note['step']:g} is {note['place']} of {note['number']}"
+        return Note(str(note["job"]), float(note["step"]), f"{note['rule']}: {why}")
+    return None
+
+
+def as_stopped(status: JobStatus, note: Note | None) -> JobStatus:
+    """Return how a job ended; one that a note names, and that has not succeeded all the same, was stopped early."""
+    if note is None or note.job_id != status.job_id or status.state.is_success:
+        return status
+    return replace(status, text=JobState.STOPPED_EARLY.value, reason=note.why)
+
+
+def _beginning(job_id: str) -> str:
+    return json.dumps({"job": job_id}).removesuffix("}") + ","

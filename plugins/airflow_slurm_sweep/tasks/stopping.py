@@ -1,0 +1,114 @@
+"""Stops jobs early by the sweep's rule, `slurm.stopping`: the waiting tasks of a Dag run in this event loop together.
+
+All that the rule goes by lies on the cluster, also what another triggerer saw: see slurm/rungs.py. A job is written
+down as stopped before it is cancelled, so that its end is told from a person's scancel, and a triggerer that dies in
+between is no matter: the next one reads the note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from airflow_slurm_sweep.errors import SlurmSweepError
+from airflow_slurm_sweep.slurm.attempt import run_name
+from airflow_slurm_sweep.slurm.batching import Batcher
+from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.metrics import MetricsReader
+from airflow_slurm_sweep.slurm.stopping import Asha, Rungs, Stop, asha
+from airflow_slurm_sweep.slurm.submit.script import gate_folder
+from airflow_slurm_sweep.tasks.cluster import ClusterSession
+from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running
+from airflow_slurm_sweep.tasks.orphans import Siblings
+
+_AT_ONCE = 500  # jobs whose new rungs one script takes
+
+log = logging.getLogger(__name__)
+
+
+class Stopper:
+    """Watches the jobs of one Dag run."""
+
+    def __init__(self, cluster: ClusterSession, siblings: Siblings, rule: Asha) -> None:
+        self.waiting: dict[int, tuple[SubmittedJob, MetricsReader]] = {}  # by the combination's number
+        self._cluster, self._rule = cluster, rule
+        self._gate = gate_folder(siblings.folder, run_name(siblings.installation, siblings.dag_id, siblings.run_id))
+        self._climb = Batcher(self._ask, at_once=_AT_ONCE)
+        self._rungs: Mapping[int, Rungs] = {}
+        self._asked: set[str] = set()  # jobs whose notes were read
+        self._due: dict[str, Stop | None] = {}  # jobs to stop, by their ids; None where the note is written already
+        self._stopped: set[str] = set()
+
+    async def watch(self) -> None:
+        """Look after the monitor's ticks, until cancelled."""
+        has_warned = False
+        while True:
+            queue = await self._cluster.monitor.tick()
+            try:
+                await asyncio.gather(*(self._climb(each) for each in self.waiting.values() if self._has_news(*each)))
+                await self._stop([job for job, _ in self.waiting.values() if job.job_id in queue])
+                has_warned = False
+            except SlurmSweepError as error:
+                if not has_warned:
+                    log.warning("No job is stopped early for now: %s", error)
+                has_warned = True
+
+    async def leave(self, job: SubmittedJob, reader: MetricsReader) -> None:
+        """Tell the run what a job that has ended had reached, if that is new."""
+        if self._has_news(job, reader):
+            await self._cluster.retry_until_answered(lambda: self._climb((job, reader)), even_if_refused=True)
+
+    def _has_news(self, job: SubmittedJob, reader: MetricsReader) -> bool:
+        known = self._rungs.get(job.index or 0, {})
+        return bool(reader.rungs) and (job.job_id not in self._asked or not reader.rungs.keys() <= known.keys())
+
+    async def _ask(self, jobs: Sequence[tuple[SubmittedJob, MetricsReader]]) -> list[None]:
+        """Write new rungs, read those of all jobs, and judge the jobs that are waited for."""
+        answer = await self._cluster.run.climb(self._gate, [(job, dict(reader.rungs)) for job, reader in jobs])
+        self._rungs = answer.rungs
+        for job, _ in jobs:
+            self._asked.add(job.job_id)
+            note = answer.stops.get(job.index or 0)
+            if note and note.job_id == job.job_id:
+                self._due.setdefault(job.job_id, None)
+        for index, stop in self._rule.stops(self._rungs, self.waiting).items():
+            self._due.setdefault(self.waiting[index][0].job_id, stop)
+        return [None] * len(jobs)
+
+    async def _stop(self, live: Sequence[SubmittedJob]) -> None:
+        jobs = [job for job in live if job.job_id in self._due and job.job_id not in self._stopped]
+        if not jobs:
+            return
+        if new := [(job, stop) for job in jobs if (stop := self._due[job.job_id])]:
+            await self._cluster.run.leave_stops(new)
+        await self._cluster.client.cancel_found([job.job_id for job in jobs])
+        self._stopped |= {job.job_id for job in jobs}
+
+
+@asynccontextmanager
+async def _watching(key: tuple[ClusterSession, Siblings, Asha]) -> AsyncIterator[Stopper]:
+    stopper = Stopper(*key)
+    async with running(stopper.watch()):
+        yield stopper
+
+
+_stoppers = LoopResources(_watching)
+
+
+@asynccontextmanager
+async def stopping(
+    cluster: ClusterSession, siblings: Siblings | None, job: SubmittedJob, reader: MetricsReader
+) -> AsyncIterator[Stopper | None]:
+    """Let the rule stop a job while it runs; give None where no rule holds, or the task has no siblings."""
+    rule = asha(job.stop)
+    if rule is None or siblings is None or job.index is None:
+        yield None
+        return
+    async with _stoppers.use((cluster, siblings, rule)) as stopper:
+        stopper.waiting[job.index] = job, reader
+        try:
+            yield stopper
+        finally:
+            stopper.waiting.pop(job.index, None)
