@@ -43,16 +43,29 @@ def failed(sweep: Sweep) -> Run:
     return run
 
 
-def repeated(sweep: Sweep) -> Run:
-    """All combinations succeeded, each twice."""
+def ended(sweep: Sweep, more: Callable[[int], dict[str, Any]] = lambda _: {}) -> Run:
+    """All combinations succeeded; ``more`` is what a job's end says otherwise."""
     run = sweep.run("run", "success")
     size = len(sweep.jobs)
     run.tasks([(task, index, "success") for task in (SUBMIT, WAIT) for index in range(size)])
     run.xcoms([(SUBMIT, index, "return_value", as_text(run.job(index))) for index in range(size)])
-    ends = [run.end(index, JobState.COMPLETED) | {"metrics": {"reward": index % 5 / 5}} for index in range(size)]
+    ends = [
+        run.end(index, JobState.COMPLETED) | {"metrics": {"reward": index % 5 / 5}} | more(index)
+        for index in range(size)
+    ]
     run.xcoms([(WAIT, index, "return_value", as_text(end)) for index, end in enumerate(ends)])
     run.xcoms([("plan", -1, OBJECTIVE_KEY, OBJECTIVE)])
     return run
+
+
+def stopped(sweep: Sweep) -> Run:
+    """The first combination succeeded, and the others were stopped early."""
+
+    def early(index: int) -> dict[str, Any]:
+        why = f"asha: reward {index / 5:g} at step 300 is {index + 1} of 4"
+        return {"text": "STOPPED_EARLY", "state": "STOPPED_EARLY", "reason": why} if index else {}
+
+    return ended(sweep, early)
 
 
 # What overlaps: two elements with text of their own, of which neither contains the other.
@@ -88,7 +101,8 @@ STATES: dict[str, tuple[Shows, str, int, str]] = {
     "planning": (lambda sweep: sweep.run("run", plan="running"), "", 0, "0 of 0 ended"),
     "planned": (lambda sweep: sweep.run("run"), "", 4, "0 of 4 ended"),
     "failed": (failed, "", 4, "4 of 4 ended: 4 failed"),
-    "repeats": (repeated, "sweep: {repeat: {start: [1, 2]}}\n", 8, "8 of 8 ended: 8 succeeded"),
+    "stopped": (stopped, "", 4, "4 of 4 ended: 1 succeeded, 3 stopped early"),
+    "repeats": (ended, "sweep: {repeat: {start: [1, 2]}}\n", 8, "8 of 8 ended: 8 succeeded"),
 }
 
 
