@@ -26,6 +26,7 @@ from bench.stage import (
     LONG_SECONDS,
     MAX_SIZE,
     RELEASED_SECONDS,
+    STEPS,
     Stage,
     cluster,
     script,
@@ -108,6 +109,9 @@ def measure(options: argparse.Namespace, results: Results) -> None:
     if options.released:
         with attempt(f"a sweep of {options.released} combinations whose jobs run once all tasks wait"):
             results.released.append(_released(options.released, options.keep))
+    if options.histories:
+        with attempt(f"the same with {options.histories} jobs that write {STEPS} steps each"):
+            results.released.append(_released(options.histories, options.keep, has_histories=True))
     if options.in_flight:
         with attempt(f"a sweep with {options.in_flight} jobs in flight"):
             results.flights.append(_flight(options.in_flight, options.keep))
@@ -152,10 +156,12 @@ def _sweep(size: int, keep: bool) -> runs.Run:
         return runs.measure(place, subject, size)
 
 
-def _released(size: int, keep: bool) -> runs.Run:
-    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, RELEASED_SECONDS, held=True)}) as place:
+def _released(size: int, keep: bool, *, has_histories: bool = False) -> runs.Run:
+    text = sweep(SWEEP, size, RELEASED_SECONDS, held=True, has_histories=has_histories)
+    with stage(keep=keep, sweeps={SWEEP: text}) as place:
         runs.warm_up(place)
-        subject = runs.Subject(what="released", dag_id=SWEEP, wait_task="combination.wait", held=True)
+        what = "released, histories" if has_histories else "released"
+        subject = runs.Subject(what=what, dag_id=SWEEP, wait_task="combination.wait", held=True)
         return runs.measure(place, subject, size)
 
 
@@ -184,6 +190,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"jobs of {RELEASED_SECONDS} s that run once a task waits for each: how soon their ends are noticed; "
         "0 leaves it out (default: %(default)s)",
+    )
+    root.add_argument(
+        "--histories",
+        type=_size_or_none,
+        default=0,
+        metavar="N",
+        help=f"the same with jobs that write {STEPS} steps of two metrics each (default: none)",
     )
     root.add_argument(
         "--in-flight",

@@ -1,22 +1,30 @@
-"""Search on synthetic objectives, in this process: TPE and ASHA beside random search, eight trials at a time.
+"""Search on synthetic objectives: TPE and ASHA beside random search, eight trials at a time.
 
-scripts/bench --search            # a table in Markdown
+scripts/bench --search            # in this process: a table in Markdown
+scripts/bench --search --system   # one seed, as jobs of a sandbox: in peace, and with the triggerer killed each 30 s
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 import random
-from collections.abc import Callable, Mapping
-from math import cos, exp, log10, pi, sin
+import sys
+import time
+from contextlib import suppress
+from math import exp
 from statistics import mean, median
-from typing import Any
 
 from airflow_slurm_sweep.search.tpe import propose
 from airflow_slurm_sweep.search.trial import State, Trial
 from airflow_slurm_sweep.slurm.stopping import Asha
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import parse_sweep
+from bench import runs
+from bench.objectives import OBJECTIVES, Objective
+from bench.say import say
+from bench.stage import stage
+from sandbox.airflow import PROJECT
 
 SEEDS = 20
 PARALLEL = 8
@@ -36,58 +44,10 @@ activation: [relu, gelu, tanh]
 norm: [true, false]
 sweep: {search: random, trials: TRIALS, seed: SEED}
 """
-Objective = Callable[[Mapping[str, Any]], float]
-
-
-def unit(p: Mapping[str, Any]) -> list[float]:
-    """Return the numbers among the parameters, from 0 to 1."""
-    return [
-        log10(p["lr"]) / 6 + 1,
-        log10(p["decay"]) / 6 + 1,
-        p["dropout"] / 0.8,
-        p["momentum"],
-        p["warmup"],
-        (p["layers"] - 1) / 11,
-        (log10(p["width"]) - log10(8)) / (log10(1024) - log10(8)),
-    ]
-
-
-def named(p: Mapping[str, Any]) -> float:
-    """Return what the choices cost."""
-    cost = {"adam": 0.0, "lion": 0.05, "sgd": 0.2, "rmsprop": 0.3}[p["optimizer"]]
-    return cost + {"gelu": 0.0, "relu": 0.04, "tanh": 0.15}[p["activation"]] + (0.0 if p["norm"] else 0.1)
-
-
-def bowl(p: Mapping[str, Any]) -> float:
-    """One optimum, of which two parameters tell most."""
-    weights, best = (2.0, 0.3, 1.0, 0.2, 0.1, 0.5, 0.5), (0.5, 0.4, 0.2, 0.9, 0.1, 0.6, 0.7)
-    return named(p) + sum(w * (x - b) ** 2 for w, x, b in zip(weights, unit(p), best, strict=True))
-
-
-def ridge(p: Mapping[str, Any]) -> float:
-    """Two parameters that must change together, the others as in `bowl`."""
-    x = unit(p)
-    return (
-        named(p)
-        + 3 * (x[0] + 0.5 * x[6] - 0.8) ** 2
-        + 0.4 * (x[0] - 0.5) ** 2
-        + (x[2] - 0.25) ** 2
-        + 0.3 * (x[5] - 0.7) ** 2
-    )
-
-
-def waves(p: Mapping[str, Any]) -> float:
-    """Many small optima on the way to the large one."""
-    x = unit(p)
-    return (
-        bowl(p)
-        + 0.05 * (1 - cos(6 * pi * (x[0] - 0.5)))
-        + 0.03 * (1 - cos(6 * pi * (x[2] - 0.2)))
-        + 0.02 * (1 - sin(pi * x[3]))
-    )
-
-
-OBJECTIVES: dict[str, Objective] = {"bowl": bowl, "ridge": ridge, "waves": waves}
+_DAG = "search"
+_KILLED_EACH = 30.0  # seconds
+# Another triggerer's triggers are taken over in seconds, in place of half a minute.
+_QUICK = {"TRIGGERER__JOB_HEARTBEAT_SEC": 1, "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 8}
 
 
 def space(trials: int, seed: int) -> Space:
@@ -150,6 +110,45 @@ def halving(objective: Objective, seed: int) -> tuple[float, float]:
     return spent / (TRIALS * STEPS), min(done) - min(ends)
 
 
+def of_the_system(*, kills: bool) -> tuple[float, float]:
+    """Return the best value that a searched sweep finds through Airflow and Slurm, and the seconds that it takes."""
+    program = f"cd {PROJECT} && {sys.executable} -m bench.objectives bowl {{parameters_file}} {{run_dir}}/metrics.json"
+    text = SPACE.replace("train {flags}", program).replace("search: random", "search: tpe")
+    text = text.replace("TRIALS", str(TRIALS)).replace("seed: SEED}", "objective: {metric: loss, goal: minimize}}")
+    text += f"slurm: {{gpus_per_node: 0, jobname: {_DAG}, max_parallel_jobs: {PARALLEL}}}\n"
+    with stage(keep=False, sweeps={_DAG: text}, settings=_QUICK) as place:
+        (triggerer,) = place.airflow.triggerers
+        place.wait_for_dag(_DAG)
+        began = killed = time.monotonic()
+        path = runs.trigger(place, _DAG, {})
+        while True:
+            time.sleep(1)
+            with suppress(OSError):
+                if (state := place.airflow.call("GET", path)["state"]) in ("success", "failed"):
+                    break
+            if kills and time.monotonic() - killed > _KILLED_EACH:
+                killed = time.monotonic()
+                triggerer.kill(whole=True)
+                triggerer.start()
+        took = time.monotonic() - began
+        rows = place.airflow.call("GET", f"{path}/taskInstances/report/xcomEntries/rows?deserialize=false")["value"]
+    rows = json.loads(rows) if isinstance(rows, str) else rows
+    losses = [row["metrics"]["loss"] for row in rows if row["succeeded"]]
+    if state != "success" or len(losses) != TRIALS or len({str(row["parameters"]) for row in rows}) != TRIALS:
+        raise SystemExit(f"the run ended as {state}, with {len(losses)} results of {TRIALS}")
+    return min(losses), took
+
+
+def system() -> None:
+    """Print what a sweep finds through the whole system, beside what the seeds find in this process."""
+    values = sorted(tpe_best(OBJECTIVES["bowl"], seed) for seed in range(SEEDS))
+    print(f"in this process, {SEEDS} seeds: {values[0]:.3f} to {values[-1]:.3f}, median {median(values):.3f}")
+    for kills in (False, True):
+        say(f"{TRIALS} trials as jobs{', the triggerer killed each 30 s' if kills else ''}")
+        best, took = of_the_system(kills=kills)
+        print(f"{'triggerer killed each 30 s' if kills else 'in peace'}: {best:.3f} in {took:.0f} s")
+
+
 def main() -> None:
     """Print the table."""
     heads = ["objective", "best of 64, TPE", "random", "trials that random needs for it"]
@@ -168,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    system() if sys.argv[1:] == ["--system"] else main()

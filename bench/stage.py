@@ -30,6 +30,18 @@ KNOWN_SECONDS = 120  # until Airflow knows a Dag
 ENDED = "logs/ended.txt"
 SACCT = "logs/sacct.calls"
 _SLEEP = "#!/bin/bash\nexec sleep {seconds}\n"
+STEPS = 1000  # that a job with a history writes, a tenth in each second
+_HISTORY = """\
+#!/bin/bash
+for part in 0 1 2 3 4 5 6 7 8 9; do
+  awk -v part="$part" 'BEGIN {
+    for (step = part * 100 + 1; step <= part * 100 + 100; step++)
+      printf "{\\"step\\": %d, \\"loss\\": %.5f, \\"reward\\": %.5f}\\n", step, 1 / step, sin(step / 50)
+  }'
+  sleep 1
+done > "$BASE_LOG_DIR/metrics.jsonl"
+"""
+HISTORY = "history.sh"
 # One like it counts where Slurm cannot: accounting is off here, and sacct asks nobody.
 _COUNTED = '#!/bin/sh\necho >> {calls}\nexec {program} "$@"\n'
 _SWEEP = """\
@@ -103,17 +115,21 @@ def cluster(*, keep: bool) -> Iterator[tuple[Sandbox, Path]]:
         _write(box.directory / "bin" / "sacct", _COUNTED.format(calls=box.directory / SACCT, program=which("sacct")))
         for seconds in (JOB_SECONDS, RELEASED_SECONDS, LONG_SECONDS):
             _write(Path(str(box.profile["workdir"])) / script(seconds), _SLEEP.format(seconds=seconds))
+        _write(Path(str(box.profile["workdir"])) / HISTORY, _HISTORY)
         yield box, folder
 
 
 @contextmanager
-def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) -> Iterator[Stage]:
+def stage(
+    *, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None, settings: Mapping[str, object] = {}
+) -> Iterator[Stage]:
     """A cluster and an Airflow.
 
     Args:
         keep: Leave the folder with all logs.
         sweeps: Texts of sweep files, by Dag; one called `WARM` comes with them.
         dags: A folder of Dags that takes the place of the project's.
+        settings: Further ones of Airflow.
     """
     began = time.monotonic()
     with cluster(keep=keep) as (box, folder), cleaned() as stack:
@@ -124,7 +140,7 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         if dags:
             environment = merge(environment, CORE__DAGS_FOLDER=dags) | {"PYTHONPATH": str(PROJECT)}
-        airflow = AirflowParts(environment, folder, settings=SETTINGS)
+        airflow = AirflowParts(environment, folder, settings={**SETTINGS, **settings})
         if not airflow.postgres:
             raise SandboxError("no Postgres is installed; scripts/setup --tests does it")
         stack.callback(airflow.stop)
@@ -133,11 +149,12 @@ def stage(*, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None) ->
         yield Stage(box=box, airflow=airflow, folder=folder)
 
 
-def sweep(name: str, size: int, seconds: int, *, held: bool = False) -> str:
-    """The text of a sweep file: jobs that sleep, after their release if they are held."""
+def sweep(name: str, size: int, seconds: int, *, held: bool = False, has_histories: bool = False) -> str:
+    """The text of a sweep file: jobs that sleep, after their release if they are held, and may write `STEPS` steps."""
     options = "cpus-per-task: 1, hold: true" if held else "cpus-per-task: 1"
     indices = ", ".join(map(str, range(size)))
-    return _SWEEP.format(indices=indices, name=name, script=script(seconds), options=options)
+    program, more = (HISTORY, "sweep: {metrics: metrics.jsonl}\n") if has_histories else (script(seconds), "")
+    return _SWEEP.format(indices=indices, name=name, script=program, options=options) + more
 
 
 def script(seconds: int) -> str:

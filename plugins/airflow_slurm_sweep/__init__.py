@@ -14,8 +14,9 @@ def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
     """Return a row for each job of a Dag run: ``pandas.DataFrame(results("grpo"))``.
 
     Rows are ranked by the sweep's objective. Their keys are ``index``, ``combination``, ``job``, ``job_id``, ``state``,
-    ``succeeded``, ``elapsed``, ``gpu_hours``, ``cpu_hours``, ``log``, ``parameters.NAME`` and ``metrics.NAME``. They
-    come from Airflow's database, also while the run goes on; call it where Airflow's settings are.
+    ``succeeded``, ``stopped`` (early), ``elapsed``, ``gpu_hours``, ``cpu_hours``, ``log``, ``parameters.NAME`` and
+    ``metrics.NAME``. They come from Airflow's database, also while the run goes on; call it where Airflow's settings
+    are.
 
     Args:
         sweep: The sweep's Dag, or the path of its file.
