@@ -69,6 +69,59 @@ def test_those_behind_are_stopped_once_and_are_no_failures(airflow: Airflow, clu
     assert states == {x: "stopped early in an earlier run" if x in stopped else "done in an earlier run" for x in by_x}
 
 
+# Each job of a chain does a few steps more, from where the one before it ended.
+CHAINED = """\
+command: |
+  file={run_dir}/metrics.jsonl; touch "$file"
+  from=$(($(wc -l < "$file") + 1))
+  for step in $(seq "$from" $((from + 14))); do
+    awk -v step="$step" -v x="$SWEEP_X" 'BEGIN {{ printf "{{\\"step\\": %d, \\"loss\\": %g}}\\n", step, 9 - x }}' >> "$file"
+    sleep 0.4
+  done
+  [ "$step" -ge 60 ]
+x: [1, 2, 3, 4]
+slurm: {gpus_per_node: 0, jobname: links, chain: {jobs: 4, on: [FAILED]}}
+sweep:
+  metrics: metrics.jsonl
+  objective: {metric: loss, goal: minimize}
+  stop: {rule: asha, from_step: 20, factor: 2}
+"""
+
+
+@pytest.mark.all
+def test_a_chain_is_stopped_with_its_second_job(airflow: Airflow, cluster: Sandbox, sweeps: Path) -> None:
+    run = Searched(airflow, cluster, sweeps, "links", CHAINED)
+    assert run.wait_for_end() == "success"
+    rows = {row["parameters"]["x"]: row for row in run.xcom("report", -1, "rows")}
+    assert (rows[4]["succeeded"], rows[4]["chain"]) == (True, "4 of 4 jobs")
+    stopped = [row for row in rows.values() if row["stopped"]]
+    assert 1 <= len(stopped) < len(rows)
+    for row in stopped:
+        assert row["state"].startswith("STOPPED_EARLY (asha: loss "), row
+        assert row["chain"] in ("2 of 4 jobs", "3 of 4 jobs", "4 of 4 jobs")
+        assert row["metrics"]["step"] >= 20
+    shown = airflow.call("GET", f"/{PREFIX}/run?{urlencode({'dag_id': run.name, 'run_id': run.id})}")
+    assert shown["counts"]["stopped early"] == len(stopped)
+
+
+@pytest.mark.all
+def test_a_stopped_combination_that_is_run_again_is_judged_by_its_own_file(
+    airflow: Airflow, cluster: Sandbox, sweeps: Path
+) -> None:
+    text = SWEEP.replace("jobname: stopped, existing: resume", "jobname: again").replace("seq 60", "seq 30")
+    run = Searched(airflow, cluster, sweeps, "again", text)
+    assert run.wait_for_end() == "success"
+    worst = min(row["parameters"]["x"] for row in run.xcom("report", -1, "rows") if row["stopped"])
+    folder = next(Path(str(cluster.profile["log"])).rglob("again_sweep_1")).parent / f"again_sweep_{worst}"
+    before = json.loads((folder / STOP).read_text())
+    run.clear("submit", worst - 1, downstream=True)
+    assert run.wait_for_end() == "success"
+    after = json.loads((folder / STOP).read_text())
+    assert after["job"] != before["job"], "it is stopped again, since it is behind"
+    log = (folder / "metrics.jsonl").read_text().splitlines()
+    assert len(log) >= 4, "but only after its own fourth step"
+
+
 def test_a_job_that_is_written_down_as_stopped_is_cancelled_by_the_next_triggerer(
     cluster: Sandbox, tmp_path: Path
 ) -> None:

@@ -82,28 +82,27 @@ def _study(
     distributions = {name: _distribution(axis) for name, axis in axes.items()}
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=START, constant_liar=True)
     study = optuna.create_study(sampler=sampler, direction="maximize" if maximize else "minimize")
-    study.add_trials(_rebuilt(axes, distributions, trials, maximize=maximize))
+    study.add_trials(_rebuilt(axes, distributions, trials))
     return axes, distributions, study
 
 
 def _rebuilt(
-    axes: Mapping[str, Axis], distributions: Mapping[str, BaseDistribution], trials: Sequence[Trial], *, maximize: bool
+    axes: Mapping[str, Axis], distributions: Mapping[str, BaseDistribution], trials: Sequence[Trial]
 ) -> list[FrozenTrial]:
     from optuna.trial import TrialState, create_trial  # noqa: PLC0415
 
-    values = [trial.value for trial in trials if trial.value is not None and isfinite(trial.value)]
-    worst = min(values, default=None) if maximize else max(values, default=None)
     found = []
     for trial in trials:
         places = {name: _place(axis, trial.parameters) for name, axis in axes.items()}
-        value = trial.value if trial.value is not None and isfinite(trial.value) else worst
-        if None in places.values() or trial.state is State.LEFT_OUT or (value is None and trial.has_ended):
+        if None in places.values() or trial.state is State.LEFT_OUT:
             continue
         more: dict[str, Any] = {"state": TrialState.RUNNING}
-        if trial.state is State.ENDED:
-            more = {"state": TrialState.COMPLETE, "value": value}
-        elif trial.state is State.STOPPED:
-            more = {"state": TrialState.PRUNED, "intermediate_values": {int(trial.step): value}}
+        if trial.has_ended:
+            more = {"state": TrialState.PRUNED}  # without a value: worse than all others
+            if trial.value is not None and isfinite(trial.value):
+                is_stopped = trial.state is State.STOPPED
+                is_whole = {"state": TrialState.COMPLETE, "value": trial.value}
+                more = more | {"intermediate_values": {int(trial.step): trial.value}} if is_stopped else is_whole
         found.append(create_trial(params=places, distributions=dict(distributions), **more))
     return found
 

@@ -146,7 +146,8 @@ class JobRequest:
     @property
     def why_skipped(self) -> str:
         """Why nothing is submitted; empty for a job that is."""
-        done = f"its job {self.done['job_id']} completed in an earlier run" if self.done else ""
+        how = "was stopped early" if self.done.get("state") == JobState.STOPPED_EARLY.value else "completed"
+        done = f"its job {self.done['job_id']} {how} in an earlier run" if self.done else ""
         why = "this is a dry run" if self.dry_run else done
         return f"{self.name} is not submitted: {why}" if why else ""
 

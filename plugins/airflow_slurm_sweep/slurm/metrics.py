@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any, NamedTuple
 
+from airflow_slurm_sweep.names import RECORD
 from airflow_slurm_sweep.slurm.history import History
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
-from airflow_slurm_sweep.slurm.stopping import asha
+from airflow_slurm_sweep.slurm.stopping import Rungs, asha
 
 JSON_BYTES = 1024 * 1024  # of a JSON file, which is read whole
 PIECE_BYTES = 128 * 1024  # of another file in one answer
@@ -55,7 +57,8 @@ def add(status: JobStatus, results: Results) -> JobStatus:
 class Question(NamedTuple):
     """What is known of a job's file: words for the shell that name it, inode, bytes read, mtime.
 
-    ``log`` are the words of `find_log` where the address of the W&B run is wanted.
+    ``log`` are the words of `find_log` where the address of the W&B run is wanted. ``record`` is the record's path
+    where it matters whether the file was written since the job's submission.
     """
 
     words: str
@@ -63,6 +66,7 @@ class Question(NamedTuple):
     known: int
     mtime: int
     log: str = ""
+    record: str = ""
 
 
 class Piece(NamedTuple):
@@ -77,6 +81,7 @@ class Piece(NamedTuple):
     has_room: bool = True  # False: there is news, for the next answer
     is_refused: bool = False  # the file is a link, a pipe, or not ours to read
     wandb: str = ""
+    is_stale: bool = False  # the file was not written since the job's submission: it is an earlier job's
 
 
 NO_NEWS = Piece()
@@ -88,7 +93,6 @@ class MetricsReader:
     Attributes:
         latest: The last value of each metric; a value that is not finite takes the metric away.
         history: The values over the steps.
-        rungs: What the rule of ``stop`` goes by; a value that is not finite is the worst.
     """
 
     def __init__(self, job: SubmittedJob) -> None:
@@ -97,8 +101,10 @@ class MetricsReader:
         self._names, self._step = job.metric_names, job.metric_step
         self.latest: dict[str, float] = {}
         self.history = History(job.objective)
-        self.rungs: dict[int, float] = {}
+        self._rungs: dict[int, float] = {}
+        self._is_stale = False
         self._asha, self._objective = asha(job.stop), job.objective
+        self._record = f"{job.run_dir}/{RECORD}" if job.stop else ""
         self._path = ""
         self._inode = self._known = self._mtime = 0
         self._columns: list[str] = []
@@ -111,7 +117,13 @@ class MetricsReader:
 
     def question(self, *, ended: bool) -> Question:
         """Return the question for what is new; a JSON file of a job that has ended is read in any case."""
-        return Question(self._words, self._inode, self._known, 0 if ended else self._mtime, self._log if ended else "")
+        mtime, log = (0, self._log) if ended else (self._mtime, "")
+        return Question(self._words, self._inode, self._known, mtime, log, self._record)
+
+    @property
+    def rungs(self) -> Rungs:
+        """What the rule of ``stop`` goes by; an earlier job's file counts once this job goes on in it."""
+        return {} if self._is_stale else self._rungs
 
     @property
     def results(self) -> Results:
@@ -136,6 +148,9 @@ class MetricsReader:
         if piece.inode != self._inode or piece.start < self._known:
             self._columns, self._line = [], 0
             self._forget_faults()
+            if self._is_stale:
+                self._rungs = {}
+        self._is_stale = piece.is_stale
         is_gap = piece.start > self._known
         self._path, self._inode, self._mtime = piece.path, piece.inode, piece.mtime
         if piece.path.endswith(".json"):
@@ -190,7 +205,7 @@ class MetricsReader:
         """Begin again: Lightning writes the file anew, with a longer header, when a new metric comes."""
         self._rereads += 1
         self._inode = self._known = self._mtime = 0
-        self.latest, self.history, self.rungs = {}, self.history.empty(), {}
+        self.latest, self.history, self._rungs = {}, self.history.empty(), {}
 
     def _take_json_line(self, line: str, where: str) -> None:
         try:
@@ -231,7 +246,7 @@ class MetricsReader:
         for key, value in row.items():
             name = self._names.get(key, key)
             if self._asha and name == self._objective and step is not None and type(value) in (int, float):
-                self._asha.climb(self.rungs, step, float(value))
+                self._asha.climb(self._rungs, step, float(value) if _is_finite(value) else nan)
             if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
                 problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
             elif name not in self.latest and len(self.latest) >= _MAX_METRICS:

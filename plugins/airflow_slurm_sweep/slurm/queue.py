@@ -15,6 +15,7 @@ from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 
+EXIT_FILE = "exit-status file"  # the source of a status that job.sh left
 SACCT_FIELDS = "JobID,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
@@ -243,7 +244,7 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
             text = "COMPLETED" if (exit_status, signal) == ("0", "-") else "FAILED"
             reason = "" if signal == "-" else f"ended by SIG{signal}: time limit, cancellation or preemption"
             found[job_id] = JobStatus(
-                job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source="exit-status file"
+                job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source=EXIT_FILE
             )
     return found
 

@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import suppress
+from shlex import quote
 
 from airflow_slurm_sweep.slurm.job_logs import NEWEST
 from airflow_slurm_sweep.slurm.metrics import JSON_BYTES, NO_NEWS, PIECE_BYTES, Piece, Question
@@ -20,6 +21,7 @@ _WANDB_BYTES = 256 * 1024  # at the beginning of a log, where wandb prints the r
 _VIEW_RUN = r"'\|.*View run .*\(https\{0,1\}://[A-Za-z0-9._:/%-]*/runs/[A-Za-z0-9._%-]*\).*|{ s||\1|; p; q; }'"
 _WANDB_LINE = re.compile(r"^@ ([0-9]+) (https?://\S+)$", re.MULTILINE)
 _NEWS = re.compile(r"^= ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) (/.*)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
+_STALE = re.compile(r"^~ ([0-9]+)$", re.MULTILINE)
 _MARKED = re.compile(r"^([!-]) ([0-9]+)(?: (/.*))?$", re.MULTILINE)
 
 _WANDB = f"""\
@@ -31,6 +33,8 @@ wandb() {{ # NUMBER WORDS
   url=$(head -c {_WANDB_BYTES} -- "$log" | LC_ALL=C sed -n {_VIEW_RUN})
   [ -z "$url" ] || printf '@ %s %s\\n' "$number" "$url"
 }}"""
+
+_IS_NEWER = 'is_newer() { [ -z "$newest" ] || [ "$newest" -nt "$1" ]; }'
 
 # The arguments are the files of all jobs, "/" for none. A file that has vanished meanwhile has no line of stat's.
 _READ = f"""\
@@ -79,18 +83,20 @@ def results(questions: Sequence[Question]) -> str:
     and lines of base64. A JSON file comes whole; of another one at most `PIECE_BYTES` bytes: the first, or, where those
     are known, the last. When `_ROOM` is used up, there is a line ``! NUMBER`` for each further file with news. A line
     ``- NUMBER PATH`` stands for a file that is not read: a link, a pipe. Where a question names the log and wandb
-    printed the run's address at its beginning, there is a line ``@ NUMBER URL``.
+    printed the run's address at its beginning, there is a line ``@ NUMBER URL``. Where it names
+    the record, and the file is older, there is a line ``~ NUMBER``.
     """
     lines = ["set --"]
-    for number, (words, inode, known, mtime, log) in enumerate(questions):
+    for number, (words, inode, known, mtime, log, record) in enumerate(questions):
         lines += [
             f"known_{number}='{inode} {known} {mtime}'",
             f"find_newest {words}",
             f'[ -n "$newest" ] || [ -z "$odd" ] || printf -- \'- %s %s\\n\' {number} "$odd"',
             'set -- "$@" "${newest:-/}"',
             *([f"wandb {number} {log}"] if log else []),
+            *([f"is_newer {quote(record)} || echo '~' {number}"] if record else []),
         ]
-    return script(NEWEST, _WANDB, *lines, _READ, "true")
+    return script(NEWEST, _WANDB, _IS_NEWER, *lines, _READ, "true")
 
 
 def read_results(output: str, count: int) -> list[Piece]:
@@ -104,5 +110,9 @@ def read_results(output: str, count: int) -> list[Piece]:
         with suppress(ValueError):  # base64 that was cut off
             data = b64decode(body)
         found[int(number)] = Piece(int(start), int(inode), int(size), int(mtime), path, data)
+    stale = set(map(int, _STALE.findall(output)))
     urls = {int(number): url for number, url in _WANDB_LINE.findall(output)}
-    return [found.get(number, NO_NEWS)._replace(wandb=urls.get(number, "")) for number in range(count)]
+    return [
+        found.get(number, NO_NEWS)._replace(wandb=urls.get(number, ""), is_stale=number in stale)
+        for number in range(count)
+    ]

@@ -38,6 +38,6 @@ class RunClient:
         """Add to the rungs of jobs; return those of all jobs of the run, and which of these jobs are stopped."""
         return await self._client.ask(rungs.climb(gate, jobs), rungs.read_climbed)
 
-    async def leave_stops(self, stops: Sequence[tuple[SubmittedJob, Stop]]) -> None:
-        """Write down which jobs are about to be stopped."""
-        await self._client.ask(rungs.leave_stops(stops), str.strip)
+    async def leave_stops(self, stops: Sequence[tuple[SubmittedJob, Stop]]) -> set[str]:
+        """Write down which jobs are about to be stopped; return the ids of those of which it stands there now."""
+        return await self._client.ask(rungs.leave_stops(stops), lambda said: set(said.split()))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from airflow_slurm_sweep.names import RECORD, STOP
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.queue import EXIT_FILE
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.stopping import Rungs, Stop
@@ -34,9 +35,8 @@ _CLIMB = f"""climb() {{ # NUMBER RUN_DIR RUNG VALUE ...
     esac
     shift 2
   done
-  if [ "$text" != "$before" ]; then
-    printf '%s\\n' "$attempt" "$text" > ".$number.$$" && mv -fT -- ".$number.$$" "$number" || exit
-  fi
+  new=.$number.$$
+  [ "$text" = "$before" ] || {{ printf '%s\\n' "$attempt" "$text" > "$new" && mv -fT -- "$new" "$number"; }}
   stop=
   {{ read -r stop; }} 2> /dev/null < "$run_dir/{STOP}"
   [ -z "$stop" ] || printf 'stop %s %s\\n' "$number" "$stop"
@@ -48,13 +48,14 @@ _SHOW = """for file in [0-9]*; do
   while IFS= read -r line; do printf '%s\\n' "$line"; done < "$file"
 done"""
 
-_LEAVE = f"""leave() {{ # RUN_DIR BEGINNING TEXT
+_LEAVE = f"""leave() {{ # JOB RUN_DIR BEGINNING TEXT
   found=
-  {{ read -r found; }} 2> /dev/null < "$1/{STOP}"
+  {{ read -r found; }} 2> /dev/null < "$2/{STOP}"
   case $found in
-    "$2"*) ;;
-    *) printf '%s\\n' "$3" > "$1/{STOP}.new" && mv -fT -- "$1/{STOP}.new" "$1/{STOP}" || exit ;;
+    "$3"*) ;;
+    *) printf '%s\\n' "$4" > "$2/{STOP}.new" && mv -fT -- "$2/{STOP}.new" "$2/{STOP}" || return ;;
   esac
+  printf '%s\\n' "$1"
 }}"""
 
 
@@ -83,12 +84,14 @@ def climb(gate: str, jobs: Sequence[tuple[SubmittedJob, Rungs]]) -> str:
         "newline='\n'",
         _CLIMB,
         f"[ -d {folder} ] || mkdir -p -- {folder}",
-        f"cd -- {folder} || exit",
+        f"if cd -- {folder}; then",
         *(
             f"climb {job.index} {quote(job.run_dir)} {join(word for each in rungs.items() for word in map(str, each))}"
             for job, rungs in jobs
         ),
         _SHOW,
+        "fi",
+        "true",
     )
 
 
@@ -105,21 +108,25 @@ def read_climbed(output: str) -> Climbed:
             number, _, text = second.partition(" ")
             if number.isdecimal() and (note := read_stop(text)):
                 stops[int(number)] = note
-        elif first.isdecimal():
+        elif second:
             with suppress(ValueError):
                 own[int(first)] = float(second)
     return Climbed(rungs, stops)
 
 
 def leave_stops(stops: Sequence[tuple[SubmittedJob, Stop]]) -> str:
-    """Return the script that writes down which jobs are about to be stopped, unless that is written already."""
+    """Return the script that writes down which jobs are about to be stopped, unless that is written already.
+
+    The answer has a line for each job of which it stands there.
+    """
     lines = []
     for job, stop in stops:
         value = stop.value if isfinite(stop.value) else None
         note = {"job": job.job_id, "rule": "asha", "metric": job.objective, "step": stop.step, "value": value}
         text = json.dumps({**note, "place": stop.place, "number": stop.number})
-        lines.append(f"leave {quote(job.run_dir)} {quote(_beginning(job.job_id))} {quote(text)}")
-    return script(_LEAVE, *lines)
+        beginning = json.dumps({"job": job.job_id}).removesuffix("}") + ","
+        lines.append(f"leave {join([job.job_id, job.run_dir, beginning, text])}")
+    return script(_LEAVE, *lines, "true")
 
 
 def read_stop(text: str) -> Note | None:
@@ -132,12 +139,12 @@ def read_stop(text: str) -> Note | None:
     return None
 
 
-def as_stopped(status: JobStatus, note: Note | None) -> JobStatus:
-    """Return how a job ended; one that a note names, and that has not succeeded all the same, was stopped early."""
-    if note is None or note.job_id != status.job_id or status.state.is_success:
+def as_stopped(status: JobStatus, note: Note | None, signal: str) -> JobStatus:
+    """Return how a job ended: one that a note names, and that was cancelled, was stopped early.
+
+    ``signal`` is the first that job.sh got: where Slurm has forgotten the job, its exit file tells only that.
+    """
+    is_cancelled = status.state is JobState.CANCELLED or (status.source == EXIT_FILE and signal == "TERM")
+    if note is None or note.job_id != status.job_id or not is_cancelled:
         return status
     return replace(status, text=JobState.STOPPED_EARLY.value, reason=note.why)
-
-
-def _beginning(job_id: str) -> str:
-    return json.dumps({"job": job_id}).removesuffix("}") + ","

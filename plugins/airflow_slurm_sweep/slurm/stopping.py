@@ -14,6 +14,7 @@ from math import inf, isfinite
 from typing import Any, TypeAlias
 
 Rungs: TypeAlias = Mapping[int, float]  # a job's value on each rung that it has reached, by the rung's number from 0
+SAFE = -1  # in place of a rung's number: the job has reached ``to_step``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +45,25 @@ class Asha:
 
     def climb(self, rungs: dict[int, float], step: float, value: float) -> None:
         """Add to a job's rungs those that it has reached at a step: on each the first value that comes counts."""
-        while self.step(len(rungs)) <= step and (self.to_step is None or self.step(len(rungs)) < self.to_step):
-            rungs[len(rungs)] = value
+        rung = max(rungs, default=-1) + 1
+        while self.step(rung) <= step and (self.to_step is None or self.step(rung) < self.to_step):
+            rungs[rung] = value
+            rung += 1
+        if self.to_step is not None and step >= self.to_step:
+            rungs[SAFE] = value
 
     def stops(self, every: Mapping[int, Rungs], asked: Iterable[int]) -> dict[int, Stop]:
         """Return why jobs are stopped now, by their numbers, of those ``asked`` for; ``every`` job has a number."""
         losses: dict[int, list[float]] = {}
         for rungs in every.values():
-            for rung, value in rungs.items():
+            for rung, value in rungs.items():  # `SAFE` too: nobody looks it up
                 losses.setdefault(rung, []).append(self._loss(value))
         for values in losses.values():
             values.sort()
         found = {}
         for number in asked:
-            if own := every.get(number):
+            own = every.get(number, {})
+            if own and SAFE not in own:
                 rung = max(own)
                 better, count = bisect_left(losses[rung], self._loss(own[rung])), len(losses[rung])
                 if count >= self.factor and better >= max(1, count // self.factor):

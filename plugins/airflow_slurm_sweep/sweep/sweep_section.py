@@ -28,14 +28,16 @@ class StopSection(Section):
     """When jobs are stopped early: ``{rule: asha, from_step: 100, factor: 3}``."""
 
     rule: Literal["asha"] = Field(
-        description="At from_step, and that times factor, times factor again ..., a job goes on if its value of the "
-        "objective is among the best 1/factor of all that have come so far."
+        description="At from_step, and that times factor, times factor again ..., a job goes on while its value of the "
+        "objective is among the best 1/factor of all jobs that have come so far."
     )
-    from_step: Annotated[float, Field(gt=0)] = Field(description="The first step at which a job may be stopped.")
-    factor: Annotated[int, Field(strict=True, ge=2)] = Field(
+    from_step: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="The first step at which a job may be stopped."
+    )
+    factor: Annotated[int, Field(strict=True, ge=2, le=1000)] = Field(
         default=3, description="Of the jobs, one in factor goes on."
     )
-    to_step: Annotated[float, Field(gt=0)] | None = Field(
+    to_step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="From this step on no job is stopped; null: at any step."
     )
 
@@ -127,6 +129,8 @@ class SweepSection(MetricsSetting, Budget):
             raise ValueError("stop does not go with repeat: a mean needs the end of each; remove one of them")
         if self.stop and self.stop.to_step is not None and self.stop.to_step <= self.stop.from_step:
             raise ValueError("stop: to_step is not above from_step, so that no job is stopped; raise to_step")
+        if self.stop and self.canary and self.canary >= self.stop.factor:
+            raise ValueError("canary is as large as stop's factor, so that a canary may be stopped; lower canary")
         return self
 
     def _check_tpe(self) -> None:

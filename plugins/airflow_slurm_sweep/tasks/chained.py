@@ -67,6 +67,8 @@ async def next_job(
         value=value,
     )
     verdict = judge(chain, before, end)
+    if status.state is JobState.STOPPED_EARLY:
+        return Verdict(Outcome.DONE, status.reason, verdict.so_far)
     if verdict.outcome is not Outcome.FOLLOWED and not is_known:
         given = _changes(chained.following(job, ends=[(link.state, link.nodes) for link in before]), chained.request)
         return verdict._replace(so_far=", ".join(part for part in (verdict.so_far, given) if part))

@@ -111,9 +111,7 @@ async def await_job(
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, *mapped[:2]):
                 while True:
                     left = await _await_end(cluster, job, mapped)
-                    if chained is None or left.stopped_at is not None:
-                        return await _end(cluster, job, left, None)
-                    found = await next_job(cluster, job, left.status, left.trace, chained)
+                    found = await next_job(cluster, job, left.status, left.trace, chained) if chained else None
                     if not isinstance(found, SubmittedJob):
                         return await _end(cluster, job, left, found)
                     job = found
@@ -154,7 +152,7 @@ async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped)
         asked = question(job, status)
         trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
     await wait_for_slot()
-    status, stopped_at = as_stopped(status, trace.stop), None
+    status, stopped_at = as_stopped(status, trace.stop, trace.signal), None
     if trace.stop and status.state is JobState.STOPPED_EARLY:
         stopped_at = trace.stop.step
     return _Left(add(status, left), trace, left.history, stopped_at)

@@ -111,7 +111,7 @@ async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: J
         known |= (await client.look_up(unknown))[0]
     for job in earlier:
         if job.stop and job.stop.job_id == job.job_id in known:
-            known[job.job_id] = as_stopped(known[job.job_id], job.stop)
+            known[job.job_id] = as_stopped(known[job.job_id], job.stop, job.exit.partition(" ")[2])
     chain = Chain(**{"jobs": 0, **like.chain})
     signalled = {job.job_id for job in earlier if job.exit.partition(" ")[2] not in ("", "-")}
 

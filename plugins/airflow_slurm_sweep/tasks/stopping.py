@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.slurm.attempt import run_name
 from airflow_slurm_sweep.slurm.batching import Batcher
-from airflow_slurm_sweep.slurm.job import SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
+from airflow_slurm_sweep.slurm.queue import has_name
 from airflow_slurm_sweep.slurm.stopping import Asha, Rungs, Stop, asha
 from airflow_slurm_sweep.slurm.submit.script import gate_folder
 from airflow_slurm_sweep.tasks.cluster import ClusterSession
@@ -24,6 +26,7 @@ from airflow_slurm_sweep.tasks.loop_resources import LoopResources, running
 from airflow_slurm_sweep.tasks.orphans import Siblings
 
 _AT_ONCE = 500  # jobs whose new rungs one script takes
+_OTHERS = 60.0  # seconds after which the rungs of all jobs are read again, though none here has climbed
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Stopper:
         self._gate = gate_folder(siblings.folder, run_name(siblings.installation, siblings.dag_id, siblings.run_id))
         self._climb = Batcher(self._ask, at_once=_AT_ONCE)
         self._rungs: Mapping[int, Rungs] = {}
+        self._looked_at = 0.0
         self._asked: set[str] = set()  # jobs whose notes were read
         self._due: dict[str, Stop | None] = {}  # jobs to stop, by their ids; None where the note is written already
         self._stopped: set[str] = set()
@@ -46,9 +50,13 @@ class Stopper:
         has_warned = False
         while True:
             queue = await self._cluster.monitor.tick()
+            waiting = list(self.waiting.values())
+            news = [each for each in waiting if self._has_news(*each)]
+            if not news and self._looked_at < time.monotonic() - _OTHERS:  # what do other triggerers see?
+                news = waiting[:1]
             try:
-                await asyncio.gather(*(self._climb(each) for each in self.waiting.values() if self._has_news(*each)))
-                await self._stop([job for job, _ in self.waiting.values() if job.job_id in queue])
+                await asyncio.gather(*map(self._climb, news))
+                await self._stop([job for job, _ in waiting if _lives(job, queue.get(job.job_id))])
                 has_warned = False
             except SlurmSweepError as error:
                 if not has_warned:
@@ -67,7 +75,7 @@ class Stopper:
     async def _ask(self, jobs: Sequence[tuple[SubmittedJob, MetricsReader]]) -> list[None]:
         """Write new rungs, read those of all jobs, and judge the jobs that are waited for."""
         answer = await self._cluster.run.climb(self._gate, [(job, dict(reader.rungs)) for job, reader in jobs])
-        self._rungs = answer.rungs
+        self._rungs, self._looked_at = answer.rungs, time.monotonic()
         for job, _ in jobs:
             self._asked.add(job.job_id)
             note = answer.stops.get(job.index or 0)
@@ -81,10 +89,15 @@ class Stopper:
         jobs = [job for job in live if job.job_id in self._due and job.job_id not in self._stopped]
         if not jobs:
             return
+        noted = {job.job_id for job in jobs if self._due[job.job_id] is None}
         if new := [(job, stop) for job in jobs if (stop := self._due[job.job_id])]:
-            await self._cluster.run.leave_stops(new)
-        await self._cluster.client.cancel_found([job.job_id for job in jobs])
-        self._stopped |= {job.job_id for job in jobs}
+            noted |= await self._cluster.run.leave_stops(new)
+        await self._cluster.client.cancel_found([job.job_id for job in jobs if job.job_id in noted])
+        self._stopped |= noted
+
+
+def _lives(job: SubmittedJob, status: JobStatus | None) -> bool:
+    return status is not None and not status.state.is_final and has_name(job, status)
 
 
 @asynccontextmanager
@@ -111,4 +124,5 @@ async def stopping(
         try:
             yield stopper
         finally:
-            stopper.waiting.pop(job.index, None)
+            if stopper.waiting.get(job.index, (job, None))[1] is reader:  # not of a cleared task that is back
+                del stopper.waiting[job.index]

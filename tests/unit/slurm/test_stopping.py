@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from login_shell import SHELLS
 from airflow_slurm_sweep.names import RECORD, STOP
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Piece
+from airflow_slurm_sweep.slurm.queue import EXIT_FILE
+from airflow_slurm_sweep.slurm.results import read_results, results
 from airflow_slurm_sweep.slurm.rungs import Climbed, Note, as_stopped, climb, leave_stops, read_climbed, read_stop
 from airflow_slurm_sweep.slurm.shell import Completed, Site, output
 from airflow_slurm_sweep.slurm.states import JobState
-from airflow_slurm_sweep.slurm.stopping import Asha, Stop
+from airflow_slurm_sweep.slurm.stopping import SAFE, Asha, Rungs, Stop
 
 RULE = Asha(from_step=10, factor=3, maximize=False)
 EACH_SHELL = pytest.mark.parametrize("shell", [pytest.param("dash"), pytest.param("bash", marks=pytest.mark.all)])
@@ -56,7 +59,7 @@ def test_a_rung_has_the_first_value_that_comes_at_its_step_or_later() -> None:
     assert rungs == {0: 7.0, 1: 5.0, 2: 5.0}
     some: dict[int, float] = {}
     Asha(from_step=10, factor=3, maximize=False, to_step=90).climb(some, 95, 5.0)
-    assert some == {0: 5.0, 1: 5.0}, "from to_step on none is stopped"
+    assert some == {0: 5.0, 1: 5.0, SAFE: 5.0}
 
 
 def test_the_reader_climbs_with_all_values_also_those_that_are_not_finite(tmp_path: Path) -> None:
@@ -84,10 +87,10 @@ class Folder:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"run a d r\ntask t {number}\nattempt {attempt}\njob 7\nlinks \njobs \nwithdrawn \nend\n")
 
-    def run(self, script: str) -> str:
+    def run(self, script: str, *, is_quiet: bool = True) -> str:
         text = Site(ssh_conn_id="c").script(script)
         done = subprocess.run(SHELLS[self._shell], input=text, capture_output=True, text=True, check=True)
-        assert done.stderr == ""
+        assert not (is_quiet and done.stderr)
         return output(Completed(exit_status=0, stdout=done.stdout, stderr=""))
 
     def climb(self, *jobs: tuple[SubmittedJob, dict[int, float]]) -> Climbed:
@@ -126,15 +129,77 @@ def test_a_stop_is_written_once_for_each_job(shell: str, tmp_path: Path) -> None
     assert json.loads(text)["value"] is None, "JSON has no NaN"
 
 
-def test_only_the_end_of_the_job_that_was_stopped_is_one_of_its_own() -> None:
+def test_only_a_cancelled_job_that_was_noted_is_stopped_early() -> None:
     note = Note("7", 30, "asha: because")
 
-    def end(job_id: str, text: str) -> JobStatus:
-        return as_stopped(JobStatus(job_id=job_id, text=text, source="squeue"), note)
+    def end(text: str, job_id: str = "7", signal: str = "", source: str = "squeue") -> JobState:
+        return as_stopped(JobStatus(job_id=job_id, text=text, source=source), note, signal).state
 
-    assert str(end("7", "CANCELLED by 0")) == "STOPPED_EARLY (asha: because)"
-    assert end("7", "FAILED").state is JobState.STOPPED_EARLY, "without accounting, job.sh tells of a signal"
-    assert end("7", "COMPLETED").state is JobState.COMPLETED, "it was faster"
-    assert end("71", "CANCELLED by 0").state is JobState.CANCELLED
+    status = JobStatus(job_id="7", text="CANCELLED by 0", source="sacct")
+    assert str(as_stopped(status, note, "")) == "STOPPED_EARLY (asha: because)"
+    assert end("CANCELLED by 0", "71") is JobState.CANCELLED, "the note is of another job"
+    for text in ("COMPLETED", "FAILED", "OUT_OF_MEMORY", "TIMEOUT", "NODE_FAIL"):
+        assert end(text, signal="TERM") is JobState.parse(text), "it ended by itself before scancel came"
+    for text in ("COMPLETED", "FAILED"):
+        assert end(text, signal="TERM", source=EXIT_FILE) is JobState.STOPPED_EARLY, "Slurm has forgotten it"
+        assert end(text, source=EXIT_FILE) is JobState.parse(text)
+    assert as_stopped(status, None, "") is status
     assert read_stop("") is None
     assert read_stop('{"job": 7}') is None
+
+
+def test_a_job_that_has_reached_to_step_is_stopped_by_none() -> None:
+    rule = Asha(from_step=10, factor=3, maximize=False, to_step=90)
+    own: dict[int, float] = {}
+    for step in (10, 30, 89):
+        rule.climb(own, step, 5.0)
+    others: dict[int, Rungs] = {2: {0: 1.0, 1: 1.0}, 3: {0: 2.0, 1: 2.0}}
+    assert [*rule.stops({1: own, **others}, [1])] == [1]
+    rule.climb(own, 90, 5.0)
+    assert rule.stops({1: own, **others}, [1]) == {}
+    assert [*rule.stops({1: own, 2: {0: 1.0, 1: 6.0}, 3: {0: 2.0, 1: 4.0}}, [2])] == [2], (
+        "its values stay on their rungs"
+    )
+
+
+@EACH_SHELL
+def test_an_earlier_jobs_file_counts_once_this_job_writes_to_it(shell: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path, shell)
+    folder.record(1, "2 02-1")
+    record, file = (tmp_path / "g sweep_1" / name for name in (RECORD, "metrics.jsonl"))
+    stop = {"from_step": 10, "factor": 3, "maximize": False}
+    reader = MetricsReader(job(tmp_path, 1, stop=stop, metrics=("metrics.jsonl",)))
+
+    def read(text: str, how: str, *, seconds: int) -> dict[int, float]:
+        with file.open(how) as opened:
+            opened.write(text)
+        os.utime(file, (1000 + seconds, 1000 + seconds))
+        os.utime(record, (1000, 1000))
+        (piece,) = read_results(folder.run(results([reader.question(ended=False)])), 1)
+        reader.take(piece, ended=False)
+        return dict(reader.rungs)
+
+    assert read('{"step": 30, "loss": 9}\n', "w", seconds=-5) == {}
+    assert reader.latest == {"step": 30, "loss": 9}, "the page shows it"
+    assert read('{"step": 40, "loss": 8}\n', "a", seconds=5) == {0: 9, 1: 9}, "the job goes on in it"
+    reader = MetricsReader(job(tmp_path, 1, stop=stop, metrics=("metrics.jsonl",)))
+    assert read('{"step": 30, "loss": 9}\n{"step": 31, "loss": 9}\n', "w", seconds=-5) == {}
+    assert read('{"step": 11, "loss": 7}\n', "w", seconds=5) == {0: 7}, "the job writes it anew"
+
+
+def test_a_number_that_no_float_holds_is_the_worst(tmp_path: Path) -> None:
+    reader = MetricsReader(job(tmp_path, 1, stop={"from_step": 10, "factor": 3, "maximize": False}))
+    data = f'{{"step": 20, "loss": {10**400}}}\n'.encode()
+    reader.take(Piece(0, 1, len(data), 1, "/m.jsonl", data), ended=False)
+    assert str(reader.rungs) == "{0: nan}"
+
+
+@EACH_SHELL
+def test_a_folder_that_cannot_be_written_holds_up_nothing(shell: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path, shell)
+    folder.record(2, "1 01-1")
+    stop = Stop(step=30, value=0.53, place=7, number=9)
+    said = folder.run(leave_stops([(job(tmp_path, 1, "6"), stop), (job(tmp_path, 2), stop)]), is_quiet=False)
+    assert said.split() == ["7"], "of the other job nothing could be written, so that it goes on"
+    Path(folder.gate).write_text("a file where the folder should be")
+    assert read_climbed(folder.run(climb(folder.gate, [(job(tmp_path, 2), {0: 0.5})]), is_quiet=False)).rungs == {}

@@ -170,6 +170,7 @@ export class Plots {
     const indexOf = (select) => run.parameters.findIndex(({ key }) => key === select.value);
     const [x, z] = [indexOf(this.x), indexOf(this.z)];
     this.points = points(run, metric, x, this.matches);
+    if (kind === "progress") this.points = this.points.filter(({ row }) => row.ended !== null);
     this.showControls(kind, metric, merges(this.points, x, z));
     const names = run.parameters.map(({ name }) => name);
     const size = { names, y: metric.name, x: names[x], width, smallerIsBetter: metric.smaller_is_better };
