@@ -23,10 +23,11 @@ from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.stopping import Rungs, Stop
 
 _CLIMB = f"""climb() {{ # NUMBER RUN_DIR RUNG VALUE ...
-  number=$1 run_dir=$2 attempt='' text=''
+  number=$1 run_dir=$2 attempt='' line='' text=''
   shift 2
   {{ IFS= read -r _ && IFS= read -r _ && IFS= read -r attempt; }} 2> /dev/null < "$run_dir/{RECORD}"
   {{ IFS= read -r line && [ "$line" = "$attempt" ] && text=$(cat); }} 2> /dev/null < "$number"
+  [ "$line" = "$attempt" ] || rm -f -- "$number" # an earlier attempt's
   before=$text
   while [ $# -gt 0 ]; do
     case $newline$text in

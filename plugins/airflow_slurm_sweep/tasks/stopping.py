@@ -81,7 +81,9 @@ class Stopper:
             note = answer.stops.get(job.index or 0)
             if note and note.job_id == job.job_id:
                 self._due.setdefault(job.job_id, None)
-        for index, stop in self._rule.stops(self._rungs, self.waiting).items():
+        # Of a job that has written nothing yet, the rungs may be an earlier attempt's.
+        own = [index for index, (job, reader) in self.waiting.items() if reader.rungs and job.job_id in self._asked]
+        for index, stop in self._rule.stops(self._rungs, own).items():
             self._due.setdefault(self.waiting[index][0].job_id, stop)
         return [None] * len(jobs)
 
