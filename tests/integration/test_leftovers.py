@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def processes_of(folder: Path, number: int) -> set[int]:
 
 
 @pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short name, for unix sockets; Postgres, which is another user where we are root, cannot enter pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="e-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
 def killed_at_the_end() -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that are killed with all their descendants if a test fails."""
     started: list[subprocess.Popen[str]] = []
@@ -62,13 +71,12 @@ def killed_at_the_end() -> Iterator[list[subprocess.Popen[str]]]:
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.all, id="alone"), pytest.param(2, id="xdist")])
 @pytest.mark.parametrize("fixtures", ["cluster", pytest.param("cluster, airflow", marks=pytest.mark.all)])
 def test_a_run_that_is_ended_leaves_no_process(
-    tmp_path_factory: pytest.TempPathFactory,
+    folder: Path,
     killed_at_the_end: list[subprocess.Popen[str]],
     fixtures: str,
     workers: int,
     number: signal.Signals,
 ) -> None:
-    folder = tmp_path_factory.mktemp("e")  # a short name, for unix sockets
     ready = folder / "ready"
     seconds = os.getpid() * 10 + workers + number
     (folder / "test_busy.py").write_text(BUSY.format(fixtures=fixtures, number=seconds, ready=ready))
