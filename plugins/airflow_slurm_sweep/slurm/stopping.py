@@ -26,9 +26,6 @@ class Stop:
     place: int
     number: int
 
-    def __str__(self) -> str:
-        return f"{self.value:.6g} at step {self.step:g} is {self.place} of {self.number}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asha:
