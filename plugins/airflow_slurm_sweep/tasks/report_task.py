@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from typing import Any, cast
 
 from airflow.sdk import BaseOperator, Context
@@ -98,8 +99,6 @@ class ReportSweepOperator(BaseOperator):
         jobs = report_rows(requests, submitted, ended, skipped)
         rows = ranked(folded(jobs, requests[0].repeated, requests[0].swept), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
-        if text := _importances(ti.xcom_pull(task_ids=PLAN, key=SEARCH_KEY), rows, objective):
-            self.log.info(text)
         if text := used(rows):
             self.log.info("Used: %s", text)
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
@@ -127,6 +126,8 @@ class ReportSweepOperator(BaseOperator):
         elif objective and succeeded:
             names = ", ".join(metric_names(row.metrics for row in rows)) or "none"
             self.log.warning("objective: expected the metric %s in the jobs' files, got: %s", objective.metric, names)
+        if text := _importances(context["ti"].xcom_pull(task_ids=PLAN, key=SEARCH_KEY), rows, objective):
+            self.log.info(text)
         for line in failures(causes(rows)):
             self.log.error(line)
         if failed:
@@ -145,13 +146,17 @@ class ReportSweepOperator(BaseOperator):
 
 
 def _importances(search: str | None, rows: Sequence[Row], objective: Objective | None) -> str:
-    """Return what the trials of a searched run say of its parameters, in a line; empty where they are too few."""
-    results = [row for row in rows if row.succeeded and objective and objective.metric in row.metrics]
-    if search is None or objective is None or len(results) < _TRIALS:
+    """Return what the trials of a searched run say of its parameters, in a line; empty if too few or equal."""
+    if search is None or objective is None:
         return ""
+    results = [(row.parameters, row.metrics.get(objective.metric)) for row in rows if row.succeeded]
     trials = [
-        Trial(parameters=row.parameters, state=State.ENDED, value=row.metrics[objective.metric]) for row in results
+        Trial(parameters=parameters, state=State.ENDED, value=value)
+        for parameters, value in results
+        if value is not None and isfinite(value)
     ]
+    if len(trials) < _TRIALS or len({trial.value for trial in trials}) == 1:
+        return ""
     own = Search.from_text(search)
     shares = importances(own.space, trials, maximize=own.maximize)
     told = ", ".join(f"{bare_key(key)} {share:.0%}" for key, share in shares.items())

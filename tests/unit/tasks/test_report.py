@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,15 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
+from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.report import Row, best, folded, ranked, ranks, report_rows, used
 from airflow_slurm_sweep.report_text import best_text, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
+from tests.layers import make_layers
 
 
 def request(index: int, **more: Any) -> JobRequest:
@@ -126,11 +130,13 @@ class TaskInstance:
 
     dag_id, run_id = "d", "r"
 
-    def __init__(self, ends: list[JobStatus], objective: dict[str, str] | None) -> None:
+    def __init__(self, ends: list[JobStatus], objective: dict[str, str] | None, search: str | None = None) -> None:
         jobs = [submitted(int(end.job_id), end.job_id) for end in ends]
+        self.planned: list[Any] = [request(int(end.job_id)).to_json() for end in ends]
         self._xcoms: dict[tuple[str, str], Any] = {
-            ("plan", "return_value"): [request(int(end.job_id)).to_json() for end in ends],
+            ("plan", "return_value"): self.planned,
             ("plan", "objective"): objective,
+            ("plan", "search"): search,
             (SUBMIT, "return_value"): [job.to_json() for job in jobs],
             (WAIT, "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
             (WAIT, "status"): [end.to_json() for end in ends if not end.state.is_success],
@@ -178,6 +184,37 @@ def test_an_objective_that_no_job_left_is_a_warning(
     said = capsys.readouterr().out
     assert "objective: expected the metric reward in the jobs' files, got: loss, steps" in said
     assert "Best" not in said
+
+
+SEARCH = """\
+command: t
+optim.lr: {uniform: [0, 100]}
+seed: {int: [0, 9]}
+slurm: {max_parallel_jobs: 4}
+sweep: {search: tpe, trials: 80, objective: {metric: reward, goal: maximize}}
+"""
+
+
+@pytest.mark.parametrize(("number", "spread", "told"), [(64, 1, True), (63, 1, False), (64, 0, False)])
+def test_many_results_of_a_search_tell_what_the_parameters_do(
+    report: ReportSweepOperator, capsys: pytest.CaptureFixture[str], number: int, spread: float, *, told: bool
+) -> None:
+    sweep = parse_sweep(SEARCH, source="s.yaml")
+    plan = plan_run(sweep, make_layers({"log": "/log"}, preset="plain", command=sweep.command))
+    assert plan.search
+    ends = [end(str(job), reward=spread * job) for job in range(1, number + 1)]
+    ends += [end("70"), end("71", JobState.FAILED, reward=9), end("72", reward=float("nan"))]
+    ti = TaskInstance(ends, REWARD, plan.search.to_text())
+    jobs = [JobRequest.from_json(job) for job in ti.planned]
+    seeds: list[Any] = [{"seed": (job.index or 0) % 3} for job in jobs]
+    ti.planned[:] = [
+        replace(job, parameters={**job.parameters, **seed}).to_json() for job, seed in zip(jobs, seeds, strict=True)
+    ]
+    with pytest.raises(AirflowFailException):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "PED-ANOVA of 64 trials" in line]
+    assert len(lines) == told
+    assert not told or re.search(r"told of reward, roughly \(.*\): optim.lr \d\d%, seed \d+%", lines[0])
 
 
 def test_repeats_of_a_combination_are_one_row_with_mean_and_spread() -> None:
