@@ -2,7 +2,7 @@
 
 Tests that need the same Airflow, or the same cluster of a special kind, run in one worker, so that it is started once; so
 do the unit tests of a file. All others go to whichever worker is free; each worker has a cluster of its own for them.
-What takes longest begins first.
+What takes longest begins first; of those that measure time (``alone``) it comes last, since its Airflow stays.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = _group(item)
         if group and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = FIRST.index(group) if group in FIRST else len(FIRST) + bool(group)
+        place = FIRST.index(group) if group in FIRST else len(FIRST) + bool(group)
+        places[item] = -place if item.get_closest_marker("alone") else place
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if parameters.get("login") == "bash" and not item.get_closest_marker("both_shells"):
             item.add_marker(pytest.mark.all)
