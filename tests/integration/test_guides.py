@@ -34,10 +34,12 @@ OWN_VENV = (
     f"{sys.executable} -m venv --without-pip venv && "
     f"echo {sysconfig.get_path('purelib')} > $(echo venv/lib/python*/site-packages)/tests.pth #"
 )
+OWN_KEYS = "policy: {optimizer: {kwargs: {lr: 5.0e-6}}}\nloss_fn: {reference_policy_kl_penalty: 0.01}\n"  # of NeMo RL
 RAY_SUB = """\
 #!/bin/bash
 #SBATCH --exclusive
 # As NeMo RL's, without Ray and containers: setup, then the driver, whose output goes to a file of its own.
+[ "$GPUS_PER_NODE" = 8 ] || { echo "GPUS_PER_NODE=$GPUS_PER_NODE, but a node has 8"; exit 1; }
 logs=$BASE_LOG_DIR/$SLURM_JOB_ID-logs
 mkdir -p "$logs"
 eval "$SETUP_COMMAND" || exit
@@ -70,17 +72,18 @@ def test_a_guide(reader: Reader, environment: dict[str, str], section: int) -> N
         reader.replaced["python3 -m venv venv && venv/bin/pip install"] = OWN_VENV
     if "NeMo" in SECTIONS[section]:
         check_out_nemo_rl(reader.home / "lustre" / "nemo-rl")
-    said = ""
+    said = told = ""
     for block in [block for block in blocks(PAGE) if block.section in (1, section)]:
         if block.file:
             reader.saves(block)
         elif block.language == "bash":
             said = reader.runs(block)
+            told += said
         else:
             looks_as_shown(block, said)
     if SECTIONS[section] == SEARCH:  # test_search.py runs it: it needs a triggerer
         return
-    assert "combinations succeeded" in said
+    assert "combinations succeeded" in told
     for sweep, size in DOWNLOADS.get(SECTIONS[section], {}).items():
         assert_curves(environment, sweep, size)
 
@@ -108,5 +111,6 @@ def check_out_nemo_rl(folder: Path) -> None:
     examples = PROJECT / "include" / "workspace" / "examples"
     (folder / "examples" / "configs").mkdir(parents=True)
     shutil.copy(examples / "train_grpo.py", folder / "examples" / "run_grpo.py")
-    shutil.copy(examples / "configs" / "grpo.yaml", folder / "examples" / "configs" / "grpo_math_1B.yaml")
+    config = (examples / "configs" / "grpo.yaml").read_text().replace("gpus_per_node: 8", "gpus_per_node: 1")
+    (folder / "examples" / "configs" / "grpo_math_1B.yaml").write_text(config + OWN_KEYS)
     (folder / "ray.sub").write_text(RAY_SUB)
