@@ -116,7 +116,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
         others = {"script": '#!/bin/bash\neval "$COMMAND"\n', "consent": "", "attempt": "1"}
         return others.get(key["key"], plan)
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", get_one)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.requests.XCom.get_one", get_one)
     monkeypatch.setattr("airflow_slurm_sweep.tasks.orphans.RuntimeTaskInstance.get_ti_count", lambda **_: 0)
     loop = Loop()
 

@@ -27,7 +27,7 @@ from airflow_slurm_sweep.tasks.cluster import cluster_session
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import run_in_one_loop
 
-_PATIENCE = 600.0
+CANCEL_PATIENCE = 600.0
 OVER = ("failed", "removed", "skipped", "success", "upstream_failed")  # states of a task that is finished
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def scancel_by_name(request: JobRequest) -> str:
 
 
 async def retry_cancelling(
-    subject: str, cancel: Callable[[], Awaitable[None]], advice: str, patience: float = _PATIENCE
+    subject: str, cancel: Callable[[], Awaitable[None]], advice: str, patience: float = CANCEL_PATIENCE
 ) -> None:
     """Cancel, and try again while the cluster does not answer, for ``patience`` seconds; log the end.
 
@@ -77,7 +77,7 @@ async def retry_cancelling(
         log.info("%s is cancelled", subject)
 
 
-async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = _PATIENCE) -> None:
+async def cancel_job(client: SlurmClient, job: SubmittedJob, patience: float = CANCEL_PATIENCE) -> None:
     """Cancel a job, as `retry_cancelling` does."""
     await retry_cancelling(f"Job {job.job_id}", partial(client.cancel, job), scancel_advice(job), patience)
 

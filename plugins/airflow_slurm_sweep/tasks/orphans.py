@@ -16,14 +16,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from asgiref.sync import sync_to_async
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.attempt import run_name, task_name
 from airflow_slurm_sweep.slurm.client import Owner, SlurmClient
-from airflow_slurm_sweep.tasks.cancel import OVER, is_over, retry_cancelling, states_of
+from airflow_slurm_sweep.tasks.cancel import CANCEL_PATIENCE, OVER, is_over, retry_cancelling, states_of
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources, repeat, running
+from airflow_slurm_sweep.tasks.requests import ask_airflow
 
 INTERVAL = 10.0
 _AT_ONCE = 50  # tasks that a look asks for, one by one
@@ -43,9 +43,10 @@ class Siblings(NamedTuple):
 
     async def count_tasks(self, task_id: str, states: Sequence[str] | None = None) -> int:
         """Return the number of a task's instances: of those in one of ``states``, or of all."""
-        ask = sync_to_async(RuntimeTaskInstance.get_ti_count)
+        place: dict[str, Any] = {"dag_id": self.dag_id, "task_ids": [task_id], "run_ids": [self.run_id]}
         asked = None if states is None else list(states)
-        return await ask(dag_id=self.dag_id, task_ids=[task_id], run_ids=[self.run_id], states=asked)
+        ask = RuntimeTaskInstance.get_ti_count
+        return await ask_airflow(ask, states=asked, patience=CANCEL_PATIENCE, **place)
 
     async def run_is_over(self) -> bool:
         """Return whether each pair is finished or deleted: the run has ended, or somebody stopped it."""
@@ -57,7 +58,7 @@ class Siblings(NamedTuple):
     async def states(self, index: int | None = None) -> dict[str, Any]:
         """Return the states of both tasks at a map index; of all pairs in a worker only (`log_slots` says why)."""
         await wait_for_slot()
-        return await sync_to_async(states_of)(self, [self.submit, self.wait], index)
+        return await ask_airflow(states_of, self, [self.submit, self.wait], index, patience=CANCEL_PATIENCE)
 
     def pair_is_over(self, states: Mapping[str, Any], index: int) -> bool:
         """Return whether the two tasks of a map index are finished or deleted."""
@@ -83,14 +84,15 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
     jobs = await siblings.live_jobs(client)
     # Tasks are looked at after jobs: the other way round, a pair that is cleared in between would lose its new job.
     states = await siblings.states() if jobs else {}
-    for job_id, index in jobs.items():
-        if siblings.pair_is_over(states, index):
-            await _cancel(client, job_id)
+    await _cancel(client, [job_id for job_id, index in jobs.items() if siblings.pair_is_over(states, index)])
 
 
-async def _cancel(client: SlurmClient, job_id: str) -> None:
-    log.warning("Job %s runs, and no task waits for it any more", job_id)
-    await retry_cancelling(f"Job {job_id}", partial(client.cancel_found, [job_id]), f"scancel {job_id}")
+async def _cancel(client: SlurmClient, job_ids: Sequence[str]) -> None:
+    """Cancel orphans together; one after the other, thousands would take minutes."""
+    if job_ids:
+        what = f"Job {job_ids[0]}" if len(job_ids) == 1 else f"The {len(job_ids)} jobs {', '.join(job_ids)}"
+        log.warning("%s: no task waits for it any more", what)
+        await retry_cancelling(what, partial(client.cancel_found, job_ids), f"scancel {' '.join(job_ids)}")
 
 
 class OrphanWatch:
@@ -104,6 +106,7 @@ class OrphanWatch:
         self._known: dict[str, Owner] = {}
         self._stopping = asyncio.Lock()
         self._looked_at = 0.0  # when `_cancel_stopped` last began
+        self._is_stopped = False  # by what that look found
         self._cancelled: frozenset[str] = frozenset()  # jobs that were cancelled with the run
 
     async def look(self, *, last: bool = False) -> None:
@@ -121,8 +124,8 @@ class OrphanWatch:
         except Exception:
             log.exception("Cannot tell which tasks were marked; their jobs are looked for when the sweep ends")
 
-    async def cancel_if_stopped(self) -> frozenset[str]:
-        """Cancel all jobs of the Dag run if somebody stopped it; return the ids of the jobs that were.
+    async def cancel_if_stopped(self) -> frozenset[str] | None:
+        """Cancel all jobs of the Dag run if somebody stopped it; return the ids of those that were, None if nobody did.
 
         A thousand triggers may call this at once: one looks, and answers all that came before it began.
         """
@@ -131,27 +134,28 @@ class OrphanWatch:
         async with self._stopping:
             if self._looked_at <= came:
                 self._looked_at = loop.time()
-                self._cancelled |= await self._cancel_stopped()
-            return self._cancelled
+                self._is_stopped = await self._siblings.run_is_over() and await self._cancel_stopped()
+            return self._cancelled if self._is_stopped else None
 
-    async def _cancel_stopped(self) -> frozenset[str]:
-        if not await self._siblings.run_is_over():
-            return frozenset()
+    async def _cancel_stopped(self) -> bool:
         jobs = await self._siblings.live_jobs(self._client)
-        if not jobs or not await self._siblings.run_is_over():  # a pair that is cleared in between has a new job
-            return frozenset()
-        log.info("The Dag run was stopped: its %d jobs are cancelled", len(jobs))
-        await self._client.cancel_found(list(jobs))
-        return frozenset(jobs)
+        if not await self._siblings.run_is_over():  # a pair that is cleared in between has a new job
+            return False
+        if jobs:
+            log.info("The Dag run was stopped: its %d jobs are cancelled", len(jobs))
+            await self._client.cancel_found(list(jobs))
+            self._cancelled |= frozenset(jobs)
+        return True
 
     async def _cancel_some(self) -> bool:
         """Cancel what is over among some of the live jobs; return whether no other job had to be looked at."""
         jobs = await self._siblings.live_jobs(self._client, self._known)
         candidates = [(job_id, index) for job_id, index in jobs.items() if index not in self.waiting]
         some = random.sample(candidates, min(len(candidates), _AT_ONCE))
-        for job_id, index in some:
-            if self._siblings.pair_is_over(await self._siblings.states(index), index):
-                await _cancel(self._client, job_id)
+        states = [(job_id, index, await self._siblings.states(index)) for job_id, index in some]
+        await _cancel(
+            self._client, [job_id for job_id, index, each in states if self._siblings.pair_is_over(each, index)]
+        )
         return len(some) == len(candidates)
 
 
@@ -165,8 +169,8 @@ async def _watching(key: tuple[SlurmClient, Siblings]) -> AsyncIterator[OrphanWa
 _watches = LoopResources(_watching)
 
 
-async def cancelled_with_run(client: SlurmClient, siblings: Siblings) -> frozenset[str]:
-    """Cancel all jobs of a Dag run if somebody stopped it; return their ids."""
+async def cancelled_with_run(client: SlurmClient, siblings: Siblings) -> frozenset[str] | None:
+    """Cancel all jobs of a Dag run if somebody stopped it; return their ids, None if nobody did."""
     async with _watches.use((client, siblings)) as watch:
         return await watch.cancel_if_stopped()
 

@@ -10,17 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from airflow.sdk.execution_time.xcom import XCom
-from asgiref.sync import sync_to_async
-
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY, SEARCH_KEY
 from airflow_slurm_sweep.planned import canaries, planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
-from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
+from airflow_slurm_sweep.tasks.requests import ask_airflow, read_xcom
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 
 LINGER = 60.0  # seconds for which a plan is kept for the run's next task
@@ -64,30 +61,30 @@ class PlannedJobs:
         if self._secrets.keys() >= set(request.secrets.values()):
             return with_secrets(request, self._secrets)
         async with self._asking:
-            return await sync_to_async(with_secrets)(request, self._secrets)
+            return await ask_airflow(with_secrets, request, self._secrets)
 
 
 @asynccontextmanager
 async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
     task_id, field = key.source.task_id, key.source.field
-    jobs = await _read_xcom(key, task_id, key.source.key)
+    jobs = await read_xcom(key, task_id, key.source.key)
     if not isinstance(jobs, list):
         raise SettingsError(f"There is no list of jobs: see the log of the task {task_id!r}")
     if field is not None:
         jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
     # Airflow reads files again now and then: the Dag may be older than the setting.
-    if task_id == PLAN and await _read_xcom(key, PLAN, CONSENT_KEY):
+    if task_id == PLAN and await read_xcom(key, PLAN, CONSENT_KEY):
         raise SettingsError(
             "the run needs approval, but its Dag has no task approve: `approve` was set after Airflow had read the "
             "sweep file, or was removed since. Start the sweep again in a minute"
         )
-    search = await _read_xcom(key, PLAN, SEARCH_KEY) if jobs and "trial" in (planned_job(jobs, 0) or ()) else None
-    yield PlannedJobs(jobs, await _read_xcom(key, task_id, SCRIPT_KEY), search)
+    search = await read_xcom(key, PLAN, SEARCH_KEY) if jobs and "trial" in (planned_job(jobs, 0) or ()) else None
+    yield PlannedJobs(jobs, await read_xcom(key, task_id, SCRIPT_KEY), search)
 
 
 @asynccontextmanager
 async def _read_attempt(key: _Key) -> AsyncIterator[str]:
-    yield str(await _read_xcom(key, key.source.task_id, ATTEMPT_KEY))
+    yield str(await read_xcom(key, key.source.task_id, ATTEMPT_KEY))
 
 
 _plans, _attempts = LoopResources(_read_plan, linger=LINGER), LoopResources(_read_attempt, linger=BURST)
@@ -113,13 +110,7 @@ async def xcom_of(task: Any, source: JobSource) -> Any:
     Raises:
         SettingsError: There is none.
     """
-    found = await _read_xcom(task, source.task_id, source.key, task.map_index if source.is_mapped else -1)
+    found = await read_xcom(task, source.task_id, source.key, task.map_index if source.is_mapped else -1)
     if found is None:
         raise SettingsError(f"The task {source.task_id!r} has left no job: see its log")
     return found
-
-
-async def _read_xcom(run: Any, task_id: str, key: str, map_index: int = -1) -> Any:
-    await wait_for_slot()  # the answer may be large
-    place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": task_id, "map_index": map_index}
-    return await sync_to_async(XCom.get_one)(key=key, **place)

@@ -48,21 +48,53 @@ def test_a_task_that_is_not_mapped() -> None:
 
 
 @pytest.mark.parametrize("trigger", [WaitTrigger(), SubmitTrigger()])
-@pytest.mark.parametrize(("state", "cancels"), [("failed", True), ("deferred", False), (None, False)])
+@pytest.mark.parametrize(
+    ("state", "left", "cancels"),
+    [
+        ("failed", None, True),
+        ("success", None, True),  # by a person
+        ("success", "{}", False),  # by another triggerer
+        ("deferred", None, False),
+        (None, None, False),
+    ],
+)
 def test_on_kill_asks_for_the_tasks_state(
-    trigger: Any, state: str | None, cancels: bool, monkeypatch: pytest.MonkeyPatch
+    trigger: Any, state: str | None, left: str | None, cancels: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled = []
 
     async def cancel_job() -> None:
         cancelled.append(trigger)
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda *_: {"g.wait_1": state})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.task_trigger.states_of", lambda *_: {"g.wait_1": state})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.requests.XCom.get_one", lambda **_: left)
     monkeypatch.setattr(trigger, "_cancel", cancel_job)
     trigger._task_instance = TASK
-    trigger._submitting = object()  # a submission that has not begun asks for nothing
+    trigger._submitting = SimpleNamespace(site=None)  # a submission that has not begun asks for nothing
     asyncio.run(trigger.on_kill())
     assert bool(cancelled) is cancels
+
+
+@pytest.mark.parametrize("cancelled", [frozenset(), frozenset("7")])
+def test_a_submission_of_a_stopped_run_is_withdrawn_without_a_request_of_its_own(
+    cancelled: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may wait for a place: each request takes the triggerer 50 ms, and live jobs come after them."""
+    trigger, done = SubmitTrigger(), []
+
+    async def stopped(_: object) -> frozenset[str]:
+        return cancelled
+
+    async def withdraw() -> None:
+        done.append(True)
+
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.task_trigger.states_of", None)
+    monkeypatch.setattr(trigger, "_cancelled_with_run", stopped)
+    monkeypatch.setattr(trigger, "_cancel", withdraw)
+    trigger._task_instance = TASK
+    trigger._submitting = SimpleNamespace(site=None)  # type: ignore[assignment]
+    asyncio.run(trigger.on_kill())
+    assert done == [True]
 
 
 def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +106,7 @@ def test_a_cancellation_goes_on_where_airflow_cuts_it_off(monkeypatch: pytest.Mo
         await asyncio.sleep(0.1)
         done.append(True)
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.triggers.states_of", lambda *_: {"g.wait_1": "failed"})
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.task_trigger.states_of", lambda *_: {"g.wait_1": "failed"})
     monkeypatch.setattr(trigger, "_cancel", slow)
 
     async def cut_off() -> None:
@@ -241,8 +273,8 @@ def test_who_learns_first_that_a_run_was_stopped_cancels_all_its_jobs_for_all(mo
     shell = Cluster(0, 1, 2, 3)
     client = SlurmClient(shell)
 
-    async def stop() -> list[frozenset[str]]:
-        assert await orphans.cancelled_with_run(client, PAIRS) == frozenset(), "two pairs live"
+    async def stop() -> list[frozenset[str] | None]:
+        assert await orphans.cancelled_with_run(client, PAIRS) is None, "two pairs live"
         now.update(states(**ALL_FAILED))
         async with orphans.watch_orphans(client, PAIRS, None):  # as long as one trigger of the run is left
             return await asyncio.gather(*(orphans.cancelled_with_run(client, PAIRS) for _ in range(500)))
@@ -258,7 +290,7 @@ def test_a_pair_that_is_cleared_while_its_run_is_stopped_keeps_its_new_job(monke
     airflow_says(monkeypatch, lambda: now)
     shell = Cluster(1)
     clear_while_asked(shell, now)
-    assert asyncio.run(orphans.cancelled_with_run(SlurmClient(shell), PAIRS)) == frozenset()
+    assert asyncio.run(orphans.cancelled_with_run(SlurmClient(shell), PAIRS)) is None
     assert "1" in shell.live
 
 

@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(reference)
         return "s3cret"
 
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", get_one)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.requests.XCom.get_one", get_one)
     monkeypatch.setattr(secrets, "_value", value)
     return asked
 
@@ -104,7 +104,7 @@ def test_jobs_that_need_approval_are_not_submitted_as_plan_left_them(
 def test_what_is_no_plan_is_told(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="The plan has 3 jobs, and none for the map index 7"):
         asyncio.run(ready(task(7)))
-    monkeypatch.setattr("airflow_slurm_sweep.tasks.run_plan.XCom.get_one", lambda **_: None)
+    monkeypatch.setattr("airflow_slurm_sweep.tasks.requests.XCom.get_one", lambda **_: None)
     with pytest.raises(SettingsError, match="There is no list of jobs: see the log of the task 'plan'"):
         asyncio.run(ready(task(0)))
     assert asked == ["plan of r"]

@@ -1,0 +1,149 @@
+"""What the triggers of `SlurmSubmitOperator` and `SlurmJobSensor` have in common; see `triggers`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+
+from airflow_slurm_sweep.errors import SlurmSweepError
+from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.slurm.shell import Site
+from airflow_slurm_sweep.tasks.cancel import CANCEL_PATIENCE, is_over, states_of
+from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.installation import installation
+from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
+from airflow_slurm_sweep.tasks.log_slots import take_lines, wait_for_slot, wait_until_read
+from airflow_slurm_sweep.tasks.loop_resources import run_to_end
+from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
+from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run
+from airflow_slurm_sweep.tasks.requests import ask_airflow, delete_xcoms, read_xcom, set_xcom
+
+log = logging.getLogger(__name__)
+
+
+class TaskTrigger(BaseTrigger):
+    """Does the whole work of a task instance, and cancels its job if a user ends the task before.
+
+    Args:
+        job: The job as it stands in the Dag file, as JSON, with its Jinja templates; None where ``source`` names it.
+        source: A `JobSource` as JSON.
+        partner: The other task of the pair that submits and waits.
+    """
+
+    _arguments: tuple[str, ...] = ("job", "source", "partner")
+
+    def __init__(self, job: Json | str | None = None, source: Json | None = None, partner: str | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self.job, self.source, self.partner = job, source, partner
+        self._installation = ""
+        self._siblings: Siblings | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class's path and its arguments."""
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in self._arguments}
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the job of the Dag file, if there is one, and release the Dag."""
+        if self.job is not None:
+            super().render_template_fields(context, jinja_env)
+        drop_dag(self, context)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the event that ends the task. An exception would send the task to a worker."""
+        take_lines()
+        try:
+            self._installation = await ask_airflow(installation)
+            if self._task.try_number > 1:  # as Airflow does where a worker starts a task
+                keys = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
+                await delete_xcoms(self._task, *keys)
+            event = await self._work()
+        except Exception as error:
+            await wait_for_slot()
+            if isinstance(error, SlurmSweepError):
+                log.error("%s%s", error, self._advice())
+            else:
+                log.exception("Unexpected error%s", self._advice())
+            event = TaskFailedEvent()
+        await wait_until_read()
+        yield event
+
+    async def on_kill(self) -> None:
+        """Cancel the job, unless the task was cleared, or another triggerer took it over."""
+        # Airflow cancels this method within about 1 s, so the job is cancelled in a shielded task.
+        await asyncio.shield(run_to_end(self._cancel_unless_alive()))
+
+    async def _cancel_unless_alive(self) -> None:
+        if await self._has_nothing_to_cancel():
+            return
+        task_id, map_index = self._task.task_id, self._task.map_index
+        try:
+            states = await ask_airflow(states_of, self._task, [task_id], map_index, patience=CANCEL_PATIENCE)
+            was_ended = "success" in states.values() and await self.has_left(RETURN_KEY)
+        except SlurmSweepError as error:
+            log.error("It is unknown whether the task lives, so its job is left alone: %s%s", error, self._advice())
+            return
+        if not is_over(states, task_id, map_index):
+            log.info("The task lives (%s): its job is left alone", *states.values())
+        elif was_ended:
+            log.info("Another triggerer has ended the task: its job is left alone")
+        else:
+            await self._cancel()
+
+    async def has_left(self, key: str) -> bool:
+        """Return whether the task has ended by itself and left such an XCom; one that a person marks leaves none."""
+        return await read_xcom(self._task, self._task.task_id, key, self._task.map_index) is not None
+
+    async def _has_nothing_to_cancel(self) -> bool:
+        """Return whether there is no job, or it was cancelled with all others because somebody stopped the Dag run."""
+        return False
+
+    async def _cancelled_with_run(self, site: Site) -> frozenset[str] | None:
+        """Return the jobs that were cancelled together because somebody stopped the Dag run; None if nobody did."""
+        if self._siblings is None:
+            return None
+        try:
+            async with cluster_session(site) as cluster:
+                return await cancelled_with_run(cluster.client, self._siblings)
+        except SlurmSweepError:
+            return None  # no answer: each job is cancelled as if it were alone, with patience
+
+    @abstractmethod
+    async def _work(self) -> TriggerEvent:
+        """Return how the task ended."""
+
+    @abstractmethod
+    async def _cancel(self) -> None:
+        """Cancel the job, whose task is over."""
+
+    def _advice(self) -> str:
+        """Return what to add to an error."""
+        return ""
+
+    @property
+    def _task(self) -> Any:
+        return self.task_instance
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the task may go on; None for any time. A triggerer that takes over keeps the moment."""
+        moment = timeout_after(self)
+        return None if moment is None else max(0.0, (moment - TIMEOUT_MARGIN - datetime.now(UTC)).total_seconds())
+
+    async def _end(self, event: type[TaskSuccessEvent | TaskFailedEvent], xcoms: Mapping[str, Any]) -> TriggerEvent:
+        """Return the event that ends the task with these XComs.
+
+        Those of a mapped task travel in the event, which costs no request, and their readers get JSON text. A task that
+        is not mapped sets them itself: its readers get values.
+        """
+        if self._task.map_index not in (None, -1):
+            return event(xcoms=dict(xcoms))
+        for key, value in xcoms.items():
+            await set_xcom(self._task, key, value)
+        return event()
