@@ -47,6 +47,7 @@ REPORT = "report"
 # XCom keys.
 RETURN_KEY = "return_value"  # Airflow's own: of plan the jobs, of submit the submitted job, of wait its end
 SCRIPT_KEY = "script"  # of plan and approve: the batch script of all jobs that name none
+ASKED_KEY = "asked"  # of approve: the attempt of the plan that it shows
 ATTEMPT_KEY = "attempt"  # of plan and approve: the id of the task instance that left the jobs
 CONSENT_KEY = "consent"  # of plan: the approval that the run needs; of approve: who gave or refused it, in words
 OBJECTIVE_KEY = "objective"  # of plan: what the report ranks by; absent where the sweep has no objective

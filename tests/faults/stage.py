@@ -41,7 +41,7 @@ FOLLOWED = {
     "retried": ", retry: [{on: FAILED, times: 2, exit_codes: [75]}]",
 }
 ASKING = {"approved": "sweep: {approve: {above_cpu_hours: 0}}\n"}  # this one waits for a person
-END = 180.0  # seconds that a run may take after the last fault
+END = 600.0  # seconds that a run may take after the last fault, on a machine with other work
 
 
 @dataclass(slots=True, kw_only=True)

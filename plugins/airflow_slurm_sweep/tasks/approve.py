@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from tabulate import tabulate
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
+from airflow_slurm_sweep.names import ASKED_KEY, ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY
 from airflow_slurm_sweep.plan import read_options
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.slurm.durations import hours
@@ -76,6 +76,7 @@ class ApproveOperator(ApprovalOperator):
         ti: Any = context["ti"]
         jobs, found = ti.xcom_pull(task_ids=PLAN), ti.xcom_pull(task_ids=PLAN, key=CONSENT_KEY)
         ti.xcom_push(key=ATTEMPT_KEY, value=str(ti.id))
+        ti.xcom_push(key=ASKED_KEY, value=ti.xcom_pull(task_ids=PLAN, key=ATTEMPT_KEY))
         ti.xcom_push(key=SCRIPT_KEY, value=ti.xcom_pull(task_ids=PLAN, key=SCRIPT_KEY))
         if found is None:
             return list(jobs)
@@ -90,7 +91,7 @@ class ApproveOperator(ApprovalOperator):
             self.response_timeout, self.defaults = timedelta(hours=hours(consent.within)), [self.REJECT]
         self._set_form(only_pattern(max(job.index or 1 for job in requests)))
         with airflow_errors():
-            self._refuse_older_question(ti)
+            _refuse_another_plan(kept_question(ti.id, self), self._question)
         super().execute(context)  # raises what makes the task wait
         return []
 
@@ -107,14 +108,9 @@ class ApproveOperator(ApprovalOperator):
         )
         return None
 
-    def _refuse_older_question(self, ti: Any) -> None:
-        """Raise a SettingsError where a cleared task would show an earlier attempt's question: Airflow keeps it."""
-        kept = kept_question(ti.id, self)
-        if kept != (self.subject, self.body, [user["id"] for user in self.assigned_users or []]):
-            raise SettingsError(
-                "the plan has changed since this run first asked for approval, and Airflow goes on showing the first "
-                "plan: start a new run"
-            )
+    @property
+    def _question(self) -> tuple[str, str | None, list[str]]:
+        return self.subject, self.body, [user["id"] for user in self.assigned_users or []]
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the approved jobs; ask again if the answer cannot be followed."""
@@ -125,6 +121,9 @@ class ApproveOperator(ApprovalOperator):
         only = (event["params_input"] or {}).get(ONLY) or None
         is_approved = event["chosen_options"] == [self.APPROVE]
         if is_approved:
+            asked = ti.xcom_pull(task_ids=self.task_id, key=ASKED_KEY)
+            with airflow_errors():
+                _refuse_another_plan(asked, ti.xcom_pull(task_ids=PLAN, key=ATTEMPT_KEY))
             try:
                 narrowed(jobs, only)
             except (SettingsError, ValueError) as error:
@@ -148,6 +147,15 @@ class ApproveOperator(ApprovalOperator):
         if not is_approved:
             raise AirflowSkipException(text)
         return chosen
+
+
+def _refuse_another_plan(asked: object, now: object) -> None:
+    """Raise a SettingsError where Airflow shows another plan than the present one: it keeps a run's first question."""
+    if asked != now:
+        raise SettingsError(
+            "the plan has changed since this run first asked for approval, and Airflow goes on showing the first "
+            "plan: start a new run"
+        )
 
 
 def narrowed(jobs: Sequence[dict[str, Any]], only: str | None) -> list[dict[str, Any]]:

@@ -37,12 +37,11 @@ class TaskInstance:
     id, dag_id, run_id = "ti", "d", "r"
 
     def __init__(self, consent: dict[str, Any] | None) -> None:
-        self._of_plan = {"return_value": JOBS, "consent": consent, "script": "#!/bin/sh\n"}
-        self.left: dict[str, Any] = {}
+        self.of_plan = {"return_value": JOBS, "consent": consent, "script": "#!/bin/sh\n", "attempt": "1"}
+        self.left: dict[str, Any] = {"asked": "1"}
 
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
-        assert task_ids == "plan"
-        return self._of_plan[key]
+        return {"plan": self.of_plan, "approve": self.left}[task_ids][key]
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.left[key] = value
@@ -65,7 +64,7 @@ def task() -> ApproveOperator:
 def test_a_run_that_needs_no_approval_passes(task: ApproveOperator) -> None:
     ti = TaskInstance(None)
     assert task.execute(context(ti)) == JOBS
-    assert ti.left == {"attempt": "ti", "script": "#!/bin/sh\n"}
+    assert ti.left == {"attempt": "ti", "asked": "1", "script": "#!/bin/sh\n"}
 
 
 @pytest.mark.parametrize(
@@ -189,3 +188,13 @@ def test_a_question_that_airflow_does_not_show_is_not_asked(
     )
     with pytest.raises(Exception, match="the plan has changed since this run first asked for approval"):
         task.execute(context(TaskInstance(NEEDED)))
+
+
+def test_an_answer_counts_only_for_the_plan_that_was_shown(task: ApproveOperator) -> None:
+    """Somebody may clear plan alone while approve waits."""
+    ti = TaskInstance(NEEDED)
+    ti.of_plan["attempt"] = "2"
+    with pytest.raises(Exception, match="the plan has changed since this run first asked for approval"):
+        task.execute_complete(context(ti), answer("Approve"))
+    with pytest.raises(AirflowSkipException):
+        task.execute_complete(context(ti), answer("Reject"))

@@ -20,7 +20,7 @@ def no_answer(kind: ErrorType = ErrorType.API_SERVER_ERROR) -> AirflowRuntimeErr
 
 def test_a_request_waits_for_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.01)
-    answers = [no_answer(), no_answer(), "an answer"]
+    answers: list[str | Exception] = [no_answer(), no_answer(), "an answer"]
 
     def call(*, key: str) -> str:
         assert key == "k"

@@ -67,7 +67,7 @@ def withdraw(job: JobRequest, attempt: Attempt) -> str:
 
     The script goes on in the background, so that sending it is enough.
     """
-    work = [variables(job, attempt), "begin", "make_folders", "open_record", "withdraw"]
+    work = [variables(job, attempt), "begin", "make_folders", "withdraw"]
     return script(*functions(), "(", *work, ") < /dev/null > /dev/null 2>&1 &")
 
 

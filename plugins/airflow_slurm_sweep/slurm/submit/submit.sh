@@ -135,9 +135,10 @@ is_newer() { # ID ID: whether the first one is newer, or the same
 
 # The intent
 
-intend() { # write the intent down; set `before` to the record as it was
-  before=
+intend() { # write the intent down; set `before` to the record as it was, `led_to_nothing` if it was an intent of this run
+  before='' led_to_nothing=''
   [ ! -e "$record" ] || before=$(cat -- "$record")
+  [ -n "$its_job" ] || [ -z "$its_attempt" ] || [ "$its_run" != "$run" ] || led_to_nothing=yes # `settle` has looked
   [ -z "$after" ] || [ "$its_job" != "$after" ] || its_links="$its_links${its_links:+ }$after,$(date +%s),$ended"
   # A log that is there already is no sign of the job to come.
   [ -z "$its_job" ] || add "$its_job"
@@ -153,7 +154,10 @@ intend() { # write the intent down; set `before` to the record as it was
 
 take_back() { # the intent: sbatch made no job
   still_held
-  if [ -n "$before" ]; then
+  if [ -n "$led_to_nothing" ]; then # the intent before it, too: it would take a place in the run
+    its_attempt=
+    write_record
+  elif [ -n "$before" ]; then
     replace "$record" "$before"
   else
     rm -f -- "$record"
@@ -221,19 +225,44 @@ answer_submitted() {
   answer submitted
 }
 
-withdraw() { # cancel the attempt's job; if it is not there yet, it will never be submitted
-  its_withdrawn="$run $task $attempt"
-  write_record
-  [ -n "$its_job" ] || leave_place
-  is_withdrawn || return
-  rm -f -- "$state/$its_job.place"
-  for pause in 1 2 4 8 16 32 64; do
-    cancel "$its_job" && break
-    sleep "$pause"
+withdraw() { # cancel the attempt's job, though Slurm may be away for a while; if it is not there yet, it never will be
+  (mark_withdrawn)
+  for delay in 0 10 30 60 120 300 600; do
+    sleep "$delay"
+    (
+      open_record
+      cancel_withdrawn
+    ) && break
   done
 }
 
-leave_place() { # of an intent that led to no job: by the name of its attempt, but for a chain's, by the missing file
+mark_withdrawn() { # before Slurm is asked anything: from here on nothing is submitted for this attempt
+  trap release EXIT
+  take "$state_lock"
+  holds_state=yes
+  read_record "$record"
+  [ -n "$its_damage" ] || write_withdrawn
+}
+
+write_withdrawn() {
+  its_withdrawn="$run $task $attempt"
+  write_record
+}
+
+cancel_withdrawn() {
+  [ -n "$its_job" ] || leave_place
+  write_withdrawn
+  is_withdrawn || return 0
+  rm -f -- "$state/$its_job.place"
+  for pause in 1 2 4 8 16 32 64; do
+    cancel "$its_job" && return
+    sleep "$pause"
+  done
+  return 1
+}
+
+leave_place() { # of an intent that led to no job: by its attempt, but for a chain's, by the missing file
+  case "$its_run $its_task $its_attempt" in "$run $task $attempt" | "$run $task $unknown_attempt") its_attempt= ;; esac
   case ${its_links##* } in "$after",*) rm -f -- "$state/start" ;; esac
 }
 

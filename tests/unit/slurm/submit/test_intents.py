@@ -1,0 +1,102 @@
+"""Intents that lead to no job, and tasks that are killed while Slurm does not answer.
+
+The shell is real; Slurm's commands are recorders (`login_shell`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from login_shell import SHELLS
+from run_directory import SUBMITTING, Node, eventually
+
+from airflow_slurm_sweep.names import STATE_DIR
+from airflow_slurm_sweep.slurm.job import JobRequest
+from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
+
+OTHER = replace(SUBMITTING, map_index=4, id="03-1")
+
+
+@pytest.fixture(params=SHELLS)
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Node:
+    return Node(argv=SHELLS[request.param], folder=tmp_path / "login")
+
+
+def one_at_a_time(node: Node, number: int = 1) -> JobRequest:
+    run_dir = str(node.run_dir.with_name(f"s_{number}"))
+    return node.request(max_parallel_jobs=1, chain={}, index=number, run_dir=run_dir)
+
+
+def sbatch(node: Node, said: str, status: int = 1) -> None:
+    (node.folder / "bin" / "sbatch").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {status}\n")
+
+
+def accept(node: Node, job: str) -> None:
+    (node.folder / "bin" / "sbatch").write_text(f"#!/bin/sh\necho {job}\n")
+
+
+def lose_answer(node: Node) -> None:
+    """Leave an intent whose job may be there or not."""
+    for name in ("squeue", "job_0"):  # Slurm shows no job at all
+        node.answer(name, "")
+    sbatch(node, "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
+    assert node.submit(one_at_a_time(node), SUBMITTING)[0] == ExitStatus.UNCLEAR
+
+
+def silence(node: Node) -> None:
+    """Let squeue fail as many times as a withdrawal asks in its first two rounds, then show job 7."""
+    path = node.folder / "bin" / "squeue"
+    answer = path.read_text()
+    path.write_text(f"""#!/bin/sh
+echo x >> '{node.folder}/asked'
+[ "$(/usr/bin/wc -l < '{node.folder}/asked')" -gt 6 ] || {{ echo 'slurm_load_jobs error: no answer' >&2; exit 1; }}
+{answer}""")
+
+
+def test_the_job_of_a_killed_task_is_cancelled_once_squeue_answers_again(node: Node) -> None:
+    lose_answer(node)
+    silence(node)
+    node.show(job_7="PENDING")
+    asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
+    eventually(lambda: node.cancelled() == ["7"])
+
+
+def test_a_killed_task_submits_nothing_even_while_slurm_does_not_answer(node: Node) -> None:
+    lose_answer(node)
+    (node.folder / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
+    attempt = f"{SUBMITTING.run} {SUBMITTING.task} {SUBMITTING.try_number} {SUBMITTING.instance}"
+    eventually(lambda: node.words()["withdrawn"] == attempt)
+
+
+def test_a_withdrawn_intent_that_led_to_no_job_takes_no_place(node: Node) -> None:
+    lose_answer(node)
+    asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
+    eventually(lambda: node.words()["attempt"] == "")
+    accept(node, "8")
+    assert node.submit(one_at_a_time(node, 2), OTHER) == (0, "8 submitted")
+
+
+def test_a_refusal_behind_a_lost_answer_takes_no_place(node: Node) -> None:
+    lose_answer(node)
+    sbatch(node, "sbatch: error: Batch job submission failed: Invalid account")
+    assert node.submit(one_at_a_time(node), SUBMITTING)[0] == ExitStatus.SBATCH_REFUSED
+    accept(node, "8")
+    assert node.submit(one_at_a_time(node, 2), OTHER) == (0, "8 submitted")
+
+
+def test_an_intent_takes_a_place_while_its_job_may_come_and_not_for_ever(node: Node) -> None:
+    lose_answer(node)
+    accept(node, "8")
+    assert node.submit(one_at_a_time(node, 2), OTHER)[0] == ExitStatus.FULL
+    old = time.time() - 700
+    os.utime(node.run_dir / STATE_DIR, (old, old))
+    node.show(job_7="PENDING")
+    assert node.submit(one_at_a_time(node, 2), OTHER)[0] == ExitStatus.FULL, "its job lives"
+    node.show(job_7="CANCELLED")
+    assert node.submit(one_at_a_time(node, 2), OTHER) == (0, "8 submitted")
