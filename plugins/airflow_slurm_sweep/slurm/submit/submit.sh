@@ -135,10 +135,9 @@ is_newer() { # ID ID: whether the first one is newer, or the same
 
 # The intent
 
-intend() { # write the intent down; set `before` to the record as it was, `led_to_nothing` if it was an intent of this run
-  before='' led_to_nothing=''
+intend() { # write the intent down; set `before` to the record as it was
+  before=
   [ ! -e "$record" ] || before=$(cat -- "$record")
-  [ -n "$its_job" ] || [ -z "$its_attempt" ] || [ "$its_run" != "$run" ] || led_to_nothing=yes # `settle` has looked
   [ -z "$after" ] || [ "$its_job" != "$after" ] || its_links="$its_links${its_links:+ }$after,$(date +%s),$ended"
   # A log that is there already is no sign of the job to come.
   [ -z "$its_job" ] || add "$its_job"
@@ -154,7 +153,7 @@ intend() { # write the intent down; set `before` to the record as it was, `led_t
 
 take_back() { # the intent: sbatch made no job
   still_held
-  if [ -n "$led_to_nothing" ]; then # the intent before it, too: it would take a place in the run
+  if was_intent; then # which led to nothing, as `settle` has seen; it would take a place in the run
     its_attempt=
     write_record
   elif [ -n "$before" ]; then
@@ -164,6 +163,13 @@ take_back() { # the intent: sbatch made no job
   fi
   [ -z "$chained" ] || rm -f -- "$state/start"
   restore_combination
+}
+
+was_intent() { # whether `before` is an intent of this run without a job
+  case $newline$before in
+    *"${newline}run $run$newline"*"${newline}attempt "?*"${newline}job $newline"*) ;;
+    *) return 1 ;;
+  esac
 }
 
 # sbatch
