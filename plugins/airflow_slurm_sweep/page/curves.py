@@ -12,13 +12,15 @@ from airflow_slurm_sweep.slurm import snapshot
 from airflow_slurm_sweep.slurm.history import is_curve
 from airflow_slurm_sweep.slurm.snapshot import CURVES, STALE
 
-Curves: TypeAlias = dict[str, dict[Any, list[Any]]]  # steps and values by metric and a combination's index
+# Steps and values by metric and a combination's index; from `live_curves`, also the latest value as `fitted` has it.
+Curves: TypeAlias = dict[str, dict[Any, list[Any]]]
 
 
 def all_curves(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> Curves:
     """Return the curves of a run's jobs; a job without steps has none."""
     found = {
-        name: {index: curve for index, curve in jobs.items() if curve[0]} for name, jobs in live_curves(xcoms).items()
+        name: {index: curve[:2] for index, curve in jobs.items() if curve[0]}
+        for name, jobs in live_curves(xcoms).items()
     }
     for (task_id, key, index), value in xcoms.items():
         task = tasks.get((task_id, index))
@@ -49,9 +51,10 @@ def _live(xcoms: XComs) -> Iterator[tuple[float, Mapping[str, Any]]]:
 
 
 def latest(curves: Curves) -> dict[int, dict[str, float]]:
-    """Return the last value of each metric, by map index."""
+    """Return the latest value of each metric that has one, by map index."""
     found: dict[int, dict[str, float]] = {}
     for name, jobs in curves.items():
-        for index, (_, values) in jobs.items():
-            found.setdefault(index, {})[name] = values[-1]
+        for index, (_, values, *last) in jobs.items():
+            for value in last[0] if last else values[-1:]:
+                found.setdefault(index, {})[name] = value
     return found

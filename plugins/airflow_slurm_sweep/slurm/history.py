@@ -89,7 +89,8 @@ def fitted(jobs: Mapping[int, tuple[History, Mapping[str, float]]], room: int) -
     """Return the curves of many jobs in ``room`` bytes of JSON, by metric and map index; nothing if they do not fit.
 
     Where room is short, there are fewer points, then fewer metrics. ``jobs`` has the history and the latest values by
-    map index. A metric without steps has its latest value, and no step.
+    map index. A metric without steps has its latest value, and no step. Where the latest value is not the last of the
+    curve, it is a third list, which is empty where the metric has none.
     """
     for most in (METRICS, 4, 2, 1):
         names = {index: [*dict.fromkeys((*each.names, *latest))][:most] for index, (each, latest) in jobs.items()}
@@ -102,16 +103,28 @@ def fitted(jobs: Mapping[int, tuple[History, Mapping[str, float]]], room: int) -
     found: dict[str, dict[str, Any]] = {}
     for index, (each, latest) in jobs.items():
         for name in names[index]:
-            curve = each.curve(name, points) if name in each.names else [[], [_short(latest[name])]]
-            found.setdefault(name, {})[str(index)] = curve
+            last = [_short(latest[name])] if name in latest else []
+            found.setdefault(name, {})[str(index)] = _with_last(each, name, last, points)
     return found
+
+
+def _with_last(history: History, name: str, last: list[float], points: int) -> list[list[float]]:
+    """Return a metric's curve and its latest value in the room of ``points``: a job may diverge, or go back a step."""
+    if name in history.names:
+        curve = history.curve(name, points)
+        if curve[1][-1:] == last:
+            return curve
+        if points > 1:
+            return [*history.curve(name, points - 1), last]
+    return [[], last]
 
 
 def is_curve(value: object) -> bool:
     """Whether a value from elsewhere is a curve as `fitted` and `History.to_json` write it."""
     match value:
-        case [list(steps), list(values)]:
-            return len(values) > 0 and len(steps) in (0, len(values)) and all(map(_is_number, [*steps, *values]))
+        case [list(steps), list(values)] | [list(steps), list(values), [] | [_]]:
+            numbers = [number for each in value for number in each]
+            return len(values) > 0 and len(steps) in (0, len(values)) and all(map(_is_number, numbers))
     return False
 
 

@@ -15,19 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_slurm_sweep.names import RECORD
 from airflow_slurm_sweep.slurm.history import History
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
+from airflow_slurm_sweep.slurm.results import GAP_BYTES, JSON_BYTES, PIECE_BYTES, Piece, Question
 from airflow_slurm_sweep.slurm.stopping import Rungs, asha
 
-JSON_BYTES = 1024 * 1024  # of a JSON file, which is read whole
-PIECE_BYTES = 128 * 1024  # of another file in one answer
 STEPS = ("step", "global_step", "total_steps", "steps", "iteration", "epoch")  # the first that a row has is its step
 
-_MAX_METRICS = 200  # of one job: Airflow's database keeps them, and report reads those of thousands of jobs
+# Of one job, and the objective: Airflow's database keeps them, and report reads those of thousands of jobs.
+_MAX_METRICS = 200
 _MAX_NAME = 100  # characters of a metric's name
 _MAX_FAULTS = 3  # that a warning lists
 _LARGEST_STEP = 1e15
@@ -54,44 +54,12 @@ def add(status: JobStatus, results: Results) -> JobStatus:
     return replace(status, metrics=results.metrics, wandb=results.wandb)
 
 
-class Question(NamedTuple):
-    """What is known of a job's file: words for the shell that name it, inode, bytes read, mtime.
-
-    ``log`` are the words of `find_log` where the address of the W&B run is wanted. ``record`` is the record's path
-    where it matters whether the file was written since the job's submission.
-    """
-
-    words: str
-    inode: int
-    known: int
-    mtime: int
-    log: str = ""
-    record: str = ""
-
-
-class Piece(NamedTuple):
-    """What is new in a job's file."""
-
-    start: int = 0
-    inode: int = 0
-    size: int = 0
-    mtime: int = 0
-    path: str = ""
-    data: bytes = b""
-    has_room: bool = True  # False: there is news, for the next answer
-    is_refused: bool = False  # the file is a link, a pipe, or not ours to read
-    wandb: str = ""
-    is_stale: bool = False  # the file was not written since the job's submission: it is an earlier job's
-
-
-NO_NEWS = Piece()
-
-
 class MetricsReader:
     """One job's metrics so far.
 
     Attributes:
-        latest: The last value of each metric; a value that is not finite takes the metric away.
+        latest: The last value of each metric. A value that is not finite takes the metric away, and so does a part of
+            the file that is skipped, until the next value.
         history: The values over the steps.
     """
 
@@ -104,11 +72,14 @@ class MetricsReader:
         self._rungs: dict[int, float] = {}
         self._is_stale = False
         self._asha, self._objective = asha(job.stop), job.objective
-        self._record = f"{job.run_dir}/{RECORD}" if job.stop else ""
+        self._record = f"{job.run_dir}/{RECORD}"
         self._path = ""
         self._inode = self._known = self._mtime = 0
         self._columns: list[str] = []
-        self._line: int | None = 0  # lines read; None behind a part that was left out
+        self._line: int | None = 0  # lines read; None behind a part that was skipped
+        self._gap = 0  # where the first part begins that was skipped
+        self._missing: dict[str, float | None] = {}  # values before skipped parts, of metrics without one behind them
+        self._reach = PIECE_BYTES
         self._refusal = ""  # why nothing of the file is taken
         self._faults: list[str] = []  # the first ones
         self._fault_count = 0
@@ -118,7 +89,7 @@ class MetricsReader:
     def question(self, *, ended: bool) -> Question:
         """Return the question for what is new; a JSON file of a job that has ended is read in any case."""
         mtime, log = (0, self._log) if ended else (self._mtime, "")
-        return Question(self._words, self._inode, self._known, mtime, log, self._record)
+        return Question(self._words, self._inode, self._known, mtime, log, self._record, self._reach)
 
     @property
     def rungs(self) -> Rungs:
@@ -143,15 +114,16 @@ class MetricsReader:
         if piece.is_refused:
             self._path = piece.path
             self._refusal = "expected a regular file that we may read, got another; it is not read"
-        if piece.is_refused or not piece.path:
             return piece.has_room
+        if not piece.path:
+            return piece.has_room and (not ended or self._is_settled())
         if piece.inode != self._inode or piece.start < self._known:
-            self._columns, self._line = [], 0
-            self._forget_faults()
-            if self._is_stale:
-                self._rungs = {}
+            self._begin(piece)
         self._is_stale = piece.is_stale
-        is_gap = piece.start > self._known
+        if is_gap := piece.start > self._known:
+            self._skip()
+        elif piece.start == self._gap:
+            self._gap = 0  # it is read now
         self._path, self._inode, self._mtime = piece.path, piece.inode, piece.mtime
         if piece.path.endswith(".json"):
             self._known = piece.size
@@ -169,7 +141,39 @@ class MetricsReader:
         lines = whole.decode("utf-8-sig", "replace").removesuffix("\n").split("\n")
         if is_gap:
             self._line, lines = None, lines[1:]
-        return self._take_lines(lines, is_first=piece.start == 0) and reaches_end
+        is_read = self._take_lines(lines, is_first=piece.start == 0) and reaches_end
+        return is_read and (not ended or self._is_settled())
+
+    def _begin(self, piece: Piece) -> None:
+        """Begin a file from its start: another one, or one that was written anew."""
+        self._columns, self._line = [], 0
+        self._gap, self._missing = 0, {}
+        self._forget_faults()
+        # A JSON file is written anew each time, and its history is the changes that were seen.
+        is_anew = piece.path == self._path and not piece.path.endswith(".json")
+        if is_anew or (self._is_stale and not piece.is_stale):
+            self._forget_numbers()
+
+    def _skip(self) -> None:
+        """Forget all values, since a part that is skipped may have later ones."""
+        self._gap = self._gap or self._known
+        self._missing |= self.latest
+        if self._objective:
+            self._missing.setdefault(self._objective, None)
+        self.latest = {}
+
+    def _is_settled(self) -> bool:
+        """Return whether an ended job's last values are known; if not, go back, once, to what was skipped first."""
+        if self._missing and self._reach != GAP_BYTES:
+            self._known, self._reach, self.latest = self._gap, GAP_BYTES, {}
+            return False
+        for name, value in self._missing.items():
+            if self._gap:
+                self._add_fault(f"{name}: expected a value in the last {GAP_BYTES // 1024**2} MiB, got none")
+            elif value is not None:  # all was read in the end, and no later value came
+                self.latest[name] = value
+        self._missing = {}
+        return True
 
     def _take_lines(self, lines: Sequence[str], *, is_first: bool) -> bool:
         """Read lines; return False where the file has to be read again from its beginning."""
@@ -205,6 +209,9 @@ class MetricsReader:
         """Begin again: Lightning writes the file anew, with a longer header, when a new metric comes."""
         self._rereads += 1
         self._inode = self._known = self._mtime = 0
+        self._forget_numbers()
+
+    def _forget_numbers(self) -> None:
         self.latest, self.history, self._rungs = {}, self.history.empty(), {}
 
     def _take_json_line(self, line: str, where: str) -> None:
@@ -249,11 +256,12 @@ class MetricsReader:
                 self._asha.climb(self._rungs, step, float(value) if _is_finite(value) else nan)
             if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
                 problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
-            elif name not in self.latest and len(self.latest) >= _MAX_METRICS:
+            elif name not in self.latest and len(self.latest) >= _MAX_METRICS and name != self._objective:
                 problem = f"expected at most {_MAX_METRICS} names, got more"
             elif _is_finite(value):
                 # No event of a trigger holds a larger whole number: its runner would end, with all triggers.
                 self.latest[name] = value if abs(value) < 2**63 else float(value)
+                self._missing.pop(name, None)
                 if step is not None and key not in steps:
                     self.history.add(name, step, value)
                 continue
@@ -261,6 +269,7 @@ class MetricsReader:
                 continue
             else:
                 self.latest.pop(name, None)
+                self._missing.pop(name, None)
                 problem = f"{name}: expected a finite number, got {value!r:.60}"
             self._add_fault(f"{where}: {problem}" if where else problem)
 

@@ -8,10 +8,14 @@ from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import suppress
 from shlex import quote
+from typing import NamedTuple
 
 from airflow_slurm_sweep.slurm.job_logs import NEWEST
-from airflow_slurm_sweep.slurm.metrics import JSON_BYTES, NO_NEWS, PIECE_BYTES, Piece, Question
 from airflow_slurm_sweep.slurm.shell import script
+
+JSON_BYTES = 1024 * 1024  # of a JSON file, which is read whole
+PIECE_BYTES = 128 * 1024  # of another file in one answer
+GAP_BYTES = 16 * 1024 * 1024  # of its end, read where a last value is missing when the job has ended
 
 _ROOM = 1024 * 1024  # bytes of all files in one answer; it may be exceeded by one file
 _FILE_COST = 8 * 1024  # bytes for which a file counts besides its own, since it starts programs
@@ -60,10 +64,9 @@ stat -c '%i %s %Y %n' -- "$@" 2> /dev/null | while IFS=' ' read -r inode size mt
       [ "${{known% *}}" != "$inode" ] || [ "${{known#* }}" -gt "$size" ] || start=${{known#* }}
       length=$((size - start))
       [ "$length" -gt 0 ] || continue
-      if [ "$length" -gt {PIECE_BYTES} ]; then
-        [ "$start" -eq 0 ] || start=$((size - {PIECE_BYTES}))
-        length={PIECE_BYTES}
-      fi
+      eval "reach=\\$reach_$number"
+      [ "$start" -eq 0 ] || [ "$length" -le "$reach" ] || start=$((size - reach)) length=$reach
+      [ "$length" -le {PIECE_BYTES} ] || length={PIECE_BYTES}
       ;;
   esac
   [ "$left" -gt 0 ] || {{
@@ -76,25 +79,59 @@ stat -c '%i %s %Y %n' -- "$@" 2> /dev/null | while IFS=' ' read -r inode size mt
 done"""
 
 
+class Question(NamedTuple):
+    """What is known of a job's file: words for the shell that name it, inode, bytes read, mtime.
+
+    ``log`` are the words of `find_log` where the address of the W&B run is wanted. ``record`` is the record's path:
+    what is older than it is an earlier job's. Where more than ``reach`` bytes are new, those before them are skipped.
+    """
+
+    words: str
+    inode: int
+    known: int
+    mtime: int
+    log: str
+    record: str
+    reach: int
+
+
+class Piece(NamedTuple):
+    """What is new in a job's file."""
+
+    start: int = 0
+    inode: int = 0
+    size: int = 0
+    mtime: int = 0
+    path: str = ""
+    data: bytes = b""
+    has_room: bool = True  # False: there is news, for the next answer
+    is_refused: bool = False  # the file is a link, a pipe, or not ours to read
+    wandb: str = ""
+    is_stale: bool = False  # the file was not written since the job's submission: it is an earlier job's
+
+
+NO_NEWS = Piece()
+
+
 def results(questions: Sequence[Question]) -> str:
     """Return the script that reads what is new in jobs' files.
 
     The answer has, for each file with news, a line ``= NUMBER START INODE SIZE MTIME PATH``, the job's number from 0,
     and lines of base64. A JSON file comes whole; of another one at most `PIECE_BYTES` bytes: the first, or, where those
-    are known, the last. When `_ROOM` is used up, there is a line ``! NUMBER`` for each further file with news. A line
-    ``- NUMBER PATH`` stands for a file that is not read: a link, a pipe. Where a question names the log and wandb
-    printed the run's address at its beginning, there is a line ``@ NUMBER URL``. Where it names
-    the record, and the file is older, there is a line ``~ NUMBER``.
+    are known, the next ones within the question's reach. When `_ROOM` is used up, there is a line ``! NUMBER`` for each
+    further file with news. A line ``- NUMBER PATH`` stands for a file that is not read: a link, a pipe. Where a
+    question names the log and wandb printed the run's address at its beginning, there is a line ``@ NUMBER URL``. Where
+    the file is older than the record, there is a line ``~ NUMBER``.
     """
     lines = ["set --"]
-    for number, (words, inode, known, mtime, log, record) in enumerate(questions):
+    for number, (words, inode, known, mtime, log, record, reach) in enumerate(questions):
         lines += [
-            f"known_{number}='{inode} {known} {mtime}'",
+            f"known_{number}='{inode} {known} {mtime}' reach_{number}={reach}",
             f"find_newest {words}",
             f'[ -n "$newest" ] || [ -z "$odd" ] || printf -- \'- %s %s\\n\' {number} "$odd"',
             'set -- "$@" "${newest:-/}"',
-            *([f"wandb {number} {log}"] if log else []),
-            *([f"is_newer {quote(record)} || echo '~' {number}"] if record else []),
+            f"is_newer {quote(record)} || echo '~' {number}",
+            *([f"wandb {number} {log}"] if log else []),  # after `is_newer`: it sets `newest` too
         ]
     return script(NEWEST, _WANDB, _IS_NEWER, *lines, _READ, "true")
 

@@ -6,7 +6,7 @@ import json
 import math
 from itertools import pairwise
 
-from airflow_slurm_sweep.slurm.history import METRICS, POINTS, History, fitted
+from airflow_slurm_sweep.slurm.history import METRICS, POINTS, History, fitted, is_curve
 
 
 def test_a_long_history_keeps_its_extremes_its_ends_and_an_even_density() -> None:
@@ -63,3 +63,19 @@ def test_the_curves_of_many_jobs_fit_into_the_room_that_there_is() -> None:
         assert len(found["loss"]) == jobs
         assert len(json.dumps(found)) <= room
     assert fitted(dict.fromkeys(range(5000), job(3)), 48 * 1024) == {}
+
+
+def test_a_latest_value_that_is_not_the_last_of_the_curve_stands_beside_it() -> None:
+    history = History()
+    for name in ("diverged", "went_back", "steady"):
+        for step in (1, 2, 3):
+            history.add(name, step, step / 2)
+    jobs = {0: (history, {"went_back": 0.75, "steady": 1.5})}
+    whole = [[1, 2, 3], [0.5, 1, 1.5]]
+    found = {name: curves["0"] for name, curves in fitted(jobs, 1024).items()}
+    assert found == {"diverged": [*whole, []], "went_back": [*whole, [0.75]], "steady": whole}
+    assert all(map(is_curve, found.values()))
+    assert [is_curve([*whole, last]) for last in (["x"], [1, 2], 1, "x")] == [False] * 4
+    short = fitted(dict.fromkeys(range(1000), jobs[0]), 96 * 1024)
+    assert short["went_back"]["0"] == [[], [0.75]]
+    assert len(json.dumps(short)) <= 96 * 1024

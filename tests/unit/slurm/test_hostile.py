@@ -286,7 +286,7 @@ def exists(shell: Shell, text: str) -> bool:
 @given(job=JOBS, attempt=ATTEMPTS)
 def test_withdraw(shell: Shell, job: JobRequest, attempt: Attempt) -> None:
     script = withdraw(job, attempt).replace(SHELL_FUNCTIONS, STUB).replace(") < /dev/null > /dev/null 2>&1 &", ")")
-    (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ :; }}")))[0]
+    (values,) = notes(after_marker(shell.run(script, f"{FUNCTIONS}\nwithdraw() {{ open_record; }}")))[0]
     assert (values[0], values[3:7]) == (
         job.run_dir,
         [attempt.run, attempt.task, str(attempt.try_number), attempt.instance],

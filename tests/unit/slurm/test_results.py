@@ -15,9 +15,11 @@ import pytest
 from fake_shell import FakeShell
 from login_shell import SHELLS, Login
 
+from airflow_slurm_sweep.names import RECORD
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.metrics import JSON_BYTES, PIECE_BYTES, MetricsReader, Piece, Results, add
+from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results, add
+from airflow_slurm_sweep.slurm.results import JSON_BYTES, PIECE_BYTES, Piece
 from airflow_slurm_sweep.slurm.shell import Completed
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
@@ -338,3 +340,71 @@ def test_many_jobs_share_one_answer_and_the_rest_comes_with_the_next(tmp_path: P
     first = asyncio.run(client.read_metrics(readers))
     assert 10 < sum(first) < 60
     assert {len(found.history.get("loss", [[]])[0]) for found in asyncio.run(client.results(readers))} == {0, 100}
+
+
+def test_the_objective_is_taken_however_many_names_come_before_it() -> None:
+    reader = MetricsReader(replace(JOB, objective="acc"))
+    data = json.dumps({f"m{number}": number for number in range(250)} | {"acc": 0.5}).encode()
+    reader.take(Piece(path="/r/a/metrics.json", size=len(data), data=data), ended=True)
+    assert reader.latest["acc"] == 0.5
+    assert len(reader.latest) == 201
+    assert "expected at most 200 names, got more" in reader.results.fault
+
+
+def rows(steps: range, **often: int) -> str:
+    """Return lines of 100 bytes; a metric of ``often`` is in each line whose step it divides, and has the step's value."""
+    lines = []
+    for step in steps:
+        row = {"step": step, **{name: step for name, every in often.items() if step % every == 0}}
+        lines.append(json.dumps(row).removesuffix("}").ljust(98) + "}\n")
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_value_before_a_part_that_is_skipped_is_not_the_last(shell: str, is_followed: bool, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    site.write("metrics.jsonl", '{"seed": 7}\n' + rows(range(1, 15_000), acc=1000, loss=1))
+    if is_followed:
+        assert site.read() == (False, {"seed": 7, "step": 1310, "loss": 1310, "acc": 1000})
+        assert site.read() == (True, {"step": 14_999, "loss": 14_999, "acc": 14_000})
+    site.write("metrics.jsonl", rows(range(15_000, 19_999), acc=4000, loss=1), "a")
+    if is_followed:
+        assert site.read() == (True, {"step": 19_998, "loss": 19_998})
+    found = site.end()
+    assert found.metrics == {"seed": 7, "step": 19_998, "loss": 19_998, "acc": 16_000}
+    assert found.fault == ""
+
+
+def test_a_value_that_is_not_in_the_end_that_is_read_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_slurm_sweep.slurm.metrics.GAP_BYTES", 1024**2)
+    site = Site(tmp_path, "dash")
+    site.write("metrics.jsonl", rows(range(1, 15_000), acc=1000, rare=1200))
+    site.write("metrics.jsonl", rows(range(15_000, 20_000), acc=1000), "a")
+    site.write("metrics.jsonl", rows(range(20_000, 25_000)), "a")
+    found = site.end()
+    assert found.metrics == {"step": 24_999, "acc": 19_000}
+    assert found.fault == f"{site.run}/metrics.jsonl: rare: expected a value in the last 1 MiB, got none; left out"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_earlier_jobs_numbers_go_when_the_new_job_writes_its_file(shell: str, tmp_path: Path) -> None:
+    for name, old, new in (
+        ("metrics.jsonl", rows(range(100, 1001, 100), acc=1), rows(range(50, 151, 100), loss=1)),
+        ("logs/metrics.json", '{"step": 900, "loss": 9}', '{"step": 50, "loss": 50}'),
+    ):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        site = Site(folder, shell)
+        site.reader = MetricsReader(replace(JOB, run_dir=str(site.run), metrics=[name]))
+        site.write(name, old)
+        site.write(RECORD, "")
+        site.read()
+        site.write(name, new)
+        site.read()
+        found = site.end()
+        steps = [int(json.loads(line)["step"]) for line in new.splitlines()]
+        assert found.metrics == {"step": steps[-1], "loss": steps[-1]}
+        assert found.history == {"loss": [steps, steps]}

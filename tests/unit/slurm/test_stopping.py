@@ -12,9 +12,9 @@ from login_shell import SHELLS
 
 from airflow_slurm_sweep.names import RECORD, STOP
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.metrics import MetricsReader, Piece
+from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.queue import EXIT_FILE
-from airflow_slurm_sweep.slurm.results import read_results, results
+from airflow_slurm_sweep.slurm.results import Piece, read_results, results
 from airflow_slurm_sweep.slurm.rungs import Climbed, Note, as_stopped, climb, leave_stops, read_climbed, read_stop
 from airflow_slurm_sweep.slurm.shell import Completed, Site, output
 from airflow_slurm_sweep.slurm.states import JobState
@@ -182,6 +182,7 @@ def test_an_earlier_jobs_file_counts_once_this_job_writes_to_it(shell: str, tmp_
 
     assert read('{"step": 30, "loss": 9}\n', "w", seconds=-5) == {}
     assert reader.latest == {"step": 30, "loss": 9}, "the page shows it"
+    assert read_results(folder.run(results([reader.question(ended=True)])), 1)[0].is_stale, "the job left nothing"
     assert read('{"step": 40, "loss": 8}\n', "a", seconds=5) == {0: 9, 1: 9}, "the job goes on in it"
     reader = MetricsReader(job(tmp_path, 1, stop=stop, metrics=("metrics.jsonl",)))
     assert read('{"step": 30, "loss": 9}\n{"step": 31, "loss": 9}\n', "w", seconds=-5) == {}
