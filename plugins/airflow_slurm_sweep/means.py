@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, hypot, sqrt
+from math import fsum, hypot, isfinite, sqrt
 
 LEAST = 8  # combinations with a result: means of fewer say little
 
@@ -19,7 +19,7 @@ class Mean:
         value: As text.
         number: How many combinations.
         mean: Of their results.
-        spread: The standard deviation of these; None for a single one.
+        spread: Their `deviation`.
     """
 
     parameter: str
@@ -49,8 +49,7 @@ def means(results: Sequence[tuple[Mapping[str, str], float]]) -> list[Mean]:
 
 
 def _mean_of(key: str, value: str, results: Sequence[float]) -> Mean:
-    spread = deviation(results) if len(results) > 1 else None
-    return Mean(parameter=key, value=value, number=len(results), mean=mean(results), spread=spread)
+    return Mean(parameter=key, value=value, number=len(results), mean=mean(results), spread=deviation(results))
 
 
 def _in_order(values: Mapping[str, object]) -> list[str]:
@@ -66,7 +65,14 @@ def mean(values: Sequence[float]) -> float:
     return fsum(value / len(values) for value in values)
 
 
-def deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation of a sample of at least two."""
+def deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample; None for a single value, and where it is no finite number."""
+    if len(values) < 2:
+        return None
     middle = mean(values)
-    return hypot(*(value - middle for value in values)) / sqrt(len(values) - 1)
+    return finite(hypot(*(value - middle for value in values)) / sqrt(len(values) - 1))
+
+
+def finite(number: float) -> float | None:
+    """Return the number if it is finite: JSON has no other."""
+    return number if isfinite(number) else None

@@ -156,10 +156,13 @@ def hours_text(used: Iterable[tuple[float | None, float | None]]) -> str:
     return ", ".join(parts)
 
 
-def used(rows: Iterable[Row]) -> str:
-    """Return what the jobs of rows used in this run; empty where none has ended."""
-    own = (row for row in rows if row.job_id and row.state not in (DONE_EARLIER, STOPPED_EARLIER))
-    return hours_text((row.gpu_hours, row.cpu_hours) for row in own)
+def used(jobs: Iterable[Row]) -> str:
+    """Return what jobs used in this run, given a row for each; empty where none has ended."""
+    return hours_text((row.gpu_hours, row.cpu_hours) for row in _of_this_run(jobs))
+
+
+def _of_this_run(jobs: Iterable[Row]) -> list[Row]:
+    return [row for row in jobs if row.job_id and row.state not in (DONE_EARLIER, STOPPED_EARLIER)]
 
 
 def folded(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) -> list[Row]:
@@ -177,9 +180,11 @@ def _fold(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) 
     parameters = {key: value for key, value in rows[0].parameters.items() if key not in repeated}
     states = Counter(row.state for row in rows)
     done = [row for row in rows if row.succeeded]
+    own = _of_this_run(rows)
     values = {name: [row.metrics[name] for row in done if name in row.metrics] for row in done for name in row.metrics}
+    spread = {name: deviation(found) for name, found in values.items() if len(found) == len(done)}
     return replace(
-        next((row for row in rows if row.failed), rows[0]),
+        max(rows, key=lambda row: (row.failed, bool(row.cause))),  # the first that says why it failed
         index=rows[0].index,
         combination=label({key: parameters[key] for key in swept if key in parameters}),
         parameters=parameters,
@@ -189,14 +194,14 @@ def _fold(rows: Sequence[Row], repeated: Collection[str], swept: Iterable[str]) 
         succeeded=len(done) == len(rows),
         metrics={name: mean(found) for name, found in values.items() if len(found) == len(done)},
         repeats=len(rows),
-        gpu_hours=_sum([row.gpu_hours for row in rows]),
-        cpu_hours=_sum([row.cpu_hours for row in rows]),
-        spread={name: deviation(found) for name, found in values.items() if 1 < len(found) == len(done)},
+        gpu_hours=_sum([row.gpu_hours for row in own]),
+        cpu_hours=_sum([row.cpu_hours for row in own]),
+        spread={name: value for name, value in spread.items() if value is not None},
     )
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    return None if None in values else fsum(filter(None, values))
+    return None if None in values or not values else fsum(filter(None, values))
 
 
 def ranks(results: Iterable[tuple[bool, Mapping[str, Any]]], objective: Objective | None) -> list[int | None]:

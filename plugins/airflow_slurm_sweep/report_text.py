@@ -45,12 +45,12 @@ def table(rows: Sequence[Row], objective: Objective | None = None, *, form: str 
 
 
 def _as_text(lines: Sequence[Sequence[Any]], form: str) -> str:
-    """Return a table as text; the first line is its head."""
+    """Return a table as text; the first line is its head, and the first two columns are text: no number is rounded."""
     from tabulate import tabulate  # noqa: PLC0415  # 40 ms, which reading the Dag files need not take
 
     if form == "github":
         lines = [[cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in line] for line in lines]
-    return tabulate(lines, headers="firstrow", tablefmt=form)
+    return tabulate(lines, headers="firstrow", tablefmt=form, disable_numparse=[0, 1])
 
 
 def means_table(rows: Sequence[Row], objective: Objective | None, *, form: str = "simple") -> str:
@@ -81,18 +81,24 @@ def _first_and_last(names: str) -> str:
     return f"{first} … {others[-1]}" if others else first
 
 
-def summary(title: str, rows: Sequence[Row], objective: Objective | None = None) -> str:
-    """Return ranked rows as Markdown for a notification: a summary in the first line, the first rows, failures."""
+def summary(
+    title: str, rows: Sequence[Row], objective: Objective | None = None, jobs: Sequence[Row] | None = None
+) -> str:
+    """Return ranked rows as Markdown for a notification: a summary in the first line, the first rows, failures.
+
+    ``jobs`` has a row for each job, where ``rows`` has one for all repeats of a combination.
+    """
+    jobs = rows if jobs is None else jobs
     included = [*rows[:_SUMMARY_ROWS], *[row for row in rows[_SUMMARY_ROWS:] if row.failed][:_SUMMARY_ROWS]]
     parts = [f"{title}: {outcome(rows)}"]
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
     parts.append(table(included, objective, form="github"))
-    if (text := used(rows)) not in ("", "unknown"):
+    if (text := used(jobs)) not in ("", "unknown"):
         parts.append(f"Used: {text}")
     if by_value := means_table(rows, objective, form="github"):
         parts.append(by_value)
-    parts += failures(causes(rows))
+    parts += failures(causes(jobs))
     if len(rows) > len(included):
         parts.append(f"{len(rows) - len(included)} more are in the task's log")
     return "\n\n".join(parts)

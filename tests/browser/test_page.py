@@ -327,6 +327,42 @@ def test_the_end_of_a_failed_jobs_log_is_read_when_its_details_are_opened(visit:
     expect(frame(page).get_by_role("region", name="Last lines of the log of combination 6")).to_have_text("<b>bold</b>")
 
 
+def test_the_logs_of_compared_runs_are_each_its_own(airflow: Airflow, postgres: Postgres, visit: Visit) -> None:
+    """Even of jobs with the same id, which two clusters may give."""
+    assert airflow.pids
+    with Session(create_engine(postgres.url)) as session:
+        sweep = Sweep(session, "logs")
+        for run in (sweep.run("a", "failed"), sweep.run("b", "failed")):
+            run.tasks([("combination.submit", 1, "success"), ("combination.wait", 1, "failed")])
+            run.xcoms([("combination.submit", 1, "return_value", as_text(run.job(1)))])
+            run.xcoms([("combination.wait", 1, "status", as_text(run.end(1, JobState.FAILED)))])
+            run.xcoms([("combination.wait", 1, "log", as_text({"job_id": "101", "lines": f"the log of {run.run_id}"}))])
+    page = visit(f"/plugin/sweeps/air/slurm_sweep/?{urlencode([('run', 'logs/a'), ('run', 'logs/b')])}")
+    for number, name in (("A2", "a"), ("B2", "b")):
+        rows(page).get_by_role("link", name=f"Combination {number}", exact=True).click()
+        log = frame(page).get_by_role("region", name=f"Last lines of the log of combination {number}")
+        expect(log).to_have_text(f"the log of {name}")
+
+
+def test_an_answer_that_could_not_be_shown_is_asked_for_again(visit: Visit, ended: str) -> None:
+    page = visit(address("rates", ended))
+    expect(rows(page)).to_have_count(6)
+    broken = ["the first answer after this"]
+
+    def on_the_way(route: Route) -> None:
+        if not broken:
+            return route.continue_()
+        broken.clear()
+        response = route.fetch()
+        return route.fulfill(response=response, json=response.json() | {"metrics": None})
+
+    page.route("**/slurm_sweep/run?*", on_the_way)
+    page.reload()
+    expect(rows(page)).to_have_count(6)
+    expect(frame(page).locator("#message")).to_be_hidden()
+    assert not broken
+
+
 def test_a_task_leads_to_its_combination(airflow: Airflow, visit: Visit, ended: str) -> None:
     page = visit(f"/dags/rates/runs/{ended}/tasks/combination.wait/mapped/3/details")
     page.get_by_role("link", name="On the page Sweeps").click()
@@ -582,16 +618,16 @@ def test_runs_are_compared(airflow: Airflow, postgres: Postgres, visit: Visit) -
     expect(rows(page)).to_have_count(8)
     expect(page).to_have_url(re.compile(r"\?run=pair%2Fa&run=pair%2Fb$"))
     assert cells(page, "number") == ["B4", "B3", "B2", "B1", "A4", "A3", "A2", "A1"]
-    assert cells(page, "parameters.run") == [*"BBBBAAAA"]
+    assert cells(page, "parameters.compared run") == [*"BBBBAAAA"]
     runs = frame(page).get_by_role("table", name="What differs between the runs")
     expect(runs.get_by_role("columnheader")).to_contain_text(["", "Sweep", "Run", "commit", "State"])
     expect(runs.get_by_role("row").nth(2)).to_contain_text("commit b")
     frame(page).get_by_text("Mean reward by value").click()
-    mean = frame(page).get_by_role("table", name="Mean reward by run")
+    mean = frame(page).get_by_role("table", name="Mean reward by compared run")
     expect(mean.get_by_role("row")).to_have_text(["runnmeanspread", "A41.5± 1.3", "B411.5± 1.3"])
     frame(page).get_by_text("Plot", exact=True).click()
     frame(page).get_by_label("Curves").check()
-    frame(page).get_by_label("Colour").select_option("run")
+    frame(page).get_by_label("Colour").select_option("compared run")
     expect(frame(page).locator(".plot path.value")).to_have_count(8)
     expect(frame(page).locator(".legend")).to_have_text(" A B")
     rows(page).last.get_by_role("link", name="Combination A1", exact=True).click()

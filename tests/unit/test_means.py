@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
 from airflow_slurm_sweep.means import means
@@ -38,13 +42,27 @@ def test_the_report_has_the_mean_by_value_in_the_values_order() -> None:
     assert means_table(rows, None) == ""
 
 
-def test_the_page_shows_the_same() -> None:
+def test_values_of_parameters_are_not_rounded() -> None:
+    texts = [1234567, 1234567, 1234568, 1234568, 0.5, 0.5, 2, 2]
+    rows = [
+        Row(index=at, combination="", parameters={"a": value}, job="j", state="", succeeded=True, metrics={"loss": at})
+        for at, value in enumerate(texts)
+    ]
+    assert [line.split()[1] for line in means_table(rows, LOSS).splitlines()[2:]] == ["0.5", "2", "1234567", "1234568"]
+
+
+def shown(losses: Iterable[float]) -> dict[str, Any]:
+    """Return what the page shows of the jobs with these losses."""
     plan = [
         {"index": at, "name": f"j{at}", "run_dir": "/r", "ssh_conn_id": "c", "command": "true", "parameters": job,
-         "done": JobStatus(job_id="7", text="COMPLETED", source="sacct", metrics={"loss": at}).to_json()}
-        for at, job in enumerate(JOBS, start=1)
+         "done": JobStatus(job_id="7", text="COMPLETED", source="sacct", metrics={"loss": loss}).to_json()}
+        for at, (job, loss) in enumerate(zip(JOBS, losses, strict=True), start=1)
     ]  # fmt: skip
-    found = view(Run(plan, {("combination.submit", -1): Task("skipped", None)}, {}, {}), None, LOSS)["means"]
+    return view(Run(plan, {("combination.submit", -1): Task("skipped", None)}, {}, {}), None, LOSS)
+
+
+def test_the_page_shows_the_same() -> None:
+    found = shown(range(1, 9))["means"]
     assert [(each["parameter"], each["value"], each["number"], each["mean"]) for each in found] == [
         ("lr", "1e-05", 4, 6.5),
         ("lr", "0.001", 4, 2.5),
@@ -57,3 +75,6 @@ def test_results_that_diverged_do_not_overflow() -> None:
     (small, large) = means([({"lr": "1" if at % 2 else "2"}, 1e308 if at % 2 else at) for at in range(8)])
     assert (small.mean, large.mean) == pytest.approx((1e308, 3.0))
     assert small.spread == 0
+    found = shown([1.7e308, -1.7e308] * 4)
+    assert {each["spread"] for each in found["means"]} == {None}
+    json.dumps(found, allow_nan=False)  # as the page's answer

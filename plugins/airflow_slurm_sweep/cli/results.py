@@ -11,13 +11,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.report import Row
 from airflow_slurm_sweep.report_text import summary, table
 from airflow_slurm_sweep.sweep.files import check_dag_id, root_of
-from airflow_slurm_sweep.sweep.sweep_section import Objective
+
+if TYPE_CHECKING:
+    from airflow_slurm_sweep.page.rows import RunRows  # needs Airflow, which other commands do without
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,27 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
     """Return a flat row for each job; see `airflow_slurm_sweep.results`."""
-    return [_flat(row) for row in _rows(sweep, run)[1]]
+    return [_flat(row) for row in _rows(sweep, run).jobs]
 
 
 def _print(options: argparse.Namespace) -> None:
-    run_id, rows, objective = _rows(options.sweep, options.run_id, folds=options.form not in ("csv", "json"))
+    run = _rows(options.sweep, options.run_id)
     if options.form == "csv":
-        flat = [_flat(row) for row in rows]
+        flat = [_flat(row) for row in run.jobs]
         writer = csv.DictWriter(
             sys.stdout, list(dict.fromkeys(name for row in flat for name in row)), lineterminator="\n"
         )
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in flat)
     elif options.form == "json":
-        print(json.dumps([row.to_json() for row in rows], indent=2))
+        print(json.dumps([row.to_json() for row in run.jobs], indent=2))
     elif options.form == "markdown":
-        print(summary(f"{options.sweep} {run_id}", rows, objective))
+        print(summary(f"{options.sweep} {run.run_id}", run.combinations, run.objective, run.jobs))
     else:
-        print(table(rows, objective))
+        print(table(run.combinations, run.objective))
 
 
-def _rows(sweep: str, run: str | None, *, folds: bool = False) -> tuple[str, list[Row], Objective | None]:
+def _rows(sweep: str, run: str | None) -> RunRows:
     if sweep.endswith((".yaml", ".yml")):
         path = Path(sweep).absolute()
         sweep = check_dag_id(path, root_of(path, "sweeps"), sweep)
@@ -70,7 +72,7 @@ def _rows(sweep: str, run: str | None, *, folds: bool = False) -> tuple[str, lis
         raise SettingsError(f"results needs Airflow ({error}): run it with the Python that Airflow has") from None
     try:
         with create_session() as session:
-            return rows(session, sweep, run, folds=folds)
+            return rows(session, sweep, run)
     except DBAPIError as error:
         raise SettingsError(
             f"Airflow's database cannot be used ({error.orig}); make it, or bring it up to date: airflow db migrate"
@@ -85,4 +87,18 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
+    """Return a value as a file of comma-separated values has it.
+
+    A spreadsheet takes text that begins like a formula, such as a line of a job's log, for one: it gets a quote.
+    """
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+        return f"'{value}"
     return json.dumps(value) if isinstance(value, dict | list | bool) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -78,7 +78,21 @@ def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> 
     manager = get_auth_manager()
     readable = manager.get_authorized_dag_ids(user=user, method="GET", session=session)
     may_read_errors = manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user)
-    return {**data.sweeps(session, readable, dag_id), "faults": data.faults(session) if may_read_errors else []}
+
+    def may_read(dag_id: str, *entities: DagAccessEntity) -> bool:
+        details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+        return all(
+            manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
+            for entity in entities
+        )
+
+    of_runs = DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE
+    found = data.sweeps(session, readable, dag_id, lambda each: may_read(each, *of_runs))
+    dag_ids = {run["dag_id"] for run in found["runs"] if run["best"]}
+    with_best = {each for each in dag_ids if may_read(each, DagAccessEntity.XCOM)}
+    for run in found["runs"]:
+        run["best"] = run["best"] if run["dag_id"] in with_best else ""
+    return {**found, "faults": data.faults(session) if may_read_errors else []}
 
 
 def run(

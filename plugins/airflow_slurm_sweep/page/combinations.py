@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias
@@ -82,10 +82,13 @@ def combinations(run: Run) -> list[Combination]:
     """Return a combination for each map index that the plan or a task instance has."""
     planned = len(run.plan) if isinstance(run.plan, list) else 0
     count = max([planned, *(map_index + 1 for _, map_index in run.tasks)])
-    return [_combination(run, map_index) for map_index in range(count)]
+    in_slurm: dict[int, list[str]] = defaultdict(list)
+    for map_index, job_id in run.live:
+        in_slurm[map_index].append(job_id)
+    return [_combination(run, map_index, in_slurm[map_index]) for map_index in range(count)]
 
 
-def _combination(run: Run, map_index: int) -> Combination:
+def _combination(run: Run, map_index: int, in_slurm: Sequence[str]) -> Combination:
     job = planned_job(run.plan, map_index) or {}
     submit, wait = (run.task(task_id, map_index) for task_id in (SUBMIT, WAIT))
     submitted, ended = _submitted_and_ended(run.xcoms, submit, wait, map_index)
@@ -97,9 +100,9 @@ def _combination(run: Run, map_index: int) -> Combination:
     stage = stage_of(submit.state, wait.state)
     if stage is Stage.SUCCEEDED and ended.get("state") == JobState.STOPPED_EARLY.value:
         stage = Stage.STOPPED
+    if stage is Stage.IN_SLURM and job.get("chain"):  # jobs of the chain before a clear may be there too
+        job_id = max((job_id, *in_slurm), key=lambda each: int(each.partition("_")[0] or 0))
     live = run.live.get((map_index, job_id)) if stage is Stage.IN_SLURM else None
-    if stage is Stage.IN_SLURM and job.get("chain"):
-        job_id, live = _latest(run.live, map_index, job_id)
     if live is not None:
         stage = stage_of(submit.state, wait.state, JobState.parse(live.state))
     task_id, task = (WAIT, wait) if submit.state == "success" else (SUBMIT, submit)
@@ -155,14 +158,6 @@ def _submitted_and_ended(xcoms: XComs, submit: Task, wait: Task, map_index: int)
     earlier = ended.get("earlier")
     first = earlier[0][0] if earlier else ended.get("job_id")
     return submitted, ended if first == submitted.get("job_id") else {}
-
-
-def _latest(live: LiveJobs, map_index: int, first: str) -> tuple[str, LiveJob | None]:
-    """Return the job of a chain that is in Slurm, by its id: not one of a chain before a clear."""
-    number = int(first.partition("_")[0] or 0)
-    ids = {job_id: int(job_id.partition("_")[0]) for index, job_id in live if index == map_index}
-    found = max((job_id for job_id in ids if ids[job_id] >= number), key=ids.__getitem__, default=first)
-    return found, live.get((map_index, found))
 
 
 def _state(stage: Stage, task_id: str, task: Task, live: LiveJob | None, ended: _Values) -> dict[str, str]:
@@ -281,13 +276,15 @@ def stuck(found: Sequence[Combination]) -> list[str]:
 def expected_end(start: float | None, found: Sequence[Combination]) -> float | None:
     """Return when the last combination will have ended if the rest takes as long as those before; None if unknown.
 
-    Times, ``start`` of the run too, are seconds since 1970.
+    Times, ``start`` of the run too, are seconds since 1970. Combinations that were skipped, or ended before the start
+    since the run was cleared, took none of its time.
     """
-    done = [each["ended"] for each in found if Stage(each["stage"]).is_ended]
-    last = max((ended for ended in done if ended is not None), default=0.0)
-    if start is None or len(done) < 2 or len(done) == len(found) or last <= start:
+    left = sum(not Stage(each["stage"]).is_ended for each in found)
+    times = [each["ended"] for each in found if each["stage"] != Stage.SKIPPED]
+    took: list[float] = [ended - start for ended in times if start is not None and ended is not None and ended > start]
+    if start is None or len(took) < 2 or not left:
         return None
-    return last + (len(found) - len(done)) * (last - start) / len(done)
+    return start + max(took) * (1 + left / len(took))
 
 
 def mapping(value: Any) -> _Values:

@@ -19,7 +19,7 @@ from airflow_slurm_sweep.sweep.naming import short_names
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 MOST = 20  # runs
-_RUN = "run"  # the key of the first parameter
+_RUN = "compared run"  # the key of the first parameter: a sweep's have no space
 _VALUES = 6  # of a parameter in one run that are named
 
 
@@ -36,7 +36,7 @@ def compared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     objective = Objective(**objectives[0]) if objectives[0] and objectives.count(objectives[0]) == len(runs) else None
     parameters = [
         {"key": key, "name": name, "is_number": all(_is_number(each.get(key, "0")) for each in every)}
-        for key, name in zip(swept, short_names(swept), strict=True)
+        for key, name in zip(swept, short_names(["run" if key == _RUN else key for key in swept]), strict=True)
     ]
     return {
         "live": any(run["live"] for run in runs),
@@ -85,20 +85,20 @@ def _differences(
     runs: Sequence[Mapping[str, Any]], values: Sequence[Sequence[Mapping[str, str]]], swept: Iterable[str]
 ) -> dict[str, Any]:
     """Return the runs, and for each of them what is not the same in all of them."""
-    columns = {
-        "commit": [run["origin"].get("revision", "") for run in runs],
-        "overrides": [" ".join(run["origin"].get("overrides", [])) for run in runs],
-        **{key: [_named(each.get(key, "") for each in own) for own in values] for key in swept if key != _RUN},
-    }
-    differing = {name: texts for name, texts in columns.items() if len(set(texts)) > 1}
+    columns = [  # a parameter may have any of these names
+        ("commit", [run["origin"].get("revision", "") for run in runs]),
+        ("overrides", [" ".join(run["origin"].get("overrides", [])) for run in runs]),
+        *((key, [_named(each.get(key, "") for each in own) for own in values]) for key in swept if key != _RUN),
+    ]
+    differing = [(name, texts) for name, texts in columns if len(set(texts)) > 1]
     return {
-        "differing": [*differing],
+        "differing": [name for name, _ in differing],
         "runs": [
             {
                 **{name: run[name] for name in ("dag_id", "run_id", "state", "counts", "ended", "all")},
                 "letter": ascii_uppercase[place],
                 "best": run["best"]["text"] if run["best"] else "",
-                "differences": [texts[place] for texts in differing.values()],
+                "differences": [texts[place] for _, texts in differing],
             }
             for place, run in enumerate(runs)
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,8 +63,16 @@ _SELECT_RUNS = (
 _ERROR = f"{SlurmSweepError.__module__}."  # begins the class of each of our errors in a traceback
 
 
-def sweeps(session: Session, readable: Collection[str], dag_id: str | None = None) -> dict[str, Any]:
-    """Return the Dags of ``readable`` that are sweeps, and the latest `RUNS` runs of them together, or of one."""
+def sweeps(
+    session: Session,
+    readable: Collection[str],
+    dag_id: str | None = None,
+    may_read_runs: Callable[[str], bool] = lambda _: True,
+) -> dict[str, Any]:
+    """Return the Dags of ``readable`` that are sweeps, and the latest `RUNS` runs of them together, or of one.
+
+    ``may_read_runs`` says of a Dag whether its runs are listed.
+    """
     found = session.execute(
         select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
         .join(DagTag, DagTag.dag_id == DagModel.dag_id)
@@ -74,7 +82,7 @@ def sweeps(session: Session, readable: Collection[str], dag_id: str | None = Non
         .order_by(DagModel.dag_id)
     )
     dags = [dag for dag in found if dag.dag_id in readable]
-    wanted = [dag.dag_id for dag in dags if dag_id in (None, dag.dag_id)]
+    wanted = [dag.dag_id for dag in dags if dag_id in (None, dag.dag_id) and may_read_runs(dag.dag_id)]
     runs = session.execute(
         _SELECT_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)
     ).all()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from typing import Any
 
-from airflow_slurm_sweep.means import deviation, mean, means
+from airflow_slurm_sweep.means import deviation, finite, mean, means
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import ranks
@@ -77,10 +76,6 @@ def _fold(parameters: Mapping[str, str], jobs: Sequence[Mapping[str, Any]], metr
         "index": jobs[0]["index"],
         "number": len(values),
         "jobs": len(jobs),
-        "mean": _finite(mean(values)) if values else None,
-        "spread": _finite(deviation(values)) if len(values) > 1 else None,
+        "mean": finite(mean(values)) if values else None,
+        "spread": deviation(values),
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if isfinite(number) else None

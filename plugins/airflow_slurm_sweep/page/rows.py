@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow.models.dagrun import DagRun
 from sqlalchemy import select
@@ -21,12 +21,17 @@ from airflow_slurm_sweep.sweep.sweep_section import Objective
 _NAMED = 5  # runs that an error names
 
 
-def rows(
-    session: Session, dag_id: str, run_id: str | None = None, *, folds: bool = False
-) -> tuple[str, list[Row], Objective | None]:
-    """Return the id of a run, the latest by default, and its rows, ranked, with the objective.
+class RunRows(NamedTuple):
+    """The rows of a Dag run, ranked by the objective: those of its jobs, and those of its combinations."""
 
-    A row is of a job, or where it ``folds`` of all repeats of a combination.
+    run_id: str
+    objective: Objective | None
+    jobs: list[Row]
+    combinations: list[Row]  # the same without `repeat`; with it, a row for all repeats of a combination
+
+
+def rows(session: Session, dag_id: str, run_id: str | None = None) -> RunRows:
+    """Return the rows of a run, the latest by default.
 
     Raises:
         SettingsError: There is no such run.
@@ -42,8 +47,8 @@ def rows(
     objective = found["objective"] and Objective(**found["objective"])
     jobs = [_row(plan, each) for each in found["combinations"]]
     first = planned_job(plan, 0) or {}
-    shown = folded(jobs, first.get("repeated", ()), first.get("swept", ())) if folds else jobs
-    return found["run_id"], ranked(shown, objective), objective
+    combinations = folded(jobs, first.get("repeated", ()), first.get("swept", ()))
+    return RunRows(found["run_id"], objective, ranked(jobs, objective), ranked(combinations, objective))
 
 
 def _row(plan: object, combination: dict[str, Any]) -> Row:

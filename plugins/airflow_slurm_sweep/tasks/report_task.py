@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -19,6 +19,7 @@ from airflow_slurm_sweep.names import (
     OBJECTIVE_KEY,
     PLAN,
     REPORT_KEY,
+    RETURN_KEY,
     ROWS_KEY,
     SEARCH_KEY,
     SKIPPED_KEY,
@@ -45,9 +46,11 @@ from airflow_slurm_sweep.search.trial import State, Trial
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.plain import read_mapping
+from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.overrides import bare_key
 from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.sweep.sweep_section import Objective
+from airflow_slurm_sweep.tasks.cancel import states_of
 from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancel_orphans
@@ -79,42 +82,35 @@ class ReportSweepOperator(BaseOperator):
         """Print the table."""
         ti = context["ti"]
         plan = ti.xcom_pull(task_ids=PLAN)
-        if plan is None:
+        if plan is None:  # a cleared one that failed or was stopped has left jobs of its earlier try
+            submitted = [SubmittedJob.from_json(job) for job in _left(ti, SUBMIT)]
+            self._cancel_orphans(ti, [(job.site, job.run_dir.rpartition("/")[0]) for job in submitted])
             raise AirflowFailException(f"There is no plan: see the log of the task {PLAN!r}")
         approved, consent = ti.xcom_pull(task_ids=APPROVE), ti.xcom_pull(task_ids=APPROVE, key=CONSENT_KEY)
         requests = [JobRequest.from_json(job) for job in cast("list[Any]", mapped_jobs(plan, approved))]
+        if not requests[0].dry_run:
+            self._cancel_orphans(ti, [(job.site, job.shared_folder) for job in requests])
         objective = ti.xcom_pull(task_ids=PLAN, key=OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
-        # A list of tasks makes Airflow answer with the XComs of all map indices.
-        submitted = [SubmittedJob.from_json(job) for job in ti.xcom_pull(task_ids=[SUBMIT]) if job]
-        proposed = {job.index: job for job in submitted if job.parameters}
-        requests = [
-            replace(each, parameters=own.parameters, label=own.label) if (own := proposed.get(each.index)) else each
-            for each in requests
-        ]
-        ends = ti.xcom_pull(task_ids=[WAIT]) + ti.xcom_pull(task_ids=[WAIT], key=STATUS_KEY)
-        ended = [JobStatus.from_json(end) for end in ends if end]
-        left = [read_mapping(each) for each in ti.xcom_pull(task_ids=[SUBMIT], key=SKIPPED_KEY) or () if each]
-        skipped = {each["index"]: each["why"] for each in left}
-        jobs = report_rows(requests, submitted, ended, skipped)
+        jobs, skipped = _jobs(ti, requests)
         rows = ranked(folded(jobs, requests[0].repeated, requests[0].swept), objective)
         self.log.info("\n%s", "\n\n".join(filter(None, [table(rows, objective), means_table(rows, objective)])))
-        if text := used(rows):
+        if text := used(jobs):
             self.log.info("Used: %s", text)
         ti.xcom_push(key=ROWS_KEY, value=[row.to_json() for row in rows])
         title = f"{ti.dag_id} {ti.run_id}{f' ({consent})' if consent else ''}"
-        ti.xcom_push(key=REPORT_KEY, value=summary(title, rows, objective))
+        ti.xcom_push(key=REPORT_KEY, value=summary(title, rows, objective, jobs))
         if requests[0].dry_run:
             self.outlets = []  # a dry run has no results: Dags that the asset triggers must not run
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
-        with airflow_errors():
-            asyncio.run(self._cancel_orphans(ti, requests))
         if consent:
             self.log.info("The run was %s", consent)
         if consent and approved is None:
             self.outlets = []
             return {"combinations": len(rows), "succeeded": 0}
+        for line in failures(causes(jobs)):
+            self.log.error(line)
         return self._end(context, rows, objective, _failed(jobs, skipped))
 
     def _end(self, context: Context, rows: Sequence[Row], objective: Objective | None, failed: str) -> dict[str, int]:
@@ -128,8 +124,6 @@ class ReportSweepOperator(BaseOperator):
             self.log.warning("objective: expected the metric %s in the jobs' files, got: %s", objective.metric, names)
         if text := _importances(context["ti"].xcom_pull(task_ids=PLAN, key=SEARCH_KEY), rows, objective):
             self.log.info(text)
-        for line in failures(causes(rows)):
-            self.log.error(line)
         if failed:
             raise AirflowFailException(f"{outcome(rows)}; failed: {failed}")
         self.log.info(outcome(rows))
@@ -138,11 +132,53 @@ class ReportSweepOperator(BaseOperator):
             context["outlet_events"][asset].extra = extra
         return {"combinations": len(rows), "succeeded": succeeded}
 
-    async def _cancel_orphans(self, ti: Any, requests: Sequence[JobRequest]) -> None:
-        async with slurm_client(requests[0].site) as client:
-            for folder in dict.fromkeys(job.shared_folder for job in requests):
+    def _cancel_orphans(self, ti: Any, places: Iterable[tuple[Site, str]]) -> None:
+        """Cancel the jobs of the Dag run that no task waits for; ``places`` are sites with their shared folders."""
+
+        async def cancel() -> None:
+            for site, folder in dict.fromkeys(places):
                 siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
-                await patiently(partial(cancel_orphans, client, siblings), PATIENCE)
+                async with slurm_client(site) as client:
+                    look = partial(cancel_orphans, client, siblings)
+                    await patiently(look, PATIENCE, even_if_refused=True)  # a login may be refused for minutes only
+
+        with airflow_errors():
+            asyncio.run(cancel())
+
+
+def _jobs(ti: Any, requests: Sequence[JobRequest]) -> tuple[list[Row], Collection[int | None]]:
+    """Return a row for each job, and the numbers of the combinations that were skipped because of a canary.
+
+    XComs of an earlier try stay until its task starts again: only those count that belong to the tasks' states.
+    """
+    states = states_of(ti, [SUBMIT, WAIT])  # one request, however many jobs
+    places = {request.index: place for place, request in enumerate(requests)}
+
+    def has_state(task_id: str, index: int | None, state: str) -> bool:
+        return states.get(f"{task_id}_{places.get(index)}") == state
+
+    submitted = [SubmittedJob.from_json(job) for job in _left(ti, SUBMIT)]
+    submitted = [job for job in submitted if has_state(SUBMIT, job.index, "success")]
+    numbers = {job.job_id: job.index for job in submitted}
+    ended = [
+        end
+        for key, state in ((RETURN_KEY, "success"), (STATUS_KEY, "failed"))
+        for end in map(JobStatus.from_json, _left(ti, WAIT, key))
+        if has_state(WAIT, numbers.get(end.first_job), state)
+    ]
+    why = {each["index"]: each["why"] for each in _left(ti, SUBMIT, SKIPPED_KEY)}
+    skipped = {index: text for index, text in why.items() if has_state(SUBMIT, index, "skipped")}
+    proposed = {job.index: job for job in submitted if job.parameters}
+    requests = [
+        replace(each, parameters=own.parameters, label=own.label) if (own := proposed.get(each.index)) else each
+        for each in requests
+    ]
+    return report_rows(requests, submitted, ended, skipped), skipped
+
+
+def _left(ti: Any, task_id: str, key: str = RETURN_KEY) -> list[Mapping[str, Any]]:
+    # A list of tasks makes Airflow answer with the XComs of all map indices.
+    return [read_mapping(each) for each in ti.xcom_pull(task_ids=[task_id], key=key) or () if each]
 
 
 def _importances(search: str | None, rows: Sequence[Row], objective: Objective | None) -> str:

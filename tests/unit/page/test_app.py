@@ -33,6 +33,8 @@ def app(database: Callable[[], Session]) -> Iterator[Any]:
         run.tasks([("combination.wait", 0, "failed"), ("combination.wait", 1, "running")])  # the latter was cleared
         kept = as_text({"job_id": "100", "lines": "<b>\nlast"})
         run.xcoms([("combination.wait", index, "log", kept) for index in (0, 1)])
+        run.tasks([("report", -1, "success")])
+        run.xcoms([("report", -1, "best", "loss 1 with lr=1")])
     purge_cached_app()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "s" * 64)  # the one that Airflow makes up is called too short
@@ -74,6 +76,23 @@ def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> No
 def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
     assert get(RUN, None).status_code == get(LOG, None).status_code == 403
     assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "faults": []}
+
+
+def test_the_list_has_what_the_user_may_read_of_runs(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity  # noqa: PLC0415
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager  # noqa: PLC0415
+
+    def best(*refused: DagAccessEntity) -> list[str]:
+        # Airflow's simple auth manager has no user who may read some parts of a Dag only.
+        allows = lambda *_, access_entity=None, **_rest: access_entity not in refused  # noqa: E731
+        monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", allows)
+        found = get("sweeps?dag_id=seen").json()
+        assert "seen" in [sweep["dag_id"] for sweep in found["sweeps"]]
+        return [run["best"] for run in found["runs"]]
+
+    assert best() == ["loss 1 with lr=1"]
+    assert best(DagAccessEntity.XCOM) == [""]
+    assert best(DagAccessEntity.RUN) == best(DagAccessEntity.TASK_INSTANCE) == []
 
 
 def test_runs_are_compared_by_those_only_who_may_read_all_of_them(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -153,6 +154,21 @@ def test_a_chain_shows_its_latest_job() -> None:
     assert (shown["state"], shown["job_id"], shown["chain"]) == ("COMPLETED", "10", "3 of 3 jobs")
 
 
+def test_what_is_known_of_live_jobs_is_gone_through_once_for_all_chains() -> None:
+    class Counted(dict[tuple[int, str], LiveJob]):
+        times = 0
+
+        def __iter__(self) -> Iterator[tuple[int, str]]:
+            self.times += 1
+            return super().__iter__()
+
+    tasks = {(task, at): Task(state, 1.0) for at in range(9) for task, state in ((SUBMIT, "success"), (WAIT, None))}
+    live = Counted({(at, str(at + 1)): LiveJob(state="RUNNING") for at in range(9)})
+    found = combinations(Run(planned("seed: [1, 2, 3, 4, 5, 6, 7, 8, 9]\n", chain=3), tasks, {}, live))
+    assert [each["job_id"] for each in found] == [*"123456789"]
+    assert live.times == 1
+
+
 def ended(*times: float | None) -> list[Combination]:
     """Return combinations that ended at a time, or have not."""
     return [
@@ -168,12 +184,14 @@ def ended(*times: float | None) -> list[Combination]:
         (100, [110, 120], None),  # all
         (None, [110, 120, None], None),
         (130, [110, 120, None], None),  # the run was cleared
+        (100, [50, 60, 70, 110, 120, None], 130),  # three ended before that
     ],
 )
 def test_the_rest_ends_as_the_combinations_before_did(
     start: float | None, times: list[float | None], expected: float | None
 ) -> None:
-    assert expected_end(start, ended(*times)) == expected
+    skipped = [{**each, "stage": Stage.SKIPPED} for each in ended(101, 101)]
+    assert expected_end(start, [*skipped, *ended(*times)]) == expected
 
 
 def result(number: int, stage: Stage = Stage.SUCCEEDED, **metrics: Any) -> Combination:

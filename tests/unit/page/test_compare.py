@@ -30,7 +30,8 @@ SECOND = run("r2", [{"lr": 1e-5, "kl": 2, "m": "x"}], [1], revision="commit 2", 
 
 def test_the_run_and_what_differs_in_any_combination_are_parameters() -> None:
     found = compared([FIRST, SECOND])
-    assert [each["key"] for each in found["parameters"]] == ["run", "kl", "lr"]
+    assert [each["key"] for each in found["parameters"]] == ["compared run", "kl", "lr"]
+    assert [each["name"] for each in found["parameters"]] == ["run", "kl", "lr"]
     assert [each["is_number"] for each in found["parameters"]] == [False, True, True]
     rows = [(each["index"], each["number"], each["parameters"], each["rank"]) for each in found["combinations"]]
     assert rows == [
@@ -50,6 +51,14 @@ def test_what_differs_between_the_runs_is_named() -> None:
         ("B", "r2", ["commit 2", "kl=2", "2", "1e-05"]),
     ]
     assert compared([FIRST, FIRST])["differing"] == []
+
+
+def test_a_parameter_of_the_same_name_does_not_hide_the_run_or_the_commit() -> None:
+    job = {"run": 7, "commit": "x"}
+    found = compared([run("r1", [job], [1], revision="a"), run("r2", [{**job, "commit": "y"}], [1], revision="b")])
+    assert [each["parameters"] for each in found["combinations"]] == [["A", "x"], ["B", "y"]]
+    assert found["constants"] == {"run": "7"}
+    assert [each["differences"] for each in found["runs"]] == [["a", "x"], ["b", "y"]]
 
 
 def test_runs_with_other_objectives_are_not_ranked() -> None:

@@ -400,6 +400,7 @@ def test_the_table_for_people_has_a_row_for_each_combination_and_the_others_for_
     for index, loss in enumerate([0.1, 0.9, 0.25, 0.35]):
         run.set("combination.wait", index, "success")
         end = run.end(index, JobState.COMPLETED) | {"metrics": {"loss": loss}, "chain": "3 of 6 jobs"}
+        end |= {"gpu_hours": 2} if index else {}
         run.xcoms([("combination.wait", index, "return_value", end)])
 
     def printed(*options: str) -> str:
@@ -407,11 +408,24 @@ def test_the_table_for_people_has_a_row_for_each_combination_and_the_others_for_
         return capsys.readouterr().out
 
     assert "Best: loss 0.3 with kl=0.05 (a_sweep_3, a_sweep_4, the mean of 2)" in printed("--markdown")
+    assert "Used: 6 GPU-hours, unknown for 1 job" in printed("--markdown"), "of each job"
     best, second = printed().splitlines()[2:]
     assert "0.3 ± 0.071" in best
     assert "COMPLETED, 3 of 6 jobs" in best
     assert "0.5 ± 0.57" in second
     assert len(json.loads(printed("--json"))) == len(results(sweep.dag_id)) == 4
+
+
+def test_text_in_a_file_for_spreadsheets_is_no_formula(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    run = in_slurm(sweep)
+    for index, (cause, low) in enumerate([("=HYPERLINK(1)", -0.5), ("@a", "-inf"), ("-1e3", "-x")]):
+        run.set("combination.wait", index, "failed")
+        end = run.end(index, JobState.FAILED) | {"cause": cause, "metrics": {"low": low}}
+        run.xcoms([("combination.wait", index, "status", end)])
+    assert main(["results", sweep.dag_id, "--csv"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))[:3]
+    assert [line["cause"] for line in lines] == ["'=HYPERLINK(1)", "'@a", "-1e3"]
+    assert [line["metrics.low"] for line in lines] == ["-0.5", "-inf", "'-x"]
 
 
 def test_rows_of_a_run_of_which_a_part_was_approved_have_their_own_parameters(sweep: Sweep) -> None:

@@ -19,6 +19,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.sweep.sweep_section import Objective
+from airflow_slurm_sweep.tasks import report_task
 from airflow_slurm_sweep.tasks.report_task import ReportSweepOperator
 from tests.layers import make_layers
 
@@ -141,7 +142,14 @@ class TaskInstance:
             (WAIT, "return_value"): [json.dumps(end.to_json()) for end in ends if end.state.is_success],  # as triggers leave it
             (WAIT, "status"): [end.to_json() for end in ends if not end.state.is_success],
         }  # fmt: skip
+        self.states = {f"{SUBMIT}_{place}": "success" for place in range(len(ends))}
+        self.states |= {
+            f"{WAIT}_{place}": "success" if end.state.is_success else "failed" for place, end in enumerate(ends)
+        }
         self.left: dict[str, Any] = {}
+
+    def forget_plan(self) -> None:
+        del self._xcoms["plan", "return_value"]
 
     def xcom_pull(self, task_ids: str | list[str], key: str = "return_value") -> Any:
         return self._xcoms.get(("".join(task_ids), key))
@@ -152,9 +160,8 @@ class TaskInstance:
 
 @pytest.fixture
 def report(monkeypatch: pytest.MonkeyPatch) -> ReportSweepOperator:
-    async def cancel(*_: object) -> None: ...
-
-    monkeypatch.setattr(ReportSweepOperator, "_cancel_orphans", cancel)
+    monkeypatch.setattr(ReportSweepOperator, "_cancel_orphans", lambda *_: None)
+    monkeypatch.setattr(report_task, "states_of", lambda ti, _: ti.states)
     return ReportSweepOperator(task_id="report")
 
 
@@ -248,10 +255,44 @@ def test_repeats_of_a_combination_are_one_row_with_mean_and_spread() -> None:
     assert folded(rows, [], ["optim.lr", "seed"]) == rows
 
 
+def test_what_an_earlier_try_left_counts_for_nothing(report: ReportSweepOperator) -> None:
+    ti = TaskInstance([end("1", reward=1), end("2", reward=2), end("3", reward=3)], REWARD)
+    ti._xcoms[WAIT, "status"] = [end("1", JobState.FAILED).to_json()]
+    ti._xcoms[SUBMIT, "skipped"] = [{"index": 3, "why": "the canary a did not succeed"}]
+    ti.states |= {f"{WAIT}_1": "failed", f"{SUBMIT}_2": "failed", f"{WAIT}_2": "upstream_failed"}  # marked, cleared
+    with pytest.raises(AirflowFailException, match="1 of 3 combinations succeeded; failed: a_sweep_2, a_sweep_3"):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert [row["state"] for row in ti.left["rows"]] == ["COMPLETED", "not waited for", "not submitted"]
+    assert ti.left["best"] == "reward 1 with lr=1"
+
+
+def test_repeats_that_were_not_submitted_or_are_done_hide_neither_hours_nor_causes(
+    report: ReportSweepOperator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [end("1"), end("2"), replace(end("3", JobState.FAILED), cause="CUDA out of memory")]
+    ti = TaskInstance([replace(each, gpu_hours=3) for each in ends], None)
+    done = end("9").to_json()
+    jobs = [request(1), request(2), request(8, done=done), request(7), request(3)]
+    ti.planned[:] = [
+        replace(job, parameters={"lr": at // 3, "seed": at}, repeated=["seed"], swept=["lr"]).to_json()
+        for at, job in enumerate(jobs)
+    ]
+    ti.states = {f"{task}_{at}": "success" for task in (SUBMIT, WAIT) for at in (0, 1)}
+    ti.states |= {f"{SUBMIT}_4": "success", f"{WAIT}_4": "failed"}
+    with pytest.raises(AirflowFailException, match="1 of 2 combinations succeeded"):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    said = capsys.readouterr().out
+    assert "Used: 9 GPU-hours" in said
+    assert "1 of 2 failed: CUDA out of memory" in said
+    assert ti.left["report"].endswith("Used: 9 GPU-hours\n\n1 of 2 failed: CUDA out of memory")
+    assert [(row["gpu_hours"], row["cause"]) for row in ti.left["rows"]] == [(6, ""), (3, "CUDA out of memory")]
+
+
 def test_a_run_with_combinations_that_a_canary_skipped_fails(report: ReportSweepOperator) -> None:
     ti = TaskInstance([end("1")], None)  # the canary, which somebody marked successful afterwards
     ti._xcoms["plan", "return_value"] = [request(index, canaries=1).to_json() for index in (1, 2, 3)]
     why = "the canary a_sweep_1 did not succeed"
+    ti.states |= {f"{SUBMIT}_{place}": "skipped" for place in (1, 2)}
     ti._xcoms[SUBMIT, "skipped"] = [json.dumps({"index": 2, "why": why}), {"index": 3, "why": why}]
     with pytest.raises(
         AirflowFailException, match=r"^1 of 3 combinations succeeded; failed: none; skipped because of a canary: 2$"
@@ -337,3 +378,16 @@ def test_what_was_stopped_early_is_no_failure_and_has_no_rank() -> None:
     ]
     assert best(rows, objective) == rows[0]
     assert summary("s", rows, objective).startswith("s: 1 of 3 combinations succeeded, 2 stopped early\n")
+
+
+def test_jobs_of_a_plan_that_was_cleared_and_is_gone_are_looked_for(
+    report: ReportSweepOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow deletes the XComs of a plan that runs again; it may fail, or somebody stops the run meanwhile."""
+    looked: list[Any] = []
+    monkeypatch.setattr(ReportSweepOperator, "_cancel_orphans", lambda *found: looked.extend(found[2]))
+    ti = TaskInstance([end("1"), end("2")], None)
+    ti.forget_plan()
+    with pytest.raises(AirflowFailException, match="There is no plan"):
+        report.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert {(site.ssh_conn_id, folder) for site, folder in looked} == {("c", "")}

@@ -194,13 +194,19 @@ export function wordFilter(run, text) {
 }
 
 function wordTest(run, word) {
-  const [key, wanted] = word.split("=");
-  const keys = run.parameters.map((parameter) => parameter.key.toLowerCase());
-  const at = wanted === undefined ? -1 : keys.findIndex((name) => name === key || name.endsWith(`.${key}`));
+  const [, key, wanted] = /^([^=]*)=(.*)$/.exec(word) ?? [];
+  const at = key === undefined ? -1 : parameterAt(run, key);
   if (at < 0) return (row) => searchTexts(row).some((text) => text.toLowerCase().includes(word));
   const value = (row) => row.parameters[at].toLowerCase();
   const isExact = run.combinations.some((row) => value(row) === wanted);
   return (row) => (isExact ? value(row) === wanted : value(row).startsWith(wanted));
+}
+
+/** Return the place of the parameter with a key, or else a title, or an ending of its key, in small letters, or -1. */
+function parameterAt(run, key) {
+  const names = run.parameters.map((parameter) => [parameter.key.toLowerCase(), parameter.name.toLowerCase()]);
+  const tests = [([whole]) => whole === key, ([, title]) => title === key, ([whole]) => whole.endsWith(`.${key}`)];
+  return tests.map((test) => names.findIndex(test)).find((at) => at >= 0) ?? -1;
 }
 
 const searchTexts = (row) => [

@@ -6,11 +6,11 @@ import { copy, h, moment } from "./dom.js";
 
 export class Details {
   /**
-   * @param run {dag_id, run_id}
-   * @param events {links(row), close()}: return a row's links and buttons; called when the reader closes it
+   * @param events {links(row), place(row), close()}: return a row's links and buttons; return its Dag, run and map
+   *   index; called when the reader closes it
    */
-  constructor(run, { links, close }) {
-    Object.assign(this, { run, links, content: "", log: null });
+  constructor({ links, place, close }) {
+    Object.assign(this, { links, place, content: "", log: null });
     this.title = h("h2", { id: "details", tabindex: -1 });
     this.body = h("div");
     const button = { type: "button", class: "push", "aria-label": "Close", title: "Close (Escape)", click: close };
@@ -45,13 +45,16 @@ export class Details {
   }
 
   /** Return the last lines of a failed job's log, which are asked for once. */
-  logEnd({ index, job_id: jobId, number }) {
-    if (this.log?.jobId === jobId) return this.log.lines;
-    const label = `Last lines of the log of combination ${number}`;
+  logEnd(row) {
+    const jobId = row.job_id;
+    const [dagId, runId, index] = this.place(row);
+    const key = JSON.stringify([dagId, runId, index, jobId]); // clusters may give the same job id
+    if (this.log?.key === key) return this.log.lines;
+    const label = `Last lines of the log of combination ${row.number}`;
     const lines = h("pre", { class: "log", tabindex: 0, role: "region", "aria-label": label, "data-name": "lines" });
-    this.log = { jobId, lines };
+    this.log = { key, lines };
     lines.textContent = "Loading…";
-    load(`log?${new URLSearchParams({ ...this.run, index })}`).then(
+    load(`log?${new URLSearchParams({ dag_id: dagId, run_id: runId, index })}`).then(
       ({ data }) => {
         lines.textContent = data.job_id === jobId ? data.lines : "None are kept of this job.";
         lines.scrollTop = lines.scrollHeight;

@@ -37,8 +37,9 @@ export function onceAFrame(callback) {
   };
 }
 
-/** Return a number in few digits: 0.123457, 1e-6. */
+/** Return a number in few digits: 0.123457, 1e-6. A whole number has all of its digits: 1048576. */
 export function short(value) {
+  if (Number.isSafeInteger(value)) return String(value);
   const rounded = Number(value.toPrecision(6));
   return rounded !== 0 && Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded);
 }

@@ -18,6 +18,7 @@ const WAYS = { largest: (values) => Math.max(...values), smallest: (values) => M
 export function heatmap(points, options) {
   const { x, y, names, metric } = options;
   const included = points.filter((point) => point.matches);
+  if (!included.length) return `No combination that the filter leaves has ${metric}.`;
   const [across, down] = [x, y].map((at) => distinct(included.map((point) => point.parameters[at])));
   for (const [name, { length }] of [
     [names[x], across],
@@ -57,7 +58,7 @@ function cells(points, { x, y, names, metric, way, smallerIsBetter }) {
     const part = strength(number, scale, smallerIsBetter);
     const title = `${names[x]}=${left} ${names[y]}=${top}: ${what}`;
     const attributes = { class: `value${part > 0.55 ? " strong" : ""}`, title, style: `--strength: ${part}` };
-    return h("td", attributes, short(Number(number.toPrecision(4))));
+    return h("td", attributes, short(Number.isSafeInteger(number) ? number : Number(number.toPrecision(4))));
   };
 }
 

@@ -51,8 +51,8 @@ async function refresh() {
   try {
     const answer = await load(view.path, etag);
     if (answer) {
-      etag = answer.etag;
       view.show(answer.data);
+      etag = answer.etag; // not before: an error of what is shown would be hidden by the next 304
       main.setAttribute("aria-busy", "false");
     }
     showMessage();

@@ -104,8 +104,8 @@ export class RunView {
     this.means = new Means(address.get("means") === "1");
     const key = (row) => String(row.index);
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
-    const place = { dag_id: this.dagId, run_id: this.runId };
-    this.details = new Details(place, { links: (row) => this.links(row), close: () => this.choose(null) });
+    const place = (row) => this.place(row);
+    this.details = new Details({ links: (row) => this.links(row), place, close: () => this.choose(null) });
     this.missing = h("p", { class: "quiet" }, "Loading…");
     this.content = h("div", { class: "content", hidden: true }, this.table.element, this.details.element);
   }

@@ -12,7 +12,8 @@ export class Zoom {
    */
   constructor(text, changed) {
     const ends = text.split(",").map(Number);
-    this.range = ends.length === 2 && ends[0] < ends[1] ? ends : null; // null for all steps
+    const isRange = ends.length === 2 && ends.every(Number.isFinite) && ends[0] < ends[1];
+    this.range = isRange ? ends : null; // null for all steps
     Object.assign(this, { changed, from: null, isDrag: false });
     this.band = svg("rect", { class: "band", y: EDGE, height: HEIGHT - BOTTOM - EDGE });
   }
