@@ -38,7 +38,7 @@ set +abefmuvxC
 unset IFS CDPATH GLOBIGNORE EXECIGNORE FUNCNEST POSIXLY_CORRECT _POSIX2_VERSION
 # In a POSIX shell no function hides `unset`, `set`, `exit` and the like.
 unset -f sbatch squeue scancel sacct scontrol sacctmgr sdiag sinfo srun timeout env \
-  base64 cat cd command date echo false head id kill ln mkdir mv printenv printf read readlink rm sed sleep sort stat \
+  base64 cat cd command date echo false find head id kill ln mkdir mv printenv printf read readlink rm sed sleep sort stat \
   sync tail test tr true umask uname wait
 case ${BASH_VERSION-} in
   ?*)

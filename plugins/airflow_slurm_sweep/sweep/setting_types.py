@@ -67,6 +67,13 @@ def _split_lines(value: Any) -> Any:
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 
+def _one_item(value: Any) -> Any:
+    """Return a text as a list of one item: several lines may be one command, such as an ``if``."""
+    if not isinstance(value, str):
+        return value
+    return [value.strip("\n")] if value.strip() else []
+
+
 def _check_pattern(pattern: str) -> str:
     if unknown := set(re.findall(r"\{.*?\}", _check_path(pattern))) - {"{job_id}", "{run_dir}"}:
         raise ValueError(f"expected no placeholders but {{job_id}} and {{run_dir}}, got {', '.join(sorted(unknown))}")
@@ -173,7 +180,7 @@ NameOrTemplate = Annotated[
 Path = Annotated[_Text, AfterValidator(_check_path)]
 Script = Annotated[_Text, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
-Setup = Annotated[tuple[str, ...], BeforeValidator(_split_lines), AfterValidator(_check_setup)]
+Setup = Annotated[tuple[str, ...], BeforeValidator(_one_item), AfterValidator(_check_setup)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], BeforeValidator(_split_lines)]
 MetricFiles = Annotated[tuple[Annotated[str, AfterValidator(_check_metric_file)], ...], BeforeValidator(_split_lines)]
 Partitions = Annotated[

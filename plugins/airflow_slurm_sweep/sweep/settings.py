@@ -30,7 +30,13 @@ from airflow_slurm_sweep.sweep.chain_setting import Chain, Retry, check_retry
 from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
-from airflow_slurm_sweep.sweep.sbatch_options import LONG, check_length, check_memory, moved_below_sbatch
+from airflow_slurm_sweep.sweep.sbatch_options import (
+    LONG,
+    check_length,
+    check_memory,
+    check_switch,
+    moved_below_sbatch,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,8 @@ class JobSettings(Resources):
     setup: types.Setup = Field(
         default=(),
         description="Lines for bash before the command, in its shell, also in the container, such as `module load x`; "
-        "the profile's come first. A batch_script finds them in SETUP_COMMAND.",
+        "the profile's come first. An item may have several lines, such as an `if`. A line that fails ends the job. "
+        "A batch_script finds them in SETUP_COMMAND.",
     )
     env: Annotated[types.Env, Setting(option="export"), Field(title="Environment")] = Field(
         default={},
@@ -162,6 +169,7 @@ class JobSettings(Resources):
         for name, value in options.items():
             check_length(name)
             check_option(name, value)
+            check_switch(name, value)
             if (ours := our_option(name)) in instead:
                 raise ValueError(f"the option {ours!r} is reserved; use the setting {instead[ours]!r}")
             if ours is not None:
@@ -194,7 +202,8 @@ class _RunSettings(Section):
         default=None,
         description="Beginning of job names and run directories: letters, digits and _ . + = @ -, no blanks. A sweep "
         "file may have a Jinja template here. "
-        "Without it: the script's name without .py, in scheduled runs with the run's date.",
+        "Without it: the name of the sweep file; under nemo-rl, that of the script without .py. Scheduled runs: the "
+        "name of the sweep file with the run's date.",
     )
     existing: Annotated[Literal["new", "resume", "refuse"], Field(title="Existing runs")] = Field(
         default="new",

@@ -60,13 +60,19 @@ def test_mappings_of_all_layers_are_joined_and_other_values_replaced() -> None:
 
 def test_setup_lines_of_the_profile_come_before_those_of_the_sweep() -> None:
     below = layers({**PROFILE, "setup": ["module load cuda", "conda activate x"]})
-    section = SlurmSection.model_validate({"setup": "export A=1\n\nexport B=2\n"})
+    section = SlurmSection.model_validate({"setup": ["export A=1", "export B=2"]})
     lines = ("module load cuda", "conda activate x", "export A=1", "export B=2")
     assert below.resolve(RunSettings(section=section)).setup == lines
     assert below.job_arguments(below.resolve(RunSettings(section=section)))["setup"] == lines
     for wrong in (["a", " "], ["a\0b"]):
         with pytest.raises(SettingsError, match="setup: expected a shell line, got "):
             read_settings(SlurmSection, {"setup": wrong})
+
+
+@pytest.mark.parametrize("text", ["if [ -d venv ]; then\n  . venv/bin/activate\nfi", "module load a \\\n  b"])
+def test_a_text_of_setup_is_one_item(text: str) -> None:
+    assert SlurmSection.model_validate({"setup": f"{text}\n"}).setup == (text,)
+    assert SlurmSection.model_validate({"setup": ""}).setup == ()
 
 
 def test_the_launchers_variables_are_checked_like_settings() -> None:

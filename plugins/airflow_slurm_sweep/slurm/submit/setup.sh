@@ -5,6 +5,11 @@ slurm_sweep_fail() { # STATUS
   echo "setup line $slurm_sweep_number failed with exit status $1: ${slurm_sweep_line%%$'\n'*}" >&2
   exit 78
 }
+slurm_sweep_check() { # STATUS COMMAND DEPTH: of a command that failed; those of files that a line reads may
+  [ "$3" -le "$slurm_sweep_depth" ] || return
+  case $2:$slurm_sweep_line in 'eval --'*) ;; *$'\n'*) slurm_sweep_line=$2 ;; esac
+  slurm_sweep_fail "$1"
+}
 slurm_sweep_finish() {
   "$slurm_sweep_rm" -f -- "$slurm_sweep_unfinished"
   slurm_sweep_own_trap
@@ -23,3 +28,5 @@ if ! declare -F module > /dev/null && [ -r /etc/profile ]; then
   . /etc/profile > /dev/null 2>&1 < /dev/null
   eval "$slurm_sweep_before" 2> /dev/null
 fi
+slurm_sweep_depth=${#BASH_SOURCE[@]}
+trap 'slurm_sweep_check $? "$BASH_COMMAND" ${#BASH_SOURCE[@]}' ERR # an item may have several lines
