@@ -19,12 +19,12 @@ from airflow_slurm_sweep.slurm.validation import is_count
 from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings, value_or_text
-from airflow_slurm_sweep.sweep.entered import entered_parameters
+from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.entered import with_overrides
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_grammar, override_key
-from airflow_slurm_sweep.sweep.recipe import Recipe, Search, read_search
+from airflow_slurm_sweep.sweep.overrides import Value, config_key, override_key
+from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search, read_search
 from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
@@ -94,8 +94,10 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     faults = [*disagreements(spec, layers.preset.counts)]
     try:
         run_command(spec, layers, spec.space)
+        settings = layers.resolve(RunSettings(section=spec.slurm), may_lack=True)  # the form may have them
+        check_search(spec, settings, layers.preset.counts, spec.slurm.existing)
         spec.slurm.jobname or base_of(spec, layers, None)
-    except ValueError as error:
+    except (ValueError, SettingsError) as error:
         faults.append(Fault(problem=str(error)))
     if faults:
         raise SweepFileError(spec.source, faults)
@@ -126,7 +128,7 @@ def plan_run(
     above = RunSettings(section=spec.slurm, options=options, from_config=from_config or {})
     settings = layers.resolve(above)
     try:
-        sweep, overrides = _with_overrides(spec, layers, options)
+        sweep, overrides = _with_form(spec, layers, options)
         if problem := sweep.space.problem(max(MOST, spec.size)):
             raise SettingsError(f"with the run's own settings: {problem}")
         base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
@@ -138,7 +140,7 @@ def plan_run(
             base=base,
             recipe=Recipe(
                 command=run_command(spec, layers, sweep.space),
-                automatic={key: value for key, value in layers.preset.automatic.items() if value is not None},
+                automatic=layers.automatic(above),
                 overrides=overrides,
                 swept=tuple(sweep.space.swept),
                 repeated=tuple(sweep.space.repeated),
@@ -164,20 +166,11 @@ def base_of(spec: SweepSpec, layers: Layers, jobname: str | None) -> str:
     return base_name(jobname, *(names if layers.preset.base == "sweep" else names[::-1]))
 
 
-def _with_overrides(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[SweepSpec, tuple[str, ...]]:
-    """Return the sweep with what the form replaces, and the overrides that the command gets besides.
-
-    Where the command takes no overrides in Hydra's grammar, the form's are parameters with YAML values.
-    """
-    replaced: dict[str, Value] = {
-        override_key(text): value_or_text(text.partition("=")[2]) for text in options.overrides
-    }
-    replaced |= counts_of_the_form(spec, layers, options)
-    if "{overrides}" in command_text(spec, layers):
-        check_grammar(options.overrides)
-        return replace(spec, space=spec.space.without(replaced, {})), options.overrides
-    entered = entered_parameters(options.overrides, spec.space.every_value)
-    return replace(spec, space=spec.space.without(replaced, entered)), ()
+def _with_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[SweepSpec, tuple[str, ...]]:
+    """Return the sweep with what the form replaces, and the overrides that the command gets besides."""
+    counts = counts_of_the_form(spec, layers, options)
+    space, overrides = with_overrides(spec.space, command_text(spec, layers), options.overrides, counts)
+    return replace(spec, space=space), overrides
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:
@@ -206,6 +199,7 @@ class _Needs:
 
     above: RunSettings
     settings: ClusterProfile
+    recipe: Recipe
     common: Mapping[str, Any]
 
 
@@ -221,14 +215,15 @@ def _jobs(run: _Run, chosen: Collection[int]) -> Iterator[JobRequest]:
             files = [path for path in run.recipe.command.files if not (settings.container and path.startswith("/"))]
             common = {**run.layers.job_arguments(settings), "inputs": files}
             common["canaries"] = run.sweep.sweep.canary or 0
-            needs[rules] = _Needs(above=above, settings=settings, common=common)
+            recipe = replace(run.recipe, automatic=run.layers.automatic(above))
+            needs[rules] = _Needs(above=above, settings=settings, recipe=recipe, common=common)
         if combination.index in chosen:
             yield _job(run, needs[rules], combination)
 
 
 def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
     sweep, preset, parameters = run.sweep, run.layers.preset, combination.parameters
-    own: dict[str, object] = {bare_key(key): value for key, value in parameters.items()}
+    own: dict[str, object] = {config_key(key): value for key, value in parameters.items()}
     own |= {override_key(text): _number(text.partition("=")[2]) for text in run.recipe.overrides if text[0] != "~"}
     nodes = _count(run, needs, own, "nodes")
     gpus = _gpus(run, needs, own, nodes)
@@ -245,7 +240,7 @@ def _job(run: _Run, needs: _Needs, combination: Combination) -> JobRequest:
     run_dir = places["run_dir"] = earlier.run_dir if earlier else str(fill(preset.run_dir, places))
     arguments = dict(
         needs.common,
-        **run.recipe.arguments(parameters, places),
+        **needs.recipe.arguments(parameters, places),
         name=name,
         index=combination.index,
         run_dir=run_dir,

@@ -47,32 +47,72 @@ from tests.layers import make_layers
 )
 def test_placeholders_are_replaced_where_the_shell_reads_a_word(text: str, rendered: str) -> None:
     words = {"a": ["A B"], "b": ["B"], "none": []}
-    assert read_command(text, words).render(words.__getitem__) == rendered
+    assert read_command(text, dict.fromkeys(words, "")).render(words.__getitem__) == rendered
 
 
 @pytest.mark.parametrize("said", ["{a:.3f}", "{a!r}", "{a:}", "{a"])
 @pytest.mark.parametrize("text", ["x SAID", "x --a=SAID {b}", "x $(y SAID)", "x SAID; y", "SAID\ny", '"$(x SAID)"'])
 def test_a_placeholder_with_a_format_or_without_its_brace_is_an_error(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(said)} is no placeholder; write {{a}}, which has the value"):
-        read_command(text.replace("SAID", said), {"a", "b"})
+        read_command(text.replace("SAID", said), {"a": "", "b": ""})
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("text", "where", "cure"),
     [
-        ("echo '{a}'", "quotes"),
-        ("echo $'\\'{a}'", "quotes"),
-        ('echo "{a}"', "double quotes"),
-        ('echo "$(basename "{a}")"', "double quotes"),
-        ('echo "${x:-"{a}"}"', "double quotes"),
-        ("echo `echo {a}`", "backticks"),
-        ("cat <<E\n{a}\nE", "a here-document"),
-        ("cat <<-'E F' <<G\nx\n\tE F\n{a}\nG", "a here-document"),
+        ("echo '{a}'", "quotes", "or write $SWEEP_A there, in double quotes"),
+        ("echo $'\\'{a}'", "quotes", "or write $SWEEP_A there, in double quotes"),
+        ('echo "{a}"', "double quotes", "or write $SWEEP_A there, in double quotes"),
+        ('echo "$(basename "{a}")"', "double quotes", "or write $SWEEP_A there, in double quotes"),
+        ('echo "${x:-"{a}"}"', "double quotes", "or write $SWEEP_A there, in double quotes"),
+        ("bash -c 'x {flags}'", "quotes", "take it out of there, as in bash -c '… \"$@\"' _ {flags}"),
+        ("echo `echo {a}`", "backticks", "write $(…) in place of the backticks"),
+        ("cat <<E\n{a}\nE", "a here-document", "or write $SWEEP_A there, behind a delimiter without quotes"),
+        ("cat <<-'E F' <<G\nx\n\tE F\n{flags}\nG", "a here-document", "; take it out of there"),
     ],
 )
-def test_a_placeholder_within_quotes_is_an_error(text: str, where: str) -> None:
-    with pytest.raises(ValueError, match=rf"^the placeholder \{{a\}} stands within {where}, .* or write \$SWEEP_A"):
-        read_command(text, {"a"})
+def test_a_placeholder_within_quotes_is_an_error_that_says_what_to_write(text: str, where: str, cure: str) -> None:
+    with pytest.raises(ValueError, match=rf"^the placeholder \{{\w+\}} stands within {where}, .*{re.escape(cure)}$"):
+        read_command(text, {"a": "SWEEP_A", "flags": ""})
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("{run_dir}", "$BASE_LOG_DIR there"),
+        ("{nodes}", "$NUM_ACTOR_NODES there"),
+        ("{gpus_per_node}", "$GPUS_PER_NODE there"),
+        ("{parameters_file}", "$BASE_LOG_DIR/parameters.json there"),
+        ("{--amp}", "$SWEEP_AMP there"),
+        ("{job_name}", "_ {job_name}"),
+    ],
+)
+def test_a_placeholder_within_quotes_has_the_variable_that_the_job_finds(text: str, cure: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(cure)):
+        plain(f'command: x "{text}" {{flags}}\n--amp: [true, false]')
+
+
+@pytest.mark.parametrize("said", ["$SWEEP_LRR", "${SWEEP_LRR}", "$(y '$SWEEP_LRR')"])
+def test_a_variable_of_no_parameter_is_an_error(said: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"SWEEP_LRR}? is the variable of no parameter, .* did you mean \$SWEEP_LR\?"
+    ):
+        plain(f"command: x {{flags}} {said}\nlr: 1")
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("x $SWEEP_X", "slurm: {env: {SWEEP_X: a}}"),
+        ("x $SWEEP_X", "slurm: {setup: export SWEEP_X=1}"),
+        ("x $SWEEP_X", "sweep: {rules: [{if: {lr: 1}, slurm: {env: {SWEEP_X: a}}}]}"),
+        ("for SWEEP_X in 1 2; do x $SWEEP_X; done", ""),
+        ("true ${SWEEP_X:=1}; x $SWEEP_X # $SWEEP_Y", ""),
+        ("x ${SWEEP_X:-}", ""),
+    ],
+)
+def test_a_variable_that_something_sets_may_stand_in_the_command(command: str, more: str) -> None:
+    assert len(plain(f"command: 'a {{flags}}; {command}'\nlr: [1, 2]\n{more}").jobs) == 2
 
 
 # The checks of a sweep file with its preset
@@ -251,6 +291,15 @@ def test_a_list_has_a_word_for_each_element_where_it_stands_alone() -> None:
         plain("command: x --sizes={sizes}\nsizes: [[64, 128]]\n")
 
 
+@pytest.mark.parametrize("name", ["flags", "flags_spaced"])
+def test_a_list_that_stands_alone_is_no_flag(name: str) -> None:
+    text = f"command: 'x {{{name}}} --layers {{layers}}'\nlayers: [[1, 2], 3]\namp: true"
+    assert [split(job.command) for job in plain(text).jobs] == [
+        ["x", "--amp", "--layers", "1", "2"],
+        ["x", "--amp", "--layers", "3"],
+    ]
+
+
 def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say_so() -> None:
     planned = plain("command: |\n  module load x\n  python train.py\nlr: [1, 2]")
     assert [job.command for job in planned.jobs] == [f"module load x\npython train.py --lr={lr}" for lr in (1, 2)]
@@ -262,7 +311,7 @@ def test_parameters_without_a_placeholder_are_flags_at_the_end_and_the_notes_say
 
 
 @pytest.mark.parametrize(
-    "mention", ["--config base_parameters.json", "$SWEEP_LR_MAX", "# uses $SWEEP_LR\n  python b.py"]
+    "mention", ["--config base_parameters.json", "${SWEEP_LR_MAX:-1}", "# uses $SWEEP_LR\n  python b.py"]
 )
 def test_a_mention_of_something_else_does_not_switch_the_flags_off(mention: str) -> None:
     (job,) = plain(f"command: |\n  true {mention}\nlr: 1").jobs
@@ -288,6 +337,9 @@ def test_a_reserved_name_with_dashes_is_a_hydra_override_without_them() -> None:
         ("export A=$(date '+%s %N') B=\"a; b\"; conda activate x\nA=1 python t.py", "A=1 python t.py"),
         ("# why\nif [ -f v ]; then source v; fi # so\npython t.py \\\n  --out {run_dir} <<< x", None),
         ("cd x || exit 1\necho {{ > log 2>&1; x", "x"),
+        *((text, text) for text in ("bash t.sh -c conf", "bash -x --norc t.sh", "python -c x", "sh t.sh \\\n -c 1")),
+        *((text, "") for text in ("bash -c 'x'", 'apptainer exec x.sif /bin/sh -lc "x"', "bash -euo pipefail -c 'x'")),
+        *((text, "") for text in ("cd x; time zsh -l -ec 'x'", "bash \\\n  -c 'x'")),
         *(
             (text, "")
             for text in ("python t.py <<EOF\nhello\nEOF", "python t.py; echo finished", "python t.py\necho end")
@@ -355,6 +407,23 @@ def test_overrides_of_the_form_are_yaml_where_the_command_takes_no_hydra_overrid
     assert job.parameters == {"seed": 7, "lr": 0.5, "note": "a b", "amp": True}
 
 
+@pytest.mark.parametrize("more", ["# formerly {overrides}", "${overrides}", "{{overrides}}"])
+def test_overrides_that_stand_where_no_placeholder_does_are_not_in_hydras_grammar(more: str) -> None:
+    (job,) = plain(f'command: "x {{flags}} {more}"\nlr: [1, 2]', overrides=["lr=5"]).jobs
+    assert split(job.command, comments=True)[:2] == ["x", "--lr=5"]
+
+
+@pytest.mark.parametrize("key", ["lr", "+lr", "++lr", "--lr"])
+def test_an_override_in_hydras_grammar_is_a_parameter_that_stands_once_in_the_overrides(key: str) -> None:
+    (job,) = plain(f"command: x {{json}} $SWEEP_LR {{overrides}}\n'{key}': [1, 2]\nseed: 7", overrides=["lr=9"]).jobs
+    assert split(job.command) == ["x", json.dumps({"seed": 7, key: 9}), "$SWEEP_LR", "seed=7", "lr=9"]
+    assert job.parameters == {"seed": 7, key: 9}
+    (job,) = plain("command: x --run {lr} {overrides}\nlr: [1, 2]", overrides=["lr='a b'"]).jobs
+    assert split(job.command) == ["x", "--run", "a b", "lr='a b'"]
+    (job,) = plain(f"command: x {{overrides}}\n'{key}': [1, 2]\nseed: 7", overrides=["~lr"]).jobs
+    assert (split(job.command), job.parameters) == (["x", "seed=7", "~lr"], {"seed": 7})
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -392,6 +461,12 @@ def test_an_override_in_hydras_grammar_has_one_value(value: str) -> None:
         ("lr=#fff", "x '--lr=#fff'"),
         ("lr=exp #1", "x '--lr=exp #1'"),
         ("lr='#1' # one", "x '--lr=#1'"),
+        ("lr=Answer: yes", "x '--lr=Answer: yes'"),
+        ("lr=[1, 2]: x", "x '--lr=[1, 2]: x'"),
+        *(
+            (f"lr={text}", f"x '--lr={text}'")
+            for text in ("-", "- 5", "|", ">", "---", "--- 5", "&x", "&x 5", "? b", "*x")
+        ),
     ],
 )
 def test_an_override_is_a_parameter_where_the_command_takes_none(override: str, command: str) -> None:

@@ -244,6 +244,29 @@ def test_a_form_value_replaces_a_constant_of_the_sweep() -> None:
     (job,) = triggered("script_path: a.py\ncluster.num_nodes: 2", nodes=4).jobs
     assert job.nodes == 4
     assert [word for word in split(job.command) if "num_nodes" in word] == ["cluster.num_nodes=4"]
+    (job,) = triggered("script_path: a.py\ncommand: x {flags}\n--cluster.num_nodes: 2", nodes=4).jobs
+    assert (job.nodes, split(job.command)[-1]) == (4, "--cluster.num_nodes=4")
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "told"),
+    [
+        ("cluster.gpus_per_node: 8", {"gpus_per_node": 4}, [4]),
+        ("config_path: c.yaml", {"gpus_per_node": 4}, [4]),
+        ("slurm: {gpus_per_node: 2}", {}, [2]),
+        ("slurm: {gpus_per_node: 2}", {"overrides": ["~cluster.gpus_per_node"]}, []),
+        ("m: [1, 2]\nsweep: {rules: [{if: {m: 2}, slurm: {gpus_per_node: 2}}]}", {"only": "2"}, [2]),
+        ("m: [1, 2]\nsweep: {rules: [{if: {m: 2}, slurm: {gpus_per_node: 2}}]}", {"only": "1"}, []),
+        ("config_path: c.yaml", {}, []),
+    ],
+)
+def test_the_script_is_told_of_the_gpus_that_are_set_above_its_config(
+    text: str, form: dict[str, object], told: list[int]
+) -> None:
+    (job,) = triggered(f"script_path: a.py\n{text}", **form).jobs
+    words = [word for word in split(job.command) if word.startswith("cluster.gpus_per_node=")]
+    assert words == [f"cluster.gpus_per_node={number}" for number in told]
+    assert told in ([], [job.gpus_per_node])
 
 
 def test_the_upper_bound_in_gpu_hours() -> None:
@@ -492,12 +515,12 @@ def test_a_rule_gives_its_combinations_their_own_resources() -> None:
 
 def test_the_form_wins_over_rules() -> None:
     assert [job.nodes for job in triggered(RULES, nodes=2).jobs] == [2, 2, 2]
-    assert [job.parameters.get("tp") for job in triggered(RULES, overrides=["tp=4"]).jobs] == [None, None, None]
+    assert [job.parameters.get("tp") for job in triggered(RULES, overrides=["tp=4"]).jobs] == [4, 4, 4]
 
 
 def test_an_override_is_a_constant_that_rules_and_exclusions_see() -> None:
     (job,) = triggered(RULES, overrides=["model=70B"]).jobs
-    assert (job.parameters, job.nodes, job.index) == ({"lr": 1e-6, "tp": 8}, 8, 1)
+    assert (job.parameters, job.nodes, job.index) == ({"lr": 1e-6, "tp": 8, "model": "70B"}, 8, 1)
     plan = triggered("command: python a.py {flags}\n" + RULES, overrides=["lr=1e-6"])
     assert [dict(job.parameters) for job in plan.jobs] == [
         {"model": "8B", "lr": 1e-6},
@@ -511,7 +534,7 @@ def test_an_override_is_a_constant_that_rules_and_exclusions_see() -> None:
 
 def test_a_joint_choice_of_which_a_part_is_overridden_runs_once() -> None:
     plan = triggered('script_path: a.py\n"a, b": [[1, 1], [2, 1], [2, 2]]\n', overrides=["a=5"])
-    assert [job.parameters for job in plan.jobs] == [{"b": 1}, {"b": 2}]
+    assert [job.parameters for job in plan.jobs] == [{"b": 1, "a": 5}, {"b": 2, "a": 5}]
 
 
 def test_the_same_number_of_nodes_is_told_to_slurm_and_to_the_script_of_a_rule() -> None:
@@ -550,7 +573,7 @@ def test_an_override_in_a_search_is_named_alone() -> None:
     )
     plan = triggered(text, overrides=["wd=0.5"])
     assert "The run's own settings replace wd of the sweep" in plan.notes
-    assert [list(job.parameters) for job in plan.jobs] == [["lr"]] * 4
+    assert [list(job.parameters) for job in plan.jobs] == [["lr", "wd"]] * 4
 
 
 SEARCH = "script_path: a.py\nlr: {loguniform: [1e-7, 1e-4]}\nsweep: {search: random, trials: 4, repeat: {seed: [1, 2]}}"

@@ -17,8 +17,8 @@ from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch
 
 SLURM = ("sbatch", "squeue", "scancel", "scontrol")
 TOOLS = (
-    "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync", "tail",
-    "timeout", "tr",
+    "base64", "cat", "find", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "stat", "sync",
+    "tail", "timeout", "tr",
 )  # fmt: skip
 SETUP_SECONDS = 60
 LOOKED = "looked for from"

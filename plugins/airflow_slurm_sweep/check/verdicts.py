@@ -44,7 +44,8 @@ def _judge_commands(answers: Answers) -> Verdict:
             f"This has to print a path: {answers.subject.login} 'command -v {slurm[0]}'"
         )
     if tools := answers.text("tools").split():
-        return Grade.FAILED, f"not on the PATH: {', '.join(tools)} (PATH={path}). They are parts of coreutils and sed"
+        packages = "coreutils, findutils and sed"
+        return Grade.FAILED, f"not on the PATH: {', '.join(tools)} (PATH={path}). They are parts of {packages}"
     return Grade.OK, f"{answers.text('version')}, and all else that our scripts need"
 
 

@@ -8,12 +8,12 @@ would mean something else, a placeholder is an error. Comments are left alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from shlex import join
 
-from airflow_slurm_sweep.slurm.parameters import variable, word
+from airflow_slurm_sweep.slurm.parameters import word
 from airflow_slurm_sweep.sweep.overrides import Value
 
 NAME = r"(?:--)?[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*"
@@ -44,6 +44,11 @@ _PREPARE = (
     *("ln", "ls", "mkdir", "ml", "module", "mv", "nvidia-smi", "popd", "printf", "pushd", "pwd", "rm", "set", "shopt"),
     *("sleep", "source", "test", "touch", "trap", "true", "ulimit", "umask", "unset"),
     *("conda activate", "mamba activate", "micromamba activate", "pip install", "spack load", "uv sync"),
+)
+# A shell that runs a text, bash -lc "…": what stands behind the text is the text's $0, $1, …
+_SHELL_TEXT = re.compile(
+    r"(?:^|\s)(?:\S*/)?(?:sh|bash|dash|ash|zsh|ksh|fish|\$SHELL)"
+    r"(?:\s+(?:[-+]\w*o\s+\w+|[-+]\S+))*?\s+-[A-Za-z]*c[A-Za-z]*(?:\s|$)"
 )
 
 
@@ -92,12 +97,13 @@ class Command:
         return "".join(done).rstrip(" ")
 
 
-def read_command(text: str, valid: Collection[str]) -> Command:
+def read_command(text: str, valid: Mapping[str, str]) -> Command:
     """Return a command line in its parts.
 
     Args:
         text: The command line.
-        valid: The names that placeholders may have. Within quotes only these count as placeholders.
+        valid: The names that placeholders may have, each with the environment variable that has its value, or with an
+            empty text. Within quotes only these count as placeholders.
 
     Raises:
         ValueError: A placeholder has another name, or stands within quotes.
@@ -127,7 +133,7 @@ def read_command(text: str, valid: Collection[str]) -> Command:
         elif part.quoted_by:
             raise ValueError(
                 f"the placeholder {{{part.name}}} stands within {part.quoted_by}, where its value would mean something "
-                f"else to the shell; take it out of there, or write ${variable(part.name)} there, in double quotes"
+                f"else to the shell; {_cure(part, valid[part.name])}"
             )
         elif part.name not in valid:
             near = get_close_matches(part.name, valid, n=1)
@@ -137,6 +143,24 @@ def read_command(text: str, valid: Collection[str]) -> Command:
         else:
             parts.append(part)
     return Command(parts=tuple(parts))
+
+
+def _cure(part: Placeholder, variable: str) -> str:
+    """Return what to write in place of a placeholder within quotes; ``variable`` has its value, if one does."""
+    if part.quoted_by == "backticks":
+        return "write $(…) in place of the backticks"
+    if part.quoted_by == "a here-document":
+        instead = f", or write ${variable} there, behind a delimiter without quotes" if variable else ""
+    else:
+        words = f"bash -c '… \"$@\"' _ {part.text}"
+        instead = f", or write ${variable} there, in double quotes" if variable else f", as in {words}"
+    return f"take it out of there{instead}"
+
+
+def placeholders(text: str) -> set[str]:
+    """Return the names of a command's placeholders, whether they are valid or not."""
+    parts = (part for part in _parts(text.strip()) if isinstance(part, Placeholder))
+    return {part.name for part in parts if not part.quoted_by and not part.is_odd}
 
 
 def with_flags(command: Command, text: str) -> Command:
@@ -165,6 +189,7 @@ def last_command(text: str) -> str:
         begin = between.end()
     last = bare[begin:].strip()
     is_simple = last and last.split()[0] not in _COMPOUND and not re.search(r"^\(|\0|[<>&|\\]$", last)
+    is_simple = is_simple and not _SHELL_TEXT.search(last)
     return text.strip()[begin:].strip() if is_simple else ""
 
 
@@ -176,14 +201,14 @@ def without_comments(text: str) -> str:
 def _bare(text: str) -> str:
     """Return a text of that length: quoted and nested parts are ``x``, comments null characters.
 
-    It is empty if the text has a here-document, or an open quote or bracket.
+    It is empty if the text has a here-document, or an open quote or bracket. A continued line goes on behind blanks.
     """
     parts = []
     for kind, token, here in _tokens(text):
         if kind in ("heredoc", "unclosed"):
             return ""
         if here != "command" or kind in ("escaped", "braces", "name", "odd", "double", "quotes", "backticks"):
-            parts.append("x" * len(token))
+            parts.append("  " if kind == "escaped" and token.endswith("\n") else "x" * len(token))
         else:
             parts.append("\0" * len(token) if kind == "comment" else token)
     return "".join(parts)

@@ -7,20 +7,20 @@ W&B's ``parameters: {lr: {values: [0.1, 0.01]}}`` and Hydra's ``hydra.sweeper.pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
-from math import prod
 from shlex import quote
-from typing import Any
+from typing import Any, TypeAlias
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
-from airflow_slurm_sweep.sweep.converted import Converted
-from airflow_slurm_sweep.sweep.distributions import Ours, ours_of
+from airflow_slurm_sweep.sweep.convert_seml import of_seml
+from airflow_slurm_sweep.sweep.converted import NO_PROGRAM, Converted
+from airflow_slurm_sweep.sweep.converted_parameters import add, constants, flat, mapping, parameter_key
 from airflow_slurm_sweep.sweep.document import read_mapping
-from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, other_tool, values_of
-from airflow_slurm_sweep.sweep.value_forms import read_form
-from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter, protected
+from airflow_slurm_sweep.sweep.foreign import as_yaml, is_call, other_tool
+from airflow_slurm_sweep.sweep.hydra_values import choices
+from airflow_slurm_sweep.sweep.values import protected
 
 _TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
 _WORDS_OF_COMMANDS = {
@@ -32,6 +32,10 @@ _WORDS_OF_COMMANDS = {
     "${args_json}": "{json}",
     "${args_json_file}": "{parameters_file}",
 }
+_PROGRAMS = (("trialCommand",), ("trial", "command"))  # NNI's
+_WHOLE = ("matrix", "config")  # keys of sweeps of their own, where several stand in a file
+_RANGE = re.compile(r"^(?!.*(?:choice|=)).*\b(?:range|interval)\s*\(")  # what `choices` does not read
+_Path: TypeAlias = tuple[str, ...]
 _FROM_WANDB = {"program", "command", "method", "parameters", "metric", "description", "run_cap"}
 
 
@@ -45,7 +49,7 @@ def convert(text: str, source: str) -> str:
     tool = other_tool(document)
     if tool is None:
         raise SweepFileError(source, [Fault(problem="expected a sweep of another tool, got none")])
-    readers = {"Weights & Biases": _of_wandb, "seml": _of_seml}
+    readers = {"Weights & Biases": _of_wandb, "seml": of_seml, "Hydra": _of_hydra}
     sweep = readers[tool](document) if tool in readers else _of_others(document, tool)
     if not sweep.parameters:
         problem = f"holds no values to run over: {'; '.join(sweep.unsaid) or 'no parameters'}"
@@ -72,10 +76,10 @@ def _of_wandb(document: Mapping[str, Any]) -> Converted:
     if said and not isinstance(said, str | list):
         sweep.unsaid.append(f"command: {as_yaml(said)}")
     if "program" not in document and "command" not in document:
-        sweep.unsaid.append("the program, which the file does not name: replace train.py")
+        sweep.unsaid.append(NO_PROGRAM)
     unknown = [key for key in document if key not in _FROM_WANDB]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in unknown)
-    _add(sweep, document["parameters"], "")
+    add(sweep, document["parameters"])
     if "{flags}" in sweep.command:
         has_switches = "${args_no_boolean_flags}" in words
         for key, values in sweep.parameters.items():
@@ -87,8 +91,9 @@ def _of_wandb(document: Mapping[str, Any]) -> Converted:
         sweep.search(document.get("run_cap"))
     elif "run_cap" in document:
         sweep.unsaid.append(f"run_cap: {document['run_cap']}, since a grid runs whole")
-    metric = _mapping(document.get("metric"))
+    metric = mapping(document.get("metric"))
     sweep.rank_by(metric.get("name"), metric.get("goal"))
+    sweep.unsaid.extend(f"metric.{key}, which has no counterpart here" for key in metric if key not in ("name", "goal"))
     if isinstance(document.get("description"), str):
         sweep.sections["dag"] = {"description": document["description"]}
     return sweep
@@ -110,175 +115,108 @@ def _as_passed(value: Any, *, has_switches: bool) -> Any:
     return str(value) if is_text else value
 
 
-def _of_seml(document: Mapping[str, Any]) -> Converted:
-    seml, drawn = _mapping(document.get("seml")), dict(_mapping(document.get("random")))
-    script = seml.get("executable")
-    sweep = Converted(command=f"python {script or 'train.py'} with {{overrides}}")
-    if not script:
-        sweep.unsaid.append("the program, which the file does not name: replace train.py")
-    samples, seed = drawn.pop("samples", None), drawn.pop("seed", 0)
-    zipped: dict[str, list[str]] = {}
-    for name, value in _flat(_mapping(document.get("grid"))):
-        if isinstance(value, dict) and value.get("zip_id"):
-            zipped.setdefault(str(value["zip_id"]), []).append(_key(name))
-    _add(sweep, _constants(_mapping(document.get("fixed"))), "")
-    _add(sweep, _mapping(document.get("grid")), "")
-    for names in zipped.values():
-        columns = [_listed(sweep.parameters.pop(name, [])) for name in names]
-        if not columns[0] or len({len(column) for column in columns}) > 1:
-            sweep.unsaid.append(f"{', '.join(names)}: their lists have one zip_id and different lengths")
-            continue
-        sweep.parameters[", ".join(names)] = [list(row) for row in zip(*columns, strict=True)]
-    of_grid = prod(len(_listed(values)) for values in sweep.parameters.values())
-    _add(sweep, drawn, "")
-    if drawn:
-        sweep.search(samples * of_grid if isinstance(samples, int) else None)
-        sweep.section["seed"] = seed if isinstance(seed, int) and seed >= 0 else 0
-        sweep.unsaid.append(
-            "samples for each of the grid's combinations: as many are drawn of grid and ranges together"
-        )
-    sweep.ask_slurm(_mapping(_mapping(document.get("slurm")).get("sbatch_options")), "slurm.sbatch_options")
-    left = [f"seml.{key}" for key in seml if key != "executable"]
-    left += [key for key in document if key not in ("seml", "slurm", "fixed", "grid", "random")]
-    sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in left)
+def _of_hydra(document: Mapping[str, Any]) -> Converted:
+    """Return what Hydra sweeps over: its sweeper's parameters, and a multirun.yaml's overrides."""
+    sweep = Converted(command="python train.py {overrides}", unsaid=[NO_PROGRAM])
+    hydra = mapping(document.get("hydra"))
+    sweeper = mapping(hydra.get("sweeper"))
+    add(sweep, _read_by_hydra(mapping(sweeper.get("params")), sweep))
+    add(sweep, mapping(sweeper.get("search_space")))
+    task = mapping(hydra.get("overrides")).get("task")
+    texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
+    pairs = (text.partition("=") for text in texts)
+    add(sweep, _read_by_hydra({key: value for key, _, value in pairs}, sweep))
+    sweep.ask_slurm(mapping(hydra.get("launcher")), "hydra.launcher")
+    sweep.rank_by(document.get("optimized_metric"), sweeper.get("direction"))
+    spaces = [("hydra", "sweeper", "params"), ("hydra", "sweeper", "search_space"), ("hydra", "overrides", "task")]
+    of_trials, trials = _trials(document, spaces)
+    read = [*spaces, of_trials, ("optimized_metric",), ("hydra", "mode"), ("hydra", "launcher")]
+    read += [("hydra", "sweeper", "direction"), ("hydra", "sweeper", "_target_")]
+    sweep.unsaid.extend(f"{key}, which the script's own config keeps" for key in _unread(document, read))
+    if sweep.is_drawn or trials:
+        sweep.search(trials)
     return sweep
 
 
-def _listed(values: list[Any] | dict[str, Any]) -> list[Any]:
-    """Return the values of a list, or of a form that means one."""
-    found = read_form(values) if isinstance(values, dict) else values
-    return found if isinstance(found, list) else [values]
-
-
-def _flat(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in space.items():
-        if isinstance(value, dict) and "type" not in value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _constants(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping in which a list is one value."""
+def _read_by_hydra(space: Mapping[str, Any], sweep: Converted) -> dict[str, Any]:
+    """Return parameters with the values that Hydra reads in their texts."""
     found: dict[str, Any] = {}
-    for name, value in space.items():
-        is_nested = isinstance(value, dict) and not ours_of(value)
-        found[name] = _constants(value) if is_nested else [value] if isinstance(value, list) else value
+    for key, value in space.items():
+        values = choices(value) if isinstance(value, str) else None
+        if values is not None:
+            found[key] = values
+        elif not isinstance(value, str) or (_RANGE.search(value) and is_call(value)):
+            found[key] = value
+        else:
+            sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values in Hydra's grammar")
     return found
 
 
 def _of_others(document: Mapping[str, Any], tool: str) -> Converted:
-    sweep = Converted(command=f"python train.py {{{'overrides' if tool == 'Hydra' else 'flags'}}}")
-    sweep.unsaid.append("the program, which the file does not name: replace train.py")
-    for spaces in _hydra_spaces(document, sweep) if tool == "Hydra" else _spaces(document):
-        _add(sweep, _constants(spaces) if tool == "Ray Tune" else spaces, "")
-    trials = next((value for key, value in _flat(document) if key.rpartition(".")[2] in _TRIALS_BY), None)
-    if sweep.is_drawn or isinstance(trials, int):
-        sweep.search(trials)
-    if tool != "Hydra" and any(isinstance(each, list | dict) for found in sweep.parameters.values() for each in found):
-        return replace(sweep, command="python train.py {json}")  # they have no form as flags
-    return sweep
-
-
-def _hydra_spaces(document: Mapping[str, Any], sweep: Converted) -> Iterator[Mapping[str, Any]]:
-    """Yield what Hydra sweeps over: its sweeper's parameters, and a multirun.yaml's overrides."""
-    hydra = _mapping(document.get("hydra"))
-    sweeper = _mapping(hydra.get("sweeper"))
-    yield {key: _listed_by_hydra(value) for key, value in _mapping(sweeper.get("params")).items()}
-    yield _mapping(sweeper.get("search_space"))
-    task = _mapping(hydra.get("overrides")).get("task")
-    texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
-    pairs = (text.partition("=") for text in texts)
-    yield {key: _listed_by_hydra(value) for key, _, value in pairs}
-    sweep.ask_slurm(_mapping(hydra.get("launcher")), "hydra.launcher")
-    sweep.rank_by(document.get("optimized_metric"), sweeper.get("direction"))
-    known = ("params", "search_space", "direction", "_target_", *_TRIALS_BY)
-    left = [f"hydra.sweeper.{key}" for key in sweeper if key not in known]
-    left += [f"hydra.{key}" for key in hydra if key not in ("sweeper", "overrides", "mode", "launcher")]
-    left += [key for key in document if key not in ("hydra", "optimized_metric")]
-    sweep.unsaid.extend(f"{key}, which the script's own config keeps" for key in left)
-
-
-def _listed_by_hydra(value: Any) -> Any:
-    """Return the values in a text: commas part them, unless quotes or brackets hold them together."""
-    if not isinstance(value, str) or is_foreign(value):
-        return value
-    values = values_of(f"[{value}]") or value
-    return value if "{" not in value and any(isinstance(each, dict) for each in values) else values
-
-
-def _spaces(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings of parameters of a tool whose file we know by its keys."""
-    job = [*_mapping(document.get("jobs")).values(), document]
-    for each in job:
-        yield _mapping(_mapping(_mapping(each).get("strategy")).get("matrix"))
-    for key in ("matrix", "param_space", "search_space", "searchSpace", "parameters", "params", "hyperparameters"):
-        yield _mapping(document.get(key))
-    for key in ("grid", "search"):
-        yield _mapping(document.get(key))
-    for each in document.values():  # RLlib's experiments
-        yield _mapping(_mapping(each).get("config"))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _add(sweep: Converted, space: Mapping[str, Any], prefix: str) -> None:
-    """Add the parameters of a mapping to a sweep, nested ones with dots."""
-    last = ("include", "exclude")  # of a build matrix: they name its parameters
-    for name, value in sorted(space.items(), key=lambda each: each[0] in last):
-        key = _key(f"{prefix}{name}")
-        nested = value.get("parameters", value.get("params", value)) if isinstance(value, dict) else None
-        if name in last and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-            _add_of_matrix(sweep, name, value)
-        elif (ours := _ours(value)) and ours.form and is_parameter(key) and _loads(ours.form):
-            sweep.parameters[key] = ours.form
-            if not ours.is_same:
-                sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is written as what is nearest to it here")
-        elif isinstance(nested, dict) and not ours and not any(key in value for key in ("distribution", "_type")):
-            _add(sweep, nested, f"{prefix}{name}.")
+    sweep = Converted(command="")
+    programs = ((path, _at(document, path)) for path in _PROGRAMS)
+    of_program, program = next((each for each in programs if isinstance(each[1], str)), ((), ""))
+    if not program:
+        sweep.unsaid.append(NO_PROGRAM)
+    spaces = [(path, space) for path in _places(document) if (space := mapping(_at(document, path)))]
+    for path, space in spaces:
+        names = {parameter_key(name) for name, _ in flat(space)}
+        if sweep.parameters and (path[-1] in _WHOLE or names & sweep.parameters.keys()):
+            place = ".".join(map(str, path))
+            sweep.unsaid.append(f"{place}: {as_yaml(space)}, another sweep: convert it from a file of its own")
         else:
-            sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values")
+            add(sweep, constants(space) if tool == "Ray Tune" else space)
+    metric, mode = ("tune_config", "metric"), ("tune_config", "mode")
+    sweep.rank_by(_at(document, metric), _at(document, mode))
+    of_trials, trials = _trials(document, [path for path, _ in spaces])
+    read = [
+        *(path for path, _ in spaces),
+        of_program,
+        of_trials,
+        *([metric, mode] if "objective" in sweep.section else []),
+    ]
+    sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in _unread(document, read))
+    if sweep.is_drawn or trials:
+        sweep.search(trials)
+    has_flags = not any(isinstance(each, list | dict) for found in sweep.parameters.values() for each in found)
+    words = program.strip().replace("{", "{{").replace("}", "}}") or "python train.py"
+    return replace(sweep, command=f"{words} {'{flags}' if has_flags else '{json}'}")  # lists have no form as flags
 
 
-def _loads(form: list[Any] | dict[str, Any]) -> bool:
-    """Tell whether a value form is one that sweep files may have."""
-    try:
-        return isinstance(form, list) or read_form(form) is not None
-    except ValueError:
-        return False
+def _places(document: Mapping[str, Any]) -> Iterator[_Path]:
+    """Yield where the parameters may stand in the file of a tool that we know by its keys."""
+    yield from (("jobs", job, "strategy", "matrix") for job in mapping(document.get("jobs")))
+    yield ("strategy", "matrix")
+    for key in ("matrix", "param_space", "search_space", "searchSpace", "parameters", "params", "hyperparameters"):
+        yield (key,)
+    yield from (("grid",), ("search",))
+    yield from ((key, "config") for key, value in document.items() if "run" in mapping(value))  # RLlib's experiments
 
 
-def _key(name: str) -> str:
-    """Return the key of a parameter, which another tool may call as we call something else."""
-    return f"--{name}" if name in OWN_KEYS or name.startswith("x-") else name
+def _at(document: Any, path: _Path) -> Any:
+    for key in path:
+        document = mapping(document).get(key)
+    return document
 
 
-def _add_of_matrix(sweep: Converted, name: str, entries: list[dict[str, Any]]) -> None:
-    """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
-    for entry in entries:
-        each = {_key(name): value for name, value in entry.items()}
-        own = {key: value for key, value in each.items() if key in sweep.parameters}
-        more = {key: value for key, value in each.items() if key not in own}
-        is_new = any(value not in _listed(sweep.parameters[key]) for key, value in own.items())
-        is_whole = own.keys() == sweep.parameters.keys()
-        if not own or (is_new and not is_whole) or (name == "exclude" and more):
-            sweep.unsaid.append(f"{name}: {as_yaml(each)}")
+def _trials(document: Mapping[str, Any], spaces: Sequence[_Path], path: _Path = ()) -> tuple[_Path, int]:
+    """Return how many trials a file asks for, and where; 0 for none. A parameter may have such a name, too."""
+    for key, value in document.items():
+        here = (*path, key)
+        if isinstance(value, dict) and here not in spaces and (found := _trials(value, spaces, here))[1]:
+            return found
+        if key in _TRIALS_BY and isinstance(value, int) and not isinstance(value, bool):
+            return here, value
+    return (), 0
+
+
+def _unread(document: Mapping[str, Any], read: Sequence[_Path], path: _Path = ()) -> Iterator[str]:
+    """Yield the keys of a file, nested ones with dots, that are not read, and have none below them that is."""
+    for key, value in document.items():
+        here = (*path, key)
+        if here in read or value in ([], {}):
             continue
-        if name == "exclude" or is_new or not more:
-            sweep.section.setdefault(name, []).append(own)
-        if more:
-            sweep.section.setdefault("rules", []).append({"if": {**own}, "set": more})
-
-
-def _ours(value: Any) -> Ours | None:
-    """Return what another tool gives a parameter, as ours; None where it is no list and no range."""
-    if isinstance(value, list):
-        return Ours(value, is_same=True)
-    if isinstance(value, str):
-        if not is_foreign(value):
-            return Ours([value], is_same=True)
-        listed = values_of(value)
-        return Ours(listed, is_same=True) if listed else drawn_by(value)
-    return ours_of(value) if isinstance(value, dict) else Ours([value], is_same=True)
+        if any(each[: len(here)] == here for each in read):
+            yield from _unread(mapping(value), read, here)
+        else:
+            yield ".".join(map(str, here))

@@ -12,6 +12,7 @@ from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 
+NO_PROGRAM = "the program, which the file does not name: replace train.py"
 _TRIALS = 40  # of a search whose file does not say how many
 _OF_SUBMITIT = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks-per-node", "name": "jobname"}
 _WORDS_OF_SLURM = {*LONG, *(word.replace("-", "_") for word in LONG), *SlurmSection.model_fields} - {"setup"}
@@ -37,7 +38,8 @@ class Converted:
         if metric and isinstance(metric, str) and "${" not in metric:
             goal = "maximize" if str(goal).lower().startswith("max") else "minimize"
             self.section["objective"] = {"metric": metric, "goal": goal}
-            self.unsaid.append("how the metric is read: the report reads it from metrics.json of each run directory")
+            files = "files in each run directory, such as metrics.json (docs/results.md)"
+            self.unsaid.append(f"how the metric is read: the report reads it from {files}")
 
     def ask_slurm(self, options: Mapping[str, Any], place: str) -> None:
         """Take over options of sbatch that stand at a place of the file."""

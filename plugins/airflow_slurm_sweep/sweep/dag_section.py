@@ -109,7 +109,7 @@ class DagSection(Section):
     owner: str = Field(default="airflow", min_length=1, description="Owner of the Dag.")
     description: str | None = Field(default=None, description="Text in the list of Dags.")
     retries: CountOrZero = Field(
-        default=3, description="Retries of plan and report, if their worker died. A failed job is not run again."
+        default=3, description="Retries of plan and report, if their worker died. For jobs: `retry`."
     )
     queue: str | None = Field(default=None, min_length=1, description="Queue of Airflow's workers, of plan and report.")
     pool: str | None = Field(default=None, min_length=1, description="Airflow's pool of plan and report.")

@@ -153,7 +153,9 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
 
 
 def read_value(text: str, subject: str) -> Any:
-    """Read one YAML value; text without quotes has no comment, so that ``#fff`` and ``exp #1`` are texts.
+    """Read one YAML value as it may stand within a list: a number, text, ``[1, 2]``, ``{a: 1}``.
+
+    What only whole documents or several lines can say is text, such as ``#fff``, ``Answer: yes``, ``-`` and ``---``.
 
     Raises:
         ValueError: It is no YAML.
@@ -161,11 +163,22 @@ def read_value(text: str, subject: str) -> Any:
     if re.search(r"(?:^|\s)#", text) and text.lstrip()[0] not in "'\"[{":
         return text.strip()
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader: plain values only
+        # A safe loader: plain values only.
+        return yaml.load(text, Loader=_Loader) if _is_flow(text) else text.strip()  # noqa: S506
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError):
         raise ValueError(
             f"{subject}: expected a YAML value (quote text with special characters), got {text!r}"
         ) from None
+
+
+def _is_flow(text: str) -> bool:
+    """Tell whether a text is a YAML value of the kind that may stand within a list, without an anchor."""
+    match [*yaml.parse(text, Loader=CCoreLoader)]:
+        case [_, yaml.DocumentStartEvent(explicit=False), yaml.ScalarEvent(anchor=None, style=style), *_]:
+            return style not in ("|", ">")
+        case [_, yaml.DocumentStartEvent(explicit=False), yaml.CollectionStartEvent(anchor=None, flow_style=flow), *_]:
+            return bool(flow)
+    return False
 
 
 def value_or_text(text: str) -> Any:

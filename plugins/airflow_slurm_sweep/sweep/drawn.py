@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, floor, inf, log, log10
 
 WHOLE = ("int", "logint")
 LOGARITHMIC = ("loguniform", "logint")
 _DIGITS = 6  # of a drawn number: enough to tell values apart, and the same on each machine
+_DIGITS_OF_STEPS = 12
+_OF_WIDTH = 5  # so that those of a range as narrow as 1000000 to 1000001 differ, too
+_MOST_DIGITS = 17  # which tell all floats apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +49,24 @@ class Drawn:
             return round(value)
         if self.count != inf:
             return self._nth(round((value - self.low) / (self.step or 1)))
-        return min(max(float(f"{value:.{_DIGITS}g}"), float(self.low)), float(self.high))
+        rounded = _rounded(value, _DIGITS, self.high - self.low)
+        return min(max(rounded, float(self.low)), float(self.high))
 
     def __iter__(self) -> Iterator[float]:
         """Yield all values of a finite range."""
         return map(self._nth, range(int(self.count)))
 
     def __str__(self) -> str:
-        step = f", step: {self.step:g}" if self.step else ""
-        return f"{{{self.word}: [{self.low:g}, {self.high:g}]{step}}}"
+        step = f", step: {self.step:.12g}" if self.step else ""
+        return f"{{{self.word}: [{self.low:.12g}, {self.high:.12g}]{step}}}"
 
     def _nth(self, number: int) -> float:
         value = self.low + number * (self.step or 1)
-        return value if self.word in WHOLE else float(f"{value:.12g}")
+        return value if self.word in WHOLE else _rounded(value, _DIGITS_OF_STEPS, self.step or 1)
+
+
+def _rounded(value: float, digits: int, width: float) -> float:
+    """Return a number with that many digits, or with more where `_OF_WIDTH` digits of the width need them."""
+    if value:
+        digits = max(digits, _OF_WIDTH + floor(log10(abs(value))) - floor(log10(width)))
+    return float(f"{value:.{min(digits, _MOST_DIGITS)}g}")

@@ -1,12 +1,49 @@
-"""Overrides of a run whose command takes none in Hydra's grammar: ``name=value``, a parameter with a YAML value."""
+"""What the form of a run replaces in a sweep: parameters of one value take the place of the sweep's.
+
+Where the command has ``{overrides}``, overrides are in Hydra's grammar and reach the script as they are written; those
+of the sweep's parameters are parameters, too. Elsewhere all are parameters: ``name=value`` with a YAML value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from airflow_slurm_sweep.sweep.document import read_value
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, check_one_value
+from airflow_slurm_sweep.sweep.command import placeholders
+from airflow_slurm_sweep.sweep.document import read_value, value_or_text
+from airflow_slurm_sweep.sweep.overrides import (
+    Value,
+    bare_key,
+    check_grammar,
+    check_one_value,
+    config_key,
+    override_key,
+)
+from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.values import is_parameter
+
+
+def with_overrides(
+    space: Space, command: str, overrides: tuple[str, ...], counts: Mapping[str, Value]
+) -> tuple[Space, tuple[str, ...]]:
+    """Return a sweep's space with what the form replaces, and the overrides that the command gets besides.
+
+    ``counts`` are the numbers of nodes and GPUs of the form, by their keys in the script's config.
+
+    Raises:
+        ValueError: An override is not as the command takes it, or has several values.
+    """
+    known = space.every_value
+    if "overrides" in placeholders(command):
+        check_grammar(overrides)
+        values = {override_key(text): value_or_text(text.partition("=")[2]) for text in overrides if text[0] != "~"}
+        deleted = {override_key(text) for text in overrides} - values.keys()
+        replaced: dict[str, Value] = {bare_key(key): None for key in known if config_key(key) in deleted}
+        entered = {key: values[config_key(key)] for key in known if config_key(key) in values}
+    else:
+        replaced, entered, overrides = {}, entered_parameters(overrides, known), ()
+    entered |= {key: counts[config_key(key)] for key in known if config_key(key) in counts}
+    replaced |= {bare_key(key): value for key, value in entered.items()}
+    return space.without(replaced, entered), overrides
 
 
 def entered_parameters(overrides: Iterable[str], known: Collection[str]) -> dict[str, Value]:

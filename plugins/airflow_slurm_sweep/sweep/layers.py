@@ -135,17 +135,18 @@ class Layers:
     warnings: tuple[str, ...] = ()  # what is odd in the profile's file but harms nothing
     sweep: SweepSection = field(default_factory=SweepSection)  # the sweep file's own
 
-    def resolve(self, above: RunSettings) -> ClusterProfile:
+    def resolve(self, above: RunSettings, *, may_lack: bool = False) -> ClusterProfile:
         """Return a profile in which each setting has the value that counts.
 
         Raises:
-            SettingsError: Required ones are missing (the message names all of them and every place for each), or they
-                contradict each other.
+            SettingsError: Required ones are missing (the message names all of them and every place for each), which
+                ``may_lack`` allows, or they contradict each other.
         """
         values: dict[str, Any] = {}
         for layer in self._stack(above).values():
             values = over(values, {name: layer[name] for name in layer.keys() & ClusterProfile.model_fields.keys()})
-        self._refuse_missing(values)
+        if not may_lack:
+            self._refuse_missing(values)
         return read_settings(ClusterProfile, values)
 
     def place(self, key: str, above: RunSettings) -> str:
@@ -177,6 +178,14 @@ class Layers:
         """Return the directory on the cluster that the sweep's paths start from."""
         layers = reversed(self._stack(RunSettings(section=section)).values())
         return next((layer["workdir"] for layer in layers if "workdir" in layer), None)
+
+    def automatic(self, above: RunSettings) -> dict[str, Any]:
+        """Return the keys that each job gets, with placeholders; also counts set above the config, which may differ."""
+        decided = {*given(above.section), *given(above.options)}.union(*above.rules.values())
+        counts = {key: f"{{{name}}}" for name, key in self.preset.counts.items() if name in decided}
+        # The preset's keys keep their places and values; null there means that a key is not automatic.
+        values = {**self.preset.automatic, **counts, **self.preset.automatic}
+        return {key: value for key, value in values.items() if value is not None}
 
     @property
     def site(self) -> Site:

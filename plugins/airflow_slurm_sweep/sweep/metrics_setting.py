@@ -20,7 +20,8 @@ class Metrics(Section):
     )
     names: dict[str, str] = Field(default={}, description="Other names for some of them: {val_reward: reward}.")
     step: str = Field(
-        default="", description="The number that is the step; else step, global_step, total_steps, steps or epoch."
+        default="",
+        description="The number that is the step; else step, global_step, total_steps, steps, iteration or epoch.",
     )
 
     def __str__(self) -> str:

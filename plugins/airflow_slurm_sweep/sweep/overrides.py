@@ -39,6 +39,11 @@ def bare_key(key: str) -> str:
     return key.lstrip("+")
 
 
+def config_key(key: str) -> str:
+    """Return the key of a parameter as the script's config has it, also without the ``--`` of a flag."""
+    return bare_key(key.removeprefix("--"))
+
+
 def override_key(text: str) -> str:
     """Return the key that an override sets or deletes: ``optim.lr`` for ``++optim.lr=1`` and ``~optim.lr``."""
     return bare_key(text.partition("=")[0].removeprefix("~"))

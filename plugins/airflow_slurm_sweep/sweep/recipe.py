@@ -16,7 +16,7 @@ from airflow_slurm_sweep.sweep.command import Command, Placeholder, fill
 from airflow_slurm_sweep.sweep.conditions import ValueTest
 from airflow_slurm_sweep.sweep.drawn import Drawn
 from airflow_slurm_sweep.sweep.naming import label
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override_key
+from airflow_slurm_sweep.sweep.overrides import Value, config_key, override_key
 from airflow_slurm_sweep.sweep.run_command import RunCommand
 from airflow_slurm_sweep.sweep.settings import ClusterProfile
 from airflow_slurm_sweep.sweep.spaces import Space
@@ -48,7 +48,7 @@ class Recipe:
         Raises:
             ValueError: A value has no form in the place where it should stand.
         """
-        said = {*map(bare_key, parameters), *map(override_key, self.overrides)}
+        said = {*map(config_key, parameters), *map(override_key, self.overrides)}
         known = {**self.places, **places}
         automatic = {key: fill(value, known) for key, value in self.automatic.items() if key not in said}
         swept = {key: value for key, value in parameters.items() if key in self.swept}
@@ -141,10 +141,18 @@ def read_search(
     Raises:
         ValueError: The run's other settings do not go with that.
     """
+    check_search(sweep, settings, counts, existing)
     if sweep.sweep.search != "tpe":
         return None
     assert sweep.sweep.objective  # the section sweep says so
-    counted = [key for key in recipe.swept if bare_key(key) in map(bare_key, counts.values())]
+    return Search(space=sweep.space, recipe=recipe, maximize=sweep.sweep.objective.goal == "maximize")
+
+
+def check_search(sweep: SweepSpec, settings: ClusterProfile, counts: Mapping[str, str], existing: str) -> None:
+    """Raise ValueError for what does not go with `search: tpe`; see `read_search`."""
+    if sweep.sweep.search != "tpe":
+        return
+    counted = [key for key in sweep.space.swept if config_key(key) in counts.values()]
     if not settings.max_parallel_jobs:
         raise ValueError(
             "search is tpe, and max_parallel_jobs is missing: a trial is proposed when there is a place for it; add "
@@ -156,7 +164,6 @@ def read_search(
         raise ValueError("search is tpe, and existing is resume: a search begins anew; set existing to new or refuse")
     if counted:
         raise ValueError(f"search is tpe, and {counted[0]} counts nodes or GPUs; give it one value")
-    return Search(space=sweep.space, recipe=recipe, maximize=sweep.sweep.objective.goal == "maximize")
 
 
 def _axis(values: Mapping[str, Any]) -> Axis:

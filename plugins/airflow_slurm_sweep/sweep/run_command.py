@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 from shlex import split
+from typing import Any
 
 from airflow_slurm_sweep.names import PARAMETERS
 from airflow_slurm_sweep.slurm.parameters import variable, variables
 from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
-from airflow_slurm_sweep.sweep.command import Command, fill, last_command, read_command, with_flags, without_comments
+from airflow_slurm_sweep.sweep.command import (
+    Command,
+    fill,
+    last_command,
+    placeholders,
+    read_command,
+    with_flags,
+    without_comments,
+)
 from airflow_slurm_sweep.sweep.layers import Layers
-from airflow_slurm_sweep.sweep.overrides import Value, bare_key, override
-from airflow_slurm_sweep.sweep.settings import SlurmSection
+from airflow_slurm_sweep.sweep.overrides import Value, bare_key, config_key, override, override_key
+from airflow_slurm_sweep.sweep.settings import SlurmSection, given
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -22,6 +32,13 @@ _OF_ALL = {"flags", "flags_spaced", "overrides", "json", "parameters_file"}  # p
 _OF_JOB = {"run_dir", "job_name", "index", "nodes", "gpus_per_node", "log", "base"}
 _OF_CONFIG = {"config_path", "config_dir", "config_name", "config_arguments"}
 _OURS = _OF_ALL | _OF_JOB | _OF_CONFIG | {"script_path"}
+_VARIABLES = {  # of the job's environment, with the value of a placeholder
+    "run_dir": "BASE_LOG_DIR",
+    "parameters_file": f"BASE_LOG_DIR/{PARAMETERS}",
+    "nodes": "NUM_ACTOR_NODES",
+    "gpus_per_node": "GPUS_PER_NODE",
+}
+_VARIABLE = re.compile(r"\$(?:\{(SWEEP_\w+)\}|(SWEEP_\w+))")
 
 _CURES = {
     "script_path": "Name the training script, relative to the working directory on the cluster, or a command of yours",
@@ -33,13 +50,15 @@ _CURES = {
 class RunCommand:
     """The command of a run's jobs.
 
-    ``words`` are those of its files; ``files`` the script and the config, where it names them.
+    ``words`` are those of its files; ``files`` the script and the config, where it names them; ``apart`` the
+    parameters that stand in it as words of their own, and so not among the flags.
     """
 
     command: Command
     words: Mapping[str, Sequence[str]]
     files: Sequence[str]
     notes: Sequence[str]
+    apart: Sequence[str] = ()
 
     @property
     def names(self) -> set[str]:
@@ -60,13 +79,16 @@ class RunCommand:
         """
         given = {**automatic, **parameters}
         bare = {bare_key(key): value for key, value in parameters.items()}
+        flagged = {key: value for key, value in given.items() if key not in self.apart}
+        replaced = set(map(override_key, overrides))
+        kept = {key.removeprefix("--"): value for key, value in given.items() if config_key(key) not in replaced}
 
         def words_of(name: str) -> Sequence[str]:
             match name:
                 case "flags" | "flags_spaced":
-                    return flags(given, spaced=name == "flags_spaced")
+                    return flags(flagged, spaced=name == "flags_spaced")
                 case "overrides":
-                    return [*(override(key.removeprefix("--"), value) for key, value in given.items()), *overrides]
+                    return [*(override(key, value) for key, value in kept.items()), *overrides]
                 case "json":
                     return [json_text(parameters)]
                 case "parameters_file":
@@ -103,8 +125,8 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
     text, parameters = command_text(spec, layers), space.every_value
     keys = {bare_key(key): key for key in parameters}
     try:
-        command = _read(text, keys.keys(), space)
-        said = without_comments(text)
+        command, said = _read(text, keys.keys(), space), without_comments(text)
+        _refuse_unknown_variables(said, parameters, spec, layers)
         reached = command.names & keys.keys()
         reached |= {bare for bare, key in keys.items() if re.search(rf"\b{variable(key)}\b", said)}
         has_placeholder, notes = bool(command.names & _OF_ALL), []
@@ -121,7 +143,8 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         notes += [
             f"{key}: the command finds it as ${variable(key)} only" for bare, key in keys.items() if bare not in reached
         ]
-    _refuse_odd_values(command, parameters)
+    apart = _apart(command, parameters)
+    _refuse_odd_values(command, parameters, apart)
     files = {"script_path": spec.script_path, "config_path": spec.config_path}
     if missing := [name for name, path in files.items() if path is None and name in command.names]:
         raise ValueError(f"{missing[0]}: missing; the command is {text.strip()!r}. {_CURES[missing[0]]}")
@@ -131,6 +154,7 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         words=_words(spec, layers),
         files=[path for name, path in files.items() if path and command.names & named[name]],
         notes=notes,
+        apart=apart,
     )
 
 
@@ -138,7 +162,7 @@ def _read(text: str, keys: Collection[str], space: Space) -> Command:
     if of_wandb := re.search(r"\$\{(?:args\w*|env|program|interpreter|envvar:(\w+))\}", text):
         word = f"${of_wandb[1]}" if of_wandb[1] else "{flags} for arguments"
         raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {word}")
-    command = read_command(text, _OURS | set(keys))
+    command = read_command(text, {**dict.fromkeys(_OURS, ""), **_VARIABLES, **{key: variable(key) for key in keys}})
     if twice := sorted(command.names & _OURS & set(keys)):
         raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
     if lacking := sorted(command.names & set(keys) - {bare_key(key) for key in space.parameters}):
@@ -148,10 +172,30 @@ def _read(text: str, keys: Collection[str], space: Space) -> Command:
     return command
 
 
+def _refuse_unknown_variables(said: str, keys: Collection[str], spec: SweepSpec, layers: Layers) -> None:
+    """Raise ValueError for a variable such as $SWEEP_LR that nothing sets: the job would find an empty text."""
+    known = set(map(variable, keys))
+    below: list[Mapping[str, Any]] = [given(layers.preset), given(layers.profile), given(spec.slurm)]
+    below += [rule.slurm for rule in spec.space.rules]
+    lines = [line for each in below for line in (*each.get("env", ()), *each.get("setup", ()), str(each.get("sbatch")))]
+    setting = "\n".join([said, *lines, layers.job_script])
+    for found in _VARIABLE.finditer(said):
+        name = found[1] or found[2]
+        # Without a $ in front it stands where something sets it: export SWEEP_LR=1, read SWEEP_LR, a key of `env`.
+        if name not in known and not re.search(rf"(?<![\w${{#!]){name}\b|\{{{name}:?=", setting):
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean ${near[0]}? " if near else ""
+            raise ValueError(
+                f"{found[0]} is the variable of no parameter, and `env` does not have it, so that it would be empty; "
+                f"{hint}Where something else sets it, write ${{{name}:-}}"
+            )
+
+
 def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
     """Return what is odd in a sweep, or below it, but harms nothing."""
     text, found = command_text(spec, layers), [*spec.warnings, *layers.warnings]
-    reads_config = "{config_" in text or (spec.config_path or "") in text or layers.preset.counts
+    names_config = (spec.config_path or "") in without_comments(text)
+    reads_config = placeholders(text) & _OF_CONFIG or names_config or layers.preset.counts
     unused = {"script_path": spec.script_path and not spec.script_of(text), "config_path": not reads_config}
     for name in (name for name, is_unused in unused.items() if is_unused):
         found.append(
@@ -165,12 +209,21 @@ def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
     return found
 
 
-def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value]]) -> None:
+def _apart(command: Command, parameters: Mapping[str, Sequence[Value]]) -> list[str]:
+    """Return the lists and mappings that have a placeholder of their own: no flag could carry them."""
+    return [
+        key
+        for key, values in parameters.items()
+        if bare_key(key) in command.names and any(isinstance(value, (list, dict)) for value in values)
+    ]
+
+
+def _refuse_odd_values(command: Command, parameters: Mapping[str, Sequence[Value]], apart: Collection[str]) -> None:
     """Raise ValueError for parameters that the environment, flags or overrides cannot carry."""
     variables(dict.fromkeys(parameters))
     for key, values in parameters.items():
         for value in values:
-            if command.names & {"flags", "flags_spaced"}:
+            if key not in apart and command.names & {"flags", "flags_spaced"}:
                 flags({key: value})
             if "overrides" in command.names:
                 _check_override(key, value)

@@ -31,6 +31,14 @@ SHORT = {
 
 _MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
 
+# Options that are there or not; some of them take a value, but none of these words.
+_SWITCHES = {
+    "contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "no-requeue", "oom-kill-step", "overcommit",
+    "oversubscribe", "propagate", "quiet", "reboot", "requeue", "resv-ports", "spread-job", "stepmgr", "use-min-nodes",
+    "verbose",
+}  # fmt: skip
+_YES_OR_NO = {"yes", "no", "on", "off"}
+
 
 def moved_below_sbatch(values: Mapping[str, Any], own: Mapping[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
     """Return a section with sbatch's words below ``sbatch``, written with dashes; null there says "none".
@@ -38,15 +46,16 @@ def moved_below_sbatch(values: Mapping[str, Any], own: Mapping[str, Any], reserv
     ``own`` are the section's own keys, ``reserved`` options of sbatch that have another word there.
 
     Raises:
-        ValueError: A word is short, or stands in both places.
+        ValueError: A word is short, or stands there twice.
     """
-    kept, words = {}, {}
+    kept: dict[str, Any] = {}
+    words: dict[str, Any] = {}
     for key, value in values.items():
         word = str(key).replace("_", "-")
         if key not in own:
             check_length(str(key))
         if key not in own and (word in LONG or word in reserved):
-            words[word] = False if value is None else value
+            _add(words, word, False if value is None else value)
         else:
             kept[key] = value
     below = kept.get("sbatch")
@@ -54,10 +63,18 @@ def moved_below_sbatch(values: Mapping[str, Any], own: Mapping[str, Any], reserv
         return {**kept, "sbatch": words} if words else kept
     if not isinstance(below, Mapping):
         return kept
-    below = {str(key).replace("_", "-"): value for key, value in below.items()}
-    if twice := sorted(words.keys() & below.keys()):
+    dashed: dict[str, Any] = {}
+    for key, value in below.items():
+        _add(dashed, str(key).replace("_", "-"), value)
+    if twice := sorted(words.keys() & dashed.keys()):
         raise ValueError(f"{twice[0]!r} stands below sbatch too; remove one of them")
-    return {**kept, "sbatch": {**below, **words}}
+    return {**kept, "sbatch": {**dashed, **words}}
+
+
+def _add(options: dict[str, Any], word: str, value: Any) -> None:
+    if word in options:
+        raise ValueError(f"{word!r} stands there twice, with - and with _; remove one of them")
+    options[word] = value
 
 
 def check_length(name: str) -> None:
@@ -66,9 +83,17 @@ def check_length(name: str) -> None:
         raise ValueError(f"{name!r} is a short option of sbatch; write {SHORT[name]}")
 
 
+def check_switch(name: str, value: str | int | bool) -> None:
+    """Raise ValueError for yes or no, which YAML 1.2 reads as texts, where an option is there or not."""
+    if name in _SWITCHES and str(value).lower() in _YES_OR_NO:
+        raise ValueError(f"{name!r} has no value {value!r}; write true or false")
+
+
 def check_memory(options: Mapping[str, Any]) -> None:
     """Raise ValueError for options of memory that exclude each other."""
-    if len(given := [name for name in sorted(_MEMORY) if options.get(name) not in (None, False)]) > 1:
+    values = {name: options.get(name) for name in sorted(_MEMORY)}
+    given = [name for name, value in values.items() if value is not None and value is not False]  # 0 is all memory
+    if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} exclude each other in Slurm; keep one of them")
 
 

@@ -106,7 +106,7 @@ class Space:
             )
         found = len(self.chosen)
         if self.trials and self.product > MOST and found < self.trials:
-            return f"sweep.exclude leaves so little that {found} of {self.trials} trials were found; exclude less"
+            return _too_few(found, self.trials, excludes=bool(self.exclude))
         if self.size > most:
             return _too_many(self.size, most)
         return "" if found else "sweep.exclude leaves no combination; exclude less"
@@ -236,6 +236,12 @@ class Space:
 
 def _too_many(size: int, most: int) -> str:
     return f"{size} combinations, but at most {most} are allowed (setting max_combinations)"
+
+
+def _too_few(found: int, trials: int, *, excludes: bool) -> str:
+    if excludes:
+        return f"sweep.exclude leaves so little that {found} of {trials} trials were found; exclude less"
+    return f"the space has so few values that {found} of {trials} trials were found; lower sweep.trials"
 
 
 def _product(axes: Sequence[Axis]) -> Iterator[dict[str, Value]]:

@@ -81,7 +81,7 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
             raise ValueError(_of_mapping(key, value))
         if isinstance(found, Drawn):
             return Axis(keys=keys, drawn=found)
-        return Axis.of(keys, [(item,) for item in found])
+        return Axis.of(keys, [(meant(item),) for item in found])
     if value == []:
         raise ValueError("expected a list of values, got an empty one")
     values = value if isinstance(value, list) else [value]

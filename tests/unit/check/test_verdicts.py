@@ -75,6 +75,10 @@ def test_hostile_names_on_a_machine_without_slurm(shell: list[str], tmp_path: Pa
     assert found["clock"].grade is Grade.OK
 
 
+def test_the_programs_of_findutils_are_looked_for() -> None:
+    assert "find" in questions.TOOLS  # gate.sh and traces.py run it
+
+
 def answered(**answers: str) -> Completed:
     """Return what a good login node says, but for some answers: ``STATUS TEXT``."""
     good = {
@@ -98,6 +102,7 @@ def answered(**answers: str) -> Completed:
         ("log", "0 /l\n1 4096 lustre", Grade.WARNING, "0.0 GiB free, file system lustre. Make room"),
         ("log", "0 /l\n1000000 4096 xfs", Grade.WARNING, "looks like a disk of the login node's own"),
         ("tools", "0 stat tr ", Grade.FAILED, "not on the PATH: stat, tr (PATH=/bin)"),
+        ("tools", "0 find ", Grade.FAILED, "They are parts of coreutils, findutils and sed"),
         ("accounting", "1 Slurm accounting storage is disabled", Grade.WARNING, "for 300 sec after its end"),
         ("accounting", "127 timeout: failed to run command 'sacct': No such file", Grade.WARNING, "there is none"),
         ("accounting", "124 ", Grade.FAILED, "sacct does not answer: it said nothing in 20 s"),

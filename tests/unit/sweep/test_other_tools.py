@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 from typing import NamedTuple
 
 import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 
 from airflow_slurm_sweep.plan import plan_run
+from airflow_slurm_sweep.slurm.parameters import word
 from airflow_slurm_sweep.sweep.convert import convert
+from airflow_slurm_sweep.sweep.overrides import Value, quote
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from tests.layers import make_layers
 
@@ -69,8 +75,8 @@ FILES = {
           launcher: {name: "${hydra.job.name}", partition: a}
           sweeper: {params: {prompt: "say hi,say no", sizes: "[1,2]", one: "'a,b'", w: "a: b, c"}}
         """,
-        2,
-        "# Not taken over: hydra.launcher.name.\nprompt: [say hi, say no]\nsizes: [[1, 2]]\nw: ['a: b, c']\nslurm: {partition: a}",
+        4,
+        "# Not taken over: hydra.launcher.name.\nprompt: [say hi, say no]\nsizes: [[1, 2]]\nw: ['a: b', c]\nslurm: {partition: a}",
     ),
     "wandb: bayes, hyperband": File(
         """
@@ -313,6 +319,16 @@ FILES = {
         10,
         "features: [128, 256]\nlr: {loguniform: [0.0001, 0.1]}\nmomentum: {uniform: [0, 1]}\nsteps: {uniform: [10, 50], step: 10}",
     ),
+    "nni: its command": File(
+        "trialCommand: python3 mnist.py\nsearchSpace: {budget: {_type: choice, _value: [1, 2]}}\nmaxTrialNumber: 2",
+        2,
+        "command: python3 mnist.py {flags}\nbudget: [1, 2]",
+    ),
+    "ray: metric": File(
+        "param_space: {x: {grid_search: [1, 2]}}\ntune_config: {metric: loss, mode: min}",
+        2,
+        "sweep: {objective: {metric: loss, goal: minimize}}",
+    ),
     "hyperopt": File(
         "search_space: {lr: \"hp.loguniform('lr', -9.21034, 0)\", n: \"hp.quniform('n', 2, 8, 2)\"}\nmax_trials: 6",
         6,
@@ -355,6 +371,16 @@ WANDB = "program: a.py\nmethod: random\nparameters: {d: {values: [1]}, lr: {dist
         (WANDB + "log_uniform, min: 0, max: 1e299}}", "lr: {distribution: log_uniform, min: 0, max: 1.0e+299}, which is no list"),
         (WANDB + "uniform, min: 0, max: 1}}\ncommand: 3", "command: 3"),
         ("param_space: {c: tune.uniform(0,1), b: [1]}", "c: tune.uniform(0, which is no list"),
+        ("jobs: {b1: {strategy: {matrix: {a: [1]}}}, b2: {strategy: {matrix: {a: [3], b: [5]}}}}", "jobs.b2.strategy.matrix: {a: [3], b: [5]}, another sweep: "),
+        ("params: {a: [1]}\nhyperparameters: {a: [2], b: [1]}", "hyperparameters: {a: [2], b: [1]}, another sweep: "),
+        ("strategy: {max-parallel: 2, matrix: {a: [1]}}", "strategy.max-parallel, which has no"),
+        ("matrix: {a: [1]}\ninclude: [{a: 3}]", "include, which has no"),
+        ("searchSpace: {a: [1]}\ntuner: {classArgs: {optimize_mode: maximize}}", "tuner, which has no"),
+        ("param_space: {a: [1]}\ntune_config: {num_samples: 3, scheduler: asha}", "tune_config.scheduler, which has no"),
+        ("seml: {executable: a.py}\nfixed: {a: 1}\nslurm: {experiments_per_job: 2}", "slurm.experiments_per_job, which has no"),
+        (WANDB + "uniform, min: 0, max: 1}}\nmetric: {name: a, target: 1}", "metric.target, which has no"),
+        ("hydra: {sweeper: {params: {lr: null, x: 'a=1,b=2'}}}", "x: a=1,b=2, which is no list of values in Hydra's grammar"),
+        ("hydra: {sweeper: {params: {lr: 1, x: 'sort(3,1,reverse=true)'}}}", "x: sort(3,1,reverse=true), which is no list"),
         ("hydra: {sweeper: {params: {lr: 1}}, launcher: {timeout_min: [1]}}", "hydra.launcher.timeout_min"),
     ],
 )  # fmt: skip
@@ -362,6 +388,35 @@ def test_what_is_not_taken_over_is_named_and_the_rest_loads(text: str, unsaid: s
     converted = convert(text, "theirs.yaml")
     assert f"# Not taken over: {unsaid}" in converted
     assert parse_sweep(converted, source="ours.yaml").size >= 1
+
+
+@pytest.mark.parametrize(
+    "text", ["01,02", "007", "0x10,0o7", "1_000,2_000", "{a:1},{b:2}", "{lr:1e-3,name:adam}", "${a},${b}"]
+)
+def test_values_of_hydra_are_those_that_its_own_parser_reads(text: str) -> None:
+    spec = parse_sweep(convert(f"hydra: {{sweeper: {{params: {{x: '{text}'}}}}}}", "theirs.yaml"), source="ours.yaml")
+    read = OverridesParser.create().parse_override(f"x={text}").value()
+    assert [*spec.parameters["x"]] == (read.list if isinstance(read, ChoiceSweep) else [read])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, ["relu", "tanh"], [{"a": [None, True]}], "None", "1", "true", "C:\\new", " a", "it's", True, 0.5, [1, 2]],
+)
+def test_a_value_of_seml_arrives_at_sacred(value: Value) -> None:
+    text = yaml.safe_dump({"seml": {"executable": "a.py"}, "fixed": {"x": value}})
+    spec = parse_sweep(convert(text, "theirs.yaml"), source="ours.yaml")
+    (given,) = spec.parameters["x"]
+    passed = {"python a.py with {overrides}": quote, 'python a.py with x="$SWEEP_X"': word}[str(spec.command)](given)
+    assert of_sacred(passed) == value
+
+
+def of_sacred(text: str) -> object:
+    """Return what ``sacred.arg_parser`` makes of the text behind ``=``."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
 
 
 @pytest.mark.parametrize(

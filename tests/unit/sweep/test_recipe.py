@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
-from airflow_slurm_sweep.plan import RunPlan, plan_run
+from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
 from airflow_slurm_sweep.planned import as_submitted
+from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from tests.layers import make_layers
@@ -51,9 +55,14 @@ def test_a_search_travels_as_text_and_makes_the_jobs_that_the_plan_makes() -> No
         ("max_parallel_jobs: 4", "max_parallel_jobs: 4, existing: resume", "existing is resume"),
     ],
 )
-def test_what_does_not_go_with_a_search_is_said(old: str, new: str, message: str) -> None:
+def test_what_does_not_go_with_a_search_is_said_by_check_and_plan(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match=f"search is tpe, and {message}"):
         planned(TEXT.replace(old, new))
+    folders = Folders(include=tmp_path, sweeps=tmp_path, clusters=tmp_path)
+    with pytest.raises(SweepFileError, match=f"s.yaml: search is tpe, and {message}"):  # without a log directory
+        layers_of(replace(parse_sweep(TEXT.replace(old, new), source="s.yaml"), name="s"), folders, {})
 
 
 @pytest.mark.parametrize(

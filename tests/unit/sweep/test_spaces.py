@@ -400,8 +400,18 @@ def test_another_tools_mapping_is_refused_with_what_to_write(value: str, said: s
 
 
 @pytest.mark.parametrize(
+    "form",
+    ["uniform: [1000000, 1000001]", "loguniform: [0.1, 0.1000001]", "uniform: [1e12, 1.000000000001e12], step: 0.1"],
+)
+def test_numbers_of_a_narrow_range_differ(form: str) -> None:
+    spec = sweep(f"x: {{{form}}}\nsweep: {{search: random, trials: 11}}")
+    assert len({each["x"] for each in ran(spec)}) == 11
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("x: {uniform: [1.0, 1.0000000000000002]}\nsweep: {search: random, trials: 9}", "the space has so few values that 2 of 9 trials were found; lower sweep.trials"),
         ("x: {range: []}", "x: expected a form such as {range: [0, 10, 2]}, without its end; got {range: []}"),
         ("x: {range: [0, 1, 0]}", "x: expected a form such as {range: "),
         ("x: {range: [0, 1000000]}", "x: {range: [0, 1000000]} has 1000000 values, but at most 100000 are read; give it fewer"),

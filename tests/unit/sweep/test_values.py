@@ -134,6 +134,8 @@ def test_a_call_that_yaml_has_cut_at_its_comma_is_refused(text: str, cut: str) -
         ("'x, y': [[VALUE, 2]]", "x, y"),
         ("x: [[VALUE, 3]]", "x"),
         ("x: [{a: [VALUE]}]", "x"),
+        ("x: {values: [VALUE, 3]}", "x"),
+        ("x: {value: VALUE}", "x"),
         ("x: 1\nsweep: {include: [{x: VALUE}]}", "sweep.include.0.x"),
         ("x: 1\nsweep: {rules: [{if: {x: 1}, set: {y: VALUE}}]}", "sweep.rules.0.set.y"),
     ],
@@ -249,7 +251,7 @@ def test_a_sweep_of_wandb_becomes_ours() -> None:
 # Not taken over: early_terminate, which has no counterpart here.
 # Not taken over: method bayes: combinations are drawn at random.
 # Not taken over: the number of trials, which the file does not say: 40.
-# Not taken over: how the metric is read: the report reads it from metrics.json of each run directory.
+# Not taken over: how the metric is read: the report reads it from files in each run directory, such as metrics.json (docs/results.md).
 command: python3 train.py {flags} --tag 'a {{b}}'
 lr: [0.0001, 0.001]
 optimizer: ['"adam,w"']

@@ -1,0 +1,101 @@
+"""Parameters of another tool's sweep file, as `convert` adds them to a sweep of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_slurm_sweep.sweep.converted import Converted
+from airflow_slurm_sweep.sweep.distributions import Ours, ours_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, values_of
+from airflow_slurm_sweep.sweep.value_forms import read_form
+from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter
+
+
+def listed(values: list[Any] | dict[str, Any]) -> list[Any]:
+    """Return the values of a list, or of a form that means one."""
+    found = read_form(values) if isinstance(values, dict) else values
+    return found if isinstance(found, list) else [values]
+
+
+def flat(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands in a mapping, nested keys with dots."""
+    for name, value in space.items():
+        if isinstance(value, dict) and "type" not in value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def constants(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping in which a list is one value."""
+    found: dict[str, Any] = {}
+    for name, value in space.items():
+        is_nested = isinstance(value, dict) and not ours_of(value)
+        found[name] = constants(value) if is_nested else [value] if isinstance(value, list) else value
+    return found
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a value if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def add(sweep: Converted, space: Mapping[str, Any], prefix: str = "") -> None:
+    """Add the parameters of a mapping to a sweep, nested ones with dots."""
+    last = ("include", "exclude")  # of a build matrix: they name its parameters
+    for name, value in sorted(space.items(), key=lambda each: each[0] in last):
+        key = parameter_key(f"{prefix}{name}")
+        nested = value.get("parameters", value.get("params", value)) if isinstance(value, dict) else None
+        if name in last and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            _add_of_matrix(sweep, name, value)
+        elif (ours := _ours(value)) and ours.form and is_parameter(key) and _loads(ours.form):
+            sweep.parameters[key] = ours.form
+            if not ours.is_same:
+                sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is written as what is nearest to it here")
+        elif isinstance(nested, dict) and not ours and not any(key in value for key in ("distribution", "_type")):
+            add(sweep, nested, f"{prefix}{name}.")
+        else:
+            sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values")
+
+
+def _loads(form: list[Any] | dict[str, Any]) -> bool:
+    """Tell whether a value form is one that sweep files may have."""
+    try:
+        return isinstance(form, list) or read_form(form) is not None
+    except ValueError:
+        return False
+
+
+def parameter_key(name: str) -> str:
+    """Return the key of a parameter, which another tool may call as we call something else."""
+    return f"--{name}" if name in OWN_KEYS or name.startswith("x-") else name
+
+
+def _add_of_matrix(sweep: Converted, name: str, entries: list[dict[str, Any]]) -> None:
+    """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
+    for entry in entries:
+        each = {parameter_key(name): value for name, value in entry.items()}
+        own = {key: value for key, value in each.items() if key in sweep.parameters}
+        more = {key: value for key, value in each.items() if key not in own}
+        is_new = any(value not in listed(sweep.parameters[key]) for key, value in own.items())
+        is_whole = own.keys() == sweep.parameters.keys()
+        if not own or (is_new and not is_whole) or (name == "exclude" and more):
+            sweep.unsaid.append(f"{name}: {as_yaml(each)}")
+            continue
+        if name == "exclude" or is_new or not more:
+            sweep.section.setdefault(name, []).append(own)
+        if more:
+            sweep.section.setdefault("rules", []).append({"if": {**own}, "set": more})
+
+
+def _ours(value: Any) -> Ours | None:
+    """Return what another tool gives a parameter, as ours; None where it is no list and no range."""
+    if isinstance(value, list):
+        return Ours(value, is_same=True)
+    if isinstance(value, str):
+        if not is_foreign(value):
+            return Ours([value], is_same=True)
+        listed = values_of(value)
+        return Ours(listed, is_same=True) if listed else drawn_by(value)
+    return ours_of(value) if isinstance(value, dict) else Ours([value], is_same=True)
