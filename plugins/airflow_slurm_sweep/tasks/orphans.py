@@ -27,6 +27,7 @@ from airflow_slurm_sweep.tasks.requests import ask_airflow
 
 INTERVAL = 10.0
 _AT_ONCE = 50  # tasks that a look asks for, one by one
+_NAMED = 20  # jobs that a line of the log names
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +91,10 @@ async def cancel_orphans(client: SlurmClient, siblings: Siblings) -> None:
 async def _cancel(client: SlurmClient, job_ids: Sequence[str]) -> None:
     """Cancel orphans together; one after the other, thousands would take minutes."""
     if job_ids:
-        what = f"Job {job_ids[0]}" if len(job_ids) == 1 else f"The {len(job_ids)} jobs {', '.join(job_ids)}"
+        ids = " ".join(job_ids[:_NAMED]) + (" …" if len(job_ids) > _NAMED else "")
+        what = f"Job {ids}" if len(job_ids) == 1 else f"{len(job_ids)} jobs ({ids})"
         log.warning("%s: no task waits for it any more", what)
-        await retry_cancelling(what, partial(client.cancel_found, job_ids), f"scancel {' '.join(job_ids)}")
+        await retry_cancelling(what, partial(client.cancel_found, job_ids), f"scancel {ids}")
 
 
 class OrphanWatch:
