@@ -442,6 +442,22 @@ def test_an_override_that_no_parameter_can_have_is_an_error(override: str, said:
         plain("command: x {flags}\nlr: 1\n--seed: 1", overrides=[override])
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{a:1}", {"a": 1}),
+        ("{10:0.1}", {10: 0.1}),
+        ("1_000", 1000),
+        (r"a\,b", "a,b"),
+        (r"'it\'s'", "it's"),
+        ("007", "007"),
+    ],
+)
+def test_an_override_of_a_parameter_has_the_value_that_hydra_reads(text: str, value: object) -> None:
+    (job,) = plain("command: x {overrides}\nm: [1, 2]", overrides=[f"m={text}"]).jobs
+    assert (split(job.command)[1], job.parameters) == (f"m={text}", {"m": value})
+
+
 @pytest.mark.parametrize("value", ["3,4", "choice(3,4)", "a,b", "[1],[2]"])
 def test_an_override_in_hydras_grammar_has_one_value(value: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"overrides: a: expected one value, got '{value}'; write a=")):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
 from airflow_slurm_sweep.names import RECORD
+from airflow_slurm_sweep.slurm.finite import is_finite, is_step, numbers
 from airflow_slurm_sweep.slurm.history import History
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
@@ -30,7 +30,6 @@ STEPS = ("step", "global_step", "total_steps", "steps", "iteration", "epoch")  #
 _MAX_METRICS = 200
 _MAX_NAME = 100  # characters of a metric's name
 _MAX_FAULTS = 3  # that a warning lists
-_LARGEST_STEP = 1e15
 _MAX_REREADS = 5  # of a CSV file whose header changes
 
 
@@ -78,6 +77,7 @@ class MetricsReader:
         self._columns: list[str] = []
         self._line: int | None = 0  # lines read; None behind a part that was skipped
         self._gap = 0  # where the first part begins that was skipped
+        self._kept: dict[str, float] = {}  # values of the file's end, while the reader goes back
         self._missing: dict[str, float | None] = {}  # values before skipped parts, of metrics without one behind them
         self._reach = PIECE_BYTES
         self._refusal = ""  # why nothing of the file is taken
@@ -149,10 +149,8 @@ class MetricsReader:
         self._columns, self._line = [], 0
         self._gap, self._missing = 0, {}
         self._forget_faults()
-        # A JSON file is written anew each time, and its history is the changes that were seen.
-        is_anew = piece.path == self._path and not piece.path.endswith(".json")
-        if is_anew or (self._is_stale and not piece.is_stale):
-            self._forget_numbers()
+        if self._is_stale and not piece.is_stale:
+            self._forget_numbers()  # of an earlier job
 
     def _skip(self) -> None:
         """Forget all values, since a part that is skipped may have later ones."""
@@ -163,13 +161,21 @@ class MetricsReader:
         self.latest = {}
 
     def _is_settled(self) -> bool:
-        """Return whether an ended job's last values are known; if not, go back, once, to what was skipped first."""
-        if self._missing and self._reach != GAP_BYTES:
-            self._known, self._reach, self.latest = self._gap, GAP_BYTES, {}
+        """Return whether an ended job's last values are known.
+
+        If the objective's is not, go back, once, to what was skipped first: that may be many pieces.
+        """
+        if self._objective in self._missing and self._reach != GAP_BYTES:
+            self._known, self._reach = self._gap, GAP_BYTES
+            self._kept, self.latest = self.latest, {}
+            self._forget_faults()
             return False
+        self.latest = {**self._kept, **self.latest}
         for name, value in self._missing.items():
+            if name in self.latest:
+                continue
             if self._gap:
-                self._add_fault(f"{name}: expected a value in the last {GAP_BYTES // 1024**2} MiB, got none")
+                self._add_fault(f"{name}: expected a value in the part of the file that is read, got none")
             elif value is not None:  # all was read in the end, and no later value came
                 self.latest[name] = value
         self._missing = {}
@@ -192,7 +198,7 @@ class MetricsReader:
                 if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
                     self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
-                self._take_row(dict(_numbers(self._columns, cells)), where)
+                self._take_row(dict(numbers(self._columns, cells)), where)
             elif self._rereads < _MAX_REREADS and not is_first:
                 self._reread()
                 return False
@@ -213,6 +219,7 @@ class MetricsReader:
 
     def _forget_numbers(self) -> None:
         self.latest, self.history, self._rungs = {}, self.history.empty(), {}
+        self._kept = {}
 
     def _take_json_line(self, line: str, where: str) -> None:
         try:
@@ -249,16 +256,16 @@ class MetricsReader:
     def _take_row(self, row: Mapping[str, Any], where: str, *, is_all: bool = False) -> None:
         """Take the numbers of a row. Text among them is a fault only where the row is ``is_all`` that the file has."""
         steps = (self._step,) if self._step else STEPS
-        step = next((row[name] for name in steps if _is_step(row.get(name))), None)
+        step = next((row[name] for name in steps if is_step(row.get(name))), None)
         for key, value in row.items():
             name = self._names.get(key, key)
             if self._asha and name == self._objective and step is not None and type(value) in (int, float):
-                self._asha.climb(self._rungs, step, float(value) if _is_finite(value) else nan)
+                self._asha.climb(self._rungs, step, float(value) if is_finite(value) else nan)
             if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
                 problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
             elif name not in self.latest and len(self.latest) >= _MAX_METRICS and name != self._objective:
                 problem = f"expected at most {_MAX_METRICS} names, got more"
-            elif _is_finite(value):
+            elif is_finite(value):
                 # No event of a trigger holds a larger whole number: its runner would end, with all triggers.
                 self.latest[name] = value if abs(value) < 2**63 else float(value)
                 self._missing.pop(name, None)
@@ -280,19 +287,3 @@ class MetricsReader:
 
     def _forget_faults(self) -> None:
         self._refusal, self._faults, self._fault_count = "", [], 0
-
-
-def _is_finite(value: object) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]
-
-
-def _is_step(value: object) -> bool:
-    return _is_finite(value) and abs(value) < _LARGEST_STEP  # type: ignore[arg-type]
-
-
-def _numbers(columns: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield the cells that are numbers; Lightning leaves those empty that a row does not have."""
-    for name, cell in zip(columns, cells, strict=True):
-        with suppress(ValueError):
-            yield name, float(cell) if not cell.strip().isdecimal() else int(cell)

@@ -10,7 +10,7 @@ WHOLE = ("int", "logint")
 LOGARITHMIC = ("loguniform", "logint")
 _DIGITS = 6  # of a drawn number: enough to tell values apart, and the same on each machine
 _DIGITS_OF_STEPS = 12
-_OF_WIDTH = 5  # so that those of a range as narrow as 1000000 to 1000001 differ, too
+_OF_WIDTH = 4  # so that those of a range as narrow as 1000000 to 1000001 differ, too
 _MOST_DIGITS = 17  # which tell all floats apart
 
 

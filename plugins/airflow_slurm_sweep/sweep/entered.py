@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from airflow_slurm_sweep.sweep.command import placeholders
 from airflow_slurm_sweep.sweep.document import read_value, value_or_text
+from airflow_slurm_sweep.sweep.hydra_values import choices
 from airflow_slurm_sweep.sweep.overrides import (
     Value,
     bare_key,
@@ -35,7 +36,7 @@ def with_overrides(
     known = space.every_value
     if "overrides" in placeholders(command):
         check_grammar(overrides)
-        values = {override_key(text): value_or_text(text.partition("=")[2]) for text in overrides if text[0] != "~"}
+        values = {override_key(text): _of_hydra(text.partition("=")[2]) for text in overrides if text[0] != "~"}
         deleted = {override_key(text) for text in overrides} - values.keys()
         replaced: dict[str, Value] = {bare_key(key): None for key in known if config_key(key) in deleted}
         entered = {key: values[config_key(key)] for key in known if config_key(key) in values}
@@ -44,6 +45,12 @@ def with_overrides(
     entered |= {key: counts[config_key(key)] for key in known if config_key(key) in counts}
     replaced |= {bare_key(key): value for key, value in entered.items()}
     return space.without(replaced, entered), overrides
+
+
+def _of_hydra(text: str) -> Value:
+    found = choices(text)
+    value: Value = found[0] if found and len(found) == 1 else value_or_text(text)
+    return value
 
 
 def entered_parameters(overrides: Iterable[str], known: Collection[str]) -> dict[str, Value]:

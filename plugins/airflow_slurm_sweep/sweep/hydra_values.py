@@ -8,7 +8,6 @@ parser is the judge in tests/unit/sweep/test_hydra_values.py.
 from __future__ import annotations
 
 import re
-from itertools import takewhile
 
 from airflow_slurm_sweep.sweep.overrides import Value
 
@@ -112,8 +111,10 @@ class _Reader:
 
     def _primitive(self, kinds: set[str]) -> str | int | float | bool | None:
         """Return one token by its type, several as a text."""
-        tokens = [*takewhile(lambda token: token[0] in kinds, self._tokens[self._at :])]
-        self._at += len(tokens)
+        begin = self._at
+        while self._tokens[self._at][0] in kinds:  # the end is of no kind
+            self._at += 1
+        tokens = self._tokens[begin : self._at]
         if tokens and tokens[-1][0] == "blank":
             tokens.pop()
         if not tokens:

@@ -88,8 +88,6 @@ class ReportSweepOperator(BaseOperator):
             raise AirflowFailException(f"There is no plan: see the log of the task {PLAN!r}")
         approved, consent = ti.xcom_pull(task_ids=APPROVE), ti.xcom_pull(task_ids=APPROVE, key=CONSENT_KEY)
         requests = [JobRequest.from_json(job) for job in cast("list[Any]", mapped_jobs(plan, approved))]
-        if not requests[0].dry_run:
-            self._cancel_orphans(ti, [(job.site, job.shared_folder) for job in requests])
         objective = ti.xcom_pull(task_ids=PLAN, key=OBJECTIVE_KEY)
         objective = objective and Objective(**objective)
         jobs, skipped = _jobs(ti, requests)
@@ -104,6 +102,7 @@ class ReportSweepOperator(BaseOperator):
             self.outlets = []  # a dry run has no results: Dags that the asset triggers must not run
             self.log.info("Dry run: nothing was submitted")
             return {"combinations": len(rows), "succeeded": 0}
+        self._cancel_orphans(ti, [(job.site, job.shared_folder) for job in requests])
         if consent:
             self.log.info("The run was %s", consent)
         if consent and approved is None:

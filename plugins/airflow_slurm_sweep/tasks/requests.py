@@ -29,17 +29,23 @@ async def ask_airflow(call: Callable[..., Result], *args: Any, patience: float =
             # asgiref forgets the message of a cancel, by which Airflow tells what a user does from all else.
             return await asyncio.shield(asyncio.ensure_future(sync_to_async(call)(*args, **named)))
         except AirflowRuntimeError as error:
-            if error.error.error is not ErrorType.API_SERVER_ERROR:
+            if not _is_away(error):
                 raise
             raise ClusterUnavailableError(f"Airflow does not answer: {error}") from None
 
     return await patiently(ask, patience, wait_for_slot)
 
 
-async def read_xcom(run: Any, task_id: str, key: str, map_index: int | None = -1) -> Any:
+def _is_away(error: AirflowRuntimeError) -> bool:
+    """Return whether the API server may answer later: it has not, or not as one that understood the request."""
+    status = (error.error.detail or {}).get("status_code")
+    return error.error.error is ErrorType.API_SERVER_ERROR and (status in (None, 401, 403, 429) or status >= 500)
+
+
+async def read_xcom(run: Any, task_id: str, key: str, map_index: int | None = -1, *, patience: float = PATIENCE) -> Any:
     """Return an XCom of a task in a Dag run, which has the ``dag_id`` and ``run_id``; None if there is none."""
     await wait_for_slot()  # the answer may be large
-    return await ask_airflow(XCom.get_one, key=key, **_place(run, task_id, map_index))
+    return await ask_airflow(XCom.get_one, key=key, patience=patience, **_place(run, task_id, map_index))
 
 
 async def set_xcom(task: Any, key: str, value: Any) -> None:

@@ -99,7 +99,8 @@ class TaskTrigger(BaseTrigger):
 
     async def has_left(self, key: str) -> bool:
         """Return whether the task has ended by itself and left such an XCom; one that a person marks leaves none."""
-        return await read_xcom(self._task, self._task.task_id, key, self._task.map_index) is not None
+        task = self._task
+        return await read_xcom(task, task.task_id, key, task.map_index, patience=CANCEL_PATIENCE) is not None
 
     async def _has_nothing_to_cancel(self) -> bool:
         """Return whether there is no job, or it was cancelled with all others because somebody stopped the Dag run."""

@@ -130,8 +130,10 @@ class LoginShell:
 
     def __init__(self, login: Login) -> None:
         self._login = login
+        self.asked: list[str] = []
 
     async def run(self, script: str) -> Completed:
+        self.asked.append(script)
         done = self._login.run(script)
         return Completed(exit_status=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
@@ -243,6 +245,13 @@ class Site:
         self._client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=folder / "login")))
         self.reader = lines_of(self.run)
         self._time = 1_700_000_000
+
+    @property
+    def asked(self) -> int:
+        return len(self._client._shell.asked)  # type: ignore[attr-defined]
+
+    def follow(self, objective: str) -> None:
+        self.reader = MetricsReader(replace(JOB, run_dir=str(self.run), metrics=["metrics.jsonl"], objective=objective))
 
     def write(self, name: str, text: str, mode: str = "w") -> None:
         path = self.run / name
@@ -364,6 +373,7 @@ def rows(steps: range, **often: int) -> str:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_value_before_a_part_that_is_skipped_is_not_the_last(shell: str, is_followed: bool, tmp_path: Path) -> None:
     site = Site(tmp_path, shell)
+    site.follow("acc")
     site.write("metrics.jsonl", '{"seed": 7}\n' + rows(range(1, 15_000), acc=1000, loss=1))
     if is_followed:
         assert site.read() == (False, {"seed": 7, "step": 1310, "loss": 1310, "acc": 1000})
@@ -381,12 +391,27 @@ def test_a_value_that_is_not_in_the_end_that_is_read_is_a_fault(
 ) -> None:
     monkeypatch.setattr("airflow_slurm_sweep.slurm.metrics.GAP_BYTES", 1024**2)
     site = Site(tmp_path, "dash")
+    site.follow("acc")
     site.write("metrics.jsonl", rows(range(1, 15_000), acc=1000, rare=1200))
     site.write("metrics.jsonl", rows(range(15_000, 20_000), acc=1000), "a")
     site.write("metrics.jsonl", rows(range(20_000, 25_000)), "a")
     found = site.end()
     assert found.metrics == {"step": 24_999, "acc": 19_000}
-    assert found.fault == f"{site.run}/metrics.jsonl: rare: expected a value in the last 1 MiB, got none; left out"
+    assert (
+        found.fault
+        == f"{site.run}/metrics.jsonl: rare: expected a value in the part of the file that is read, got none; left out"
+    )
+
+
+def test_another_metric_that_a_skipped_part_may_have_costs_the_objective_nothing(tmp_path: Path) -> None:
+    site = Site(tmp_path, "dash")
+    site.follow("loss")
+    site.write("metrics.jsonl", '{"params": 5}\n' + rows(range(1, 15_000), loss=1))
+    asked = site.asked
+    found = site.end()
+    assert found.metrics == {"step": 14_999, "loss": 14_999}
+    assert "params: expected a value in the part of the file that is read, got none" in found.fault
+    assert site.asked - asked <= 3, "of thousands of jobs, none is read again for it"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

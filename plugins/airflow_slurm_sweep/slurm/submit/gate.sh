@@ -30,9 +30,9 @@ has_place() { # the run directory `member`, whose record was read
     is_recent || is_written_to
   elif [ "$its_run" != "$run" ]; then
     return 1
-  elif [ -z "$its_job" ]; then # an intent, unless it led to nothing. An old one may be of a task that failed since
-    [ -n "$its_attempt" ] && { [ -z "$its_links" ] || [ -e "$member/$state_name/start" ]; } &&
-      { is_recent || is_written_to; }
+  elif [ -z "$its_job" ]; then # an intent. Its job may still come, unless its task was killed or has failed for long
+    { [ -z "$its_links" ] || [ -e "$member/$state_name/start" ]; } &&
+      { { [ "$its_withdrawn" != "$its_run $its_task $its_attempt" ] && is_recent; } || is_written_to; }
   else
     at_member lives "$its_job" || keeps_place
   fi

@@ -7,8 +7,7 @@
 #
 #   run AIRFLOW DAG_ID RUN_ID   the Dag run that it belongs to, of which Airflow
 #   task TASK_ID MAP_INDEX
-#   attempt TRY ID              of the task instance, which Airflow gives another id for each try; nothing behind an
-#                               intent that led to no job
+#   attempt TRY ID              of the task instance, which Airflow gives another id for each try
 #   job ID                      nothing after `job`: an intent, sbatch was about to be called
 #   links ID,TIME,STATE,VALUE,ELAPSED,NODES ...  the jobs that it goes on from: when, by the login's clock, and how
 #   jobs ID ...                 all earlier jobs

@@ -5,9 +5,10 @@ slurm_sweep_fail() { # STATUS
   echo "setup line $slurm_sweep_number failed with exit status $1: ${slurm_sweep_line%%$'\n'*}" >&2
   exit 78
 }
-slurm_sweep_check() { # STATUS COMMAND DEPTH: of a command that failed; those of files that a line reads may
-  [ "$3" -le "$slurm_sweep_depth" ] || return
-  case $2:$slurm_sweep_line in 'eval --'*) ;; *$'\n'*) slurm_sweep_line=$2 ;; esac
+slurm_sweep_check() { # STATUS COMMAND DEPTH: of a command that failed: one that an item of several lines names itself
+  case $3:$slurm_sweep_line in "$slurm_sweep_depth:"*$'\n'*) ;; *) return ;; esac
+  case $slurm_sweep_line in *"$2"*) ;; *) return ;; esac
+  slurm_sweep_line=$2
   slurm_sweep_fail "$1"
 }
 slurm_sweep_finish() {

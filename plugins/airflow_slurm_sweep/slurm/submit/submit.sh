@@ -153,23 +153,13 @@ intend() { # write the intent down; set `before` to the record as it was
 
 take_back() { # the intent: sbatch made no job
   still_held
-  if was_intent; then # which led to nothing, as `settle` has seen; it would take a place in the run
-    its_attempt=
-    write_record
-  elif [ -n "$before" ]; then
+  if [ -n "$before" ]; then
     replace "$record" "$before"
   else
     rm -f -- "$record"
   fi
   [ -z "$chained" ] || rm -f -- "$state/start"
   restore_combination
-}
-
-was_intent() { # whether `before` is an intent of this run without a job
-  case $newline$before in
-    *"${newline}run $run$newline"*"${newline}attempt "?*"${newline}job $newline"*) ;;
-    *) return 1 ;;
-  esac
 }
 
 # sbatch
@@ -267,8 +257,7 @@ cancel_withdrawn() {
   return 1
 }
 
-leave_place() { # of an intent that led to no job: by its attempt, but for a chain's, by the missing file
-  case "$its_run $its_task $its_attempt" in "$run $task $attempt" | "$run $task $unknown_attempt") its_attempt= ;; esac
+leave_place() { # of an intent that led to no job: by the name of its attempt, but for a chain's, by the missing file
   case ${its_links##* } in "$after",*) rm -f -- "$state/start" ;; esac
 }
 

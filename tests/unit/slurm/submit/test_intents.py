@@ -48,6 +48,12 @@ def lose_answer(node: Node) -> None:
     assert node.submit(one_at_a_time(node), SUBMITTING)[0] == ExitStatus.UNCLEAR
 
 
+def show_only_job_7(node: Node) -> None:
+    node.show(job_7="PENDING")
+    node.answer("squeue", f"7 PENDING {node.run_dir}/logs/slurm-7.out\n")
+    node.answer("job_0", "")
+
+
 def silence(node: Node) -> None:
     """Let squeue fail as many times as a withdrawal asks in its first two rounds, then show job 7."""
     path = node.folder / "bin" / "squeue"
@@ -61,7 +67,7 @@ echo x >> '{node.folder}/asked'
 def test_the_job_of_a_killed_task_is_cancelled_once_squeue_answers_again(node: Node) -> None:
     lose_answer(node)
     silence(node)
-    node.show(job_7="PENDING")
+    show_only_job_7(node)
     asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
     eventually(lambda: node.cancelled() == ["7"])
 
@@ -77,17 +83,18 @@ def test_a_killed_task_submits_nothing_even_while_slurm_does_not_answer(node: No
 def test_a_withdrawn_intent_that_led_to_no_job_takes_no_place(node: Node) -> None:
     lose_answer(node)
     asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
-    eventually(lambda: node.words()["attempt"] == "")
+    eventually(lambda: node.words()["withdrawn"] != "")
     accept(node, "8")
     assert node.submit(one_at_a_time(node, 2), OTHER) == (0, "8 submitted")
 
 
-def test_a_refusal_behind_a_lost_answer_takes_no_place(node: Node) -> None:
+def test_a_refusal_may_be_because_of_the_job_whose_answer_was_lost(node: Node) -> None:
     lose_answer(node)
-    sbatch(node, "sbatch: error: Batch job submission failed: Invalid account")
+    sbatch(node, "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy")
     assert node.submit(one_at_a_time(node), SUBMITTING)[0] == ExitStatus.SBATCH_REFUSED
+    show_only_job_7(node)
     accept(node, "8")
-    assert node.submit(one_at_a_time(node, 2), OTHER) == (0, "8 submitted")
+    assert node.submit(one_at_a_time(node), SUBMITTING) == (0, "7 again")
 
 
 def test_an_intent_takes_a_place_while_its_job_may_come_and_not_for_ever(node: Node) -> None:
