@@ -98,7 +98,7 @@ def test_the_guides_search_finds_what_is_good_and_stops_what_is_not(
     script, sweep = (block.text for block in blocks(GUIDES) if block.section == section and block.file)
     folder = str(cluster.profile["workdir"])
     (Path(folder) / "train_search.py").write_text(script)
-    text = sweep.replace("/lustre/me/search", folder).replace("python train.py", f"{sys.executable} train_search.py")
+    text = sweep.replace("/lustre/me/search", folder).replace("python3 train.py", f"{sys.executable} train_search.py")
     run = Searched(airflow, cluster, sweeps, "search", f"preset: plain\n{text}")
     assert run.wait_for_end() == "success"
     rows = run.xcom("report", -1, "rows")
