@@ -292,9 +292,11 @@ def test_down_clears_jobs_and_sessions_of_killed_daemons(folder: Path) -> None:
     seconds = f"{os.getpid()}00"
     # A process that left its session, one that gave away its environment, and a step on the other node.
     script = f"setsid sleep {seconds} & env -i sleep {seconds} & srun --overlap sleep {seconds} & wait"
-    sbatch(box, script, "--nodes=2", "--export=NONE", "--output=/dev/null")
+    said = folder / "said"
+    sbatch(box, script, "--nodes=2", "--export=NONE", f"--output={said}")
     with ssh_session(box, f"sleep {seconds}") as session:
-        assert wait_until(lambda: len(pids_with_argument(seconds)) >= 5)
+        started = wait_until(lambda: len(pids_with_argument(seconds)) >= 5)
+        assert started, f"{box.slurm('squeue')}\n{said.read_text() if said.exists() else 'no output'}"
         everything = belonging_to(folder)
         for pid in box.status().values():
             os.kill(pid or 0, signal.SIGKILL)
