@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.report import Row
 from airflow_slurm_sweep.report_text import summary, table
+from airflow_slurm_sweep.slurm.finite import is_number
 from airflow_slurm_sweep.sweep.files import check_dag_id, root_of
 
 if TYPE_CHECKING:
@@ -91,14 +92,6 @@ def _cell(value: Any) -> Any:
 
     A spreadsheet takes text that begins like a formula, such as a line of a job's log, for one: it gets a quote.
     """
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(value):
         return f"'{value}"
     return json.dumps(value) if isinstance(value, dict | list | bool) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -15,6 +15,7 @@ from airflow_slurm_sweep.page.combinations import Combination, by_value, rank
 from airflow_slurm_sweep.page.curves import Curves
 from airflow_slurm_sweep.page.stages import Stage, counts
 from airflow_slurm_sweep.report import failures
+from airflow_slurm_sweep.slurm.finite import is_number
 from airflow_slurm_sweep.sweep.naming import short_names
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
@@ -35,7 +36,7 @@ def compared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     objectives = [run["objective"] for run in runs]
     objective = Objective(**objectives[0]) if objectives[0] and objectives.count(objectives[0]) == len(runs) else None
     parameters = [
-        {"key": key, "name": name, "is_number": all(_is_number(each.get(key, "0")) for each in every)}
+        {"key": key, "name": name, "is_number": all(is_number(each.get(key, "0")) for each in every)}
         for key, name in zip(swept, short_names(["run" if key == _RUN else key for key in swept]), strict=True)
     ]
     return {
@@ -110,11 +111,3 @@ def _named(values: Iterable[str]) -> str:
     known = [value for value in dict.fromkeys(values) if value]
     more = f" … ({len(known)} values)" if len(known) > _VALUES else ""
     return ", ".join(known[:_VALUES]) + more
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Which values of a metrics file are numbers that count."""
+"""Which values and texts are numbers that count."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,3 +23,12 @@ def numbers(columns: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str,
     for name, cell in zip(columns, cells, strict=True):
         with suppress(ValueError):
             yield name, float(cell) if not cell.strip().isdecimal() else int(cell)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
