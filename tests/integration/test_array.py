@@ -82,6 +82,11 @@ class ArrayLogin(Login):
     def alive(self) -> list[str]:
         return sorted(job for job, state in self.queue().items() if state in LIVE)
 
+    def live_tasks(self) -> dict[str, str]:
+        """Return the tasks of the run's live jobs, by id, without those that another test's run of that name leaves."""
+        live = asyncio.run(SlurmClient(self).live_jobs("a d r", f"{self.folder}/runs"))
+        return {job: live[job] for job in live.keys() & self.queue().keys()}
+
     def recorded(self, count: int = 4) -> list[str]:
         return [self.record(f"job_sweep_{number}")["job"] for number in range(self.first, self.first + count)]
 
@@ -279,8 +284,7 @@ def test_pending_and_running_elements_are_cancelled_one_by_one(login: ArrayLogin
     assert wait_until(lambda: login.queue().get(held[0]) == "RUNNING")
     asyncio.run(client.cancel(jobs[0]))
     assert wait_until(lambda: login.alive() == [held[2]])
-    live = asyncio.run(client.live_jobs("a d r", f"{login.folder}/runs"))
-    assert live == {held[2]: "t 2"}
+    assert login.live_tasks() == {held[2]: "t 2"}
 
 
 def test_an_attempt_is_withdrawn_by_its_element(login: ArrayLogin) -> None:
@@ -587,8 +591,7 @@ def test_numbers_above_any_clusters_limit_are_arrays_by_the_thousand(login: Arra
         assert name.read_text() == f"{request.name}\n"
         assert (name.parent / "logs" / f"slurm-{job_id}.out").exists()
     client = SlurmClient(login)
-    live = asyncio.run(client.live_jobs("a d r", f"{login.folder}/runs"))
-    assert live == {job_id: f"t {index}" for index, job_id in enumerate(ids)}
+    assert login.live_tasks() == {job_id: f"t {index}" for index, job_id in enumerate(ids)}
 
     jobs = [job_of(answer) for answer in login.together(requests)]
     asyncio.run(client.cancel(replace(jobs[1], run_dir=jobs[0].run_dir, log_path=jobs[0].log_path)))

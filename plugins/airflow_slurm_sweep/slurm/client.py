@@ -86,9 +86,10 @@ class SlurmClient:
         return await self.ask(queue.squeue(elements=elements), queue.read_squeue)
 
     async def live_jobs(self, run: str, folder: str, known: dict[str, Owner] | None = None) -> dict[str, str]:
-        """Return the live jobs of a Dag run, `Attempt.run`, whose run directories are in ``folder``.
+        """Return the live jobs of a Dag run, `Attempt.run`: `Attempt.task` by job id.
 
-        They are `Attempt.task` by job id. ``known`` holds the owners that earlier calls found; this call updates it.
+        All whose run directories are in ``folder`` are found, others only where their paths are no longer. ``known``
+        holds the owners that earlier calls found; this call updates it.
         """
         known = {} if known is None else known
         outputs = await self.ask(queue.outputs(folder), queue.read_outputs)
