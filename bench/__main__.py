@@ -27,6 +27,7 @@ from bench.stage import (
     MAX_SIZE,
     RELEASED_SECONDS,
     STEPS,
+    Setup,
     Stage,
     cluster,
     script,
@@ -85,6 +86,7 @@ def _stop_once(*_: int | FrameType | None) -> NoReturn:
 
 def measure(options: argparse.Namespace, results: Results) -> None:
     """Add all measurements to the results; one that fails does not keep the others from running."""
+    setup = Setup(keep=options.keep, triggerers=options.triggerers)
 
     @contextmanager
     def attempt(what: str) -> Iterator[None]:
@@ -97,49 +99,49 @@ def measure(options: argparse.Namespace, results: Results) -> None:
 
     if not options.without_baselines:
         with attempt("sbatch in shell loops"):
-            results.loops += _loops(options.keep)
+            results.loops += _loops(setup)
         with attempt(f"plain Airflow, {BASELINE} jobs"):
-            results.plain.append(_plain(BASELINE, options.keep))
+            results.plain.append(_plain(BASELINE, setup))
         for size in options.combinations:
             with attempt(f"{size} combinations of empty triggers"):
-                results.empty.append(_empty(size, options.keep))
+                results.empty.append(_empty(size, setup))
     for size in options.combinations:
         with attempt(f"a sweep of {size} combinations"):
-            results.sweeps.append(_sweep(size, options.keep))
+            results.sweeps.append(_sweep(size, setup))
     if options.released:
         with attempt(f"a sweep of {options.released} combinations whose jobs run once all tasks wait"):
-            results.released.append(_released(options.released, options.keep))
+            results.released.append(_released(options.released, setup))
     if options.histories:
         with attempt(f"the same with {options.histories} jobs that write {STEPS} steps each"):
-            results.released.append(_released(options.histories, options.keep, has_histories=True))
+            results.released.append(_released(options.histories, setup, has_histories=True))
     if options.in_flight:
         with attempt(f"a sweep with {options.in_flight} jobs in flight"):
-            results.flights.append(_flight(options.in_flight, options.keep))
+            results.flights.append(_flight(options.in_flight, setup))
 
 
-def _loops(keep: bool) -> list[loops.Loop]:
-    with cluster(keep=keep) as (box, folder):
+def _loops(setup: Setup) -> list[loops.Loop]:
+    with cluster(keep=setup.keep) as (box, folder):
         local = [loops.on_the_login_node(box, folder, size) for size in LOCAL_SIZES]
         return [loops.over_ssh(box, folder, BASELINE), *local]
 
 
-def _plain(size: int, keep: bool) -> runs.Run:
-    with _stage_of(_PLAIN_FILE, keep) as place:
+def _plain(size: int, setup: Setup) -> runs.Run:
+    with _stage_of(_PLAIN_FILE, setup) as place:
         workdir = place.box.profile["workdir"]
         arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
         return _baseline(place, PLAIN, "plain Airflow", {"size": size, "arguments": arguments})
 
 
-def _empty(size: int, keep: bool) -> runs.Run:
-    with _stage_of(_EMPTY_FILE, keep) as place:
+def _empty(size: int, setup: Setup) -> runs.Run:
+    with _stage_of(_EMPTY_FILE, setup) as place:
         return _baseline(place, EMPTY, "empty triggers", {"size": size})
 
 
 @contextmanager
-def _stage_of(dag_file: str, keep: bool) -> Iterator[Stage]:
+def _stage_of(dag_file: str, setup: Setup) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="bench-") as dags:
         (Path(dags) / "baseline.py").write_text(dag_file)
-        with stage(keep=keep, sweeps={}, dags=Path(dags)) as place:
+        with stage(setup, sweeps={}, dags=Path(dags)) as place:
             yield place
 
 
@@ -149,24 +151,24 @@ def _baseline(place: Stage, dag_id: str, what: str, conf: dict[str, object]) -> 
     return runs.measure(place, subject, int(str(conf["size"])))
 
 
-def _sweep(size: int, keep: bool) -> runs.Run:
-    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
+def _sweep(size: int, setup: Setup) -> runs.Run:
+    with stage(setup, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
         runs.warm_up(place)
         subject = runs.Subject(what="airflow-slurm-sweep", dag_id=SWEEP, wait_task="combination.wait")
         return runs.measure(place, subject, size)
 
 
-def _released(size: int, keep: bool, *, has_histories: bool = False) -> runs.Run:
+def _released(size: int, setup: Setup, *, has_histories: bool = False) -> runs.Run:
     text = sweep(SWEEP, size, RELEASED_SECONDS, held=True, has_histories=has_histories)
-    with stage(keep=keep, sweeps={SWEEP: text}) as place:
+    with stage(setup, sweeps={SWEEP: text}) as place:
         runs.warm_up(place)
         what = "released, histories" if has_histories else "released"
         subject = runs.Subject(what=what, dag_id=SWEEP, wait_task="combination.wait", held=True)
         return runs.measure(place, subject, size)
 
 
-def _flight(size: int, keep: bool) -> flight.Flight:
-    with stage(keep=keep, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
+def _flight(size: int, setup: Setup) -> flight.Flight:
+    with stage(setup, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
         runs.warm_up(place)
         return flight.measure(place, SWEEP, size)
 
@@ -213,6 +215,13 @@ def parser() -> argparse.ArgumentParser:
         "--without-baselines",
         action="store_true",
         help="only our sweeps: no loops, no plain Airflow, no empty triggers",
+    )
+    root.add_argument(
+        "--triggerers",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="how many Airflow has (default: %(default)s)",
     )
     root.add_argument("--keep", action="store_true", help="keep the folders with all logs, and say where they are")
     return root

@@ -22,7 +22,7 @@ class Observed:
         sacct_calls: Calls of sacct over SSH.
         sbatch_calls: Jobs that slurmctld was asked to take.
         remote_calls: All requests that slurmctld answered, by name.
-        stalls: Seconds of each stall of the triggerer's event loop.
+        stalls: Seconds of each stall of a triggerer's event loop.
         usage: By part.
         machine_cpu_seconds: Processor time of the whole machine, whoever used it.
         own_cpu_seconds: Processor time of this program, which is no part of the system.
@@ -45,9 +45,8 @@ class Observation:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         directory = stage.box.directory
-        (triggerer,) = stage.airflow.triggerers
         self._logs = {name: _Tail(directory / name) for name in ("logs/sshd.log", SACCT)}
-        self._triggerer = _Tail(triggerer.log)
+        self._triggerers = [_Tail(triggerer.log) for triggerer in stage.airflow.triggerers]
         stage.box.slurm("sdiag", "--reset")
         self._began = time.process_time()
         self._meter = Meter(stage.roots)
@@ -75,7 +74,7 @@ class Observation:
             sacct_calls=self._logs[SACCT].text().count("\n"),
             sbatch_calls=_count(calls, SUBMISSIONS),
             remote_calls=calls,
-            stalls=stalls(self._triggerer.text()),
+            stalls=[each for log in self._triggerers for each in stalls(log.text())],
             usage=usage,
             machine_cpu_seconds=round(machine, 2),
             own_cpu_seconds=round(time.process_time() - self._began, 2),

@@ -23,7 +23,7 @@ from airflow_slurm_sweep.sweep.spec import parse_sweep
 from bench import runs
 from bench.objectives import OBJECTIVES, Objective
 from bench.say import say
-from bench.stage import stage
+from bench.stage import Setup, stage
 from sandbox.airflow import PROJECT
 
 SEEDS = 20
@@ -116,7 +116,7 @@ def of_the_system(*, kills: bool) -> tuple[float, float]:
     text = SPACE.replace("train {flags}", program).replace("search: random", "search: tpe")
     text = text.replace("TRIALS", str(TRIALS)).replace("seed: SEED}", "objective: {metric: loss, goal: minimize}}")
     text += f"slurm: {{gpus_per_node: 0, jobname: {_DAG}, max_parallel_jobs: {PARALLEL}}}\n"
-    with stage(keep=False, sweeps={_DAG: text}, settings=_QUICK) as place:
+    with stage(Setup(), sweeps={_DAG: text}, settings=_QUICK) as place:
         (triggerer,) = place.airflow.triggerers
         place.wait_for_dag(_DAG)
         began = killed = time.monotonic()

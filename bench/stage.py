@@ -53,6 +53,19 @@ WARM = "warm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How a stage is set up.
+
+    Attributes:
+        keep: Leave the folder with all logs.
+        triggerers: How many Airflow has.
+    """
+
+    keep: bool = False
+    triggerers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """A cluster and an Airflow, up.
 
@@ -121,18 +134,22 @@ def cluster(*, keep: bool) -> Iterator[tuple[Sandbox, Path]]:
 
 @contextmanager
 def stage(
-    *, keep: bool, sweeps: Mapping[str, str], dags: Path | None = None, settings: Mapping[str, object] = {}
+    setup: Setup,
+    *,
+    sweeps: Mapping[str, str],
+    dags: Path | None = None,
+    settings: Mapping[str, object] = {},
 ) -> Iterator[Stage]:
     """A cluster and an Airflow.
 
     Args:
-        keep: Leave the folder with all logs.
+        setup: As a user asks for it.
         sweeps: Texts of sweep files, by Dag; one called `WARM` comes with them.
         dags: A folder of Dags that takes the place of the project's.
         settings: Further ones of Airflow.
     """
     began = time.monotonic()
-    with cluster(keep=keep) as (box, folder), cleaned() as stack:
+    with cluster(keep=setup.keep) as (box, folder), cleaned() as stack:
         (folder / "sweeps").mkdir()
         options = {"indices": 0, "name": WARM, "script": script(JOB_SECONDS), "options": ""}
         for name, text in {**sweeps, WARM: _SWEEP.format(**options)}.items():
@@ -140,7 +157,7 @@ def stage(
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         if dags:
             environment = merge(environment, CORE__DAGS_FOLDER=dags) | {"PYTHONPATH": str(PROJECT)}
-        airflow = AirflowParts(environment, folder, settings={**SETTINGS, **settings})
+        airflow = AirflowParts(environment, folder, triggerers=setup.triggerers, settings={**SETTINGS, **settings})
         if not airflow.postgres:
             raise SandboxError("no Postgres is installed; scripts/setup --tests does it")
         stack.callback(airflow.stop)

@@ -76,6 +76,36 @@ def families(processes: Mapping[int, Process], roots: Mapping[str, int]) -> dict
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What the processes of a part hold now.
+
+    Attributes:
+        processes: Their number.
+        threads: Likewise.
+        files: Open files, connections among them.
+        bytes: Memory.
+    """
+
+    processes: int
+    threads: int
+    files: int
+    bytes: int
+
+
+def holdings(roots: Mapping[str, int]) -> dict[str, Holding]:
+    """Return what each part holds; ``roots`` as for `Meter`."""
+    return {
+        part: Holding(
+            processes=len(pids),
+            threads=sum(_entries(pid, "task") for pid in pids),
+            files=sum(_entries(pid, "fd") for pid in pids),
+            bytes=sum(map(_memory, pids)),
+        )
+        for part, pids in families(_processes(), roots).items()
+    }
+
+
 class Meter:
     """Watches the parts from its making until `stop`.
 
@@ -140,6 +170,12 @@ def _memory(pid: int) -> int:
         return parse_pss((process / "smaps_rollup").read_text())
     with suppress(OSError):  # sshd lets nobody see the above: shared pages count in full then
         return int((process / "statm").read_text().split()[1]) * _PAGE
+    return 0
+
+
+def _entries(pid: int, folder: str) -> int:
+    with suppress(OSError):
+        return len(os.listdir(PROC / str(pid) / folder))  # noqa: PTH208 - their number is all
     return 0
 
 
