@@ -41,6 +41,7 @@ LOCAL_SIZES = (100, 1000)
 SWEEP = "bench"
 PLAIN = "plain"
 EMPTY = "empty"
+EMPTY_HELD = "empty_held"
 # Airflow looks for the words airflow and dag.
 _PLAIN_FILE = f"""\
 from bench.plain_dag import plain_dag
@@ -51,6 +52,7 @@ _EMPTY_FILE = f"""\
 from bench.empty_dag import empty_dag
 
 dag = empty_dag("{EMPTY}")  # airflow
+held = empty_dag("{EMPTY_HELD}", {LONG_SECONDS})
 """
 
 
@@ -114,6 +116,9 @@ def measure(options: argparse.Namespace, results: Results) -> None:
     if options.histories:
         with attempt(f"the same with {options.histories} jobs that write {STEPS} steps each"):
             results.released.append(_released(options.histories, setup, has_histories=True))
+    if options.in_flight and not options.without_baselines:
+        with attempt(f"{options.in_flight} empty triggers in flight"):
+            results.flights.append(_empty_flight(options.in_flight, setup))
     if options.in_flight:
         with attempt(f"a sweep with {options.in_flight} jobs in flight"):
             results.flights.append(_flight(options.in_flight, setup))
@@ -134,7 +139,7 @@ def _plain(size: int, setup: Setup) -> runs.Run:
 
 def _empty(size: int, setup: Setup) -> runs.Run:
     with _stage_of(_EMPTY_FILE, setup) as place:
-        return _baseline(place, EMPTY, "empty triggers", {"size": size})
+        return _baseline(place, EMPTY, runs.EMPTY, {"size": size})
 
 
 @contextmanager
@@ -170,7 +175,15 @@ def _released(size: int, setup: Setup, *, has_histories: bool = False) -> runs.R
 def _flight(size: int, setup: Setup) -> flight.Flight:
     with stage(setup, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
         runs.warm_up(place)
-        return flight.measure(place, SWEEP, size)
+        subject = runs.Subject(what="airflow-slurm-sweep", dag_id=SWEEP, wait_task="combination.wait")
+        return flight.measure(place, subject, size)
+
+
+def _empty_flight(size: int, setup: Setup) -> flight.Flight:
+    with _stage_of(_EMPTY_FILE, setup) as place:
+        runs.warm_up(place, EMPTY, {"size": 1})
+        subject = runs.Subject(what=runs.EMPTY, dag_id=EMPTY_HELD, wait_task="combination.wait", conf={"size": size})
+        return flight.measure(place, subject, size)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,14 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.flight import Flight
+from bench.flight import TRIGGERERS, Flight
 from bench.loops import Loop
 from bench.numbers import growth
 from bench.observe import Observed
 from bench.runs import Run
 from sandbox.daemons import find_program
 
-PARTS = ("triggerer", "triggerer-2", "scheduler", "dag-processor", "api-server", "postgres", "slurmctld", "sshd")
+PARTS = (*TRIGGERERS, "scheduler", "dag-processor", "api-server", "postgres", "slurmctld", "sshd")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def tables(results: Results) -> str:
         ]
         parts.append(_markdown([["submitting alone", "jobs", "seconds", "seconds for a job"], *rows]))
     if flights := results.flights:
-        columns = [f"{flight.size} jobs in flight" for flight in flights]
+        columns = [f"{flight.what}, {flight.size} in flight" for flight in flights]
         parts.append(table(columns, [(name, list(map(of, flights))) for name, of in FLIGHT]))
     parts += [f"Not measured: {failure}" for failure in results.failures]
     return "\n\n".join(parts)
@@ -102,7 +102,7 @@ def tables(results: Results) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """A Markdown table of rows with names, without those of a second triggerer that is not there."""
-    there = [(name, cells) for name, cells in rows if "triggerer-2" not in name or set(cells) != {"none"}]
+    there = [(name, cells) for name, cells in rows if TRIGGERERS[1] not in name or set(cells) != {"none"}]
     return _markdown([["", *columns], *([name, *cells] for name, cells in there)])
 
 
@@ -173,6 +173,7 @@ FLIGHT: list[tuple[str, Callable[[Flight], str]]] = [
         (f"peak memory of {part} meanwhile, MiB", lambda flight, part=part: _mebibytes(part)(flight.waiting))
         for part in PARTS
     ),
+    ("KiB of the triggerer for a job, beyond its first", lambda flight: f"{flight.bytes_each / 1024:.0f}"),
     *((f"CPU seconds of {part} meanwhile", lambda flight, part=part: _cpu(part)(flight.waiting)) for part in PARTS),
     ("seconds to mark the Dag run failed", lambda flight: _number(flight.marking)),
     ("seconds from that order until no job was left", lambda flight: _number(flight.cancelled)),

@@ -23,6 +23,7 @@ LOOK = 2.0  # seconds between two looks at a run's state
 _CONNECTION_STAYS = 25.0  # seconds after the last use, and a little more
 _PAGE = 1000
 _SAY = 10.0  # seconds between two lines of progress
+EMPTY = "empty triggers"  # `Subject.what`
 _FAILED = ("failed", "upstream_failed")
 
 
@@ -169,17 +170,22 @@ def trigger(stage: Stage, dag_id: str, conf: dict[str, object]) -> str:
     return f"{runs}/{stage.airflow.call('POST', runs, {'logical_date': None, 'conf': conf})['dag_run_id']}"
 
 
+def waiting_tasks(stage: Stage) -> int:
+    """Return how many tasks ``wait`` are in the triggerer; 0 where Airflow is too busy to answer."""
+    path = "/api/v2/dags/~/dagRuns/~/taskInstances?state=deferred&task_display_name_pattern=wait&limit=1"
+    with suppress(OSError):
+        return int(stage.airflow.call("GET", path)["total_entries"])
+    return 0
+
+
 def wait_until_all_wait(stage: Stage, size: int) -> None:
     """Return once every job has a task that waits for it in the triggerer, or some minutes have passed."""
 
-    def deferred() -> int:
-        path = "/api/v2/dags/~/dagRuns/~/taskInstances?state=deferred&task_display_name_pattern=wait&limit=1"
-        with suppress(OSError):  # too busy to answer
-            return int(stage.airflow.call("GET", path)["total_entries"])
-        return 0
+    def progress() -> str:
+        return f"{waiting_tasks(stage)} of {size} tasks wait in the triggerer"
 
-    if not wait(lambda: deferred() >= size, lambda: f"{deferred()} of {size} tasks wait in the triggerer", 60 + size):
-        say(f"only {deferred()} of {size} tasks wait in the triggerer")
+    if not wait(lambda: waiting_tasks(stage) >= size, progress, 60 + size):
+        say(f"only {progress()}")
 
 
 def wait(condition: Callable[[], bool], progress: Callable[[], str], seconds: float) -> bool:

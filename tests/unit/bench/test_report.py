@@ -51,7 +51,9 @@ def run(**changes: object) -> Run:
 
 
 FLIGHT = Flight(
+    what="airflow-slurm-sweep",
     size=5000,
+    first_bytes=150 * 2**20,
     submitted=300.0,
     held=60.0,
     starting=observed(),
@@ -88,7 +90,8 @@ def test_table() -> None:
         "| peak memory of scheduler, MiB | none | none | none |",
         "| CPU seconds for a combination | 0.200 | 0.200 | 0.020 |",
         "| shell loop | 100 | 20.0 | 0.2000 |",
-        "|  | 5000 jobs in flight |",
+        "|  | airflow-slurm-sweep, 5000 in flight |",
+        "| KiB of the triggerer for a job, beyond its first | 20 |",
         "| squeue calls per tick | 1.00 |",
         "| stalls of the triggerer meanwhile | 0, longest 0.00 s |",
         "| peak memory of triggerer meanwhile, MiB | 250 |",
