@@ -114,7 +114,7 @@ def cleaned() -> Iterator[ExitStack]:
 
 
 @contextmanager
-def cluster(*, keep: bool) -> Iterator[tuple[Sandbox, Path]]:
+def cluster(*, keep: bool, accounting: bool = False) -> Iterator[tuple[Sandbox, Path]]:
     """A cluster in a temporary folder, and that folder; the folder is kept, for a look at the logs, if told so."""
     with cleaned() as stack:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -123,7 +123,7 @@ def cluster(*, keep: bool) -> Iterator[tuple[Sandbox, Path]]:
         else:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o711)  # for Postgres, which is another user where we are root
-        box = Sandbox(folder / "c", nodes=NODES, slurm_conf=_slurm_conf(folder / "c" / ENDED))
+        box = Sandbox(folder / "c", nodes=NODES, accounting=accounting, slurm_conf=_slurm_conf(folder / "c" / ENDED))
         stack.enter_context(box)
         _write(box.directory / "bin" / "sacct", _COUNTED.format(calls=box.directory / SACCT, program=which("sacct")))
         for seconds in (JOB_SECONDS, RELEASED_SECONDS, LONG_SECONDS):
