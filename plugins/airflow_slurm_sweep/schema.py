@@ -32,8 +32,9 @@ Made by `python -m airflow_slurm_sweep settings`, from where each setting is dec
 A setting may stand in the trigger form of a sweep and on the command line of `preview` (*form*), in the section
 `slurm:` of a sweep file (*slurm*), and in a cluster profile (*profile*). The form of the Dag `launch` has the settings
 of *form* and *slurm*. `rules` in the section `sweep:` may have those of *slurm* for some combinations, and win over it.
-The first of these places that has the setting wins. If none has it, an environment variable of
-Airflow's worker counts (those with `$` below), then the preset's value, then the default.
+The first of these places that has the setting wins; for nodes and GPUs, the script's config stands between `slurm:` and
+the profile where the preset says so. If none has it, an environment variable of Airflow's worker counts (those with `$`
+below), then the preset's value, then the default. `env`, `sbatch` and `setup` are joined: all places count.
 """
 
 

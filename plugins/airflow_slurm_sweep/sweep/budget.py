@@ -31,7 +31,7 @@ class Approve(Section):
         default=None, description="A run whose upper bound is more GPU-hours than that waits."
     )
     above_cpu_hours: _Hours | None = Field(
-        default=None, description="Likewise the CPU-hours of its jobs that ask for no GPU."
+        default=None, description="A run whose upper bound is more CPU-hours than that, of jobs without GPUs, waits."
     )
     by: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(), description="User ids of Airflow's auth manager; without it, whoever may edit the Dag's runs."
@@ -52,11 +52,11 @@ class Budget(Section):
 
     max_gpu_hours: _Hours | None = Field(
         default=None,
-        description="The most GPU-hours that a run may take, if all its jobs run into their time limits; else it fails "
-        "before it submits any. In `sweep:` and profile: the smaller one.",
+        description="Limit of a run's GPU-hours, computed from the jobs' time limits. A run above it submits nothing "
+        "and fails. In `sweep:` and profile: the smaller one.",
     )
     max_cpu_hours: _Hours | None = Field(
-        default=None, description="Likewise the CPU-hours of its jobs that ask for no GPU."
+        default=None, description="Limit of the CPU-hours of jobs without GPUs, computed likewise."
     )
     approve: Approve | None = Field(
         default=None,

@@ -60,7 +60,9 @@ class Resources(Section):
         "script's config.",
     )
     gpus_per_node: Annotated[types.CountOrZero, Field(title="GPUs per node")] = Field(
-        default=0, description="GPUs on each node; 0 asks for none. Likewise: cluster.gpus_per_node."
+        default=0,
+        description="GPUs on each node; 0 asks for none. Under nemo-rl, where neither sweep nor form says it: "
+        "cluster.gpus_per_node in the script's config.",
     )
     time: Annotated[types.Time | None, Setting(option="time"), Field(title="Time limit")] = Field(
         default=None,
@@ -92,7 +94,7 @@ class JobSettings(Resources):
 
     extra_nodes: types.CountOrZero = Field(
         default=0,
-        description="Nodes that Slurm is asked for besides those that the script is told of, such as 1 for ray.sub "
+        description="Additional nodes that Slurm is asked for and the script is not told of, such as 1 for ray.sub "
         "with DEDICATED_RAY_HEAD.",
     )
     gpu_request: Annotated[Literal["gres", "none"], Field(title="GPU request")] = Field(
@@ -252,7 +254,9 @@ class ClusterProfile(JobSettings, PresetSetting, CommandSetting, MetricsSetting,
         default=None, description="Name of the cluster in Slurm, where several share the login node; null: its default."
     )
     login_setup: types.Lines = Field(
-        default=(), description="Commands on the login node before each of ours, such as `module load slurm`."
+        default=(),
+        description="Commands that the login node runs before each script of airflow-slurm-sweep, such as "
+        "`module load slurm`.",
     )
     log: types.Directory = Field(
         default="", description="Log directory on the cluster, in which each job has a run directory."

@@ -188,7 +188,7 @@ def notes(space: Space, section: SweepSection) -> Iterator[str]:
         elif count:
             yield f"{place}: {as_yaml(said)} holds for {count} combination{'' if count == 1 else 's'}"
     if space.trials:
-        yield f"sweep.search: random takes {len(space.chosen)} of {product} combinations"
+        yield f"sweep.search: {section.search} takes {len(space.chosen)} of {product} combinations"
     elif space.exclude or space.include:
         yield f"sweep.exclude and sweep.include: {product} combinations become {len(space.chosen)}"
     if space.repeat:
