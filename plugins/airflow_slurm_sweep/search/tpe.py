@@ -37,7 +37,9 @@ def propose(space: Space, trials: Sequence[Trial], slot: int, *, maximize: bool)
         slot: Which of ``space.chosen`` the trial is, from 0.
         maximize: Whether larger values are better.
     """
-    own, known = space.chosen[slot], {_text(trial.parameters) for trial in trials}
+    known = {_text(trial.parameters) for trial in trials}
+    # Its own of the random search, or where another trial has run that, the first that none has.
+    own = next((each for each in (space.chosen[slot], *space.chosen) if _text(each) not in known), space.chosen[slot])
     if sum(trial.has_ended for trial in trials) < START or slot < len(space.include):
         return own
     excluded = [space.meets(condition) for condition in space.exclude]
@@ -117,14 +119,17 @@ def _distribution(axis: Axis) -> BaseDistribution:
     drawn = axis.drawn
     if drawn is None:
         return CategoricalDistribution(range(len(axis.rows)))  # by place: of 1 and True it would make one
+    if drawn.step:
+        return IntDistribution(0, int(drawn.count) - 1)  # by place: Optuna shrinks ranges that no step divides
     if drawn.word in ("int", "logint"):
-        is_log = drawn.word == "logint"
-        return IntDistribution(int(drawn.low), int(drawn.high), log=is_log, step=int(drawn.step or 1))
-    return FloatDistribution(drawn.low, drawn.high, log=drawn.word == "loguniform", step=drawn.step)
+        return IntDistribution(int(drawn.low), int(drawn.high), log=drawn.word == "logint")
+    return FloatDistribution(drawn.low, drawn.high, log=drawn.word == "loguniform")
 
 
 def _choice(axis: Axis, asked: Any) -> dict[str, Value]:
-    return _values(axis, (axis.drawn.nearest(asked),) if axis.drawn else axis.rows[asked])
+    if axis.drawn is None:
+        return _values(axis, axis.rows[asked])
+    return _values(axis, (axis.drawn.nth(asked) if axis.drawn.step else axis.drawn.nearest(asked),))
 
 
 def _values(axis: Axis, row: Sequence[Value]) -> dict[str, Value]:
@@ -137,8 +142,12 @@ def _place(axis: Axis, parameters: Mapping[str, Any]) -> int | float | None:
         return None
     if axis.drawn:
         value = parameters[axis.keys[0]]
-        is_number = isinstance(value, int | float) and axis.drawn.low <= value <= axis.drawn.high
-        return axis.drawn.nearest(value) if is_number else None
+        if not isinstance(value, int | float):
+            return None
+        if axis.drawn.step:
+            place = axis.drawn.place(value)
+            return place if 0 <= place < axis.drawn.count else None
+        return axis.drawn.nearest(value) if axis.drawn.low <= value <= axis.drawn.high else None
     own = _text([parameters.get(key) for key in axis.keys])
     return next((place for place, row in enumerate(axis.rows) if _text([*row]) == own), None)
 

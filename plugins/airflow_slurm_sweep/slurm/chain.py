@@ -59,11 +59,15 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``."""
+    """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``.
+
+    ``lacks_exit_file`` says that our job.sh could not leave one, as on a full disk: what the job saved is in doubt.
+    """
 
     state: JobState
     exit_code: str = ""
     signal: str = ""
+    lacks_exit_file: bool = False
     has_new_files: bool = True
     value: float | None = None
 
@@ -128,7 +132,8 @@ def is_reached(until: Mapping[str, float], metrics: Mapping[str, float]) -> bool
 
 def _outcome(chain: Chain, judged: Sequence[Link], end: End, *, used: int, free: int) -> tuple[Outcome, str]:
     reached = [metric for metric, target in chain.until.items() if end.value is not None and end.value >= target]
-    is_done = end.state is JobState.COMPLETED and not chain.until and (not end.signal or not chain.jobs)
+    is_sure = not end.signal and not end.lacks_exit_file
+    is_done = end.state is JobState.COMPLETED and not chain.until and (is_sure or not chain.jobs)
     if reached or is_done:
         return Outcome.DONE, "".join(f"{metric} is reached" for metric in reached)
     why = ""

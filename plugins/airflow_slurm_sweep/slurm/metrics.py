@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import inf, nan
 from typing import Any
 
 from airflow_slurm_sweep.names import RECORD
@@ -79,7 +79,9 @@ class MetricsReader:
         self._gap = 0  # where the first part begins that was skipped
         self._kept: dict[str, float] = {}  # values of the file's end, while the reader goes back
         self._missing: dict[str, float | None] = {}  # values before skipped parts, of metrics without one behind them
-        self._reach = PIECE_BYTES
+        self._reach = GAP_BYTES if self._asha else PIECE_BYTES  # a rung wants the first value behind its step
+        self._has_gone_back = False
+        self._unseen: float | None = -inf  # the step up to which a part was skipped; None until the next row tells
         self._refusal = ""  # why nothing of the file is taken
         self._faults: list[str] = []  # the first ones
         self._fault_count = 0
@@ -156,6 +158,7 @@ class MetricsReader:
         """Forget all values, since a part that is skipped may have later ones."""
         self._gap = self._gap or self._known
         self._missing |= self.latest
+        self._unseen = None
         if self._objective:
             self._missing.setdefault(self._objective, None)
         self.latest = {}
@@ -165,8 +168,8 @@ class MetricsReader:
 
         If the objective's is not, go back, once, to what was skipped first: that may be many pieces.
         """
-        if self._objective in self._missing and self._reach != GAP_BYTES:
-            self._known, self._reach = self._gap, GAP_BYTES
+        if self._objective in self._missing and not self._has_gone_back:
+            self._known, self._reach, self._has_gone_back = self._gap, GAP_BYTES, True
             self._kept, self.latest = self.latest, {}
             self._forget_faults()
             return False
@@ -260,7 +263,9 @@ class MetricsReader:
         for key, value in row.items():
             name = self._names.get(key, key)
             if self._asha and name == self._objective and step is not None and type(value) in (int, float):
-                self._asha.climb(self._rungs, step, float(value) if is_finite(value) else nan)
+                self._unseen = step if self._unseen is None else self._unseen
+                number = float(value) if is_finite(value) else nan
+                self._asha.climb(self._rungs, step, number, unseen=self._unseen)
             if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:  # no database takes NUL and half characters
                 problem = f"expected a printable name of at most {_MAX_NAME} characters, got {name!r:.120}"
             elif name not in self.latest and len(self.latest) >= _MAX_METRICS and name != self._objective:

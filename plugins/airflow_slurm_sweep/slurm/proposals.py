@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from shlex import quote
 from typing import Any, NamedTuple
 
@@ -17,12 +18,15 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.submit.script import gate_folder
 
-# Lines of combination.json begin with a blank or a brace, so that no other begins as these do.
+# Lines of combination.json begin with a blank or a brace, so that no other begins as these do. A file that was cut off
+# may lack its last line's end.
 _SHOW = f"""show() {{
   printf 'proposal %s\\n' "$1"
   [ ! -f "$1/{RECORD}" ] || sed -n 's/^job /job /p' "$1/{RECORD}"
   [ ! -f "$1/{RESULT}" ] || sed -n 's/^/result /p' "$1/{RESULT}"
+  echo
   [ ! -f "$1/{COMBINATION}" ] || cat -- "$1/{COMBINATION}"
+  echo
 }}"""
 
 
@@ -83,10 +87,12 @@ def _proposal(text: str, attempt: Attempt) -> Proposal | None:
     try:
         combination = json.loads("\n".join(line for line in lines if line[:1] in (" ", "{", "}")))
         run = combination["run"]
-        result = json.loads(words["result"]) if "result" in words else None
         parameters = combination["parameters"]
     except (ValueError, KeyError, TypeError):  # being written, damaged, or a job's that is no combination
         return None
+    result = None
+    with suppress(ValueError):
+        result = json.loads(words.get("result", "null"))
     if (run["airflow"], run["dag_id"], run["run_id"]) != (attempt.installation, attempt.dag_id, attempt.run_id):
         return None
     is_its = isinstance(result, dict) and result.get("job") == words.get("job")

@@ -61,10 +61,14 @@ _LEAVE = f"""leave() {{ # JOB RUN_DIR BEGINNING TEXT
 
 
 class Climbed(NamedTuple):
-    """The rungs of all jobs of a Dag run by the combination's number, and the stops of those that were asked for."""
+    """The rungs of all jobs of a Dag run by the combination's number, and the stops of those that were asked for.
+
+    ``fault`` says why there are none.
+    """
 
     rungs: Mapping[int, Rungs]
     stops: Mapping[int, Note]
+    fault: str = ""
 
 
 class Note(NamedTuple):
@@ -80,12 +84,18 @@ def climb(gate: str, jobs: Sequence[tuple[SubmittedJob, Rungs]]) -> str:
 
     ``gate`` is `gate_folder`'s.
     """
-    folder = quote(f"{gate}/rungs")
+    above, folder = gate.rpartition("/")[0], quote(f"{gate}/rungs")
+    shared = quote(above.rpartition("/")[0])
     return script(
         "newline='\n'",
         _CLIMB,
-        f"[ -d {folder} ] || mkdir -p -- {folder}",
-        f"if cd -- {folder}; then",
+        f"if ! [ -d {folder} ]; then",  # where it is shared, others make theirs in it
+        f'  [ -d {quote(above)} ] || mkdir -m "$(stat -L -c %a -- {shared})" -- {quote(above)}',
+        f"  mkdir -p -- {folder}",
+        "fi",
+        f"if ! cd -- {folder} || ! [ -w . ]; then",
+        f"  printf 'fault cannot write into %s\\n' {folder}",
+        "else",
         *(
             f"climb {job.index} {quote(job.run_dir)} {join(word for each in rungs.items() for word in map(str, each))}"
             for job, rungs in jobs
@@ -101,10 +111,13 @@ def read_climbed(output: str) -> Climbed:
     rungs: dict[int, dict[int, float]] = {}
     stops: dict[int, Note] = {}
     own: dict[int, float] = {}
+    fault = ""
     for line in output.split("\n"):
         first, _, second = line.partition(" ")
         if first == "job" and second.isdecimal():
             own = rungs.setdefault(int(second), {})
+        elif first == "fault":
+            fault = second
         elif first == "stop":
             number, _, text = second.partition(" ")
             if number.isdecimal() and (note := read_stop(text)):
@@ -112,7 +125,7 @@ def read_climbed(output: str) -> Climbed:
         elif second:
             with suppress(ValueError):
                 own[int(first)] = float(second)
-    return Climbed(rungs, stops)
+    return Climbed(rungs, stops, fault)
 
 
 def leave_stops(stops: Sequence[tuple[SubmittedJob, Stop]]) -> str:

@@ -40,11 +40,15 @@ class Asha:
         """Return the step of a rung."""
         return self.from_step * float(self.factor**rung)
 
-    def climb(self, rungs: dict[int, float], step: float, value: float) -> None:
-        """Add to a job's rungs those that it has reached at a step: on each the first value that comes counts."""
+    def climb(self, rungs: dict[int, float], step: float, value: float, *, unseen: float = -inf) -> None:
+        """Add to a job's rungs those that it has reached at a step: on each the first value that comes counts.
+
+        It reached those up to the step ``unseen`` while nobody looked: they have no value.
+        """
         rung = max(rungs, default=-1) + 1
         while self.step(rung) <= step and (self.to_step is None or self.step(rung) < self.to_step):
-            rungs[rung] = value
+            if self.step(rung) > unseen:
+                rungs[rung] = value
             rung += 1
         if self.to_step is not None and step >= self.to_step:
             rungs[SAFE] = value

@@ -36,7 +36,7 @@ class Drawn:
             low, high = log(self.low - 0.5), log(self.high + 0.5)
             return min(max(round(exp(low + share * (high - low))), self.low), self.high)
         if self.count != inf:
-            return self._nth(min(int(share * self.count), int(self.count) - 1))
+            return self.nth(min(int(share * self.count), int(self.count) - 1))
         if self.word == "loguniform":
             value = exp(log(self.low) + share * (log(self.high) - log(self.low)))
         else:
@@ -48,19 +48,24 @@ class Drawn:
         if self.word == "logint":
             return round(value)
         if self.count != inf:
-            return self._nth(round((value - self.low) / (self.step or 1)))
+            return self.nth(self.place(value))
         rounded = _rounded(value, _DIGITS, self.high - self.low)
         return min(max(rounded, float(self.low)), float(self.high))
 
     def __iter__(self) -> Iterator[float]:
         """Yield all values of a finite range."""
-        return map(self._nth, range(int(self.count)))
+        return map(self.nth, range(int(self.count)))
 
     def __str__(self) -> str:
         step = f", step: {self.step:.12g}" if self.step else ""
         return f"{{{self.word}: [{self.low:.12g}, {self.high:.12g}]{step}}}"
 
-    def _nth(self, number: int) -> float:
+    def place(self, value: float) -> int:
+        """Return which value of a finite range is nearest to a number, from 0."""
+        return round((value - self.low) / (self.step or 1))
+
+    def nth(self, number: int) -> float:
+        """Return the value at a place of a finite range."""
         value = self.low + number * (self.step or 1)
         return value if self.word in WHOLE else _rounded(value, _DIGITS_OF_STEPS, self.step or 1)
 

@@ -41,6 +41,7 @@ class Stopper:
         self._climb = Batcher(self._ask, at_once=_AT_ONCE)
         self._rungs: Mapping[int, Rungs] = {}
         self._looked_at = 0.0
+        self._fault = ""
         self._asked: set[str] = set()  # jobs whose notes were read
         self._due: dict[str, Stop | None] = {}  # jobs to stop, by their ids; None where the note is written already
         self._stopped: set[str] = set()
@@ -76,6 +77,11 @@ class Stopper:
         """Write new rungs, read those of all jobs, and judge the jobs that are waited for."""
         answer = await self._cluster.run.climb(self._gate, [(job, dict(reader.rungs)) for job, reader in jobs])
         self._rungs, self._looked_at = answer.rungs, time.monotonic()
+        if answer.fault and answer.fault != self._fault:
+            log.warning("No job is stopped early for now: %s", answer.fault)
+        self._fault = answer.fault
+        # What could not be carried out is judged again: the job may be better by now, or safe.
+        self._due = {job_id: stop for job_id, stop in self._due.items() if stop is None}
         for job, _ in jobs:
             self._asked.add(job.job_id)
             note = answer.stops.get(job.index or 0)

@@ -52,24 +52,29 @@ async def submit_trial(cluster: ClusterSession, search: Search, job: JobRequest,
     async with _turnstiles.use(attempt.run) as turn, turn:
 
         async def ask() -> SubmittedJob:
-            while True:
-                known = await cluster.run.proposals(job, attempt)
-                proposed = await asyncio.to_thread(_proposed, search, known, job)
-                try:
-                    return await cluster.submissions((proposed, attempt))
-                except StaleError:
-                    continue  # another triggerer was faster
+            known = await cluster.run.proposals(job, attempt)
+            proposed = await asyncio.to_thread(_proposed, search, known, job)
+            return await cluster.submissions((proposed, attempt))
 
-        return await cluster.retry_until_answered(ask)
+        async def ask_twice() -> SubmittedJob:
+            try:
+                return await ask()
+            except StaleError:  # another triggerer was faster
+                return await ask()
+
+        return await cluster.retry_until_answered(ask_twice)
 
 
 async def as_proposed(cluster: ClusterSession, search: Search | None, job: JobRequest, attempt: Attempt) -> JobRequest:
-    """Return a trial's job with the parameters that it was submitted with; any other job as it was planned."""
+    """Return a trial's job with the parameters that it was submitted with; any other job as it was planned.
+
+    A trial whose parameters cannot be read any more has no chain: nobody could say what its next job is to run.
+    """
     if search is None:
         return job
     known = await cluster.retry_until_answered(lambda: cluster.run.proposals(job, attempt), even_if_refused=True)
     parameters = known.of(job.run_dir)
-    return job if parameters is None else replace(job, **search.arguments(parameters, job))
+    return replace(job, chain={}) if parameters is None else replace(job, **search.arguments(parameters, job))
 
 
 async def leave_result(

@@ -100,6 +100,28 @@ def test_what_is_excluded_or_known_is_not_proposed() -> None:
         known.append(Trial(parameters=found, state=State.RUNNING))
 
 
+@pytest.mark.parametrize("trials", [40, 48])
+def test_a_finite_space_runs_whole_and_no_combination_twice(trials: int) -> None:
+    text = "command: t {flags}\nx: [1, 2, 3, 4, 5, 6, 7, 8]\ny: [1, 2, 3, 4, 5, 6]\nsweep: {search: tpe, trials: "
+    own = space(text=f"{text}{trials}, objective: {{metric: l, goal: minimize}}}}")
+    known: list[Trial] = []
+    for slot in range(trials):
+        found = propose(own, known, slot, maximize=False)
+        known.append(Trial(parameters=found, state=State.ENDED, value=float(f"{found['x']}.{found['y']}")))
+    assert len({str(each.parameters) for each in known}) == trials
+
+
+@pytest.mark.parametrize("step", ["0.3333333333333333", "0.3333334", "0.1"])
+def test_a_step_that_no_float_divides_is_taken_as_the_file_says(step: str) -> None:
+    text = f"command: t {{flags}}\ns: {{uniform: [0, 1], step: {step}}}\nu: {{uniform: [0, 1]}}\nsweep: "
+    own = space(text=text + "{search: tpe, trials: 40, objective: {metric: l, goal: minimize}}")
+    values = {float(str(each["s"])) for each in own.chosen}
+    known = ended(own, 30, lambda each: -each["s"])
+    asked = [float(str(propose(own, known, slot, maximize=False)["s"])) for slot in range(30, 40)]
+    assert set(asked) <= values
+    assert max(values) in asked, "the best is in the study"
+
+
 def test_the_first_trials_are_those_that_the_file_includes() -> None:
     text = ALL_KINDS.replace("MORE", ", include: [{u: 0.5, s: 0, l: 0.1, i: 3, g: 8, c: 1, a: 1, b: x, k: 7}]")
     own = space(text=text)

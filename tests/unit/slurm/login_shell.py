@@ -23,7 +23,7 @@ SHELLS = {
 }  # as `sh` is the one or the other
 TOOLS = (
     "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
-    "timeout", "touch", "tr", "uname",
+    "timeout", "touch", "tr", "uname", "wc",
 )  # fmt: skip
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 

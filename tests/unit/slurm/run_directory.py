@@ -69,10 +69,10 @@ case $1 in --all) exec /usr/bin/cat job_* ;; esac
             )
         self.answer("squeue", queue)
 
-    def follow(self, job: str, sbatch: str = "0", ended: str = "TIMEOUT,,,") -> tuple[int, str]:
+    def follow(self, job: str, sbatch: str = "0", ended: str = "TIMEOUT,,,", **changes: Any) -> tuple[int, str]:
         """Ask for the job that follows one; sbatch's next id is ``sbatch``."""
         self.answer("sbatch", f"{sbatch}\n")
-        return self.submit(self.request(after=job, ended=ended), WAITING)
+        return self.submit(self.request(after=job, ended=ended, **changes), WAITING)
 
     def words(self) -> dict[str, str]:
         """Return the record, without the times of its links."""

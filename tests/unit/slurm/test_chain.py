@@ -28,6 +28,8 @@ def end(state: str, signal: str = "", value: float | None = None, *, new: bool =
         ({}, [], end("COMPLETED"), DONE, ""),
         ({}, [], end("COMPLETED", "USR1"), FOLLOWED, ""),
         ({}, [], end("COMPLETED", "TERM"), FOLLOWED, ""),
+        ({}, [], End(state=JobState.COMPLETED, lacks_exit_file=True), FOLLOWED, ""),
+        ({"jobs": 0}, [], End(state=JobState.COMPLETED, lacks_exit_file=True), DONE, ""),
         ({}, [], end("TIMEOUT", "TERM"), FOLLOWED, ""),
         ({}, [], end("TIMEOUT"), FOLLOWED, ""),
         ({}, [], end("FAILED", "USR1"), FOLLOWED, ""),

@@ -14,7 +14,7 @@ from airflow_slurm_sweep.names import RECORD, STOP
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.queue import EXIT_FILE
-from airflow_slurm_sweep.slurm.results import Piece, read_results, results
+from airflow_slurm_sweep.slurm.results import GAP_BYTES, Piece, read_results, results
 from airflow_slurm_sweep.slurm.rungs import Climbed, Note, as_stopped, climb, leave_stops, read_climbed, read_stop
 from airflow_slurm_sweep.slurm.shell import Completed, Site, output
 from airflow_slurm_sweep.slurm.states import JobState
@@ -74,6 +74,17 @@ def test_the_reader_climbs_with_all_values_also_those_that_are_not_finite(tmp_pa
     reader.take(Piece(0, 1, len(data), 1, "/m.jsonl", data), ended=False)
     assert str(reader.rungs) == "{0: nan, 1: 0.5}"
     assert MetricsReader(job(tmp_path, 1)).rungs == {}
+
+
+def test_a_rung_that_was_passed_while_nobody_looked_has_no_value(tmp_path: Path) -> None:
+    reader = MetricsReader(job(tmp_path, 1, stop={"from_step": 10, "factor": 3, "maximize": False}))
+    rows = [f'{{"step": {step}, "loss": {1 / step}}}\n'.encode() for step in range(1, 400)]
+    begin, end = b"".join(rows[:12]), b"".join(rows[99:])
+    reader.take(Piece(0, 1, len(begin), 1, "/m.jsonl", begin), ended=False)
+    assert reader.question(ended=False).reach == GAP_BYTES, "an outage of seconds skips nothing"
+    whole = sum(map(len, rows))
+    reader.take(Piece(whole - len(end) - 1, 1, whole, 2, "/m.jsonl", b"\n" + end), ended=False)
+    assert reader.rungs == {0: 1 / 10, 3: 1 / 270}, "not those at step 30 and 90"
 
 
 class Folder:
@@ -204,4 +215,5 @@ def test_a_folder_that_cannot_be_written_holds_up_nothing(shell: str, tmp_path: 
     said = folder.run(leave_stops([(job(tmp_path, 1, "6"), stop), (job(tmp_path, 2), stop)]), is_quiet=False)
     assert said.split() == ["7"], "of the other job nothing could be written, so that it goes on"
     Path(folder.gate).write_text("a file where the folder should be")
-    assert read_climbed(folder.run(climb(folder.gate, [(job(tmp_path, 2), {0: 0.5})]), is_quiet=False)).rungs == {}
+    found = read_climbed(folder.run(climb(folder.gate, [(job(tmp_path, 2), {0: 0.5})]), is_quiet=False))
+    assert found == Climbed({}, {}, f"cannot write into {folder.gate}/rungs")

@@ -9,16 +9,6 @@
 #
 folder='' base='' run='' only_base='' stop_name=''
 
-# Where the folder is shared, others reserve in it too, so it gets the mode of the folder that it is in.
-make_folder() {
-  above=${folder%/*}
-  [ -d "$above" ] || mkdir -p -- "$above" || refuse "cannot make $above"
-  own_links "$above" "$folder"
-  [ -d "$folder" ] || mkdir -m "$(stat -L -c %a -- "$above")" -- "$folder" 2> /dev/null || [ -d "$folder" ] ||
-    refuse "cannot make $folder"
-  own_links "$folder"
-}
-
 read_owner() { # FILE: set `owner` to the Dag run that a reservation names, to nothing if it is not there or not whole
   owner=
   { read -r key owner < "$1"; } 2> /dev/null
@@ -52,7 +42,7 @@ claim() { # NAME: fail if another Dag run has it, and set `owner`
 
 reserve() { # print the name of this Dag run: the one that it has, or else the first that is free
   mine=$folder/.$host.$$
-  make_folder
+  make_shared "$folder"
   for place in "$folder/$base" "$folder/$base"_run[0-9]*; do
     read_owner "$place"
     if [ "$owner" = "$run" ]; then

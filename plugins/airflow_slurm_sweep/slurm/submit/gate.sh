@@ -1,27 +1,26 @@
 # The limit of parallel jobs of a Dag run (`max_parallel_jobs`). Behind record.sh and cluster.sh.
 
 pass_gate() { # at most $parallel live jobs of this Dag run
-  own_links "${gate%/*}" "$gate"
+  make_shared "${gate%/*}"
+  own_links "$gate"
   [ -d "$gate" ] || mkdir -p -- "$gate" || refuse "cannot make $gate"
   take "$gate_lock"
   holds_gate=yes
   ask_once
-  count_members
+  members=$(show_members) || exit
+  live=$(printf '%s' "${members:+$members$newline}" | wc -l)
   [ "$live" -lt "$parallel" ] || stop 95 "$live jobs of this run are live, max_parallel_jobs is $parallel"
   still_held
-  replace "$gate/members" "$members$run_dir" || refuse "cannot write $gate/members"
-  read_record "$record"
+  replace "$gate/members" "${members:+$members$newline}$run_dir" || refuse "cannot write $gate/members"
 }
 
-count_members() { # set `live` to their number, and `members` to the run directories of live jobs and open intents
-  live=0 members='' both=''
+show_members() { # print the run directories of live jobs and open intents; in a subshell, as it reads their records
+  both=
   [ -f "$gate/members" ] || return 0
   while IFS= read -r member; do
     [ "$member" != "$run_dir" ] || continue
     read_record "$member/$record_name"
-    if has_place; then
-      live=$((live + 1)) members=$members$member$newline
-    fi
+    ! has_place || printf '%s\n' "$member"
   done < "$gate/members"
 }
 

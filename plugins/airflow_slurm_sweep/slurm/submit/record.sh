@@ -100,6 +100,15 @@ own_links() { # PATH ...: refuse if one is a link that another user made
   done
 }
 
+# Where the folder is shared, others work in it too, so it gets the mode of the folder that it is in.
+make_shared() { # FOLDER
+  above=${1%/*}
+  [ -d "$above" ] || mkdir -p -- "$above" || refuse "cannot make $above"
+  own_links "$above" "$1"
+  [ -d "$1" ] || mkdir -m "$(stat -L -c %a -- "$above")" -- "$1" 2> /dev/null || [ -d "$1" ] || refuse "cannot make $1"
+  own_links "$1"
+}
+
 make_folders() {
   parent=${run_dir%/*}
   [ -d "$parent" ] || mkdir -p -- "$parent" || refuse "cannot make the run directory $run_dir"

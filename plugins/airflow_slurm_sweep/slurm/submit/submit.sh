@@ -66,6 +66,7 @@ decide() {
   elif [ -z "$its_job" ]; then
     return # an intent that led to no job
   elif [ "$its_ti" = "$ti" ]; then
+    [ -z "$proposals" ] || check_parameters
     answer again
   elif [ "$its_try" -gt "$try" ] && is_newer "$its_ti" "$ti"; then
     refuse "a later try of this task has taken over"

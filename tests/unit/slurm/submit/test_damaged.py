@@ -85,6 +85,20 @@ def test_a_chain_goes_on_though_its_record_is_damaged(node: Node, damage: Callab
     assert (node.run_dir / PARAMETERS).exists()
 
 
+@pytest.mark.parametrize("damage", [half, empty])
+def test_a_limit_of_parallel_jobs_takes_no_chain_away(node: Node, damage: Callable[[Node], None]) -> None:
+    other = node.request(max_parallel_jobs=2, chain={}, index=2, run_dir=str(node.run_dir.with_name("s_2")))
+    node.answer("sbatch", "5\n")
+    assert node.submit(other, replace(SUBMITTING, map_index=4, id="03-1")) == (0, "5 submitted")
+    node.answer("sbatch", "7\n")
+    begun(node)
+    whole = node.words()
+    damage(node)
+    assert node.follow("7", "8", max_parallel_jobs=2) == (0, "8 submitted")
+    assert node.words() == {**whole, "attempt": "0 unknown", "job": "8", "jobs": "7", "links": "7,TIMEOUT,,,"}
+    assert node.follow("7", "9", max_parallel_jobs=2) == (0, "8 again")
+
+
 def test_a_restarted_triggerer_finds_the_live_job_of_a_damaged_record(node: Node) -> None:
     begun(node)
     node.follow("7", "8")
