@@ -26,13 +26,14 @@ from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.cli import init, preview, results, run
-from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError, SweepFileError
-from airflow_slurm_sweep.plan import layers_of
+from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
+from airflow_slurm_sweep.plan import layers_of, plan_run
 from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_table, sweep_schema
 from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
-from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders
+from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, RunSettings
+from airflow_slurm_sweep.sweep.naming import is_template
 from airflow_slurm_sweep.sweep.run_command import warnings
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, SweepSpec, load_sweep, most_combinations
 
@@ -61,6 +62,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line; overrides may stand behind options, too: ``s.yaml --nodes 2 lr=1``."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
+    if "--" in more:  # what follows are overrides, also one that begins with a dash
+        place = more.index("--")
+        more, options.overrides = more[:place], [*getattr(options, "overrides", []), *more[place + 1 :]]
     if more and ("overrides" not in options or any(text.startswith("-") for text in more)):
         return parser.parse_args(arguments)  # which says what is wrong
     if more:
@@ -68,8 +72,15 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes whole names of options only: ``--n=3`` is no ``--nodes``, but perhaps a parameter that is called so."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(allow_abbrev=False, **arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="airflow-slurm-sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -158,8 +169,19 @@ def _verdict(path: Path, max_combinations: int) -> str:
     dag_id = check_dag_id(absolute, folder, source)
     spec = load_sweep(path, source=source, max_combinations=max_combinations)
     layers = layers_of(spec, Folders.around(path), os.environ)
+    _check_jobs(spec, layers)
     unchecked = _check_with_airflow(spec, absolute, dag_id) if spec.dag.notify or spec.dag.executor else []
     return "\n".join([f"{source}: {spec.size} combinations of {spec.what}", *warnings(spec, layers), *unchecked])
+
+
+def _check_jobs(spec: SweepSpec, layers: Layers) -> None:
+    """Refuse a sweep that each run would refuse; what its form or its environment may add is not missed here."""
+    if layers.lacks(RunSettings(section=spec.slurm)) or is_template(spec.slurm.jobname or ""):
+        return
+    try:
+        plan_run(spec, layers)
+    except SettingsError as error:
+        raise SweepFileError(spec.source, [Fault(problem=str(error))]) from None
 
 
 def _check_with_airflow(spec: SweepSpec, path: Path, dag_id: str) -> list[str]:

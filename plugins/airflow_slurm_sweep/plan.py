@@ -22,7 +22,7 @@ from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.entered import with_overrides
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
-from airflow_slurm_sweep.sweep.naming import base_name, job_name
+from airflow_slurm_sweep.sweep.naming import base_name, job_name, refuse_shared
 from airflow_slurm_sweep.sweep.overrides import Value, config_key, override_key
 from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search, read_search
 from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
@@ -150,6 +150,7 @@ def plan_run(
         )
         names = layers.run_names(base, settings.log)
         jobs = [*_jobs(run, chosen)]
+        refuse_shared((job.name, job.run_dir) for job in jobs)
         existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
         search = read_search(sweep, run.recipe, settings, layers.preset.counts, existing)
     except ValueError as error:

@@ -290,8 +290,9 @@ def test_down_clears_jobs_and_sessions_of_killed_daemons(folder: Path) -> None:
     box = Sandbox(folder, nodes=2)
     box.up()
     seconds = f"{os.getpid()}00"
-    # A process that left its session, one that gave away its environment, and a step on the other node.
-    script = f"setsid sleep {seconds} & env -i sleep {seconds} & srun --overlap sleep {seconds} & wait"
+    # A process that left its session, one that gave away its environment, and a step on the other node. On a busy
+    # machine, a job without the caller's environment has none: Slurm has waited for that of a login for long enough.
+    script = f"setsid sleep {seconds} & env -i sleep {seconds} & srun --overlap /usr/bin/sleep {seconds} & wait"
     said = folder / "said"
     sbatch(box, script, "--nodes=2", "--export=NONE", f"--output={said}")
     with ssh_session(box, f"sleep {seconds}") as session:

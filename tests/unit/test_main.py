@@ -139,6 +139,34 @@ def test_check_and_preview_show_warnings(include: Path) -> None:
     assert "default.yml: line 2: the key 'qos' stands in line 1 too, with the same value" in notes[-1]
 
 
+def test_options_have_whole_names_and_all_behind_two_dashes_are_overrides(include: Path) -> None:
+    path = include / "sweeps" / "s.yaml"
+    path.write_text("command: t {flags}\n--n: [1, 2]\nx: 1\n")
+    assert "unrecognized arguments: --n=3" in run("preview", path, "--n=3").stderr
+    said = run("preview", path, "--nodes", "2", "--", "--n=3", "x=4")
+    assert "t --n=3 --x=4" in said.stdout, said.stderr
+    assert "--nodes=2" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("env: {SWEEP_LR: '3'}", "SWEEP_LR"),
+        ("gpus_per_node: 2, sbatch: {gres: 'gpu:4'}", "gpu"),
+        ("retry: [{on: OUT_OF_MEMORY, mem: x2}]", "mem"),
+    ],
+)
+def test_check_refuses_what_each_run_would_refuse(include: Path, text: str, said: str) -> None:
+    path = include / "sweeps" / "s.yaml"
+    path.write_text(f"command: t {{flags}}\nlr: [1, 2]\nslurm: {{{text}}}\n")
+    done = run("check", path)
+    assert done.returncode == 1, done.stdout
+    assert f"{path}: " in done.stderr
+    assert said in done.stderr
+    path.write_text("script_path: t.py\nlr: [1, 2]\nslurm: {jobname: '{{ ds }}'}\n")
+    assert run("check", path).returncode == 0, "the run's date is not known yet"
+
+
 def test_overrides_may_stand_before_and_behind_options(good: Path) -> None:
     jobs = json.loads(run("preview", good, "a=1", "--nodes", "2", "optim.lr=3", "--json").stdout)["jobs"]
     assert [job["overrides"] for job in jobs] == [["a=1", "optim.lr=3"]]

@@ -140,7 +140,7 @@ def check_budget(cost: Cost, budgets: Mapping[str, Budget]) -> None:
         if limits and getattr(cost, name) > limits[place]:
             raise SettingsError(
                 f"the run is over its budget: the jobs are {cost}, but max_{name} is {limits[place]:.4g} {unit} "
-                f"({place}); run fewer combinations (only), or shorten slurm.time"
+                f"({place}); run fewer combinations (only), or set or shorten slurm.time"
             )
 
 

@@ -49,6 +49,7 @@ _PREPARE = (
 _SHELL_TEXT = re.compile(
     r"(?:^|\s)(?:\S*/)?(?:sh|bash|dash|ash|zsh|ksh|fish|\$SHELL)"
     r"(?:\s+(?:[-+]\w*o\s+\w+|[-+]\S+))*?\s+-[A-Za-z]*c[A-Za-z]*(?:\s|$)"
+    r"|^(?:\w+=\S*\s+|(?:exec|time|nohup)\s+)*(?:eval|ssh)\s"  # a second shell reads the words again
 )
 
 

@@ -148,7 +148,7 @@ def _read_by_hydra(space: Mapping[str, Any], sweep: Converted) -> dict[str, Any]
         elif not isinstance(value, str) or (_RANGE.search(value) and is_call(value)):
             found[key] = value
         else:
-            sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values in Hydra's grammar")
+            sweep.unsaid.append(f"{key}: {as_yaml(value)}, which is no list of values that is read here")
     return found
 
 
@@ -165,7 +165,7 @@ def _of_others(document: Mapping[str, Any], tool: str) -> Converted:
             place = ".".join(map(str, path))
             sweep.unsaid.append(f"{place}: {as_yaml(space)}, another sweep: convert it from a file of its own")
         else:
-            add(sweep, constants(space) if tool == "Ray Tune" else space)
+            add(sweep, constants(space, may_draw=True) if tool == "Ray Tune" else space)
     metric, mode = ("tune_config", "metric"), ("tune_config", "mode")
     sweep.rank_by(_at(document, metric), _at(document, mode))
     of_trials, trials = _trials(document, [path for path, _ in spaces])

@@ -17,6 +17,7 @@ from typing import Any
 from airflow_slurm_sweep.slurm.parameters import variable
 from airflow_slurm_sweep.sweep.converted import NO_PROGRAM, Converted
 from airflow_slurm_sweep.sweep.converted_parameters import add, constants, flat, listed, mapping, parameter_key
+from airflow_slurm_sweep.sweep.foreign import as_yaml
 from airflow_slurm_sweep.sweep.overrides import Value, quote
 
 
@@ -28,7 +29,12 @@ def of_seml(document: Mapping[str, Any]) -> Converted:
     if not script:
         sweep.unsaid.append(NO_PROGRAM)
     samples, seed = drawn.pop("samples", None), drawn.pop("seed", 0)
-    add(sweep, constants(mapping(document.get("fixed"))))
+    for name, value in drawn.items():
+        if of_its_own := {key: each for key, each in mapping(value).items() if key in ("samples", "seed")}:
+            drawn[name] = {key: each for key, each in value.items() if key not in of_its_own}
+            sweep.unsaid.append(f"random.{name}: {as_yaml(of_its_own)}: one search draws all parameters together")
+            samples = samples or of_its_own.get("samples")
+    add(sweep, constants(mapping(document.get("fixed")), may_draw=False))
     _add_grid(sweep, mapping(document.get("grid")))
     of_grid = prod(len(listed(values)) for values in sweep.parameters.values())
     add(sweep, drawn)
@@ -38,9 +44,12 @@ def of_seml(document: Mapping[str, Any]) -> Converted:
         sweep.unsaid.append(
             "samples for each of the grid's combinations: as many are drawn of grid and ranges together"
         )
-    sweep.ask_slurm(mapping(mapping(document.get("slurm")).get("sbatch_options")), "slurm.sbatch_options")
+    slurm = document.get("slurm")
+    slurm, *others = slurm if isinstance(slurm, list) and slurm else [slurm]
+    sweep.ask_slurm(mapping(mapping(slurm).get("sbatch_options")), "slurm.sbatch_options")
     left = [f"seml.{key}" for key in seml if key != "executable"]
-    left += [f"slurm.{key}" for key in mapping(document.get("slurm")) if key != "sbatch_options"]
+    left += [f"slurm.{key}" for key in mapping(slurm) if key != "sbatch_options"]
+    left += [f"slurm, entry {number}: {as_yaml(other)}" for number, other in enumerate(others, start=2)]
     left += [key for key in document if key not in ("seml", "slurm", "fixed", "grid", "random")]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in left)
     return _with_literals(sweep)

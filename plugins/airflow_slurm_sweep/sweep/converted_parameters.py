@@ -7,9 +7,11 @@ from typing import Any
 
 from airflow_slurm_sweep.sweep.converted import Converted
 from airflow_slurm_sweep.sweep.distributions import Ours, ours_of
-from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_foreign, values_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_foreign, values_of
 from airflow_slurm_sweep.sweep.value_forms import read_form
 from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter
+
+_NAME_A_DISTRIBUTION = {"grid_search", "distribution", "type", "_type"}
 
 
 def listed(values: list[Any] | dict[str, Any]) -> list[Any]:
@@ -27,12 +29,20 @@ def flat(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-def constants(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping in which a list is one value."""
+def constants(space: Mapping[str, Any], prefix: str = "", *, may_draw: bool) -> dict[str, Any]:
+    """Return what stands in a mapping as one value each, nested keys with dots.
+
+    Where it ``may_draw``, a call such as ``uniform(0, 1)`` and a mapping that names a distribution stay what they are.
+    """
     found: dict[str, Any] = {}
     for name, value in space.items():
-        is_nested = isinstance(value, dict) and not ours_of(value)
-        found[name] = constants(value) if is_nested else [value] if isinstance(value, list) else value
+        is_distribution = isinstance(value, dict) and bool(value.keys() & _NAME_A_DISTRIBUTION) and ours_of(value)
+        if may_draw and (is_distribution or (isinstance(value, str) and is_call(value))):
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, dict) and value:
+            found |= constants(value, f"{prefix}{name}.", may_draw=may_draw)
+        else:
+            found[f"{prefix}{name}"] = [value]
     return found
 
 

@@ -135,4 +135,7 @@ class DagSection(Section):
                     f"{key}: {date.isoformat()} has an offset, which says nothing of daylight saving; add the timezone "
                     "of the schedule, such as timezone: Europe/Berlin"
                 )
+        dates = [date.replace(tzinfo=None) for date in (self.start_date, self.end_date) if date]
+        if len(dates) > 1 and dates[1] < dates[0]:
+            raise ValueError(f"end_date: expected a date after start_date, got {dates[1].date()}; no run would start")
         return self

@@ -149,7 +149,10 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
         faults.append(Fault(key=f"line {second}", problem=problem))
     if faults:
         raise SweepFileError(source, faults)
-    return {key: value for key, value in document.items() if not key.startswith(("x-", "."))}
+    left_out = {key for key in document if key.startswith(("x-", "."))}
+    for key in () if "&" in text else sorted(left_out):  # no anchor in the file
+        warnings.append(f"{source}: {key} is left out: it is for anchors; a parameter of that name is '--{key}'")
+    return {key: value for key, value in document.items() if key not in left_out}
 
 
 def read_value(text: str, subject: str) -> Any:
@@ -162,6 +165,8 @@ def read_value(text: str, subject: str) -> Any:
     """
     if re.search(r"(?:^|\s)#", text) and text.lstrip()[0] not in "'\"[{":
         return text.strip()
+    if "\n" in text and text.lstrip()[0] not in "'\"[{":  # YAML would fold it
+        return text
     try:
         # A safe loader: plain values only.
         return yaml.load(text, Loader=_Loader) if _is_flow(text) else text.strip()  # noqa: S506
@@ -179,14 +184,6 @@ def _is_flow(text: str) -> bool:
         case [_, yaml.DocumentStartEvent(explicit=False), yaml.CollectionStartEvent(anchor=None, flow_style=flow), *_]:
             return bool(flow)
     return False
-
-
-def value_or_text(text: str) -> Any:
-    """Return what YAML reads in a text; the text where it is no YAML."""
-    try:
-        return read_value(text, "")
-    except ValueError:
-        return text
 
 
 def anchored_keys(text: str) -> set[str]:

@@ -7,9 +7,10 @@ of the sweep's parameters are parameters, too. Elsewhere all are parameters: ``n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from airflow_slurm_sweep.sweep.command import placeholders
-from airflow_slurm_sweep.sweep.document import read_value, value_or_text
+from airflow_slurm_sweep.sweep.document import read_value
 from airflow_slurm_sweep.sweep.hydra_values import choices
 from airflow_slurm_sweep.sweep.overrides import (
     Value,
@@ -59,20 +60,27 @@ def entered_parameters(overrides: Iterable[str], known: Collection[str]) -> dict
     Raises:
         ValueError: An override is no ``name=value``, or has several values.
     """
-    return {text.partition("=")[0]: _value(text, known) for text in overrides}
+    return dict(_entered(text, known) for text in overrides)
 
 
-def _value(text: str, known: Collection[str]) -> Value:
+def _entered(text: str, known: Collection[str]) -> tuple[str, Value]:
     key, equals, value = text.partition("=")
     if not equals or key.startswith(("+", "~")):
         raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
     if not is_parameter(key):
         raise ValueError(f"overrides: expected a parameter's name such as lr or --lr, got {key!r}")
     bare = {bare_key(each) for each in known}
-    if key not in bare and (twins := [each for each in bare if each.lstrip("-") == key.lstrip("-")]):
-        raise ValueError(f"overrides: {key}: the sweep calls it {twins[0]!r}; write {twins[0]}={value}")
+    if key not in bare:  # the sweep may call `lr` what it is to its script, `--lr`
+        key = next((each for each in bare if each.lstrip("-") == key.lstrip("-")), key)
     if not value:
         raise ValueError(f"overrides: {key}: expected a value, got nothing; write {key}=null or {key}=''")
     check_one_value(key, value)
-    found: Value = read_value(value, f"overrides: {key}")
-    return found
+    return key, read_value(value, f"overrides: {key}")
+
+
+def value_or_text(text: str) -> Any:
+    """Return what YAML reads in a text; the text where it is no YAML."""
+    try:
+        return read_value(text, "")
+    except ValueError:
+        return text

@@ -22,9 +22,10 @@ from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
+from airflow_slurm_sweep.sweep.entered import value_or_text
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
-from airflow_slurm_sweep.sweep.sbatch_options import joined
+from airflow_slurm_sweep.sweep.sbatch_options import over
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
@@ -33,6 +34,11 @@ from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 DEFAULT_PROFILE = "default"
 _WARN = 120  # seconds before the limit at which a job of a chain is warned by default
 BUILT_IN = "the built-in default"
+_NO_TEXT = {
+    name
+    for name, each in ClusterProfile.model_fields.items()
+    if {int, bool} & {each.annotation, *get_args(each.annotation)}
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,12 +148,20 @@ class Layers:
             SettingsError: Required ones are missing (the message names all of them and every place for each), which
                 ``may_lack`` allows, or they contradict each other.
         """
+        values = self._values(above)
+        if missing := [] if may_lack else self._missing(values):
+            raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
+        return read_settings(ClusterProfile, values)
+
+    def lacks(self, above: RunSettings) -> bool:
+        """Return whether required settings are missing."""
+        return bool(self._missing(self._values(above)))
+
+    def _values(self, above: RunSettings) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for layer in self._stack(above).values():
             values = over(values, {name: layer[name] for name in layer.keys() & ClusterProfile.model_fields.keys()})
-        if not may_lack:
-            self._refuse_missing(values)
-        return read_settings(ClusterProfile, values)
+        return values
 
     def place(self, key: str, above: RunSettings) -> str:
         """Return where the value of a setting, or of an option below ``sbatch``, stands, as messages name it."""
@@ -235,19 +249,21 @@ class Layers:
         chain = settings.chain.model_dump(mode="json") if settings.chain else {"jobs": 0, "on": []}
         return {**chain, "progress": self.preset.progress, "retry": retry}
 
-    def _from_environment(self) -> dict[str, str]:
-        found = {}
-        for name, text in self._sources.items():
-            variable, slash, rest = text.removeprefix("$").partition("/")
+    def _from_environment(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, source in self._sources.items():
+            variable, slash, rest = source.removeprefix("$").partition("/")
             if value := self.environment.get(variable):
-                found[name] = f"{value.rstrip('/')}/{rest}" if slash else value
+                text = f"{value.rstrip('/')}/{rest}" if slash else value
+                found[name] = value_or_text(text) if name in _NO_TEXT else text
         return found
 
     @property
     def _sources(self) -> Mapping[str, str]:
         return {**self.preset.environment, "log": "$LOG"}
 
-    def _refuse_missing(self, values: Mapping[str, Any]) -> None:
+    def _missing(self, values: Mapping[str, Any]) -> list[str]:
+        """Return which required settings are missing, each with all places for it."""
         missing = []
         for name in ClusterProfile.model_fields:
             if name in values or name not in ("log", *self.preset.required):
@@ -261,19 +277,7 @@ class Layers:
             none = type(None) in get_args(ClusterProfile.model_fields[name].annotation)
             named = f"{', '.join(places[:-1])}, or {places[-1]}" if len(places) > 1 else places[0]
             missing.append(f"{name}: {named}{' (null in a file: none)' if none else ''}")
-        if missing:
-            raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
-
-
-def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two layers of settings as one: the upper one wins; mappings are joined, and so are the lines of setup."""
-    values = {**below, **above}
-    for name in below.keys() & above.keys():
-        if isinstance(above[name], dict):
-            values[name] = joined(below[name], above[name])
-        elif name == "setup":
-            values[name] = (*below[name], *above[name])
-    return values
+        return missing
 
 
 def _warn(settings: ClusterProfile) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
@@ -78,3 +78,12 @@ def label(parameters: Mapping[str, Value]) -> str:
     parts = (f"{name}={value if isinstance(value, str) else shown(value)}" for name, value in names)
     text = " ".join(" ".join(parts).split())
     return text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…"
+
+
+def refuse_shared(run_dirs: Iterable[tuple[str, str]]) -> None:
+    """Raise ValueError if two jobs, given as name and run directory, have one directory."""
+    names: dict[str, str] = {}
+    for name, run_dir in run_dirs:
+        if (other := names.setdefault(run_dir, name)) != name:
+            advice = "put {job_name} or {index} into the preset's run_dir"
+            raise ValueError(f"{other} and {name} have the run directory {run_dir}; {advice}")

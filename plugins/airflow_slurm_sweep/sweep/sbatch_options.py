@@ -101,3 +101,14 @@ def joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     """Return two layers of a mapping as one; of memory's options those above replace all of those below."""
     replaced = _MEMORY if _MEMORY & above.keys() else set()
     return {**{name: value for name, value in below.items() if name not in replaced}, **above}
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two layers of settings as one: the upper one wins; mappings are joined, and so are the lines of setup."""
+    values = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(above[name], dict):
+            values[name] = joined(below[name], above[name])
+        elif name == "setup":
+            values[name] = (*below[name], *above[name])
+    return values

@@ -13,6 +13,7 @@ from airflow_slurm_sweep.sweep.document import Section, kind
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
 
+_OF_COMMANDS = re.compile(r"(?<![$\\{])\{(run_dir|job_name|parameters_file|flags|overrides)\}(?!\})")
 _N = "[0-9]+"  # for Python \d are the digits of all scripts
 # sbatch(1), --time
 TIME_PATTERN = rf"^({_N}(:{_N}(:{_N})?)?|{_N}-{_N}(:{_N}(:{_N})?)?|UNLIMITED|INFINITE)$"
@@ -57,6 +58,16 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _refuse_placeholders(text: str) -> str:
+    """Raise ValueError for a placeholder of ``command``, where it would stay as it is."""
+    if found := _OF_COMMANDS.search(text):
+        raise ValueError(
+            f"{found[0]} is a placeholder of `command` only, got {text!r}; in `setup` and the command's shell, "
+            "$BASE_LOG_DIR is the run directory and $SLURM_JOB_NAME the job's name"
+        )
+    return text
+
+
 def _check_script(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"expected a command line, got {text!r}")
@@ -90,6 +101,7 @@ def _check_setup(lines: tuple[str, ...]) -> tuple[str, ...]:
     for line in lines:
         if not line.strip() or "\0" in line:
             raise ValueError(f"expected a shell line, got {line!r}")
+        _refuse_placeholders(line)
     return lines
 
 
@@ -153,6 +165,8 @@ def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
         check_variable(name)
         if isinstance(value, str) and "\0" in value:
             raise ValueError(f"the value of {name!r} contains a NUL character")
+        if isinstance(value, str):
+            _refuse_placeholders(value)
     return env
 
 
@@ -177,7 +191,7 @@ NameOrTemplate = Annotated[
     AfterValidator(lambda name: name if is_template(name) else check_name(name)),
     _text(NAME_PATTERN + r"|\{[{%]"),
 ]
-Path = Annotated[_Text, AfterValidator(_check_path)]
+Path = Annotated[_Text, AfterValidator(_check_path), AfterValidator(_refuse_placeholders)]
 Script = Annotated[_Text, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Setup = Annotated[tuple[str, ...], BeforeValidator(_one_item), AfterValidator(_check_setup)]

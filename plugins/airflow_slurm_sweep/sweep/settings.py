@@ -263,6 +263,9 @@ class ClusterProfile(JobSettings, PresetSetting, CommandSetting, MetricsSetting,
     )
 
 
+_NONE_IN_THE_FORM = {"account", "partition", "container", "mounts"}  # where the text "null" is no name
+
+
 class RunOptions(Resources, _RunSettings):
     """What the person who starts a run may say. An empty field of the form says nothing."""
 
@@ -279,7 +282,8 @@ class RunOptions(Resources, _RunSettings):
     @model_validator(mode="before")
     @classmethod
     def _drop_empty_fields(cls, values: Any) -> Any:
-        return {name: value for name, value in values.items() if value is not None and value != ""}
+        said = {name: value for name, value in values.items() if value is not None and value != ""}
+        return {name: None if value == "null" and name in _NONE_IN_THE_FORM else value for name, value in said.items()}
 
     _refuse_templates = field_validator("jobname")(check_name)
 

@@ -22,8 +22,9 @@ from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
 from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
-from airflow_slurm_sweep.sweep.layers import Folders, Layers, over
+from airflow_slurm_sweep.sweep.layers import Folders, Layers
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
+from airflow_slurm_sweep.sweep.sbatch_options import over
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
