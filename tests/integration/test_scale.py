@@ -58,14 +58,14 @@ class Loop:
 
 
 @contextmanager
-def no_litter_of_others() -> Iterator[None]:
-    """Keep the garbage collector from looking through what earlier tests left in this process: 0.2 s each time."""
+def no_collector() -> Iterator[None]:
+    """Keep Python's collector away: it looks through all of Airflow's objects, for 0.06 to 0.2 s each time."""
     gc.collect()
-    gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.enable()
 
 
 def task(task_id: str, index: int) -> Any:
@@ -138,7 +138,7 @@ def test_one_connection_and_one_question_a_tick_and_no_stall(
     BaseHook.get_connection("slurm_sandbox")  # Airflow imports what it needs for it, as it has in a triggerer
     cluster.slurm("sdiag", "--reset")
     before = connections(cluster)
-    with no_litter_of_others():
+    with no_collector():
         submitted, ended, seconds, asked = asyncio.run(run())
     assert connections(cluster) - before == 1
     assert calls(cluster)["REQUEST_SUBMIT_BATCH_JOB"] == size
