@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +32,7 @@ from airflow_slurm_sweep.slurm.traces import NO_TRACE, Trace
 Answer = TypeVar("Answer")
 _CANCELLED_AT_ONCE = 500  # 5,000 in one scancel take 3 s, in which it may reach its limit of time
 _CONTROLLED_AT_ONCE, _ACCOUNTED_AT_ONCE = 200, 1000  # a scontrol each; sacct's argument may have 128 KiB
+_ASK_AGAIN = 600.0  # seconds after which a site without accounting may have it
 _HAS_ENDED = re.compile("Invalid job id|[Jj]ob.* already complet")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
 
@@ -45,6 +47,7 @@ class SlurmClient:
         self._shell = shell
         self._site = site or Site(ssh_conn_id="")
         self.metrics = metrics
+        self._has_no_accounting_until = 0.0
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Submit a job; for an attempt that has one already, return that one.
@@ -213,9 +216,17 @@ class SlurmClient:
         return [found.get(number, NO_TRACE) for number in range(len(jobs))]
 
     async def hours(self, jobs: Sequence[Sequence[str]]) -> list[usage.Hours]:
-        """Return what jobs used that have ended, each given as the ids of its chain."""
-        question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
-        found = await self.ask(question, usage.read_usage)
+        """Return what jobs used that have ended, each given as the ids of its chain.
+
+        Where there is no accounting, a batch of ended jobs in ten minutes asks for it.
+        """
+        found: dict[str, usage.Hours] = {}
+        if time.monotonic() >= self._has_no_accounting_until:
+            question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
+            said = await self.ask(question, str)
+            if queue.NO_ACCOUNTING in said:
+                self._has_no_accounting_until = time.monotonic() + _ASK_AGAIN
+            found = usage.read_usage(said)
         return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:

@@ -28,9 +28,9 @@ UNKNOWN = Hours(None, None)
 
 
 def usage(job_ids: Iterable[str]) -> str:
-    """Return the script that asks for jobs' times and resources; it prints nothing where there is no accounting."""
+    """Return the script that asks for jobs' times and resources; where there is no accounting, sacct says so."""
     ask = f"{SACCT} -X -n -P -o JobID,ElapsedRaw,AllocTRES -j {quote(','.join(job_ids))}"
-    return script(f"{_BOUND} {ask} 2> /dev/null < /dev/null", "true")
+    return script(f"{_BOUND} {ask} 2>&1 < /dev/null", "true")
 
 
 def read_usage(output: str) -> dict[str, Hours]:

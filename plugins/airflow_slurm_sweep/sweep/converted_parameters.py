@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_slurm_sweep.sweep.converted import Converted
 from airflow_slurm_sweep.sweep.distributions import Ours, ours_of
-from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_foreign, values_of
+from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_cut_call, is_foreign, values_of
 from airflow_slurm_sweep.sweep.value_forms import read_form
 from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter
 
@@ -37,7 +37,7 @@ def constants(space: Mapping[str, Any], prefix: str = "", *, may_draw: bool) -> 
     found: dict[str, Any] = {}
     for name, value in space.items():
         is_distribution = isinstance(value, dict) and bool(value.keys() & _NAME_A_DISTRIBUTION) and ours_of(value)
-        if may_draw and (is_distribution or (isinstance(value, str) and is_call(value))):
+        if may_draw and (is_distribution or (isinstance(value, str) and (is_call(value) or is_cut_call(value)))):
             found[f"{prefix}{name}"] = value
         elif isinstance(value, dict) and value:
             found |= constants(value, f"{prefix}{name}.", may_draw=may_draw)

@@ -85,5 +85,7 @@ def refuse_shared(run_dirs: Iterable[tuple[str, str]]) -> None:
     names: dict[str, str] = {}
     for name, run_dir in run_dirs:
         if (other := names.setdefault(run_dir, name)) != name:
-            advice = "put {job_name} or {index} into the preset's run_dir"
-            raise ValueError(f"{other} and {name} have the run directory {run_dir}; {advice}")
+            raise ValueError(
+                f"{other} and {name} have the run directory {run_dir}; put {{job_name}} or {{index}} into the preset's "
+                "run_dir"
+            )

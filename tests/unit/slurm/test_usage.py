@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from fake_shell import FakeShell
@@ -40,3 +41,14 @@ def test_hours_are_those_of_all_jobs_of_a_chain(jobs: list[str], hours: Hours) -
 
 def test_without_accounting_nothing_is_known() -> None:
     assert asyncio.run(SlurmClient(FakeShell(sacct="")).hours([["7"], ["8"]])) == [UNKNOWN, UNKNOWN]
+
+
+def test_a_site_without_accounting_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = FakeShell(sacct="Slurm accounting storage is disabled\n")
+    client = SlurmClient(shell)
+    assert [asyncio.run(client.hours([["7"]])) for _ in range(3)] == [[UNKNOWN]] * 3
+    assert len(shell.asked) == 1
+    shell.answers["sacct"] = ANSWER
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    assert asyncio.run(client.hours([["9"]])) == [Hours(None, 32)]

@@ -72,7 +72,7 @@ def test_the_smaller_limit_counts(file: float | None, profile: float, smaller: s
     check_budget(Cost(gpu_hours=10, cpu_hours=99), budgets)
     expected = (
         f"the run is over its budget: the jobs are at most 11 GPU-hours, but max_gpu_hours is 10 GPU-hours ({smaller}); "
-        "run fewer combinations (only), or shorten slurm.time"
+        "run fewer combinations (only), or set or shorten slurm.time"
     )
     with pytest.raises(SettingsError) as error:
         check_budget(Cost(gpu_hours=11, cpu_hours=0), budgets)

@@ -379,7 +379,7 @@ WANDB = "program: a.py\nmethod: random\nparameters: {d: {values: [1]}, lr: {dist
         ("param_space: {a: [1]}\ntune_config: {num_samples: 3, scheduler: asha}", "tune_config.scheduler, which has no"),
         ("seml: {executable: a.py}\nfixed: {a: 1}\nslurm: {experiments_per_job: 2}", "slurm.experiments_per_job, which has no"),
         (WANDB + "uniform, min: 0, max: 1}}\nmetric: {name: a, target: 1}", "metric.target, which has no"),
-        ("hydra: {sweeper: {params: {lr: null, x: 'a=1,b=2'}}}", "x: a=1,b=2, which is no list of values in Hydra's grammar"),
+        ("hydra: {sweeper: {params: {lr: null, x: 'a=1,b=2'}}}", "x: a=1,b=2, which is no list of values that is read here"),
         ("hydra: {sweeper: {params: {lr: 1, x: 'sort(3,1,reverse=true)'}}}", "x: sort(3,1,reverse=true), which is no list"),
         ("hydra: {sweeper: {params: {lr: 1}}, launcher: {timeout_min: [1]}}", "hydra.launcher.timeout_min"),
     ],

@@ -342,6 +342,7 @@ def test_a_key_given_twice_with_equal_values_is_a_warning(value: str) -> None:
     assert parse_sweep(text, source="s.yaml").warnings == (
         "s.yaml: line 3: the key 'x-a' stands in line 2 too, with the same value",
         "s.yaml: line 7: the key 'nodes' stands in line 6 too, with the same value",
+        "s.yaml: x-a is left out: it is for anchors; a parameter of that name is '--x-a'",
     )
 
 
