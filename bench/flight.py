@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from bench.observe import Observation, Observed
 from bench.runs import EMPTY, FIXED_SECONDS, SECONDS_EACH, Subject, trigger, wait, wait_until_all_wait, waiting_tasks
 from bench.say import say
-from bench.stage import INTERVAL, Stage
+from bench.stage import INTERVAL, TRIGGERERS, Stage
 from bench.usage import holdings
 from sandbox import SandboxError
 
 HELD_SECONDS = 60.0
-TRIGGERERS = ("triggerer", "triggerer-2")  # `Stage.roots`
 _MARKING = 600.0  # seconds that Airflow may take to mark all tasks of a run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,6 +68,11 @@ def remote_calls(sdiag: str) -> dict[str, int]:
     """How often slurmctld was asked for what since ``sdiag --reset``, by the names of Slurm's requests."""
     by_type, _, _ = sdiag.partition("statistics by user")
     return {name: int(count) for name, count in _CALL.findall(by_type)}
+
+
+def count(calls: Mapping[str, int], names: Iterable[str]) -> int:
+    """How often one of these requests was made, by the answer of `remote_calls`."""
+    return sum(calls.get(name, 0) for name in names)
 
 
 def logins(sshd_log: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from bench.logs import JOB_QUERIES, SUBMISSIONS, EndedJob, ended_jobs, logins, remote_calls, stalls
+from bench.logs import JOB_QUERIES, SUBMISSIONS, EndedJob, count, ended_jobs, logins, remote_calls, stalls
 from bench.stage import ENDED, SACCT, Stage
 from bench.usage import Meter, Usage
 
@@ -62,7 +62,7 @@ class Observation:
     @property
     def submitted(self) -> int:
         """Number of jobs that slurmctld has been asked to take so far."""
-        return _count(remote_calls(self._stage.box.slurm("sdiag")), SUBMISSIONS)
+        return count(remote_calls(self._stage.box.slurm("sdiag")), SUBMISSIONS)
 
     def end(self) -> Observed:
         """End it."""
@@ -70,9 +70,9 @@ class Observation:
         calls = remote_calls(self._stage.box.slurm("sdiag"))
         return Observed(
             connections=logins(self._logs["logs/sshd.log"].text()),
-            job_queries=_count(calls, JOB_QUERIES),
+            job_queries=count(calls, JOB_QUERIES),
             sacct_calls=self._logs[SACCT].text().count("\n"),
-            sbatch_calls=_count(calls, SUBMISSIONS),
+            sbatch_calls=count(calls, SUBMISSIONS),
             remote_calls=calls,
             stalls=[each for log in self._triggerers for each in stalls(log.text())],
             usage=usage,
@@ -84,10 +84,6 @@ class Observation:
 def ended(stage: Stage) -> list[EndedJob]:
     """All jobs of the cluster that have ended: read in slurmctld's file, which disturbs nobody."""
     return ended_jobs(_Tail(stage.box.directory / ENDED, whole=True).text())
-
-
-def _count(calls: dict[str, int], names: tuple[str, ...]) -> int:
-    return sum(calls.get(name, 0) for name in names)
 
 
 class _Tail:

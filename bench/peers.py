@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.logs import JOB_QUERIES, SUBMISSIONS, ended_jobs, remote_calls
-from bench.report import machine, table
+from bench.logs import JOB_QUERIES, SUBMISSIONS, count, ended_jobs, remote_calls
+from bench.report import in_words, machine, table
 from bench.say import say
 from bench.stage import ENDED, JOB_SECONDS, SACCT, cluster
 from bench.usage import Meter, Usage
@@ -130,9 +130,9 @@ def measure(box: Sandbox, what: str, command: Sequence[str], folder: Path, size:
         submitted=max(job.submitted for job in jobs) - began,
         ended=took,
         after=began + took - max(job.ended for job in jobs),
-        queries=sum(calls.get(name, 0) for name in JOB_QUERIES),
+        queries=count(calls, JOB_QUERIES),
         sacct=asked.read_text().count("\n"),
-        sbatch=sum(calls.get(name, 0) for name in SUBMISSIONS),
+        sbatch=count(calls, SUBMISSIONS),
         usage=usage,
     )
 
@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
                 peers.append(measure(box, what, command, folder, size))
             except SandboxError as error:
                 failures.append(str(error))
-    print(f"{', '.join(f'{name} {value}' for name, value in machine().items())}; {', '.join(PINS)}\n")
+    print(f"{in_words(machine())}; {', '.join(PINS)}\n")
     rows = [
         ("seconds until all were submitted", [f"{peer.submitted:.1f}" for peer in peers]),
         ("seconds until it had ended", [f"{peer.ended:.1f}" for peer in peers]),

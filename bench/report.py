@@ -6,18 +6,19 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.flight import TRIGGERERS, Flight
+from bench.flight import Flight
 from bench.loops import Loop
 from bench.numbers import growth
 from bench.observe import Observed
 from bench.runs import Run
+from bench.stage import TRIGGERERS
 from sandbox.daemons import find_program
 
 PARTS = (*TRIGGERERS, "scheduler", "dag-processor", "api-server", "postgres", "slurmctld", "sshd")
@@ -73,6 +74,11 @@ def machine() -> dict[str, str]:
     }
 
 
+def in_words(machine: Mapping[str, str]) -> str:
+    """The facts in one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
 def _first_line(*command: str) -> str:
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0].strip() or "unknown"
@@ -80,8 +86,7 @@ def _first_line(*command: str) -> str:
 
 def tables(results: Results) -> str:
     """All results for the reader, in Markdown."""
-    facts = ", ".join(f"{name} {value}" for name, value in results.machine.items())
-    parts = [f"Measured on: {facts}."]
+    parts = [f"Measured on: {in_words(results.machine)}."]
     if runs := [*results.plain, *results.empty, *results.sweeps, *results.released]:
         parts.append(
             table([f"{run.what}, {run.size}" for run in runs], [(name, list(map(of, runs))) for name, of in RUN])

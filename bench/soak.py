@@ -26,7 +26,7 @@ from urllib.error import HTTPError
 from sqlalchemy import create_engine, text
 
 from bench.observe import ended
-from bench.report import machine, table
+from bench.report import in_words, machine, table
 from bench.say import say
 from bench.stage import Setup, Stage, stage
 from bench.usage import holdings
@@ -102,7 +102,8 @@ class Stand:
 
     def __init__(self, place: Stage) -> None:
         self._place = place
-        self._turns = cycle((self._cancel, self._clear, self._mark))
+        ended = "state=success&state=failed"
+        self._turns = cycle(((self._cancel, "state=running"), (self._clear, ended), (self._mark, "state=running")))
         self._dags = cycle(SWEEPS)
         self.acts = 0  # that Airflow took
         self.restarts = 0
@@ -111,9 +112,12 @@ class Stand:
 
     def act(self) -> None:
         """Do what a user does: cancel a run, clear a combination, or mark one failed."""
-        turn, dag = next(self._turns), next(self._dags)
+        (turn, states), dag = next(self._turns), next(self._dags)
+        path = f"/api/v2/dags/{dag}/dagRuns?order_by=-run_after&limit=1&{states}"
         with suppress(HTTPError):  # the run has ended meanwhile
-            self.acts += turn(dag)
+            for run in self._place.airflow.call("GET", path)["dag_runs"]:
+                turn(run)
+                self.acts += 1
 
     def restart(self) -> None:
         """Kill the second triggerer, with all that it started, and start it again."""
@@ -121,11 +125,6 @@ class Stand:
         triggerer.kill(whole=True)
         triggerer.start()
         self.restarts += 1
-
-    def runs(self, dag: str = "~", states: str = "") -> list[dict[str, Any]]:
-        """Return the newest runs."""
-        path = f"/api/v2/dags/{dag}/dagRuns?order_by=-run_after&limit=5{states}"
-        return list(self._place.airflow.call("GET", path)["dag_runs"])
 
     def look(self) -> Sample:
         """Count everything once."""
@@ -154,23 +153,15 @@ class Stand:
             "connections of the database": float(connections or 0)
         }
 
-    def _cancel(self, dag: str) -> bool:
-        runs = self.runs(dag, "&state=running")
-        for run in runs[:1]:
-            self._place.airflow.mark_run(_path(run), "failed")
-        return bool(runs)
+    def _cancel(self, run: dict[str, Any]) -> None:
+        self._place.airflow.mark_run(_path(run), "failed")
 
-    def _mark(self, dag: str) -> bool:
-        runs = self.runs(dag, "&state=running")
-        for run in runs[:1]:
-            self._place.airflow.mark_task(_path(run), "combination.wait", 1, "failed")
-        return bool(runs)
+    def _mark(self, run: dict[str, Any]) -> None:
+        self._place.airflow.mark_task(_path(run), "combination.wait", 1, "failed")
 
-    def _clear(self, dag: str) -> bool:
-        runs = self.runs(dag, "&state=success&state=failed")
-        for run in runs[:1]:
-            self._place.airflow.clear_task(dag, run["dag_run_id"], "combination.submit", 3, downstream=True)
-        return bool(runs)
+    def _clear(self, run: dict[str, Any]) -> None:
+        own = run["dag_id"], run["dag_run_id"]
+        self._place.airflow.clear_task(*own, "combination.submit", 3, downstream=True)
 
 
 def _path(run: dict[str, Any]) -> str:
@@ -223,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(samples, indent=2) + "\n")
     found = growths(samples)
-    print(f"{', '.join(f'{name} {value}' for name, value in machine().items())}: {options.minutes} minutes, {what}\n")
+    print(f"{in_words(machine())}: {options.minutes} minutes, {what}\n")
     rows = [
         (each.name, [f"{each.first:.0f}", f"{each.last:.0f}", _verdict(each)])
         for each in found

@@ -50,6 +50,7 @@ index: [{indices}]
 slurm: {{jobname: {name}, gpus_per_node: 0, nodes: 1, batch_script: {script}, sbatch: {{{options}}}}}
 """
 WARM = "warm"
+TRIGGERERS = ("triggerer", "triggerer-2")  # in `Stage.roots`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,13 +81,11 @@ class Holding:
     """What the processes of a part hold now.
 
     Attributes:
-        processes: Their number.
-        threads: Likewise.
+        threads: Their number.
         files: Open files, connections among them.
         bytes: Memory.
     """
 
-    processes: int
     threads: int
     files: int
     bytes: int
@@ -97,7 +95,6 @@ def holdings(roots: Mapping[str, int]) -> dict[str, Holding]:
     """Return what each part holds; ``roots`` as for `Meter`."""
     return {
         part: Holding(
-            processes=len(pids),
             threads=sum(_entries(pid, "task") for pid in pids),
             files=sum(_entries(pid, "fd") for pid in pids),
             bytes=sum(map(_memory, pids)),

@@ -62,9 +62,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line; overrides may stand behind options, too: ``s.yaml --nodes 2 lr=1``."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
-    if "--" in more:  # what follows are overrides, also one that begins with a dash
+    if "--" in more and "overrides" in options:  # behind it, an override may begin with a dash
         place = more.index("--")
-        more, options.overrides = more[:place], [*getattr(options, "overrides", []), *more[place + 1 :]]
+        options.overrides += more[place + 1 :]
+        more = more[:place]
     if more and ("overrides" not in options or any(text.startswith("-") for text in more)):
         return parser.parse_args(arguments)  # which says what is wrong
     if more:

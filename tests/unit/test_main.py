@@ -146,6 +146,7 @@ def test_options_have_whole_names_and_all_behind_two_dashes_are_overrides(includ
     said = run("preview", path, "--nodes", "2", "--", "--n=3", "x=4")
     assert "t --n=3 --x=4" in said.stdout, said.stderr
     assert "--nodes=2" in said.stdout
+    assert "unrecognized arguments" in run("schema", "sweep", "--", "x=4").stderr, "it has no overrides"
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,11 @@ def read_value(text: str, subject: str) -> Any:
     Raises:
         ValueError: It is no YAML.
     """
-    if re.search(r"(?:^|\s)#", text) and text.lstrip()[0] not in "'\"[{":
-        return text.strip()
-    if "\n" in text and text.lstrip()[0] not in "'\"[{":  # YAML would fold it
-        return text
+    if not text.lstrip().startswith(("'", '"', "[", "{")):
+        if re.search(r"(?:^|\s)#", text):
+            return text.strip()
+        if "\n" in text:  # YAML would fold it
+            return text
     try:
         # A safe loader: plain values only.
         return yaml.load(text, Loader=_Loader) if _is_flow(text) else text.strip()  # noqa: S506

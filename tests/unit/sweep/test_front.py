@@ -87,6 +87,7 @@ def test_the_only_twin_of_a_parameter_is_meant() -> None:
 
 def test_a_line_break_in_an_override_stays() -> None:
     assert entered_parameters(["p=a\nb", "q='a\n  b'"], []) == {"p": "a\nb", "q": "a b"}
+    assert entered_parameters(["p=\n"], []) == {"p": "\n"}
 
 
 def test_null_in_the_form_means_none() -> None:
