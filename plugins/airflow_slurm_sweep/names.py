@@ -17,7 +17,7 @@ On the cluster, a run directory holds::
     .slurm_sweep/JOBID.exit          the exit status of job.sh
     .slurm_sweep/owner               the job whose job.sh runs here: one whose node was lost ends when it reads another
     .slurm_sweep/JOBID.start         made before a chain's job: newer files are its progress
-    .slurm_sweep/JOBID.place         the chain keeps its place in a run that has max_parallel_jobs
+    .slurm_sweep/JOBID.place         a chain, or a search's trial, keeps its place in a run that has max_parallel_jobs
     .slurm_sweep/JOBID.setup         there while the lines of setup run
     .slurm_sweep/JOBID.signal        the first signal that a command in a container got, until job.sh has read it
 
@@ -87,5 +87,5 @@ def exit_file(run_dir: str, job_id: str) -> str:
 
 
 def place_file(run_dir: str, job_id: str) -> str:
-    """Return the file by which a chain keeps its place among the jobs of its run."""
+    """Return the file by which a chain or a trial keeps its place among the jobs of its run."""
     return f"{run_dir}/{STATE_DIR}/{job_id}.place"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_slurm_sweep.errors import StaleError
+from airflow_slurm_sweep.errors import NotYetError, StaleError
+from airflow_slurm_sweep.names import place_file
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.run_client import RunClient
+from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from sandbox import Sandbox
 from tests.docs import blocks, sections
@@ -109,14 +112,41 @@ def test_the_guides_search_finds_what_is_good_and_stops_what_is_not(
     assert all(row["metrics"]["loss"] > rows[0]["metrics"]["loss"] for row in stopped if "loss" in row["metrics"])
 
 
-def test_a_proposal_counts_if_it_knows_all_before_it(cluster: Sandbox, tmp_path: Path) -> None:
-    login = Login(box=cluster, folder=tmp_path)
+Trials = Callable[..., tuple[JobRequest, Attempt]]
 
+
+@pytest.fixture
+def login(cluster: Sandbox, tmp_path: Path) -> Login:
+    return Login(box=cluster, folder=tmp_path)
+
+
+@pytest.fixture
+def trial(login: Login) -> Trials:
     def trial(number: int, **more: Any) -> tuple[JobRequest, Attempt]:
         more = {"index": number, "trial": number - 1, "max_parallel_jobs": 3, "objective": "loss"} | more
         request = login.request("sleep 60", f"trial_{number}", parameters={"x": number}, **more)
         return request, replace(FIRST, map_index=number, id=f"01-{number}")
 
+    return trial
+
+
+def test_a_place_is_free_once_the_result_is_known(login: Login, trial: Trials) -> None:
+    first, second = (trial(number, max_parallel_jobs=1, proposals=number - 1) for number in (1, 2))
+    job = login.submit(*first)
+    login.wait_for(job, "RUNNING")
+    login.box.slurm("scancel", job)
+    login.wait_for(job, "CANCELLED")
+    with pytest.raises(NotYetError, match="max_parallel_jobs is 1"):
+        login.submit(*second)
+    assert login.submit(*first) == job, "the task was killed, and asks again"
+    leave = RunClient(login.client).leave_result
+    asyncio.run(leave(submitted_job(first[0], job), JobStatus(job_id=job, text="CANCELLED", source="squeue")))
+    assert login.live("trial_2") == [login.submit(*second)]
+    assert login.submit(*first) == job
+    assert not Path(place_file(first[0].run_dir, job)).exists()
+
+
+def test_a_proposal_counts_if_it_knows_all_before_it(login: Login, trial: Trials) -> None:
     async def propose() -> None:
         client = login.client
         run = RunClient(client)

@@ -95,7 +95,8 @@ class JobRequest:
     stop: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Asha`; empty for a job that none stops
     queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     chain: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Chain`; empty for a single job
-    keeps_place: bool = True  # whether the chain counts for max_parallel_jobs also between two of its jobs
+    # Whether a chain counts for max_parallel_jobs also between two of its jobs, and a trial until its result is there.
+    keeps_place: bool = True
     after: str = ""  # the job of the chain that this one follows, and ``STATE,VALUE,ELAPSED,NODES`` of its end
     ended: str = ""
     dry_run: bool = False

@@ -12,7 +12,7 @@ from contextlib import suppress
 from shlex import quote
 from typing import Any, NamedTuple
 
-from airflow_slurm_sweep.names import COMBINATION, RECORD, RESULT
+from airflow_slurm_sweep.names import COMBINATION, RECORD, RESULT, place_file
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.shell import script
@@ -74,11 +74,12 @@ def read_proposals(output: str, attempt: Attempt) -> Proposals:
 
 
 def leave_result(job: SubmittedJob, status: JobStatus, stopped_at: float | None) -> str:
-    """Return the script that writes how a job ended, for the proposals to come."""
+    """Return the script that writes how a job ended, for the proposals to come, and frees its place."""
     value = status.metrics.get(job.objective)
     result = {"job": status.job_id, "state": status.state.value, "value": value, "step": stopped_at}
-    path = quote(f"{job.run_dir}/{RESULT}")
-    return script(f"printf '%s\\n' {quote(json.dumps(result))} > {path}.new && mv -fT -- {path}.new {path}")
+    path, place = quote(f"{job.run_dir}/{RESULT}"), quote(place_file(job.run_dir, job.job_id))
+    leave = f"printf '%s\\n' {quote(json.dumps(result))} > {path}.new && mv -fT -- {path}.new {path}"
+    return script(f"{leave} && rm -f -- {place}")
 
 
 def _proposal(text: str, attempt: Attempt) -> Proposal | None:

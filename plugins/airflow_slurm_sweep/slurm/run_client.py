@@ -27,7 +27,7 @@ class RunClient:
         return await self._client.ask(proposals.proposals(job, attempt), read)
 
     async def leave_result(self, job: SubmittedJob, status: JobStatus, stopped_at: float | None = None) -> None:
-        """Write how a search's trial ended, and the step at which it was stopped early, for those to come."""
+        """Write how a trial ended, and the step at which it was stopped early, for those to come; free its place."""
         await self._client.ask(proposals.leave_result(job, status, stopped_at), str.strip)
 
     async def release_place(self, job: SubmittedJob) -> None:

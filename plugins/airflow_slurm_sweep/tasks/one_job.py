@@ -162,7 +162,9 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
     status, trace, history, stopped_at = left
     if verdict is not None:
         status = with_verdict(status, verdict, trace)
-    if job.request.get("max_parallel_jobs"):
+    if job.parameters:
+        await leave_result(cluster, job, status, stopped_at)
+    elif job.request.get("max_parallel_jobs"):
         release = partial(cluster.run.release_place, job)
         await cluster.retry_until_answered(release, even_if_refused=True)
     if status.state.is_success and stopped_at is None and trace.signal and not (verdict and verdict.why):
@@ -170,7 +172,6 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
     ids = [*dict.fromkeys([*(link.job_id for link in trace.links), job.job_id])]
     hours = await cluster.retry_until_answered(lambda: cluster.hours(ids), even_if_refused=True)
     status = replace(status, gpu_hours=hours.gpu, cpu_hours=hours.cpu)
-    await leave_result(cluster, job, status, stopped_at)
     await wait_for_slot()
     if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, trace.log))

@@ -80,13 +80,9 @@ async def as_proposed(cluster: ClusterSession, search: Search | None, job: JobRe
 async def leave_result(
     cluster: ClusterSession, job: SubmittedJob, status: JobStatus, stopped_at: float | None = None
 ) -> None:
-    """Tell the trials to come how a trial ended, and the step at which it was stopped early.
-
-    Of any other job there is nothing to tell.
-    """
-    if job.parameters:
-        leave = partial(cluster.run.leave_result, job, status, stopped_at)
-        await cluster.retry_until_answered(leave, even_if_refused=True)
+    """Tell the trials to come how a trial ended, and the step at which it was stopped early; its place is free then."""
+    leave = partial(cluster.run.leave_result, job, status, stopped_at)
+    await cluster.retry_until_answered(leave, even_if_refused=True)
 
 
 async def leave_cancelled(cluster: ClusterSession, job: SubmittedJob) -> None:

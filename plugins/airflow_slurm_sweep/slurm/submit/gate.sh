@@ -67,7 +67,8 @@ at_member() { # FUNCTION [ARGUMENT]: call it as for the run directory `member`
   return "$status"
 }
 
-# The task that waits for a chain submits the next job, or removes the file. It may be dead; then others go first.
+# The task that waits for a chain submits the next job, or removes the file; that of a trial removes it when its result
+# is there, which the next proposal is to know. It may be dead; then others go first.
 keeps_place() {
   [ -e "$member/$state_name/$its_job.place" ] &&
     [ -n "$(find "$member/$state_name/$its_job.exit" "$member/logs/slurm-$its_job.out" -mmin -10 2> /dev/null)" ]

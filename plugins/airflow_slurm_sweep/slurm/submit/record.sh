@@ -25,7 +25,7 @@ run_dir='' escaped_dir='' own_log='' output_format='' gate=''
 run='' task='' try='' ti=''
 resume='' parallel='' proposals='' parameters_json='' combination_json=''
 # The next job of a chain: the job that it follows, and that one's STATE,VALUE,ELAPSED,NODES. Also of the first one:
-# whether it is one.
+# whether it is one. A job that keeps its place does so beyond its end, until its task says what follows from it.
 after='' ended='' chained='' keeps_place=''
 
 refuse() { # REASON
@@ -247,7 +247,7 @@ end" || return
   mv -fT -- "$mine.new" "$record" || return
   if [ -n "$its_job" ]; then
     forget_kept_combination
-    mark_start
+    name_marks
   else
     to_disk "$record" "$state"
   fi
@@ -268,12 +268,12 @@ take_over() { # the record, for this attempt; the next job of a chain belongs to
   its_run=$run its_task=$task its_attempt=$attempt
 }
 
-# The job of a chain: files newer than ID.start are its progress; it keeps its place in the run while ID.place is there.
+# Files newer than ID.start are the progress of a chain's job. A chain, and a search's trial until its result is there,
+# keep their place in the run while ID.place is there.
 
-mark_start() { # the intent made the file `start`; now the job's id is known
-  [ -f "$state/start" ] || return 0
-  [ -z "$keeps_place" ] || save_as "$state/$its_job.place" ""
+name_marks() { # the intent made them; now the job's id is known
   move "$state/start" "$state/$its_job.start"
+  move "$state/place" "$state/$its_job.place"
 }
 
 # The combination: parameters.json and combination.json, for a job of a sweep. Those of an earlier Dag run are kept

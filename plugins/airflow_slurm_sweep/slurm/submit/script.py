@@ -121,8 +121,9 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "after": job.after,
         "ended": job.ended,
         "chained": "yes" if job.chain else "",
-        "keeps_place": "yes" if job.chain and job.max_parallel_jobs and job.keeps_place else "",
     }
+    if job.max_parallel_jobs and job.keeps_place and (job.chain or job.trial is not None):
+        values["keeps_place"] = "yes"
     if job.proposals is not None and not job.after:
         values["proposals"] = str(job.proposals)
     return _assignments(values)

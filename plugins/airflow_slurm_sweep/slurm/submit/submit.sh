@@ -149,7 +149,8 @@ intend() { # write the intent down; set `before` to the record as it was
     restore_combination
     refuse "cannot write into the run directory $run_dir"
   fi
-  [ -z "$chained" ] || save_as "$state/start" "" || refuse "cannot write into the run directory $run_dir"
+  { [ -z "$chained" ] || save_as "$state/start" ""; } && { [ -z "$keeps_place" ] || save_as "$state/place" ""; } ||
+    refuse "cannot write into the run directory $run_dir"
 }
 
 take_back() { # the intent: sbatch made no job
@@ -159,7 +160,7 @@ take_back() { # the intent: sbatch made no job
   else
     rm -f -- "$record"
   fi
-  [ -z "$chained" ] || rm -f -- "$state/start"
+  rm -f -- "$state/start" "$state/place"
   restore_combination
 }
 
