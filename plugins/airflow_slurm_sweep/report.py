@@ -22,6 +22,7 @@ from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
+_SKIPPED = "skipped"
 STOPPED_EARLIER = "stopped early in an earlier run"
 
 
@@ -47,6 +48,7 @@ class Row:
         gpu_hours: What it used, with all jobs of its chain and its repeats, if it asked for GPUs; None where not known.
         cpu_hours: Likewise, if it asked for none.
         chain: How far its chain came, ``3 of 6 jobs``; the row is about the last one. Empty for a single job.
+        over: Whether nothing more happens to it by itself.
     """
 
     index: int | None
@@ -66,6 +68,7 @@ class Row:
     gpu_hours: float | None = None
     cpu_hours: float | None = None
     chain: str = ""
+    over: bool = True
 
     @property
     def failed(self) -> bool:
@@ -93,7 +96,7 @@ def report_rows(
     for request in requests:
         job = jobs.get(request.index)
         end = ends.get(job.job_id) if job else None
-        why = f"skipped ({skipped[request.index]})" if request.index in skipped else "not submitted"
+        why = f"{_SKIPPED} ({skipped[request.index]})" if request.index in skipped else "not submitted"
         state = "not waited for" if job else "dry run" if request.dry_run else why
         row = Row(
             index=request.index, combination=request.label, parameters=request.parameters, job=request.name, state=state
@@ -149,11 +152,15 @@ def hours_text(used: Iterable[tuple[float | None, float | None]]) -> str:
     known = {
         unit: [value for pair in each if (value := pair[at]) is not None] for at, unit in enumerate(HOURS.values())
     }
-    parts = [f"{fsum(numbers):,.4g} {unit}" for unit, numbers in known.items() if numbers]
+    parts = [f"{_amount(fsum(numbers))} {unit}" for unit, numbers in known.items() if numbers]
     unknown = each.count((None, None))
     if unknown:
         parts.append(f"unknown for {unknown} {'job' if unknown == 1 else 'jobs'}" if parts else "unknown")
     return ", ".join(parts)
+
+
+def _amount(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 1000 else f"{hours:.4g}"
 
 
 def used(jobs: Iterable[Row]) -> str:
@@ -248,5 +255,5 @@ def failures(causes: Sequence[str]) -> list[str]:
 
 
 def causes(rows: Iterable[Row]) -> list[str]:
-    """Return the causes of those rows that failed."""
-    return [row.cause for row in rows if row.failed]
+    """Return the causes of those rows that failed by themselves."""
+    return [row.cause for row in rows if row.failed and row.over and not row.state.startswith(_SKIPPED)]

@@ -580,7 +580,8 @@ def test_scales(visit: Visit, ended: str) -> None:
               const many = (values) => axis(values, 0, 100).marks.map((mark) => mark.text);
               const upTo = (size) => Array.from({ length: size }, (_, place) => place);
               const axes = [upTo(100), upTo(9).map((power) => 10 ** power), ["b", "a", ""], [5]];
-              return [kinds.map(kindOf), axes.map(many)];
+              const decade = axis([1.2, 1.5, 1.7, 1.9, 2.1, 2.3, 2.5], 0, 100, 14, "log").marks;
+              return [kinds.map(kindOf), [...axes.map(many), decade.map((mark) => mark.text)]];
             }"""
         )
     )
@@ -590,6 +591,7 @@ def test_scales(visit: Visit, ended: str) -> None:
         ["1", "100", "10000", "1000000", "100000000"],
         ["b", "a", "(none)"],
         ["5"],
+        ["1.5", "2", "2.5"],
     ]
 
 

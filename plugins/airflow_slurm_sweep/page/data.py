@@ -37,6 +37,7 @@ _OF_ROWS = (
     names.OBJECTIVE_KEY,
     names.ORIGIN_KEY,
     names.CONSENT_KEY,
+    names.FAULT_KEY,
 )
 _OF_CURVES = (names.HISTORY_KEY, names.OBJECTIVE_KEY)
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
@@ -142,6 +143,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         **_run(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
+        "fault": str(xcoms.get((names.PLAN, names.FAULT_KEY, -1), "")),
         "notice": _notice(found) or consent_of(tasks, xcoms),
         "note": found.note or "",
         "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
@@ -274,7 +276,32 @@ def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, st
     stages: dict[tuple[str, str], Counter[Stage]] = defaultdict(Counter)
     for dag_id, run_id, submit_state, wait_state, count in found:
         stages[dag_id, run_id][stage_of(submit_state, wait_state)] += count
+    for key, stopped in _stopped(session, ids).items():
+        stages[key] += {Stage.SUCCEEDED: -stopped, Stage.STOPPED: stopped}
     return stages
+
+
+def _stopped(session: Session, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return in how many combinations of runs `sweep.stop` stopped the job; their tasks have succeeded."""
+    is_its_task = and_(
+        *(
+            getattr(TaskInstance, name) == getattr(XComModel, name)
+            for name in ("dag_id", "run_id", "task_id", "map_index")
+        )
+    )
+    columns = (XComModel.dag_id, XComModel.run_id)
+    found = session.execute(
+        select(*columns, func.count())
+        .join(TaskInstance, is_its_task)
+        .where(
+            XComModel.key == names.STOPPED_KEY,
+            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
+            XComModel.run_id.in_({run_id for _, run_id in ids}),
+            TaskInstance.state == "success",  # not cleared since
+        )
+        .group_by(*columns)
+    )
+    return {(dag_id, run_id): count for dag_id, run_id, count in found}
 
 
 def _best(session: Session, runs: Iterable[Row[Any]]) -> dict[tuple[str, str], str]:

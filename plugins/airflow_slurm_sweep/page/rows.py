@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.page import data
 from airflow_slurm_sweep.page.repeats import has_result
+from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.page.unreadable import UNREADABLE
 from airflow_slurm_sweep.planned import planned_job
 from airflow_slurm_sweep.report import STOPPED_EARLIER, Row, folded, ranked
@@ -70,4 +71,5 @@ def _row(plan: object, combination: dict[str, Any]) -> Row:
         gpu_hours=combination["gpu_hours"],
         cpu_hours=combination["cpu_hours"],
         chain=combination["chain"],
+        over=Stage(combination["stage"]).is_ended,
     )

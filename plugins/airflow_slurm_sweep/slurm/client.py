@@ -197,8 +197,10 @@ class SlurmClient:
         asked = [reader.question(ended=ended) for reader in readers]
         pieces = await self.ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
         are_read = []
-        for reader, piece in zip(readers, pieces, strict=True):
-            are_read.append(reader.take(piece, ended=ended))
+        for reader, question, piece in zip(readers, asked, pieces, strict=True):
+            # Both ask at the job's end, the follower and whoever wants the result: an answer to what was asked before
+            # the other's came would be read as another file.
+            are_read.append(question == reader.question(ended=ended) and reader.take(piece, ended=ended))
             await asyncio.sleep(0)  # others go on: a piece may have a thousand lines
         return are_read
 

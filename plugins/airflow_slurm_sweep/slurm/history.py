@@ -14,6 +14,7 @@ METRICS = 8  # of one job
 POINTS = 200  # of one metric, where a job has at most four metrics
 _POINTS_IN_ALL = 800  # of one job: some 10 KiB as JSON
 _POINT_BYTES = 16  # as JSON, about
+_LARGEST_COUNT = 1e12  # whole numbers up to here have all their digits
 
 Curve: TypeAlias = tuple[Sequence[float], Sequence[float]]  # steps in rising order, and values
 
@@ -133,4 +134,5 @@ def _is_number(value: object) -> bool:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+    is_count = abs(value) < _LARGEST_COUNT and float(value).is_integer()
+    return value if is_count else float(f"{value:.6g}")

@@ -5,7 +5,7 @@ A log may hold anything, and any amount of it: what is read and shown is bounded
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from shlex import quote
 from typing import NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.shell import printable, script
 
 TAIL_LINES = 50
+SEARCHED_LINES = 200  # in which the cause of a failure is looked for: torchrun's table has seven for each rank
 
 NEW_BYTES = 16 * 1024  # of one log in one answer
 NEW_BYTES_IN_ALL = 256 * 1024
@@ -98,17 +99,21 @@ tail_log() {{ # BYTES SLURM'S [MATCH ...]
     if [ -L "$log" ] || {{ [ -e "$log" ] && [ ! -f "$log" ]; }}; then
       echo "$log {_NO_FILE}"
     else
-      tail -c "$bytes" -- "$log" | tail -n {TAIL_LINES}
+      tail -c "$bytes" -- "$log" | tail -n {SEARCHED_LINES}
     fi
   }} 2>&1 | base64
 }}"""
 
 
-def read_tail(base64: str) -> str:
-    """Read what `tail_log` printed."""
+def read_tail(base64: str) -> tuple[str, ...]:
+    """Read what `tail_log` printed: its lines, the first of which is empty or names the file."""
     path, _, text = printable(b64decode(base64).decode("utf-8", "replace")).partition("\n")
-    lines = "\n".join(text.rstrip().splitlines()[-TAIL_LINES:]) or "(the log is empty)"
-    return f"{path}\n{lines}" if path else lines
+    return path, *(text.rstrip().splitlines() or ["(the log is empty)"])
+
+
+def shown(tail: Sequence[str]) -> str:
+    """Return of what `read_tail` read what is shown; empty for nothing."""
+    return "\n".join([*filter(None, tail[:1]), *tail[1:][-TAIL_LINES:]])
 
 
 def new_output(logs: Iterable[Question]) -> str:

@@ -196,13 +196,14 @@ class MetricsReader:
             if not is_csv:
                 self._take_json_line(line, where)
             elif not self._columns:
-                self._columns = self._cells(line)
+                self._columns = [name.strip() for name in self._cells(line)]
                 separator, others = ("a tab", ",;") if self._path.endswith(".tsv") else ("a comma", ";\t")
                 if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
                     self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
-                self._take_row(dict(numbers(self._columns, cells)), where)
-            elif self._rereads < _MAX_REREADS and not is_first:
+                # pandas writes a first column without a name.
+                self._take_row({name: value for name, value in numbers(self._columns, cells) if name}, where)
+            elif len(cells) > len(self._columns) and self._rereads < _MAX_REREADS and not is_first:
                 self._reread()
                 return False
             else:
@@ -211,7 +212,9 @@ class MetricsReader:
 
     def _cells(self, line: str) -> list[str]:
         with suppress(csv.Error):
-            return next(csv.reader([line], delimiter="\t" if self._path.endswith(".tsv") else ","))
+            return next(
+                csv.reader([line], delimiter="\t" if self._path.endswith(".tsv") else ",", skipinitialspace=True)
+            )
         return []
 
     def _reread(self) -> None:

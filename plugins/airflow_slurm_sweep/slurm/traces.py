@@ -57,7 +57,7 @@ class Trace:
         has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
         links: The jobs of its chain that were followed by another one, from the first.
         stop: Why `sweep.stop` stopped it; None for one that it did not.
-        log: The last lines of its log, or why there are none; empty where they were not asked for.
+        log: The last lines of its log, or why there are none, as `read_tail` has them; empty where not asked for.
     """
 
     signal: str = ""
@@ -65,7 +65,7 @@ class Trace:
     has_new_files: bool = True
     links: tuple[Link, ...] = ()
     stop: Note | None = None
-    log: str = ""
+    log: tuple[str, ...] = ()
 
 
 NO_TRACE = Trace()
@@ -123,7 +123,7 @@ def read_traces(output: str) -> dict[int, Trace]:
             has_new_files=new != "-",
             links=read_links(links),
             stop=stops.get(number),
-            log=logs.get(number, ""),
+            log=logs.get(number, ()),
         )
         for number, signal, new, links in _LINE.findall(output)
     }

@@ -7,12 +7,13 @@ Airflow's dag-processor, and those about jobs that will not start in the trigger
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, cast
 
 from airflow.sdk import BaseNotifier, Context
 
-from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY, SUBMIT
+from airflow_slurm_sweep.names import REPORT_KEY, STATUS_KEY, SUBMIT, log_path
 from airflow_slurm_sweep.slurm.failure import failure_text
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 
@@ -63,9 +64,11 @@ def failure_report(context: Context) -> str:
     job = ti.xcom_pull(task_ids=SUBMIT, map_indexes=ti.map_index)
     status = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index, key=STATUS_KEY)
     if job and status:
-        job = SubmittedJob.from_json(job)
-        first_line, _, _ = failure_text(job, JobStatus.from_json(status), "").partition("\n")
-        return f"{_run(context)}: {job.label}: {first_line}"
+        job, status = SubmittedJob.from_json(job), JobStatus.from_json(status)
+        if status.earlier:  # of a chain, the last job
+            job = replace(job, job_id=status.job_id, log_path=log_path(job.run_dir, status.job_id))
+        how = failure_text(job, replace(status, cause=""))
+        return f"{_run(context)}: {job.label}: " + "\n".join(filter(None, (status.cause, how)))
     why = context.get("exception") or "see its log"
     return f"{_run(context)}: {ti.task_id} with the map index {ti.map_index} failed\n{why}"
 

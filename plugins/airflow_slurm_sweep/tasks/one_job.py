@@ -176,7 +176,7 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
     if not status.state.is_success:
         status = replace(status, cause=failure_cause(status, trace.log))
         text = failure_text(job, status, trace.log)
-        return JobEnd(status=status, text=text, history=history, log=kept(trace.log))
+        return JobEnd(status=status, text=text, history=history, log=kept(trace.log, status.cause))
     facts = "; ".join(part for part in (status.chain, status.reason) if part not in ("", "None"))
     how = "completed in" if stopped_at is None else "was stopped early after"
     text = f"Job {job.job_id} ({job.job_name}) {how} {status.elapsed} on {status.nodes}"

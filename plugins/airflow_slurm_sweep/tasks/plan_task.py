@@ -15,7 +15,15 @@ from jinja2 import TemplateError
 
 from airflow_slurm_sweep.counts import counts_to_read
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
-from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, OBJECTIVE_KEY, ORIGIN_KEY, SCRIPT_KEY, SEARCH_KEY
+from airflow_slurm_sweep.names import (
+    ATTEMPT_KEY,
+    CONSENT_KEY,
+    FAULT_KEY,
+    OBJECTIVE_KEY,
+    ORIGIN_KEY,
+    SCRIPT_KEY,
+    SEARCH_KEY,
+)
 from airflow_slurm_sweep.plan import RunPlan, base_of, budgets, layers_of, plan_run, read_options, unchecked_layers_of
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
@@ -34,6 +42,8 @@ from airflow_slurm_sweep.tasks.installation import installation
 from airflow_slurm_sweep.tasks.operators import airflow_errors
 from airflow_slurm_sweep.tasks.run_names import settle_names
 from airflow_slurm_sweep.tasks.ssh.shell import slurm_client
+
+_LONGEST = 4000  # characters of why there is no plan
 
 
 class PlanSweepOperator(BaseOperator):
@@ -59,7 +69,14 @@ class PlanSweepOperator(BaseOperator):
         self.sweep_file = sweep_file
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return the plan."""
+        """Return the plan; the XCom ``fault`` says why there is none."""
+        try:
+            return self._planned(context)
+        except Exception as error:
+            context["ti"].xcom_push(key=FAULT_KEY, value=str(error)[:_LONGEST] or type(error).__name__)
+            raise
+
+    def _planned(self, context: Context) -> list[dict[str, Any]]:
         folders = configuration.folders(Path(self.include))
         with airflow_errors():
             configuration.check_form(context["dag_run"].conf)

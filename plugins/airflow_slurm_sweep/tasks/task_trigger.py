@@ -13,7 +13,15 @@ from airflow.sdk import Context
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import (
+    HISTORY_KEY,
+    LOG_KEY,
+    RETURN_KEY,
+    SKIPPED_KEY,
+    STATUS_KEY,
+    STOPPED_KEY,
+    WANDB_KEY,
+)
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks.cancel import CANCEL_PATIENCE, is_over, states_of
 from airflow_slurm_sweep.tasks.cluster import cluster_session
@@ -62,7 +70,7 @@ class TaskTrigger(BaseTrigger):
         try:
             self._installation = await ask_airflow(installation)
             if self._task.try_number > 1:  # as Airflow does where a worker starts a task
-                keys = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
+                keys = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, STOPPED_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
                 await delete_xcoms(self._task, *keys)
             event = await self._work()
         except Exception as error:

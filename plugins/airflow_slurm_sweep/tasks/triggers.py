@@ -14,9 +14,18 @@ from typing import Any
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import (
+    HISTORY_KEY,
+    LOG_KEY,
+    RETURN_KEY,
+    SKIPPED_KEY,
+    STATUS_KEY,
+    STOPPED_KEY,
+    WANDB_KEY,
+)
 from airflow_slurm_sweep.slurm.attempt import task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.canary import why_skipped
 from airflow_slurm_sweep.tasks.cancel import scancel_advice, scancel_by_name, withdraw
@@ -140,6 +149,7 @@ class WaitTrigger(TaskTrigger):
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
         left = {
             RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json(),
+            STOPPED_KEY: end.status.state is JobState.STOPPED_EARLY,
             WANDB_KEY: end.status.wandb,
             HISTORY_KEY: end.history,
             LOG_KEY: end.log and {"job_id": end.status.job_id, "lines": end.log},

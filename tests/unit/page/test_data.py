@@ -20,7 +20,16 @@ from sqlalchemy.orm import Session
 from airflow_slurm_sweep import results
 from airflow_slurm_sweep.__main__ import main
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import CHECK, LIVE_KEY_PREFIX, UNREADABLE
+from airflow_slurm_sweep.names import (
+    CHECK,
+    FAULT_KEY,
+    LIVE_KEY_PREFIX,
+    PLAN,
+    STOPPED_KEY,
+    SUBMIT,
+    UNREADABLE,
+    WAIT,
+)
 from airflow_slurm_sweep.page import data, xcoms
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
@@ -453,6 +462,25 @@ def test_best_and_ranks_follow_the_objective_of_the_plan(sweep: Sweep) -> None:
     assert found["best"] == {"index": 1, "number": 2, "text": "reward 0.75 with seed=0 kl=0.05"}
     assert [each["rank"] for each in found["combinations"]] == [2, 1, None, None]
     assert [metric["name"] for metric in found["metrics"]] == ["reward", "steps"]
+
+
+def test_the_list_tells_jobs_that_were_stopped_early_from_those_that_succeeded(sweep: Sweep) -> None:
+    run = sweep.run("r", "success")
+    run.tasks([(task, index, "success") for task in (SUBMIT, WAIT) for index in range(4)])
+    run.xcoms([(WAIT, index, STOPPED_KEY, True) for index in (1, 2)])
+    (found,) = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    assert found["counts"] == {"succeeded": 2, "stopped early": 2}
+    run.set(WAIT, 1, "running")  # cleared since
+    (found,) = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    assert found["counts"] == {"succeeded": 2, "stopped early": 1, "in Slurm": 1}
+
+
+def test_a_plan_that_failed_says_why(sweep: Sweep) -> None:
+    run = sweep.run("r", "failed", plan="failed")
+    run.xcoms([(PLAN, -1, FAULT_KEY, "s.yaml: lr: wrong")])
+    found = data.run(run.session, sweep.dag_id, "r")
+    assert found is not None
+    assert (found["plan"], found["fault"], found["combinations"]) == ("failed", "s.yaml: lr: wrong", [])
 
 
 def test_the_list_has_the_best_of_each_run_and_the_faults_of_sweep_files(sweep: Sweep) -> None:

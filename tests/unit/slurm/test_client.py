@@ -251,7 +251,7 @@ SETUP = "setup line 2 failed with exit status 1: module load cuda"
 @pytest.mark.parametrize(("exit_code", "said", "is_first"), [("78:0", SETUP, True), ("1:0", "ValueError: bad", False)])
 def test_the_setup_line_that_failed_is_the_cause_and_comes_first(exit_code: str, said: str, is_first: bool) -> None:
     status = JobStatus(job_id="7", text="FAILED", exit_code=exit_code, source="sacct")
-    log = f"Unknown module\n{SETUP}\nValueError: bad\nsrun: error: n1: task 0: Exited with exit code 78"
+    log = ["", "Unknown module", SETUP, "ValueError: bad", "srun: error: n1: task 0: Exited with exit code 78"]
     status = replace(status, cause=failure_cause(status, log))
     assert status.cause == said
     text = failure_text(JOB, status, log)
@@ -268,7 +268,7 @@ def test_a_failure_text_has_all_facts() -> None:
         reason="NonZeroExitCode",
         source="sacct",
     )
-    assert failure_text(JOB, status, "line 1\nline 2") == (
+    assert failure_text(JOB, status, ["", "line 1", "line 2"]) == (
         "Job 7 (one) ended as FAILED (NonZeroExitCode) (sacct): exit code 3:0, elapsed 00:00:09, nodes n[1-2], "
         "log /r/one/logs/slurm-7.out\nThe log's last 50 lines:\nline 1\nline 2"
     )

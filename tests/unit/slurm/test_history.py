@@ -65,6 +65,13 @@ def test_the_curves_of_many_jobs_fit_into_the_room_that_there_is() -> None:
     assert fitted(dict.fromkeys(range(5000), job(3)), 48 * 1024) == {}
 
 
+def test_whole_numbers_have_all_their_digits() -> None:
+    history = History()
+    history.add("tokens", 1, 1_234_567_890)
+    found = fitted({0: (history, {"tokens": 1_234_567_890, "steps": 1_234_567})}, 1024)
+    assert found == {"tokens": {"0": [[1], [1_234_567_890]]}, "steps": {"0": [[], [1_234_567]]}}
+
+
 def test_a_latest_value_that_is_not_the_last_of_the_curve_stands_beside_it() -> None:
     history = History()
     for name in ("diverged", "went_back", "steady"):

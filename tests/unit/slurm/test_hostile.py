@@ -623,7 +623,7 @@ def test_only_files_are_shown_as_logs(login: Login, tmp_path: Path, kind: str) -
     {"link": lambda: log.symlink_to("key"), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[kind]()  # type: ignore[no-untyped-call]
     done = login.run(script(job_logs.TAIL, f"tail_log 65536 {quote(str(log))}"))
     _, _, said = done.stdout.removesuffix(f"{END}\n").partition(f"{MARKER}\n")
-    assert (job_logs.read_tail(said), done.stderr) == (f"{log} is no regular file; it is not read", "")
+    assert (job_logs.read_tail(said), done.stderr) == (("", f"{log} is no regular file; it is not read"), "")
 
 
 def test_an_environment_shows_in_no_command_line_and_no_file(login: Login) -> None:

@@ -22,6 +22,7 @@ from airflow_slurm_sweep.slurm.job_logs import (
     Piece,
     lines_of,
     log_words,
+    shown,
 )
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.traces import question
@@ -148,9 +149,10 @@ def test_the_ends_of_many_logs_come_in_one_answer(tmp_path: Path) -> None:
     login = LoginShell(Login(argv=SHELLS["dash"], folder=tmp_path / "login"))
     asked = [question(each, status) for each, status in zip(jobs, (failed, good, good, failed), strict=True)]
     found = [trace.log for trace in asyncio.run(SlurmClient(login).traces(asked))]
-    numbers = [[int(line) for line in text.splitlines()] for text in found[:3]]
-    assert numbers == [[*range(50, 100)], [83, *range(84, 100)], []]
-    assert found[3].endswith(f"tail: cannot open '{tmp_path / 'none'}' for reading: No such file or directory")
+    numbers = [[int(line) for line in lines[1:]] for lines in found[:3]]
+    assert numbers == [[34, *range(35, 100)], [83, *range(84, 100)], []]
+    assert shown(found[0]).splitlines() == [f"{number:0999}" for number in range(50, 100)]
+    assert found[3][-1].endswith(f"tail: cannot open '{tmp_path / 'none'}' for reading: No such file or directory")
 
 
 @pytest.mark.parametrize("stream_log", [True, False])

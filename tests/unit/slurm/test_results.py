@@ -242,13 +242,13 @@ class Site:
     def __init__(self, folder: Path, shell: str) -> None:
         self.run = folder / "it's a run"
         self.run.mkdir()
-        self._client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=folder / "login")))
+        self.client = SlurmClient(LoginShell(Login(argv=SHELLS[shell], folder=folder / "login")))
         self.reader = lines_of(self.run)
         self._time = 1_700_000_000
 
     @property
     def asked(self) -> int:
-        return len(self._client._shell.asked)  # type: ignore[attr-defined]
+        return len(self.client._shell.asked)  # type: ignore[attr-defined]
 
     def follow(self, objective: str) -> None:
         self.reader = MetricsReader(replace(JOB, run_dir=str(self.run), metrics=["metrics.jsonl"], objective=objective))
@@ -262,11 +262,11 @@ class Site:
         os.utime(path, (self._time, self._time))
 
     def read(self) -> tuple[bool, dict[str, float]]:
-        (is_read,) = asyncio.run(self._client.read_metrics([self.reader]))
+        (is_read,) = asyncio.run(self.client.read_metrics([self.reader]))
         return is_read, self.reader.latest
 
     def end(self) -> Results:
-        (found,) = asyncio.run(self._client.results([self.reader]))
+        (found,) = asyncio.run(self.client.results([self.reader]))
         return found
 
 
@@ -300,6 +300,40 @@ def test_a_csv_file_of_lightning_is_read_again_when_its_header_grows(shell: str,
     assert found.metrics["train_loss"] == 0.5
     assert found.history == {"train_loss": [[9, 19, 39, 49], [0.9, 0.8, 0.6, 0.5]], "val_acc": [[19], [0.25]]}
     assert found.fault.endswith("version_1/metrics.csv: line 3: expected 4 cells as in the header, got 2; left out")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_line_that_was_cut_off_is_left_out_of_a_long_csv_file(shell: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, shell)
+    site.write("logs/metrics/metrics.csv", "step,loss\n1,0.9\n")
+    assert site.read() == (True, {"step": 1, "loss": 0.9})
+    site.write("logs/metrics/metrics.csv", "2\n3,0.7\n", "a")
+    found = site.end()
+    assert found.history == {"loss": [[1, 3], [0.9, 0.7]]}
+    assert found.fault.endswith("metrics.csv: line 3: expected 2 cells as in the header, got 1; left out")
+
+
+def test_blanks_around_names_and_a_column_without_one_do_no_harm() -> None:
+    reader, text = MetricsReader(JOB), b"epoch, step , loss\n0, 10, 0.5\n"
+    assert reader.take(Piece(path="/r/a/m.csv", size=len(text), data=text), ended=True)
+    assert (reader.latest, reader.history.to_json()) == ({"epoch": 0, "step": 10, "loss": 0.5}, {"loss": [[10], [0.5]]})
+    reader, text = MetricsReader(JOB), b",step,loss\n0,10,0.5\n1,20,0.25\n"  # as pandas writes it
+    assert reader.take(Piece(path="/r/a/m.csv", size=len(text), data=text), ended=True)
+    assert reader.results == Results(metrics={"step": 20, "loss": 0.25}, history={"loss": [[10, 20], [0.5, 0.25]]})
+
+
+def test_of_two_answers_to_one_question_the_second_is_not_read(tmp_path: Path) -> None:
+    """When a job ends, the follower of metrics and the task that waits ask at the same time."""
+    site = Site(tmp_path, "dash")
+    site.write("logs/metrics/metrics.csv", "step,loss\n1,0.9\n")
+    site.read()
+    site.write("logs/metrics/metrics.csv", "2,0.8\n3,0.7\n", "a")
+
+    async def both() -> tuple[list[bool], list[Results]]:
+        return await asyncio.gather(site.client.read_metrics([site.reader]), site.client.results([site.reader]))
+
+    _, (found,) = asyncio.run(both())
+    assert found == Results(metrics={"step": 3, "loss": 0.7}, history={"loss": [[1, 2, 3], [0.9, 0.8, 0.7]]})
 
 
 @pytest.mark.parametrize("shell", SHELLS)

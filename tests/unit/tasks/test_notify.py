@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +78,7 @@ def test_the_triggerer_notifies_of_jobs_that_will_not_start(include: Path) -> No
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a_2", run_dir="/r", log_path="/r/7.out", label="lr=1")
 STATUS = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
+LAST = replace(STATUS, job_id="9", chain="2 of 6 jobs", earlier=[["7", "1:00"]])
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,8 @@ STATUS = JobStatus(job_id="7", text="FAILED", exit_code="1:0", source="sacct")
         (json.dumps(JOB.to_json()), json.dumps(STATUS.to_json()), None, "d r: lr=1: Job 7 (a_2) ended as FAILED (sacct): exit code 1:0, log /r/7.out"),
         (None, None, ValueError("no such partition"), "d r: combination.submit with the map index 1 failed\nno such partition"),
         (JOB.to_json(), None, None, "d r: combination.submit with the map index 1 failed\nsee its log"),
+        (JOB.to_json(), replace(STATUS, cause="KeyError: 'a'").to_json(), None, "d r: lr=1: KeyError: 'a'\nJob 7 (a_2) ended as FAILED (sacct): exit code 1:0, log /r/7.out"),
+        (JOB.to_json(), LAST.to_json(), None, "d r: lr=1: Job 9 (a_2) ended as FAILED, 2 of 6 jobs (sacct): exit code 1:0, log /r/logs/slurm-9.out"),
     ],
 )  # fmt: skip
 def test_what_is_told_of_a_combination(job: Any, status: Any, exception: Exception | None, said: str) -> None:

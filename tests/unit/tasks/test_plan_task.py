@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.factory import sweep_dag
-from airflow_slurm_sweep.names import PLAN
+from airflow_slurm_sweep.names import FAULT_KEY, PLAN
 from airflow_slurm_sweep.tasks.plan_task import PlanSweepOperator
 
 DATE = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
@@ -24,8 +24,19 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(
-    include: Path, text: str, *, run_type: str, dag_id: str = "s", date: datetime = DATE, **params: Any
+    include: Path,
+    text: str,
+    *,
+    run_type: str,
+    dag_id: str = "s",
+    date: datetime = DATE,
+    xcoms: dict[str, Any] | None = None,
+    **params: Any,
 ) -> list[str]:
+    def push(*, key: str, value: Any) -> None:
+        if xcoms is not None:
+            xcoms[key] = value
+
     path = include / "sweeps" / "s.yaml"
     path.write_text(text)
     params = {"dry_run": True, **params}
@@ -33,7 +44,7 @@ def names(
         "params": params,
         "dag_run": SimpleNamespace(dag_id=dag_id, run_type=run_type, logical_date=date, run_after=date, conf=params),
         "ds_nodash": "20260131",
-        "ti": SimpleNamespace(id="1", xcom_push=lambda **_: None),
+        "ti": SimpleNamespace(id="1", xcom_push=push),
     }
     task = PlanSweepOperator(task_id="plan", sweep_file=str(path), include=str(include))
     return [job["name"] for job in task.execute(context)]  # type: ignore[arg-type]
@@ -97,8 +108,10 @@ def test_scheduled_runs_are_named_in_the_sweeps_timezone(include: Path) -> None:
     [("{{ nowhere.x }}", "nowhere"), ("a {{ ds_nodash }}", "expected a name"), ("{{", "unexpected")],
 )
 def test_a_bad_template_fails_at_once(include: Path, template: str, said: str) -> None:
-    with pytest.raises(AirflowFailException, match=rf"^slurm.jobname: .*{said}"):
-        names(include, f'script_path: a.py\nslurm: {{jobname: "{template}"}}', run_type="manual")
+    xcoms: dict[str, Any] = {}
+    with pytest.raises(AirflowFailException, match=rf"^slurm.jobname: .*{said}") as failed:
+        names(include, f'script_path: a.py\nslurm: {{jobname: "{template}"}}', run_type="manual", xcoms=xcoms)
+    assert xcoms == {FAULT_KEY: str(failed.value)}, "for the page"
 
 
 def test_missing_settings_fail_at_once_in_one_error(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slurm_sweep.names import SUBMIT, WAIT
 from airflow_slurm_sweep.plan import plan_run
-from airflow_slurm_sweep.report import Row, best, folded, ranked, ranks, report_rows, used
+from airflow_slurm_sweep.report import Row, best, causes, failures, folded, hours_text, ranked, ranks, report_rows, used
 from airflow_slurm_sweep.report_text import best_text, summary, table
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.states import JobState
@@ -353,6 +353,20 @@ def test_a_notification_is_short_and_has_the_failures() -> None:
     (line,) = summary("t", [replace(row(1), combination="a=x|y")]).splitlines()[4:]
     assert r" a=x\|y " in line
     assert line.count("|") - line.count(r"\|") == 7
+
+
+def test_of_a_run_that_goes_on_what_failed_is_counted_without_what_runs_or_was_skipped() -> None:
+    rows = [
+        replace(row(1, "FAILED"), cause="KeyError: 'a'"),
+        replace(row(2, "RUNNING"), over=False),
+        row(3, "skipped (the canary failed)"),
+    ]
+    assert failures(causes(rows)) == ["1 of 1 failed: KeyError: 'a'"]
+
+
+def test_hours_have_all_their_digits() -> None:
+    assert hours_text([(12_800.4, None), (12.345, None)]) == "12,813 GPU-hours"
+    assert hours_text([(12.345, None)]) == "12.35 GPU-hours"
 
 
 def test_what_is_done_in_an_earlier_run_stands_in_the_table_with_its_result() -> None:

@@ -5,6 +5,7 @@ import { duration, h, moment } from "./dom.js";
 import { bar, countsText } from "./stages.js";
 
 const RUN_COLUMNS = ["", "Sweep", "Run", "State", "Combinations", "Best", "Started", "Took"];
+const MOST = 20; // runs in a comparison, as in compare.py
 const SWEEP_COLUMNS = ["Sweep", "Description", "Airflow"];
 
 export class ListView {
@@ -71,6 +72,8 @@ export class ListView {
     const query = new URLSearchParams([...this.chosen].map((key) => ["run", key]));
     if (size < 2)
       this.compare.replaceChildren(h("span", { class: "quiet" }, "Choose two or more runs to compare them."));
+    else if (size > MOST)
+      this.compare.replaceChildren(h("span", { class: "quiet" }, `Choose at most ${MOST} runs to compare them.`));
     else this.compare.replaceChildren(h("a", { href: `?${query}` }, `Compare ${size} runs`));
   }
 }

@@ -106,7 +106,7 @@ export class RunView {
     this.table = new Table({ key, label: "Combinations", sort: (sorted) => this.sort(sorted) });
     const place = (row) => this.place(row);
     this.details = new Details({ links: (row) => this.links(row), place, close: () => this.choose(null) });
-    this.missing = h("p", { class: "quiet" }, "Loading…");
+    this.missing = h("div", { class: "quiet" }, "Loading…");
     this.content = h("div", { class: "content", hidden: true }, this.table.element, this.details.element);
   }
 
@@ -147,13 +147,14 @@ export class RunView {
   }
 
   showMissing() {
-    const { combinations, plan, tasks } = this.run;
+    const { combinations, plan, fault, tasks } = this.run;
     this.missing.hidden = combinations.length > 0;
     this.content.hidden = !this.missing.hidden;
     if (this.missing.hidden) return;
     const log = outside(dagUrl(this.dagId, "runs", this.runId, "tasks", tasks.plan), "log of plan");
     const failed = "The plan failed: nothing was submitted. See the ";
     this.missing.replaceChildren(plan === "failed" ? failed : "The plan is not made yet. See the ", log, ".");
+    if (fault && plan !== "success") this.missing.append(h("pre", { class: "fault" }, fault));
   }
 
   showCounts() {

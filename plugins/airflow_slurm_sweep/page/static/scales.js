@@ -57,7 +57,8 @@ export function axis(values, from, to, most = 14, kind = kindOf(values)) {
   const different = distinct(values);
   // A few values of a sweep are marked as they stand there. Measured values are not round, so the axis has round marks.
   const areFew = different.length <= MARKS && different.every((value) => typeof value === "string");
-  const ticks = kind === "log" ? powers(low, high) : steps(least, largest);
+  // Within a decade or so, powers of ten would leave an axis without numbers.
+  const ticks = kind === "log" && Math.floor(high) - Math.ceil(low) > 0 ? powers(low, high) : steps(least, largest);
   const marked = different.length === 1 || areFew ? different : ticks;
   const text = (value) => (typeof value === "number" ? short(value) : value);
   return { at, kind, marks: marked.map((value) => ({ at: at(value), text: text(value) })) };
