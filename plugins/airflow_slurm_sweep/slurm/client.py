@@ -1,6 +1,7 @@
 """A cluster as its user sees it: submit, look, cancel. Knows which question to ask, not how it travels."""
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +24,7 @@ from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
+from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
 from airflow_slurm_sweep.slurm.submit.script import Submission, cancel, submit_all, withdraw
@@ -136,19 +138,28 @@ class SlurmClient:
         file is this job's.
 
         Returns:
-            The states by job id, and what sacct said in place of an answer, empty if it did answer.
+            The states by job id, and why some are not known yet: what sacct said in place of an answer, or that the
+            controller is too slow to be asked for all; empty if both answered.
         """
         by_id = {job.job_id: job for job in jobs}
         accounted, trouble = await self._accounting(by_id)
         # The database is believed only about ends: it may have missed one.
         found = {key: each for key, each in accounted.items() if key in by_id and each.state.is_final_once_gone}
-        named = {key for key, each in found.items() if queue.has_name(by_id[key], each)}
+        # A cluster of a federation calls a job revoked that ran in another: the exit file knows.
+        named = {
+            key
+            for key, each in found.items()
+            if queue.has_name(by_id[key], each) and each.state is not JobState.REVOKED
+        }
         if wanted := [job_id for job_id in by_id if job_id not in named]:
-            for job_id, status in (await self._controller(wanted)).items():
+            random.shuffle(wanted)  # a slow controller is asked for the others next time
+            controlled, unasked = await self._controller(wanted)
+            for job_id, status in controlled.items():
                 if job_id in wanted and queue.writes_log(by_id[job_id], status):
                     found[job_id] = status
                 else:
                     found.pop(job_id, None)
+            trouble = trouble or (f"scontrol is slow, {unasked} jobs are still to be asked for" if unasked else "")
         sure = named | {key for key, each in found.items() if each.source == "scontrol"}
         if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure]:
             found |= await self.ask(queue.exit_files(left), queue.read_exit_files)
@@ -165,7 +176,7 @@ class SlurmClient:
                     found[job_id] = status
 
         with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
-            take(await self._controller(failed))
+            take((await self._controller(failed))[0])
         if left := [job_id for job_id in failed if job_id not in found]:
             take((await self._accounting(left))[0])
         return failed | found
@@ -278,11 +289,17 @@ class SlurmClient:
             odd = odd or error_text(completed) or f"exit status {completed.exit_status}, no reason"
         return found, printable(odd)
 
-    async def _controller(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
+    async def _controller(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], int]:
+        """Return states by job id, and for how many jobs the controller was too slow to be asked."""
         found: dict[str, JobStatus] = {}
+        asked: set[str] = set()
         for some in batches(job_ids, _CONTROLLED_AT_ONCE):
-            found |= queue.with_wholes(await self.ask(queue.scontrol(some), queue.read_scontrol))
-        return found
+            said = await self.ask(queue.scontrol(some), str)
+            found |= queue.with_wholes(queue.read_scontrol(said))
+            asked |= queue.read_asked(said)
+            if not asked.issuperset(some):
+                break
+        return found, len(set(job_ids) - asked)
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]

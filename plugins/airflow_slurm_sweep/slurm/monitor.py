@@ -14,7 +14,7 @@ from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedErro
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
-from airflow_slurm_sweep.slurm.queue import has_name, with_wholes
+from airflow_slurm_sweep.slurm.queue import failed_elements, has_name, with_wholes
 from airflow_slurm_sweep.slurm.reasons import explained, in_words
 from airflow_slurm_sweep.slurm.states import JobState
 
@@ -37,6 +37,9 @@ class _Waiter:
     missing_since: float | None = None
     has_start: bool = False  # whether the log has Slurm's estimate of the job's start
     overdue: str = ""  # why this monitor cancels the job
+    failed: JobStatus | None = (
+        None  # of an array as a whole: an element that failed; Slurm forgets it before the others
+    )
 
 
 class Monitor:
@@ -170,10 +173,15 @@ class Monitor:
             for waiter in asked
             if (status := shown.get(waiter.job.job_id)) and has_name(waiter.job, status)
         }
+        failed = failed_elements(self._queue)
+        for waiter in found:
+            waiter.failed = failed.get(waiter.job.job_id, waiter.failed)
         if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
-            self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
+            self._ended |= {
+                waiter: _worst(waiter, ends[waiter.job.job_id]) for waiter in found if waiter.job.job_id in ends
+            }
         await self._cancel_overdue({waiter: status for waiter, status in found.items() if _is_overdue(waiter, status)})
         if gone := [waiter for waiter in asked if waiter not in found]:
             await self._look_up(gone)
@@ -231,7 +239,7 @@ class Monitor:
     async def _look_up(self, gone: Sequence[_Waiter]) -> None:
         found, trouble = await self._client.look_up([waiter.job for waiter in gone])
         if trouble and trouble != self._trouble and len(found) < len(gone):
-            self._log(logging.WARNING, "sacct gives no answer, asking on: %s", trouble)
+            self._log(logging.WARNING, "Not all ended jobs are known yet, asking on: %s", trouble)
         self._trouble = trouble
         now = time.monotonic()
         for waiter in gone:
@@ -244,7 +252,7 @@ class Monitor:
                     # A failure: success is never assumed.
                     reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
                     if trouble:
-                        reason = f"squeue and scontrol do not know it, no exit-status file; sacct says: {trouble}"
+                        reason = f"squeue and scontrol do not know it, no exit-status file; {trouble}"
                     self._ended[waiter] = JobStatus(job_id=waiter.job.job_id, text="LOST", reason=reason, source="")
             elif status.state.is_final_once_gone:
                 self._ended[waiter] = status
@@ -265,6 +273,11 @@ class Monitor:
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+
+def _worst(waiter: _Waiter, end: JobStatus) -> JobStatus:
+    """Return how a job ended: an array that a batch script made has failed if an element has, long gone from squeue."""
+    return waiter.failed if waiter.failed and end.state.is_success else end
 
 
 def _is_overdue(waiter: _Waiter, status: JobStatus) -> bool:

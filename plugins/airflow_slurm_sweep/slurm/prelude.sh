@@ -18,11 +18,21 @@ case ${1-} in
     ;;
 esac
 
+# bash before 5.1 writes here-documents to files, and goes on without them where it cannot.
+unset -f command read
+probe=
+read -r probe << END
+read
+END
+if [ "$probe" != read ]; then
+  printf '%s\n' "the login's shell cannot make temporary files: is ${TMPDIR:-/tmp} full there?" >&2
+  exit 75
+fi
+
 # The cluster profile's own commands, such as `module load slurm`.
 if [ -n "$site_setup" ]; then
   login_path=$PATH
   # In dash an error of `.` or `eval` ends the shell, without `command`: /etc/profile may have lines for bash alone.
-  unset -f command
   command -v module > /dev/null || [ ! -r /etc/profile ] || command . /etc/profile > /dev/null 2>&1 < /dev/null
   PATH=$login_path line_number=0
   while IFS= read -r line; do
@@ -39,7 +49,7 @@ unset IFS CDPATH GLOBIGNORE EXECIGNORE FUNCNEST POSIXLY_CORRECT _POSIX2_VERSION
 # In a POSIX shell no function hides `unset`, `set`, `exit` and the like.
 unset -f sbatch squeue scancel sacct scontrol sacctmgr sdiag sinfo srun timeout env \
   base64 cat cd command date echo false find head id kill ln mkdir mv printenv printf read readlink rm sed sleep sort stat \
-  sync tail test tr true umask uname wait
+  sync tail test tr true umask uname wait wc
 case ${BASH_VERSION-} in
   ?*)
     unset -f [ shopt

@@ -26,6 +26,8 @@ _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _NOW = re.compile(r"^now=([0-9]+)$", re.MULTILINE)
 _SLURM_LINES = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
+_ASKED = re.compile(r"^asked ([0-9_]+)$", re.MULTILINE)
+_CONTROLLER_SECONDS = 120
 _OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
 
 
@@ -134,6 +136,16 @@ def with_wholes(found: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
     return {**found, **{array: replace(status, job_id=array) for array, status in wholes.items()}}
 
 
+def failed_elements(found: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
+    """Return an element that has failed of each array that has one, by the array's id, as its whole."""
+    failed = {
+        job_id.partition("_")[0]: status
+        for job_id, status in found.items()
+        if "_" in job_id and status.state.is_final and not status.state.is_success
+    }
+    return {array: replace(status, job_id=array) for array, status in failed.items()}
+
+
 def has_name(job: SubmittedJob, status: JobStatus) -> bool:
     """Whether a job that squeue or sacct knows by this number has the name that it was submitted with.
 
@@ -181,17 +193,31 @@ def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
-    """Return the script that asks the controller; forgotten jobs are left out, any other error ends the script."""
+    """Return the script that asks the controller; forgotten jobs are left out, any other error ends the script.
+
+    It begins no question after `_CONTROLLER_SECONDS`: a slow controller would never answer all. Each job that was asked
+    for has a line ``asked ID``.
+    """
     return script(
+        "read -r uptime _ < /proc/uptime",
+        f"last=$((${{uptime%.*}} + {_CONTROLLER_SECONDS}))",
         f"for job in {join(job_ids)}; do",
+        "  read -r uptime _ < /proc/uptime",
+        '  [ "${uptime%.*}" -le "$last" ] || break',
         f'  answer=$({_EPOCH} {BOUND} scontrol show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
         "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second one about a forgotten array element
         "    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;",
         "  esac",
+        "  printf '\\nasked %s\\n' \"$job\"",
         "done",
     )
+
+
+def read_asked(output: str) -> set[str]:
+    """Read in the answer to `scontrol` which jobs were asked for."""
+    return set(_ASKED.findall(output))
 
 
 def read_scontrol(output: str) -> dict[str, JobStatus]:

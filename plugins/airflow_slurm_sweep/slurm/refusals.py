@@ -41,6 +41,7 @@ UNCLEAR: tuple[str, ...] = (
 # before it names the limit.
 _REFUSED_FOR_NOW: tuple[str, ...] = (
     "Unable to contact slurm controller",
+    "Could not establish a configuration source",  # of a login node without slurm.conf
     "Communication connection failure",
     "Connection refused",
     "Network is unreachable",

@@ -228,7 +228,7 @@ def test_lookups(shell: Shell, value: str) -> None:
     functions = f"""{FUNCTIONS}
 scontrol() {{ [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }}"""
     said = after_marker(shell.run(queue.scontrol(ids), functions))
-    assert said == "".join(f"<show job {job_id}>\n" for job_id in ids)
+    assert said == "".join(f"<show job {job_id}>\n\nasked {job_id}\n" for job_id in ids)
 
 
 @settings(CONTEXT, max_examples=examples(100))

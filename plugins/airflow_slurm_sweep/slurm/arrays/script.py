@@ -17,7 +17,7 @@ from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.queue import escaped, output_format
 from airflow_slurm_sweep.slurm.shell import heredoc_text, script, shell_path
-from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_flags
+from airflow_slurm_sweep.slurm.submit.sbatch import CLUSTERS, NO_CLUSTERS, TIMEOUT, environment, sbatch_flags
 from airflow_slurm_sweep.slurm.submit.script import Submission, enter, functions, variables
 
 BLOCK = 1000
@@ -71,7 +71,15 @@ def grouped(submissions: Sequence[Submission], at_most: int = MAX_ELEMENTS) -> l
     alone = []
     for position, (job, attempt) in enumerate(submissions):
         if element := place(job):
-            origin = (job.site, attempt.run, element.folder, job.workdir, tuple(job.inputs), job.max_parallel_jobs)
+            origin = (
+                job.site,
+                attempt.run,
+                element.folder,
+                job.workdir,
+                tuple(job.inputs),
+                job.max_parallel_jobs,
+                job.queue_limit,
+            )
             members = groups.setdefault((*origin, job.script, job.batch_script, *_argv(job, element)), {})
         # Two attempts for one directory are no array.
         if not element or members.setdefault(element.number, position) != position:
@@ -101,7 +109,8 @@ def submit_array(submissions: Sequence[Submission], mark: str) -> str:
         f"environment_name={ENVIRONMENT} output_format={output_format(longest)}",
         *("enter() {", *enter(job), _read_script(job), "}"),
         "call_sbatch() {",
-        f'{TIMEOUT} {join(_argv(job, own))} --array="$1{throttle}" << END',
+        NO_CLUSTERS,
+        f'{TIMEOUT} {join(_argv(job, own))} {CLUSTERS} --array="$1{throttle}" << END',
         "$array_script",
         "END",
         "}",

@@ -113,15 +113,23 @@ controller_shows() { # ID: set `is` to the state of our job, to nothing if the c
     *'Invalid job id'* | 1:"Job $1 not found"*) return 0 ;;
     *) stop 93 "scontrol: $said" ;;
   esac
-  rows=$(printf '%s\n' "$said" | sed -n "$controller_rows")
+  rows=$(printf '%s\n' "$said" | sed -n "$controller_rows") read_all=
   while read -r shown_id shown_state shown_path; do
-    if writes_here "$shown_id" "$shown_path"; then
+    if [ "$shown_id" = - ]; then
+      read_all=yes
+    elif writes_here "$shown_id" "$shown_path"; then
       is=$shown_state
       has_ended "$is" || return 0
     fi
   done << END_OF_ROWS
 $rows
+-
 END_OF_ROWS
+  all_was_read
+}
+
+all_was_read() { # the shell may lack room for a here-document: without it a loop ends as if there were no rows
+  [ -n "$read_all" ] || stop 93 "the login's shell cannot make temporary files: is ${TMPDIR:-/tmp} full there?"
 }
 
 is_known() { # ID: the record has it
@@ -170,7 +178,12 @@ to_element() { # where `id` and `path`, of a row, are such an array's: set them 
 }
 
 search() { # `queue` for the job of an intent: set its_job. A second live job can only be a twin; it is cancelled.
+  read_all=
   while read -r id is path; do
+    [ "$id" != - ] || {
+      read_all=yes
+      break
+    }
     to_element
     if ! is_job "$id" || ! writes_here "$id" "$path"; then continue; fi
     # Without the index in the log's name the array is one of a batch script's own line: it counts as a whole.
@@ -185,14 +198,21 @@ search() { # `queue` for the job of an intent: set its_job. A second live job ca
     fi
   done << END_OF_QUEUE
 $queue
+-
 END_OF_QUEUE
+  all_was_read
   [ -n "$its_job" ] || search_logs
 }
 
 # `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone. Not job $after,
 # which may be shown for long: the question is whether another one follows it.
 find_live() {
+  read_all=
   while read -r id is path; do
+    [ "$id" != - ] || {
+      read_all=yes
+      break
+    }
     to_element
     if is_job "$id" && writes_here "$id" "$path" && ! has_ended "$is"; then
       case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
@@ -202,7 +222,9 @@ find_live() {
     fi
   done << END_OF_QUEUE
 $queue
+-
 END_OF_QUEUE
+  all_was_read
 }
 
 search_logs() { # for the job of an intent that Slurm has forgotten

@@ -66,7 +66,8 @@ begin() {
   combination=$run_dir/$combination_name
   [ -n "$pid" ] || read -r pid _ < /proc/self/stat # in a subshell, $$ is the id of its parent
   who="$host $boot $namespace $pid"
-  mine=$state/.$host.$pid
+  ticket=.$host.$pid
+  mine=$state/$ticket
   attempt="$try $ti"
   find_index
   state_lock=$state/lock gate_lock=$gate/lock holds_state='' holds_gate=''
@@ -145,7 +146,8 @@ move() { # FILE FILE: if the first one is a file
 }
 
 to_disk() { # FILE ...
-  sync -- "$@" 2> /dev/null || :
+  # Before coreutils 8.24, sync takes no files and writes all file systems.
+  timeout -k 5 20 sync -- "$@" 2> /dev/null || :
 }
 
 # The lock: a file with its holder's host, boot, process namespace and pid, linked into place
@@ -159,7 +161,7 @@ is_ours() { # LOCK
 release() {
   [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
   [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
-  for leftover in "$mine" "$mine.new" "$mine.broken"; do
+  for leftover in "$mine.new" "$state/$ticket" "$state/$ticket.broken" "$gate/$ticket" "$gate/$ticket.broken"; do
     [ ! -e "$leftover" ] || rm -f -- "$leftover"
   done
 }
@@ -173,9 +175,10 @@ is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives
 }
 
 take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
-  save_as "$mine" "$who" || refuse "cannot write into ${1%/*}"
+  own=${1%/*}/$ticket # in the lock's folder: some file systems link in one folder only
+  save_as "$own" "$who" || refuse "cannot write into ${1%/*}"
   waited=0 seen=
-  until ln -- "$mine" "$1" 2> /dev/null; do
+  until ln -- "$own" "$1" 2> /dev/null; do
     holder=$(cat -- "$1" 2> /dev/null)
     # NFS lost the answer to `ln`, or the lock is of a dead process whose pid we have now.
     [ "$holder" != "$who" ] || break
@@ -188,14 +191,14 @@ take() { # LOCK: wait for it; break one whose holder is dead, or that is held fo
     waited=$((waited + 1))
     sleep 0.2
   done
-  rm -f -- "$mine"
+  rm -f -- "$own"
 }
 
 break_lock() { # LOCK: of `holder`
-  mv -f -- "$1" "$mine.broken" 2> /dev/null
+  mv -f -- "$1" "$own.broken" 2> /dev/null
   # Another process may have broken it first, and a third one taken it: give that one back.
-  [ "$(cat -- "$mine.broken" 2> /dev/null)" = "$holder" ] || ln -- "$mine.broken" "$1" 2> /dev/null
-  rm -f -- "$mine.broken"
+  [ "$(cat -- "$own.broken" 2> /dev/null)" = "$holder" ] || ln -- "$own.broken" "$1" 2> /dev/null
+  rm -f -- "$own.broken"
   seen=
 }
 

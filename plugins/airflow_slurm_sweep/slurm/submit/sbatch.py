@@ -10,6 +10,9 @@ from airflow_slurm_sweep.slurm.queue import escaped
 from airflow_slurm_sweep.slurm.shell import heredoc_text, shell_path
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
 
+# The profile's cluster is for our commands. In the job, srun would ask the accounting database about it.
+CLUSTERS = '${site_clusters:+"--clusters=$site_clusters"}'
+NO_CLUSTERS = '[ -z "$site_clusters" ] || unset SLURM_CLUSTERS'
 TIMEOUT = "timeout -k 5 60"  # sbatch retries by itself, for minutes, where the controller is full
 
 
@@ -73,7 +76,8 @@ def call_sbatch(job: JobRequest, *, script_variable: str, bounded: bool = False)
     if bounded:
         timeout, _, limits = TIMEOUT.partition(" ")
         exports.insert(0, f'set -- "$(command -v {timeout})" "$(command -v {sbatch})"')
-        sbatch = f'"$1" {limits} "$2"'
+        exports.append(NO_CLUSTERS)
+        sbatch = f'"$1" {limits} "$2" {CLUSTERS}'
     command = f"{sbatch} {join(arguments)}"
     if job.batch_script:
         return [*exports, f"{command} < /dev/null"]

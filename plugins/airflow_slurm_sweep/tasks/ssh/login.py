@@ -6,6 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
@@ -185,8 +186,9 @@ def _host_key(line: str) -> asyncssh.SSHKey:
     import asyncssh
 
     words = line.split()
-    kinds = [number for number, word in enumerate(words) if word.startswith(("ssh-", "ecdsa-", "sk-"))]
-    kind, key = words[kinds[0] : kinds[0] + 2] if kinds else ("ssh-rsa", words[0])
+    kinds = ("ssh-", "ecdsa-", "sk-")  # hosts may be called so, too
+    found = [pair for pair in pairwise(words) if pair[0].startswith(kinds) and pair[1].startswith("AAAA")]
+    kind, key = found[0] if found else ("ssh-rsa", words[0])
     return asyncssh.import_public_key(f"{kind} {key}")
 
 

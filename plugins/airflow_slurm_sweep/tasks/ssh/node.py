@@ -61,10 +61,19 @@ class LoginNode:
     def ssh_command(self) -> str:
         """The command with which a person goes the same way."""
         socket = ["-S", self.control_path] if self.control_path else []
+        return join(["ssh", *socket, *self._way])
+
+    @property
+    def master_command(self) -> str:
+        """The command with which a person opens the connection behind ``control_path``."""
+        return join(["ssh", "-M", "-S", str(self.control_path), "-o", "ControlPersist=yes", "-fN", *self._way])
+
+    @property
+    def _way(self) -> list[str]:
         key = ["-i", self.key_file] if self.key_file else []
         jumps = ["-J", ",".join(self.jumps)] if self.jumps else []
         port = ["-p", str(self.port)] if self.port not in (None, PORT) else []
-        return join(["ssh", *socket, *key, *jumps, *port, self.account])
+        return [*key, *jumps, *port, self.account]
 
 
 async def read_login_node(conn_id: str) -> LoginNode:

@@ -24,6 +24,8 @@ class OpenSshSession:
     def __init__(self, node: LoginNode) -> None:
         # Where there is no master, ssh would log in itself: this proxy does not let it.
         options = ("ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=ERROR")
+        # Nor does it do what ~/.ssh/config asks for when a person logs in.
+        options += ("RemoteCommand=none", "RequestTTY=no", "ClearAllForwardings=yes")
         port = ["-p", str(node.port)] if node.port else []
         self._ssh = ["ssh", "-S", str(node.control_path), *(f"-o{option}" for option in options), *port]
         self._node = node
@@ -46,11 +48,10 @@ class OpenSshSession:
                 process.kill()
             await process.wait()
         if process.returncode:
-            path, account = self._node.control_path, self._node.account
             raise LoginRefusedError(
                 f"Connection {self._node.conn_id!r}: no OpenSSH connection is open behind its `control_path` "
                 f"({said.decode(errors='replace').strip()}). Open it, on this machine and as this user: "
-                f"ssh -M -S {path} -o ControlPersist=yes -fN {account}"
+                f"{self._node.master_command}"
             )
 
     def is_closed(self) -> bool:
