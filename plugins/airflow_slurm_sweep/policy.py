@@ -41,12 +41,15 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
     since Airflow calls the hook for new instances only.
     """
     index = task_instance.map_index
-    if dag_run is not None and task_instance.task_id == APPROVE and task_instance.try_number:
-        _forget_names(dag_run)
-    if dag_run is None or index is None or index < 0 or task_instance.task_id not in (SUBMIT, WAIT):
+    is_mapped = index is not None and index >= 0 and task_instance.task_id in (SUBMIT, WAIT)
+    if dag_run is None or not (is_mapped or task_instance.task_id == APPROVE):
         return
+    labels: list[str] = []
     try:
-        labels = _labels_of(dag_run)
+        if is_mapped:
+            labels = _labels_of(dag_run)
+        elif task_instance.try_number and task_instance.state is None:  # cleared; a changed Dag asks for all instances
+            _forget_names(dag_run)
     except Exception:  # a policy that raises stops the scheduler
         log.warning("Cannot name the combinations of %s %s", dag_run.dag_id, dag_run.run_id, exc_info=True)
         return

@@ -121,6 +121,11 @@ def installation() -> str:
     return str(conf.get(_SECTION, "installation", fallback=""))
 
 
+def has_teams() -> bool:
+    """Return whether this Airflow keeps Variables of teams apart."""
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
+
+
 def interval() -> float:
     """Return the seconds between two questions to a cluster."""
     return float(conf.getfloat(_SECTION, "interval", fallback=INTERVAL))

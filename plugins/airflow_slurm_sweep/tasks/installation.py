@@ -9,7 +9,7 @@ from secrets import token_hex
 
 from airflow.sdk import Variable
 
-from airflow_slurm_sweep.errors import ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, SettingsError
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.internals import is_missing
 
@@ -25,9 +25,15 @@ def installation() -> str:
 
     Raises:
         ClusterUnavailableError: Airflow gave no answer.
+        SettingsError: Airflow has several teams, and no id is set.
     """
     if found := configuration.installation() or Variable.get(VARIABLE, default=""):
         return str(found)
+    if configuration.has_teams():  # a Variable is a team's: triggerers do not find it
+        raise SettingsError(
+            "core.multi_team is on: set [slurm_sweep] installation (AIRFLOW__SLURM_SWEEP__INSTALLATION) to a name of "
+            "this Airflow, in all its components"
+        )
     if not is_missing("variable", VARIABLE):  # a new id over the old one would disown all earlier runs
         raise ClusterUnavailableError(f"Airflow did not answer whether it has the variable {VARIABLE!r}")
     description = "The id of this Airflow in the records of Slurm sweeps. Keep it."

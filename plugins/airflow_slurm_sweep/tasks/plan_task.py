@@ -123,6 +123,9 @@ class PlanSweepOperator(BaseOperator):
         planned = plan_run(spec, layers, options, counts)
         if options.dry_run:
             return planned
+        if planned.existing != "resume":  # before a name is taken; with resume the cost is known only then
+            _check_configuration(planned)
+            check_budget(planned.cost, budgets(spec, layers))
         names = await settle_names(planned, installation(), ti)
         options = options.model_copy(update={"jobname": names.base})
         return names.added_to(plan_run(spec, layers, options, counts, names.earlier))

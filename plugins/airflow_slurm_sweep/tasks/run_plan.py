@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from airflow_slurm_sweep.errors import SettingsError
-from airflow_slurm_sweep.names import ATTEMPT_KEY, CONSENT_KEY, PLAN, SCRIPT_KEY, SEARCH_KEY
+from airflow_slurm_sweep.names import APPROVE, ATTEMPT_KEY, CONSENT_KEY, PLAN, RETURN_KEY, SCRIPT_KEY, SEARCH_KEY
 from airflow_slurm_sweep.planned import canaries, planned_job
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.recipe import Search
@@ -68,23 +68,27 @@ class PlannedJobs:
 async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
     task_id, field = key.source.task_id, key.source.field
     jobs = await read_xcom(key, task_id, key.source.key)
+    # Airflow takes up a changed sweep file in the middle of a run: `approve` may come or go.
+    if task_id == PLAN and await read_xcom(key, PLAN, CONSENT_KEY):
+        task_id, jobs = APPROVE, await read_xcom(key, APPROVE, RETURN_KEY)
+        if jobs is None:
+            raise SettingsError(
+                "the run needs approval, but its Dag has no task approve: `approve` was set after Airflow had read the "
+                "sweep file, or was removed since. Start the sweep again in a minute"
+            )
+    elif task_id == APPROVE and jobs is None and not await read_xcom(key, PLAN, CONSENT_KEY):
+        task_id, jobs = PLAN, await read_xcom(key, PLAN, RETURN_KEY)
     if not isinstance(jobs, list):
         raise SettingsError(f"There is no list of jobs: see the log of the task {task_id!r}")
     if field is not None:
         jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
-    # Airflow reads files again now and then: the Dag may be older than the setting.
-    if task_id == PLAN and await read_xcom(key, PLAN, CONSENT_KEY):
-        raise SettingsError(
-            "the run needs approval, but its Dag has no task approve: `approve` was set after Airflow had read the "
-            "sweep file, or was removed since. Start the sweep again in a minute"
-        )
     search = await read_xcom(key, PLAN, SEARCH_KEY) if jobs and "trial" in (planned_job(jobs, 0) or ()) else None
     yield PlannedJobs(jobs, await read_xcom(key, task_id, SCRIPT_KEY), search)
 
 
 @asynccontextmanager
 async def _read_attempt(key: _Key) -> AsyncIterator[str]:
-    yield str(await read_xcom(key, key.source.task_id, ATTEMPT_KEY))
+    yield str(await read_xcom(key, key.source.task_id, ATTEMPT_KEY) or "")
 
 
 _plans, _attempts = LoopResources(_read_plan, linger=LINGER), LoopResources(_read_attempt, linger=BURST)
@@ -100,7 +104,8 @@ async def run_plan(task: Any, source: JobSource) -> AsyncIterator[PlannedJobs]:
     key = _Key(task.dag_id, task.run_id, source)
     async with _attempts.use(key) as attempt:
         pass
-    async with _plans.use(key._replace(attempt=attempt)) as plan:
+    # A list of somebody's own task says nothing of its attempt: each try of the mapped tasks reads it.
+    async with _plans.use(key._replace(attempt=attempt or str(task.try_number))) as plan:
         yield plan
 
 

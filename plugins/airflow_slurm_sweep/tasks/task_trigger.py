@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
@@ -33,7 +35,25 @@ from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run
 from airflow_slurm_sweep.tasks.requests import ask_airflow, delete_xcoms, read_xcom, set_xcom
 
+_XCOMS = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, STOPPED_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
+_MOST_IDS = 50_000
+
 log = logging.getLogger(__name__)
+_ids: dict[tuple[Any, ...], str] = {}  # of the task instances whose triggers began here, by place and try
+
+
+def _has_another_id(task: Any) -> bool:
+    """Return whether a task instance had another id when a trigger of the same try began here.
+
+    Clearing a deferred task gives it another id at once, and its next try when it is deferred again. Until then, which
+    may take days where the run waits for approval, Airflow begins its old trigger anew each time that it ends.
+    """
+    place = (task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number)
+    has_other = _ids.pop(place, str(task.id)) != str(task.id)
+    _ids[place] = str(task.id)
+    if len(_ids) > _MOST_IDS:
+        del _ids[next(iter(_ids))]
+    return has_other
 
 
 class TaskTrigger(BaseTrigger):
@@ -69,16 +89,19 @@ class TaskTrigger(BaseTrigger):
         take_lines()
         try:
             self._installation = await ask_airflow(installation)
-            if self._task.try_number > 1:  # as Airflow does where a worker starts a task
-                keys = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, STOPPED_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
-                await delete_xcoms(self._task, *keys)
+            is_retry, has_another_id = self._task.try_number > 1, _has_another_id(self._task)
+            if (is_retry or has_another_id) and not await self._is_deferred():
+                log.info("The task was cleared or has ended: this trigger, which is left over from before, rests")
+                await asyncio.Event().wait()  # until Airflow drops it
+            if is_retry:  # as Airflow does where a worker starts a task
+                await delete_xcoms(self._task, *_XCOMS)
             event = await self._work()
         except Exception as error:
             await wait_for_slot()
             if isinstance(error, SlurmSweepError):
-                log.error("%s%s", error, self._advice())
+                log.error("%s%s", error, self._advice(error))
             else:
-                log.exception("Unexpected error%s", self._advice())
+                log.exception("Unexpected error%s", self._advice(error))
             event = TaskFailedEvent()
         await wait_until_read()
         yield event
@@ -96,7 +119,9 @@ class TaskTrigger(BaseTrigger):
             states = await ask_airflow(states_of, self._task, [task_id], map_index, patience=CANCEL_PATIENCE)
             was_ended = "success" in states.values() and await self.has_left(RETURN_KEY)
         except SlurmSweepError as error:
-            log.error("It is unknown whether the task lives, so its job is left alone: %s%s", error, self._advice())
+            log.error(
+                "It is unknown whether the task lives, so its job is left alone: %s%s", error, self._advice(error)
+            )
             return
         if not is_over(states, task_id, map_index):
             log.info("The task lives (%s): its job is left alone", *states.values())
@@ -132,9 +157,14 @@ class TaskTrigger(BaseTrigger):
     async def _cancel(self) -> None:
         """Cancel the job, whose task is over."""
 
-    def _advice(self) -> str:
+    @abstractmethod
+    def _advice(self, error: Exception) -> str:
         """Return what to add to an error."""
-        return ""
+
+    async def _is_deferred(self) -> bool:
+        task = self._task
+        states = await ask_airflow(states_of, task, [task.task_id], task.map_index)
+        return "deferred" in states.values()
 
     @property
     def _task(self) -> Any:
@@ -149,9 +179,9 @@ class TaskTrigger(BaseTrigger):
         """Return the event that ends the task with these XComs.
 
         Those of a mapped task travel in the event, which costs no request, and their readers get JSON text. A task that
-        is not mapped sets them itself: its readers get values.
+        is not mapped, or whose Airflow has an XCom backend of its own, sets them itself: its readers get values.
         """
-        if self._task.map_index not in (None, -1):
+        if self._task.map_index not in (None, -1) and XCom is BaseXCom:  # no backend of the site's own, which encodes
             return event(xcoms=dict(xcoms))
         for key, value in xcoms.items():
             await set_xcom(self._task, key, value)

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.errors import ClusterUnavailableError, SettingsError
 from airflow_slurm_sweep.names import (
     HISTORY_KEY,
     LOG_KEY,
@@ -96,6 +96,11 @@ class SubmitTrigger(TaskTrigger):
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if plan else job.of(request)).to_json()})
 
+    def _advice(self, error: Exception) -> str:
+        if self._submitting is None or not isinstance(error, ClusterUnavailableError):
+            return ""
+        return f"\nA job may have been submitted all the same; to cancel it, {scancel_by_name(self._submitting)}"
+
     async def _has_nothing_to_cancel(self) -> bool:
         if self._submitting is None:
             return True  # thousands may wait for canaries: none asks Airflow for its state
@@ -157,7 +162,8 @@ class WaitTrigger(TaskTrigger):
         xcoms = {key: value for key, value in left.items() if value}
         return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
 
-    def _advice(self) -> str:
+    def _advice(self, error: Exception) -> str:
+        del error
         how = scancel_by_name(self._looked_for) if self._looked_for else ""
         how = scancel_advice(self._waiting) if self._waiting else how
         return f"\nThe job may still run; to cancel it, {how}" if how else ""

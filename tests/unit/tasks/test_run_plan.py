@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,8 +29,11 @@ JOBS = [
 OTHERS = {"script": "#!/bin/sh\n", "consent": "", "attempt": "the first"}  # XCom keys of plan
 
 
-def task(index: int, run_id: str = "r") -> Any:
-    return SimpleNamespace(dag_id="d", run_id=run_id, map_index=index)
+APPROVED: list[Any] = []  # what approve left, where that is not empty
+
+
+def task(index: int, run_id: str = "r", try_number: int = 1) -> Any:
+    return SimpleNamespace(dag_id="d", run_id=run_id, map_index=index, try_number=try_number)
 
 
 @pytest.fixture
@@ -37,7 +41,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Airflow was asked for."""
     asked = []
 
-    def get_one(**key: Any) -> list[dict[str, Any]] | str:
+    def get_one(**key: Any) -> list[dict[str, Any]] | str | None:
+        if (key["task_id"], key["key"]) == ("approve", "return_value"):
+            return APPROVED or None
         if key["key"] in OTHERS:
             return OTHERS[key["key"]]
         asked.append(f"plan of {key['run_id']}")
@@ -90,6 +96,35 @@ def test_a_cleared_plan_is_read_again_while_a_task_of_before_still_holds_the_old
 
     assert asyncio.run(before_and_after()) == ["a_0", "a_1"]
     assert asked.count("plan of r") == 2
+
+
+def test_the_list_of_somebodys_own_task_is_read_again_for_each_try(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OTHERS, "attempt", "")
+
+    async def before_and_after() -> list[str]:
+        async with run_plan(task(0), SOURCE) as plan:
+            monkeypatch.setitem(globals(), "JOBS", JOBS[1:])
+            return [plan.request(0).name, (await ready(task(0, try_number=2))).name]
+
+    assert asyncio.run(before_and_after()) == ["a_0", "a_1"]
+    assert asked.count("plan of r") == 2
+
+
+@pytest.mark.parametrize(("source", "consent"), [("plan", {"why": "x"}), ("approve", "")])
+def test_an_approval_that_a_changed_file_adds_or_removes_in_the_middle_of_a_run_changes_no_job(
+    source: str, consent: Any, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OTHERS, "consent", consent)
+    monkeypatch.setitem(globals(), "APPROVED", JOBS[1:] if consent else [])
+
+    async def name() -> str:
+        async with run_plan(task(0), replace(SOURCE, task_id=source)) as plan:
+            return plan.request(0).name
+
+    assert asyncio.run(name()) == ("a_1" if consent else "a_0")
+    assert len(asked) == 1
 
 
 def test_jobs_that_need_approval_are_not_submitted_as_plan_left_them(

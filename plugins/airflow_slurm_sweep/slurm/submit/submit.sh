@@ -65,7 +65,7 @@ decide() {
     decide_resume
   elif [ -z "$its_job" ]; then
     return # an intent that led to no job
-  elif [ "$its_ti" = "$ti" ]; then
+  elif [ "$its_attempt" = "$attempt" ]; then
     [ -z "$proposals" ] || check_parameters
     answer again
   elif [ "$its_try" -gt "$try" ] && is_newer "$its_ti" "$ti"; then

@@ -55,8 +55,8 @@ def host_key_problem(login: Login, error: Exception) -> str:
     """Return what is wrong with the key that a host shows."""
     if str(error).startswith("No matching"):
         return (
-            f"Connection {login.node.conn_id!r}: {login.hop} and this machine have no algorithm in common ({error}). Ask "
-            "the site which ones it offers; or let OpenSSH connect, by the extra field `control_path`"
+            f"Connection {login.node.conn_id!r}: {login.hop} and this machine have no algorithm in common ({error}). "
+            "Ask the site which ones it offers; or let OpenSSH connect, by the extra field `control_path`"
         )
     name = f"Connection {login.node.conn_id!r}: the host key of {login.hop}"
     shows = f"It shows: {login.shown_key}" if login.shown_key else f"`ssh-keyscan {login.hop}` prints its keys"

@@ -27,7 +27,8 @@ from airflow_slurm_sweep.tasks.telemetry import AirflowMetrics
 if TYPE_CHECKING:
     import asyncssh
 
-COMMAND_TIMEOUT = 420.0  # longer than a submission waits for a lock; a submission that takes longer goes on, and its record is found by the next try
+# Longer than a submission waits for a lock. One that takes longer goes on, and its record is found by the next try.
+COMMAND_TIMEOUT = 420.0
 _MOST_TIMEOUTS = 3  # then another login node may answer: one that hangs still keeps its connections
 _CHANNELS = 4  # sshd allows 10 on a connection by default, and channels that are just closing count
 
