@@ -74,6 +74,17 @@ def test_after_a_clear_the_live_job_is_cancelled_and_gone_before_the_new_one_com
     assert login.record()["jobs"] == first
 
 
+def test_a_task_that_was_cleared_does_not_get_the_job_that_its_old_trigger_submitted(login: Login) -> None:
+    """Clearing a deferred task gives it another id at once, and another try only when it is deferred again."""
+    between = replace(FIRST, id=CLEARED.id)
+    first = login.submit(login.request(), between)
+    second = login.submit_when_possible(login.request(), CLEARED)
+    assert second != first
+    with pytest.raises(ClusterRefusedError, match="a later try of this task has taken over"):
+        login.submit(login.request(), between)
+    assert login.live() == [second]
+
+
 @pytest.mark.parametrize(("command", "state"), [("true", "COMPLETED"), ("exit 3", "FAILED")])
 def test_after_a_clear_an_ended_job_is_followed_by_a_new_one(login: Login, command: str, state: str) -> None:
     request = login.request(command)

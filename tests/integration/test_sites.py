@@ -435,7 +435,7 @@ def test_an_odd_answer_of_sacct_is_never_no_such_job(login: Login, caplog: pytes
     (login.folder / "runs" / "job").mkdir(parents=True)
     end = end_of(login, "999", grace=0.1, patience=3)
     assert end.startswith("LOST")
-    assert "sacct gives no answer, asking on: sacct: error" in caplog.text
+    assert "Not all ended jobs are known yet, asking on: sacct: error" in caplog.text
 
 
 @pytest.mark.all

@@ -42,6 +42,8 @@ class FakeShell:
             return answer.completed(script)
         if isinstance(answer, Completed):
             return answer
+        if word == "scontrol" and isinstance(answer, str) and (ids := re.search("^for job in (.*); do$", script, re.M)):
+            answer += "".join(f"\nasked {job_id}\n" for job_id in ids[1].split())
         if answer is None:
             return failed(f"sh: 1: {word}: not found", 127)
         return Completed(exit_status=0, stdout=f"banner\n{MARKER}\n{answer}{END}\n", stderr="")

@@ -130,6 +130,14 @@ def test_thousands_of_jobs_are_asked_for_in_parts() -> None:
     assert (shell.asked.count("sacct"), shell.asked.count("scontrol")) == (3, 13)
 
 
+def test_a_job_that_ran_in_another_cluster_of_a_federation_ended_as_its_exit_file_says() -> None:
+    revoked = "7|REVOKED|0:0|1|None assigned|Unknown|Unknown|one\n"
+    found, _ = asyncio.run(SlurmClient(FakeShell(sacct=revoked, scontrol="", head="7 0 -\n")).look_up([JOB]))
+    assert (found["7"].text, found["7"].source) == ("COMPLETED", queue.EXIT_FILE)
+    found, _ = asyncio.run(SlurmClient(FakeShell(sacct=revoked, scontrol="", head="")).look_up([JOB]))
+    assert found["7"].text == "REVOKED"
+
+
 def test_a_heterogeneous_job_is_known_by_its_number() -> None:
     assert queue.read_squeue("now=5\n7+0|RUNNING|0:01|1|2 batch|n1|one|None\n")["7"].text == "RUNNING"
     assert list(queue.read_outputs("7+0 RUNNING /r/one/logs/slurm-7.out\n7+1 RUNNING /x\n")) == ["7"]

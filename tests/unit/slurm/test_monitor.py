@@ -14,6 +14,7 @@ from fake_shell import FakeShell, failed, silent
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
+from airflow_slurm_sweep.slurm.shell import END
 from airflow_slurm_sweep.slurm.states import JobState
 
 NO_ACCOUNTING = failed("Slurm accounting storage is disabled")
@@ -73,6 +74,22 @@ def test_a_job_that_nobody_knows_is_lost_after_the_grace_period_only() -> None:
     (status,) = wait(shell, 1, grace=0.1)
     assert status.state is JobState.LOST
     assert shell.asked.count("squeue") >= 3
+
+
+def test_an_array_of_a_batch_script_has_failed_if_an_element_has_that_slurm_forgot_first() -> None:
+    row = "{}|{}|0:01|N/A|N/A|n1|j|None\n".format
+    answers = in_turn(row("1_1", "FAILED") + row("1_2", "RUNNING"), row("1_2", "RUNNING"), row("1_2", "COMPLETED"))
+    (status,) = wait(FakeShell(squeue=answers, scontrol="", sacct=NO_ACCOUNTING), 1)
+    assert (status.job_id, status.text) == ("1", "FAILED")
+
+
+def test_a_slow_controller_is_asked_again_before_a_job_is_lost() -> None:
+    unasked = failed("", 0)
+    unasked = replace(unasked, stdout=f"{unasked.stdout}{END}\n")
+    shell = FakeShell(squeue="", sacct=NO_ACCOUNTING, scontrol=in_turn(unasked, unasked, unasked, ""), head="")
+    (status,) = wait(shell, 1, grace=0)
+    assert status.state is JobState.LOST
+    assert shell.asked.count("scontrol") == 4
 
 
 def test_a_job_that_comes_back_is_not_lost() -> None:

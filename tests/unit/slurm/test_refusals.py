@@ -34,6 +34,7 @@ PASSING_WORDS = [
     "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
     "scancel: error: Kill job error on job id 1: Unable to contact slurm controller (connect failure)",
     f"{SUBMISSION}Connection refused",
+    "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source",
     "sacct: error: Problem talking to the database: Connection refused",
     f"{SUBMISSION}Slurm backup controller in standby mode",
     f"{SUBMISSION}Controller is in standby mode, try a different controller",

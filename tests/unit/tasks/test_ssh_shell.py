@@ -8,12 +8,15 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import asyncssh
 import pytest
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.shell import Completed
 from airflow_slurm_sweep.tasks.ssh import openssh, shell
+from airflow_slurm_sweep.tasks.ssh.login import _host_key
 from airflow_slurm_sweep.tasks.ssh.node import LoginNode, login_node
+from airflow_slurm_sweep.tasks.ssh.refusals import host_key_problem
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 CONNECTION: dict[str, Any] = {
@@ -80,6 +83,27 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(shell, "read_login_node", read)
     monkeypatch.setattr(shell, "OpenSshSession", Session)
     return why
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7V0Cq0rsUOGDVfQ0kNsLzA0sS6v3m2tC3o3pQ0m1Xk"
+
+
+@pytest.mark.parametrize("line", [KEY, f"login {KEY}", f"ssh-gate.example.org {KEY}", f"sk-1,ecdsa-2 {KEY} a comment"])
+def test_a_host_may_be_called_as_kinds_of_keys_are(line: str) -> None:
+    assert _host_key(line).get_algorithm() == "ssh-ed25519"
+
+
+def test_a_way_without_a_common_algorithm_is_no_attack() -> None:
+    node = LoginNode(conn_id="c", host="h", host_keys=(KEY,))
+    login: Any = SimpleNamespace(node=node, hop="h")
+    error = asyncssh.KeyExchangeFailed("No matching key exchange algorithm found, sent a and received b")
+    said = host_key_problem(login, error)
+    assert said.startswith("Connection 'c': h and this machine have no algorithm in common (No matching key exchange")
+
+
+def test_the_command_that_opens_the_socket_goes_the_same_way() -> None:
+    node = LoginNode(conn_id="c", host="h", user="me", port=2222, jumps=("jump",), control_path="/a b")
+    assert node.master_command == "ssh -M -S '/a b' -o ControlPersist=yes -fN -J jump -p 2222 me@h"
 
 
 def test_who_was_let_in_before_tries_again(refusing: list[str]) -> None:

@@ -47,7 +47,7 @@ def test_jobs_with_the_same_sbatch_command_are_grouped_in_the_order_of_their_ind
     [
         {"nodes": 2}, {"gpus_per_node": 1}, {"time": "1"}, {"account": "a"}, {"partition": "p"}, {"workdir": "/w"},
         {"inputs": ["i"]}, {"script": "s"}, {"batch_script": "s"}, {"options": {"qos": "q"}}, {"ssh_conn_id": "d"},
-        {"base": "other_sweep_"}, {"run_dir": "/q/grpo_sweep_2"},
+        {"queue_limit": 60}, {"base": "other_sweep_"}, {"run_dir": "/q/grpo_sweep_2"},
     ],
 )  # fmt: skip
 def test_a_job_with_another_sbatch_command_is_in_another_group(changes: dict[str, Any]) -> None:
