@@ -660,7 +660,7 @@ async def check_ends(login: ArrayLogin, jobs: list[SubmittedJob]) -> None:
     good, bad, gone = await asyncio.wait_for(asyncio.gather(*map(monitor.wait, jobs)), 240)
     await cancelling
     assert [status.state.value for status in (good, bad, gone)] == ["COMPLETED", "FAILED", "CANCELLED"]
-    text = failure_text(jobs[1], bad, await client.log_tail(jobs[1], bad))
+    text = failure_text(jobs[1], bad, ["", *(await client.log_tail(jobs[1], bad)).splitlines()])
     assert f"Job {jobs[1].job_id} (job_sweep_2) ended as FAILED" in text
     assert "exit code 7:0" in text
     assert text.endswith("\n".join(map(str, range(51, 101))))

@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_slurm_sweep.names import CANCELLED_BY
-from airflow_slurm_sweep.page import data
+from airflow_slurm_sweep.page import data, listing
 from airflow_slurm_sweep.page.compare import MOST
 
 STATIC = Path(__file__).with_name("static")
@@ -87,12 +87,12 @@ def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> 
         )
 
     of_runs = DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE
-    found = data.sweeps(session, readable, dag_id, lambda each: may_read(each, *of_runs))
+    found = listing.sweeps(session, readable, dag_id, lambda each: may_read(each, *of_runs))
     dag_ids = {run["dag_id"] for run in found["runs"] if run["best"]}
     with_best = {each for each in dag_ids if may_read(each, DagAccessEntity.XCOM)}
     for run in found["runs"]:
         run["best"] = run["best"] if run["dag_id"] in with_best else ""
-    return {**found, "faults": data.faults(session) if may_read_errors else []}
+    return {**found, "faults": listing.faults(session) if may_read_errors else []}
 
 
 def run(

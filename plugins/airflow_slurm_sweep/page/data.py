@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun, DagRunNote
-from airflow.models.errors import ParseImportError
 from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
-from sqlalchemy import Row, and_, case, func, select
+from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
 from airflow_slurm_sweep import names
-from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.page import compare
 from airflow_slurm_sweep.page.combinations import Run, Task, mapping
 from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
-from airflow_slurm_sweep.page.stages import Stage, counts, stage_of
+from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.page.unreadable import readable_view
 from airflow_slurm_sweep.page.xcoms import consent_of, live_of, objective_of
 from airflow_slurm_sweep.planned import as_submitted, mapped_jobs
 from airflow_slurm_sweep.slurm.snapshot import STALE
 
-RUNS = 50  # in the list
-_LIVE = ("queued", "running")
+LIVE = ("queued", "running")
 _OF_ROWS = (
     names.RETURN_KEY,
     names.STATUS_KEY,
@@ -41,8 +37,7 @@ _OF_ROWS = (
 )
 _OF_CURVES = (names.HISTORY_KEY, names.OBJECTIVE_KEY)
 _IS_LIVE = XComModel.key.startswith(names.LIVE_KEY_PREFIX, autoescape=True)
-_HAS_LIVE_RUN = select(DagRun.id).where(DagRun.dag_id == DagModel.dag_id, DagRun.state.in_(_LIVE)).exists()
-_SELECT_RUNS = (
+SELECT_RUNS = (
     select(
         DagRun.dag_id,
         DagRun.run_id,
@@ -61,51 +56,11 @@ _SELECT_RUNS = (
     .outerjoin(DagModel, DagModel.dag_id == DagRun.dag_id)
     .outerjoin(DagRunNote, DagRunNote.dag_run_id == DagRun.id)
 )
-_ERROR = f"{SlurmSweepError.__module__}."  # begins the class of each of our errors in a traceback
-
-
-def sweeps(
-    session: Session,
-    readable: Collection[str],
-    dag_id: str | None = None,
-    may_read_runs: Callable[[str], bool] = lambda _: True,
-) -> dict[str, Any]:
-    """Return the Dags of ``readable`` that are sweeps, and the latest `RUNS` runs of them together, or of one.
-
-    ``may_read_runs`` says of a Dag whether its runs are listed.
-    """
-    found = session.execute(
-        select(DagModel.dag_id, DagModel.description, DagModel.is_paused)
-        .join(DagTag, DagTag.dag_id == DagModel.dag_id)
-        .where(
-            DagTag.name == names.TAG, ~DagModel.tags.any(DagTag.name == names.CHECK), ~DagModel.is_stale | _HAS_LIVE_RUN
-        )
-        .order_by(DagModel.dag_id)
-    )
-    dags = [dag for dag in found if dag.dag_id in readable]
-    wanted = [dag.dag_id for dag in dags if dag_id in (None, dag.dag_id) and may_read_runs(dag.dag_id)]
-    runs = session.execute(
-        _SELECT_RUNS.where(DagRun.dag_id.in_(wanted)).order_by(DagRun.run_after.desc()).limit(RUNS)
-    ).all()
-    stages, best = _stages(session, runs), _best(session, runs)
-    return {
-        "sweeps": [dag._asdict() for dag in dags],
-        "runs": [
-            {**_run(run), **counts(stages[run.dag_id, run.run_id]), "best": best.get((run.dag_id, run.run_id), "")}
-            for run in runs
-        ],
-    }
-
-
-def faults(session: Session) -> list[str]:
-    """Return what is wrong with sweep files, as Airflow's import errors have it."""
-    found = session.scalars(select(ParseImportError.stacktrace).where(ParseImportError.stacktrace.contains(_ERROR)))
-    return [text.rpartition(_ERROR)[2].partition(": ")[2].strip() for text in found if text]
 
 
 def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
     """Return a text that changes with each change of the run; None if there is no such run. It is cheap."""
-    run = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    run = session.execute(SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if run is None:
         return None
     tasks = session.execute(
@@ -131,7 +86,7 @@ def run_version(session: Session, dag_id: str, run_id: str) -> str | None:
 
 def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     """Return a Dag run with all its combinations; None if there is no such run."""
-    found = session.execute(_SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    found = session.execute(SELECT_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     if found is None:
         return None
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
@@ -140,7 +95,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     numbers = latest(live_curves(xcoms))
     joined = Run(_jobs(xcoms), tasks, xcoms, live, note=found.note or "", metrics=numbers)
     return {
-        **_run(found),
+        **run_json(found),
         "tasks": {"plan": names.PLAN, "submit": names.SUBMIT, "wait": names.WAIT, "report": names.REPORT},
         "plan": plan.state if plan else None,
         "fault": str(xcoms.get((names.PLAN, names.FAULT_KEY, -1), "")),
@@ -209,9 +164,9 @@ def log(session: Session, dag_id: str, run_id: str, index: int) -> dict[str, str
 
 def _notice(run: Row[Any]) -> str:
     """Return what keeps Airflow from reading the Dag of a live run, or an empty text."""
-    if run.state in _LIVE and run.is_unreadable:
+    if run.state in LIVE and run.is_unreadable:
         return f"{run.description}."
-    if run.state in _LIVE and run.is_stale:
+    if run.state in LIVE and run.is_stale:
         return (
             f"Airflow finds no Dag {run.dag_id} in {run.relative_fileloc} any more, and schedules nothing of this run "
             "until it does: its sweep file is missing or has errors. Jobs run on."
@@ -219,7 +174,7 @@ def _notice(run: Row[Any]) -> str:
     return ""
 
 
-def _run(run: Row[Any]) -> dict[str, Any]:
+def run_json(run: Row[Any]) -> dict[str, Any]:
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
@@ -227,7 +182,7 @@ def _run(run: Row[Any]) -> dict[str, Any]:
         "run_after": _time(run.run_after),
         "start": _time(run.start_date),
         "end": _time(run.end_date),
-        "live": run.state in _LIVE,
+        "live": run.state in LIVE,
         "user": run.triggering_user_name,
     }
 
@@ -252,71 +207,6 @@ def _xcoms(session: Session, dag_id: str, run_id: str, keys: Collection[str]) ->
     columns = select(XComModel.task_id, XComModel.key, XComModel.map_index, XComModel.value)
     found = session.execute(columns.where(_of(XComModel, dag_id, run_id), is_read))
     return {(task_id, key, map_index): value for task_id, key, map_index, value in found}
-
-
-def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, str], Counter[Stage]]:
-    """Return how many combinations of each run are in which stage, without what Slurm says of their jobs."""
-    # Submit and wait of one combination are two rows of one table.
-    submit, wait = TaskInstance.__table__.alias("submit"), TaskInstance.__table__.alias("wait")
-    is_same = and_(*(wait.c[name] == submit.c[name] for name in ("dag_id", "run_id", "map_index")))
-    columns = (submit.c.dag_id, submit.c.run_id, submit.c.state, wait.c.state)
-    ids = [(run.dag_id, run.run_id) for run in runs]
-    found = session.execute(
-        select(*columns, func.count())
-        .select_from(submit)
-        .outerjoin(wait, is_same & (wait.c.task_id == names.WAIT))
-        .where(
-            submit.c.task_id == names.SUBMIT,
-            submit.c.map_index >= 0,
-            submit.c.dag_id.in_({dag_id for dag_id, _ in ids}),
-            submit.c.run_id.in_({run_id for _, run_id in ids}),
-        )
-        .group_by(*columns)
-    )
-    stages: dict[tuple[str, str], Counter[Stage]] = defaultdict(Counter)
-    for dag_id, run_id, submit_state, wait_state, count in found:
-        stages[dag_id, run_id][stage_of(submit_state, wait_state)] += count
-    for key, stopped in _stopped(session, ids).items():
-        stages[key] += {Stage.SUCCEEDED: -stopped, Stage.STOPPED: stopped}
-    return stages
-
-
-def _stopped(session: Session, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return in how many combinations of runs `sweep.stop` stopped the job; their tasks have succeeded."""
-    is_its_task = and_(
-        *(
-            getattr(TaskInstance, name) == getattr(XComModel, name)
-            for name in ("dag_id", "run_id", "task_id", "map_index")
-        )
-    )
-    columns = (XComModel.dag_id, XComModel.run_id)
-    found = session.execute(
-        select(*columns, func.count())
-        .join(TaskInstance, is_its_task)
-        .where(
-            XComModel.key == names.STOPPED_KEY,
-            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
-            XComModel.run_id.in_({run_id for _, run_id in ids}),
-            TaskInstance.state == "success",  # not cleared since
-        )
-        .group_by(*columns)
-    )
-    return {(dag_id, run_id): count for dag_id, run_id, count in found}
-
-
-def _best(session: Session, runs: Iterable[Row[Any]]) -> dict[tuple[str, str], str]:
-    """Return the best combination of each run that has an objective and has ended, in a line."""
-    ids = [(run.dag_id, run.run_id) for run in runs]
-    columns = select(XComModel.dag_id, XComModel.run_id, XComModel.value)
-    is_best = (XComModel.task_id == names.REPORT) & (XComModel.key == names.BEST_KEY)
-    found = session.execute(
-        columns.where(
-            is_best,
-            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
-            XComModel.run_id.in_({run_id for _, run_id in ids}),
-        )
-    )
-    return {(dag_id, run_id): str(value) for dag_id, run_id, value in found}
 
 
 def _time(value: datetime | None) -> float | None:

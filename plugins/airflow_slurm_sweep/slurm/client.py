@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
@@ -23,7 +23,8 @@ from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
-from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, printable
+from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, output_of_success, printable
+from airflow_slurm_sweep.slurm.sources import Sources
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
@@ -33,7 +34,6 @@ from airflow_slurm_sweep.slurm.traces import NO_TRACE, Trace
 
 Answer = TypeVar("Answer")
 _CANCELLED_AT_ONCE = 500  # 5,000 in one scancel take 3 s, in which it may reach its limit of time
-_CONTROLLED_AT_ONCE, _ACCOUNTED_AT_ONCE = 200, 1000  # a scontrol each; sacct's argument may have 128 KiB
 _ASK_AGAIN = 600.0  # seconds after which a site without accounting may have it
 _HAS_ENDED = re.compile("Invalid job id|[Jj]ob.* already complet")
 Owner: TypeAlias = tuple[str, str]  # `Attempt.run` and `Attempt.task`
@@ -50,6 +50,7 @@ class SlurmClient:
         self._site = site or Site(ssh_conn_id="")
         self.metrics = metrics
         self._has_no_accounting_until = 0.0
+        self._sources = Sources(self._run)
 
     async def submit(self, job: JobRequest, attempt: Attempt) -> SubmittedJob:
         """Submit a job; for an attempt that has one already, return that one.
@@ -142,7 +143,7 @@ class SlurmClient:
             controller is too slow to be asked for all; empty if both answered.
         """
         by_id = {job.job_id: job for job in jobs}
-        accounted, trouble = await self._accounting(by_id)
+        accounted, trouble = await self._sources.accounting(by_id)
         # The database is believed only about ends: it may have missed one.
         found = {key: each for key, each in accounted.items() if key in by_id and each.state.is_final_once_gone}
         # A cluster of a federation calls a job revoked that ran in another: the exit file knows.
@@ -153,7 +154,7 @@ class SlurmClient:
         }
         if wanted := [job_id for job_id in by_id if job_id not in named]:
             random.shuffle(wanted)  # a slow controller is asked for the others next time
-            controlled, unasked = await self._controller(wanted)
+            controlled, unasked = await self._sources.controller(wanted)
             for job_id, status in controlled.items():
                 if job_id in wanted and queue.writes_log(by_id[job_id], status):
                     found[job_id] = status
@@ -176,9 +177,9 @@ class SlurmClient:
                     found[job_id] = status
 
         with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
-            take((await self._controller(failed))[0])
+            take((await self._sources.controller(failed))[0])
         if left := [job_id for job_id in failed if job_id not in found]:
-            take((await self._accounting(left))[0])
+            take((await self._sources.accounting(left))[0])
         return failed | found
 
     async def cancel(self, job: SubmittedJob) -> None:
@@ -198,7 +199,7 @@ class SlurmClient:
 
     async def log_tail(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of the log of a job that has ended, or why there are none."""
-        return (await self.traces([traces.question(job, status)]))[0].log
+        return job_logs.shown((await self.traces([traces.question(job, status)]))[0].log)
 
     async def read_metrics(self, readers: Sequence[MetricsReader], *, ended: bool = False) -> list[bool]:
         """Let the readers of jobs read what is new; return for each whether it has read all.
@@ -269,38 +270,6 @@ class SlurmClient:
         if completed.exit_status and (was_cut_off or not said or not all(map(_HAS_ENDED.search, said))):
             raise ClusterUnavailableError(f"scancel: {error_text(completed) or 'it was cut off'}")
 
-    async def _accounting(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
-        """Return states by job id, and what sacct said in place of an answer: no odd answer means "no such job"."""
-        found: dict[str, JobStatus] = {}
-        for some in batches(job_ids, _ACCOUNTED_AT_ONCE):
-            answers, odd = await self._account(some)
-            found |= queue.with_wholes(answers)
-            if odd:
-                return found, odd
-        return found, ""
-
-    async def _account(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
-        completed = await self._run(queue.sacct(job_ids))
-        printed = output(completed)
-        found, odd = queue.read_sacct(printed)
-        if queue.NO_ACCOUNTING in printed + completed.stderr:
-            return found, ""
-        if completed.exit_status != 0:
-            odd = odd or error_text(completed) or f"exit status {completed.exit_status}, no reason"
-        return found, printable(odd)
-
-    async def _controller(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], int]:
-        """Return states by job id, and for how many jobs the controller was too slow to be asked."""
-        found: dict[str, JobStatus] = {}
-        asked: set[str] = set()
-        for some in batches(job_ids, _CONTROLLED_AT_ONCE):
-            said = await self.ask(queue.scontrol(some), str)
-            found |= queue.with_wholes(queue.read_scontrol(said))
-            asked |= queue.read_asked(said)
-            if not asked.issuperset(some):
-                break
-        return found, len(set(job_ids) - asked)
-
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]
     ) -> list[SubmissionAnswer]:
@@ -312,6 +281,4 @@ class SlurmClient:
         return self._read(await self._run(question), read)
 
     def _read(self, completed: Completed, read: Callable[[str], Answer]) -> Answer:
-        if completed.exit_status != 0:
-            raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
-        return read(output(completed))
+        return read(output_of_success(completed))

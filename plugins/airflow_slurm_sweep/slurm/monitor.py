@@ -179,9 +179,7 @@ class Monitor:
         if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
-            self._ended |= {
-                waiter: _worst(waiter, ends[waiter.job.job_id]) for waiter in found if waiter.job.job_id in ends
-            }
+            self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
         await self._cancel_overdue({waiter: status for waiter, status in found.items() if _is_overdue(waiter, status)})
         if gone := [waiter for waiter in asked if waiter not in found]:
             await self._look_up(gone)
@@ -267,17 +265,14 @@ class Monitor:
             status = self._ended.pop(waiter)
             if status.queued is None and waiter.seen is not None:
                 status = replace(status, queued=waiter.seen.queued)
+            if waiter.failed and status.state.is_success:
+                status = waiter.failed
             if waiter.overdue and status.state is JobState.CANCELLED:
                 status = replace(status, reason=waiter.overdue)
             if not waiter.final.done():
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-
-def _worst(waiter: _Waiter, end: JobStatus) -> JobStatus:
-    """Return how a job ended: an array that a batch script made has failed if an element has, long gone from squeue."""
-    return waiter.failed if waiter.failed and end.state.is_success else end
 
 
 def _is_overdue(waiter: _Waiter, status: JobStatus) -> bool:

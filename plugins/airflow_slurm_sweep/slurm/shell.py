@@ -102,6 +102,13 @@ def output(completed: Completed) -> str:
     return answer if end else printed
 
 
+def output_of_success(completed: Completed) -> str:
+    """Return what `output` does of a script that succeeded; raise if it did not."""
+    if completed.exit_status != 0:
+        raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
+    return output(completed)
+
+
 def error_text(completed: Completed) -> str:
     """Return what a command printed on standard error, made printable."""
     return printable(completed.stderr).strip()

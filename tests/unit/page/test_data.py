@@ -30,7 +30,7 @@ from airflow_slurm_sweep.names import (
     UNREADABLE,
     WAIT,
 )
-from airflow_slurm_sweep.page import data, xcoms
+from airflow_slurm_sweep.page import data, listing, xcoms
 from airflow_slurm_sweep.slurm.snapshot import LiveJob, view
 from airflow_slurm_sweep.slurm.states import JobState
 from tests.unit.page.conftest import BEGAN, Run, Sweep, as_text
@@ -202,12 +202,12 @@ def test_the_list_has_the_readable_sweeps_and_their_counts(session: Session) -> 
         run = sweep.run("same")
         run.tasks([("combination.submit", index, "success") for index in range(4)])
         run.tasks([("combination.wait", index, state) for index, state in enumerate(["success", "failed", "deferred"])])
-    found = data.sweeps(session, {first.dag_id, other.dag_id})
+    found = listing.sweeps(session, {first.dag_id, other.dag_id})
     assert [each["dag_id"] for each in found["sweeps"]] == [first.dag_id]
     (listed,) = found["runs"]
     assert (listed["dag_id"], listed["counts"]) == (first.dag_id, {"succeeded": 1, "failed": 1, "in Slurm": 2})
     assert (listed["ended"], listed["all"]) == (2, 4)
-    assert data.sweeps(session, {first.dag_id, second.dag_id}, second.dag_id)["runs"][0]["dag_id"] == second.dag_id
+    assert listing.sweeps(session, {first.dag_id, second.dag_id}, second.dag_id)["runs"][0]["dag_id"] == second.dag_id
 
 
 def test_three_thousand_combinations_are_a_few_queries(session: Session, record_property: Callable[..., None]) -> None:
@@ -233,7 +233,7 @@ def test_three_thousand_combinations_are_a_few_queries(session: Session, record_
     assert len(found["combinations"]) == size
     assert {each["stage"] for each in found["combinations"]} == {"succeeded"}
     data.run_version(session, sweep.dag_id, "r")
-    data.sweeps(session, {sweep.dag_id})
+    listing.sweeps(session, {sweep.dag_id})
     assert len(queries) <= 10, queries
 
 
@@ -468,10 +468,10 @@ def test_the_list_tells_jobs_that_were_stopped_early_from_those_that_succeeded(s
     run = sweep.run("r", "success")
     run.tasks([(task, index, "success") for task in (SUBMIT, WAIT) for index in range(4)])
     run.xcoms([(WAIT, index, STOPPED_KEY, True) for index in (1, 2)])
-    (found,) = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    (found,) = listing.sweeps(sweep.session, {sweep.dag_id})["runs"]
     assert found["counts"] == {"succeeded": 2, "stopped early": 2}
     run.set(WAIT, 1, "running")  # cleared since
-    (found,) = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    (found,) = listing.sweeps(sweep.session, {sweep.dag_id})["runs"]
     assert found["counts"] == {"succeeded": 2, "stopped early": 1, "in Slurm": 1}
 
 
@@ -488,7 +488,7 @@ def test_the_list_has_the_best_of_each_run_and_the_faults_of_sweep_files(sweep: 
     run.tasks([("report", -1, "success")])
     run.xcoms([("report", -1, "best", "reward 0.75 with seed=0")])
     sweep.run("without")
-    found = data.sweeps(sweep.session, {sweep.dag_id})["runs"]
+    found = listing.sweeps(sweep.session, {sweep.dag_id})["runs"]
     assert {each["run_id"]: each["best"] for each in found} == {"r": "reward 0.75 with seed=0", "without": ""}
     traceback = (
         'Traceback:\n  File "x", line 1\nairflow_slurm_sweep.errors.SweepFileError: a.yaml: lr: wrong\nb.yaml: bad\n'
@@ -496,7 +496,7 @@ def test_the_list_has_the_best_of_each_run_and_the_faults_of_sweep_files(sweep: 
     for file, text in (("sweep_errors.py", traceback), ("other.py", "Traceback:\nValueError: airflow_slurm_sweep\n")):
         sweep.session.add(ParseImportError(filename=file, bundle_name="dags-folder", stacktrace=text))
     sweep.session.commit()
-    assert data.faults(sweep.session) == ["a.yaml: lr: wrong\nb.yaml: bad"]
+    assert listing.faults(sweep.session) == ["a.yaml: lr: wrong\nb.yaml: bad"]
 
 
 def test_who_cancelled_a_combination_or_the_run_is_its_state_and_a_note_changes_the_version(sweep: Sweep) -> None:
@@ -525,13 +525,13 @@ def test_a_live_run_whose_dag_airflow_put_aside_is_listed_and_says_why(sweep: Sw
     dag = sweep.session.get_one(DagModel, sweep.dag_id)
     dag.is_stale, dag.relative_fileloc = True, "sweeps.py"
     sweep.session.commit()
-    assert data.sweeps(sweep.session, {sweep.dag_id})["runs"] == []
+    assert listing.sweeps(sweep.session, {sweep.dag_id})["runs"] == []
     over = data.run(sweep.session, sweep.dag_id, "over")
     assert over is not None
     assert not over["notice"]
 
     sweep.run("live")
-    assert {run["run_id"] for run in data.sweeps(sweep.session, {sweep.dag_id})["runs"]} == {"live", "over"}
+    assert {run["run_id"] for run in listing.sweeps(sweep.session, {sweep.dag_id})["runs"]} == {"live", "over"}
     live = data.run(sweep.session, sweep.dag_id, "live")
     assert live is not None
     assert live["notice"].startswith(
@@ -583,4 +583,4 @@ def test_check_cluster_is_no_sweep_whatever_its_bundles_prefix(session: Session)
     check = Sweep(session, f"team{next(NAMES)}_check_cluster")
     session.add(DagTag(name=CHECK, dag_id=check.dag_id))
     session.commit()
-    assert data.sweeps(session, {check.dag_id})["sweeps"] == []
+    assert listing.sweeps(session, {check.dag_id})["sweeps"] == []

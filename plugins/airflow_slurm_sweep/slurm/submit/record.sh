@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2030,SC2031 # subshells change variables on purpose
 # Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
-# cluster.sh, gate.sh, proposals.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
+# lock.sh, cluster.sh, gate.sh, proposals.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
 # Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
@@ -148,64 +148,6 @@ move() { # FILE FILE: if the first one is a file
 to_disk() { # FILE ...
   # Before coreutils 8.24, sync takes no files and writes all file systems.
   timeout -k 5 20 sync -- "$@" 2> /dev/null || :
-}
-
-# The lock: a file with its holder's host, boot, process namespace and pid, linked into place
-
-is_ours() { # LOCK
-  holder=
-  { read -r holder < "$1"; } 2> /dev/null
-  [ "$holder" = "$who" ]
-}
-
-release() {
-  [ -z "$holds_state" ] || ! is_ours "$state_lock" || rm -f -- "$state_lock"
-  [ -z "$holds_gate" ] || ! is_ours "$gate_lock" || rm -f -- "$gate_lock"
-  for leftover in "$mine.new" "$state/$ticket" "$state/$ticket.broken" "$gate/$ticket" "$gate/$ticket.broken"; do
-    [ ! -e "$leftover" ] || rm -f -- "$leftover"
-  done
-}
-
-is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives no more
-  [ "${1% *}" = "${who% *}" ] || return 1
-  kill -0 "${1##* }" 2> /dev/null || return 0
-  # Where init reaps no orphans, a dead process stays as a zombie.
-  { read -r process < "/proc/${1##* }/stat"; } 2> /dev/null || return 1
-  case ${process##*) } in Z*) ;; *) return 1 ;; esac
-}
-
-take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
-  own=${1%/*}/$ticket # in the lock's folder: some file systems link in one folder only
-  save_as "$own" "$who" || refuse "cannot write into ${1%/*}"
-  waited=0 seen=
-  until ln -- "$own" "$1" 2> /dev/null; do
-    holder=$(cat -- "$1" 2> /dev/null)
-    # NFS lost the answer to `ln`, or the lock is of a dead process whose pid we have now.
-    [ "$holder" != "$who" ] || break
-    [ "$holder" = "$seen" ] || { seen=$holder waited=0; }
-    if [ -n "$holder" ] && { is_dead "$holder" || [ "$waited" -ge "$patience" ]; }; then
-      break_lock "$1"
-      continue
-    fi
-    [ "$waited" -lt "$waits_for" ] || stop 91 "cannot make $1, or another submission holds it"
-    waited=$((waited + 1))
-    sleep 0.2
-  done
-  rm -f -- "$own"
-}
-
-break_lock() { # LOCK: of `holder`
-  mv -f -- "$1" "$own.broken" 2> /dev/null
-  # Another process may have broken it first, and a third one taken it: give that one back.
-  [ "$(cat -- "$own.broken" 2> /dev/null)" = "$holder" ] || ln -- "$own.broken" "$1" 2> /dev/null
-  rm -f -- "$own.broken"
-  seen=
-}
-
-still_held() { # called before each act: the lock is broken if this process slept for long, and another one works now
-  if ! is_ours "$state_lock" || { [ -n "$holds_gate" ] && ! is_ours "$gate_lock"; }; then
-    stop 91 "the lock was taken from this submission, which was too slow"
-  fi
 }
 
 # The record

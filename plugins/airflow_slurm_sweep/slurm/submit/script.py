@@ -25,7 +25,7 @@ _NO_SBATCH = (
 
 SHELL_FUNCTIONS = "\n".join(
     Path(__file__).with_name(f"{name}.sh").read_text(encoding="utf-8")
-    for name in ("record", "cluster", "gate", "proposals", "submit")
+    for name in ("record", "lock", "cluster", "gate", "proposals", "submit")
 )
 
 

@@ -1,0 +1,51 @@
+"""What the accounting database and the controller say of jobs, asked in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+
+from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm.batching import batches
+from airflow_slurm_sweep.slurm.job import JobStatus
+from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, output_of_success, printable
+
+_CONTROLLED_AT_ONCE, _ACCOUNTED_AT_ONCE = 200, 1000  # a scontrol each; sacct's argument may have 128 KiB
+
+
+class Sources:
+    """Asks by scripts, which ``run`` runs on the login node."""
+
+    def __init__(self, run: Callable[[str], Awaitable[Completed]]) -> None:
+        self._run = run
+
+    async def accounting(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
+        """Return states by job id, and what sacct said in place of an answer: no odd answer means "no such job"."""
+        found: dict[str, JobStatus] = {}
+        for some in batches(job_ids, _ACCOUNTED_AT_ONCE):
+            answers, odd = await self._account(some)
+            found |= queue.with_wholes(answers)
+            if odd:
+                return found, odd
+        return found, ""
+
+    async def controller(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], int]:
+        """Return states by job id, and for how many jobs the controller was too slow to be asked."""
+        found: dict[str, JobStatus] = {}
+        asked: set[str] = set()
+        for some in batches(job_ids, _CONTROLLED_AT_ONCE):
+            said = output_of_success(await self._run(queue.scontrol(some)))
+            found |= queue.with_wholes(queue.read_scontrol(said))
+            asked |= queue.read_asked(said)
+            if not asked.issuperset(some):
+                break
+        return found, len(set(job_ids) - asked)
+
+    async def _account(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
+        completed = await self._run(queue.sacct(job_ids))
+        printed = output(completed)
+        found, odd = queue.read_sacct(printed)
+        if queue.NO_ACCOUNTING in printed + completed.stderr:
+            return found, ""
+        if completed.exit_status != 0:
+            odd = odd or error_text(completed) or f"exit status {completed.exit_status}, no reason"
+        return found, printable(odd)
