@@ -175,6 +175,7 @@ def _notice(run: Row[Any]) -> str:
 
 
 def run_json(run: Row[Any]) -> dict[str, Any]:
+    """Return what both the list and the page of a run say of it."""
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
