@@ -40,8 +40,8 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
     Where ``approve`` is cleared, a map index may soon be another combination's: it is shown again in the name's place,
     since Airflow calls the hook for new instances only.
     """
-    index = task_instance.map_index
-    is_mapped = index is not None and index >= 0 and task_instance.task_id in (SUBMIT, WAIT)
+    index = -1 if task_instance.map_index is None else task_instance.map_index
+    is_mapped = index >= 0 and task_instance.task_id in (SUBMIT, WAIT)
     if dag_run is None or not (is_mapped or task_instance.task_id == APPROVE):
         return
     labels: list[str] = []
@@ -53,7 +53,7 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
     except Exception:  # a policy that raises stops the scheduler
         log.warning("Cannot name the combinations of %s %s", dag_run.dag_id, dag_run.run_id, exc_info=True)
         return
-    if index < len(labels) and labels[index]:
+    if 0 <= index < len(labels) and labels[index]:
         set_instance_name(task_instance, labels[index][:_LONGEST])
 
 

@@ -77,7 +77,9 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
-        return {**asdict(self), "parameters": json_values(self.parameters)}
+        values = {**asdict(self), "parameters": json_values(self.parameters)}
+        del values["over"]  # the state says it
+        return values
 
 
 def report_rows(

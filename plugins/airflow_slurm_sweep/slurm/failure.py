@@ -63,9 +63,9 @@ def with_log(text: str, log_tail: Sequence[str]) -> str:
 def kept(log_tail: Sequence[str], cause: str = "") -> str:
     """Return the last whole lines of a log that are kept when the task has ended, below the cause if it is earlier."""
     text = shown(log_tail)
-    end = text[-_KEPT:]
-    end = end if end == text else end.partition("\n")[2] or end
-    return end if cause in end else f"{cause}\n…\n{end}"
+    cut = text[-_KEPT:]
+    whole = cut if cut == text else cut.partition("\n")[2] or cut
+    return whole if cause in whole else f"{cause}\n…\n{whole}"
 
 
 def failure_cause(status: JobStatus, log_tail: Sequence[str]) -> str:

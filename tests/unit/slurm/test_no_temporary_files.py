@@ -10,7 +10,7 @@ from airflow_slurm_sweep.slurm.shell import ARGUMENT, COMMAND, MARKER, script
 from airflow_slurm_sweep.slurm.submit.script import functions
 
 assert COMMAND.endswith(ARGUMENT)
-NO_ROOM = ["BASH_COMPAT=50", "ulimit -f 0"]
+NO_ROOM = ["trap '' XFSZ", "BASH_COMPAT=50", "ulimit -f 0"]
 SAID = "the login's shell cannot make temporary files: is /tmp full there?"
 
 
@@ -21,7 +21,7 @@ def bash(text: str, *before: str) -> subprocess.CompletedProcess[str]:
 
 def test_nothing_runs() -> None:
     assert MARKER in bash(script("echo reached")).stdout
-    done = bash(script("echo reached"), "export BASH_COMPAT=50", "ulimit -f 0")
+    done = bash(script("echo reached"), *NO_ROOM, "export BASH_COMPAT")
     assert (done.returncode, done.stdout) == (75, "")
     assert SAID in done.stderr
 

@@ -103,6 +103,7 @@ def gate_folder(shared_folder: str, run: str) -> str:
 
 def variables(job: JobRequest, attempt: Attempt) -> str:
     """Return the line that sets the variables of one submission; record.sh describes them."""
+    keeps_place = job.max_parallel_jobs and job.keeps_place and (job.chain or job.trial is not None)
     values = {
         "run_dir": job.run_dir,
         "escaped_dir": escaped(job.run_dir),
@@ -121,9 +122,8 @@ def variables(job: JobRequest, attempt: Attempt) -> str:
         "after": job.after,
         "ended": job.ended,
         "chained": "yes" if job.chain else "",
+        "keeps_place": "yes" if keeps_place else "",
     }
-    if job.max_parallel_jobs and job.keeps_place and (job.chain or job.trial is not None):
-        values["keeps_place"] = "yes"
     if job.proposals is not None and not job.after:
         values["proposals"] = str(job.proposals)
     return _assignments(values)

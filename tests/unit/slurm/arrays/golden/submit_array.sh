@@ -29,7 +29,8 @@ done
 batch_script=$(cat -- ray.sub) || refuse 'cannot read ray.sub'
 }
 call_sbatch() {
-timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep --nodes=4 --account=research --gres=gpu:8 '--output=/lustre/me/100%% mine/grpo_sweep_%a/logs/slurm-%A_%a.out' --export=ALL '--qos=high prio' --array="$1" << END
+[ -z "$site_clusters" ] || unset SLURM_CLUSTERS
+timeout -k 5 60 sbatch --parsable --job-name=grpo_sweep --nodes=4 --account=research --gres=gpu:8 '--output=/lustre/me/100%% mine/grpo_sweep_%a/logs/slurm-%A_%a.out' --export=ALL '--qos=high prio' ${site_clusters:+"--clusters=$site_clusters"} --array="$1" << END
 $array_script
 END
 }

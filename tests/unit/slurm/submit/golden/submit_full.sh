@@ -50,7 +50,8 @@ export MOUNTS=/lustre:/lustre,/home:/home
 export NUM_ACTOR_NODES=4
 export SETUP_COMMAND=''
 export WANDB_DIR=/lustre/me/100%/nemo-rl/grpo_sweep_4
-"$1" -k 5 60 "$2" --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --export=ALL --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
+[ -z "$site_clusters" ] || unset SLURM_CLUSTERS
+"$1" -k 5 60 "$2" ${site_clusters:+"--clusters=$site_clusters"} --parsable --job-name=grpo_sweep_4 --nodes=4 --account=research --partition=batch --time=8:0:0 --gres=gpu:8 --output=/lustre/me/100%%/nemo-rl/grpo_sweep_4/logs/slurm-%j.out --export=ALL --exclusive '--qos=high prio' --nice=100 ray.sub < /dev/null
 }
 begin
 command -v sbatch > /dev/null || refuse 'sbatch is not on the PATH of this login; set login_setup in the cluster profile, such as: module load slurm'

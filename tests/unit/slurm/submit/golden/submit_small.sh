@@ -22,7 +22,8 @@ export MOUNTS=''
 export NUM_ACTOR_NODES=1
 export SETUP_COMMAND=''
 export WANDB_DIR=/r/one
-"$1" -k 5 60 "$2" --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out --export=ALL << END
+[ -z "$site_clusters" ] || unset SLURM_CLUSTERS
+"$1" -k 5 60 "$2" ${site_clusters:+"--clusters=$site_clusters"} --parsable --job-name=one --nodes=1 --output=/r/one/logs/slurm-%j.out --export=ALL << END
 $batch_script_1
 END
 }
