@@ -23,9 +23,9 @@ class OpenSshSession:
 
     def __init__(self, node: LoginNode) -> None:
         # Where there is no master, ssh would log in itself: this proxy does not let it.
-        options = ("ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=ERROR")
+        options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=ERROR"]
         # Nor does it do what ~/.ssh/config asks for when a person logs in.
-        options += ("RemoteCommand=none", "RequestTTY=no", "ClearAllForwardings=yes")
+        options += ["RemoteCommand=none", "RequestTTY=no", "ClearAllForwardings=yes"]
         port = ["-p", str(node.port)] if node.port else []
         self._ssh = ["ssh", "-S", str(node.control_path), *(f"-o{option}" for option in options), *port]
         self._node = node
