@@ -24,7 +24,8 @@ is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives
 }
 
 take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
-  own=${1%/*}/$ticket # in the lock's folder: some file systems link in one folder only
+  # In the lock's folder: some file systems link in one folder only.
+  own=${1%/*}/$ticket
   save_as "$own" "$who" || refuse "cannot write into ${1%/*}"
   waited=0 seen=
   until ln -- "$own" "$1" 2> /dev/null; do

@@ -149,8 +149,9 @@ intend() { # write the intent down; set `before` to the record as it was
     restore_combination
     refuse "cannot write into the run directory $run_dir"
   fi
-  { [ -z "$chained" ] || save_as "$state/start" ""; } && { [ -z "$keeps_place" ] || save_as "$state/place" ""; } ||
-    refuse "cannot write into the run directory $run_dir"
+  for made in ${chained:+start} ${keeps_place:+place}; do
+    save_as "$state/$made" "" || refuse "cannot write into the run directory $run_dir"
+  done
 }
 
 take_back() { # the intent: sbatch made no job
