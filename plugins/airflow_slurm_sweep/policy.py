@@ -48,7 +48,7 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
     try:
         if is_mapped:
             labels = _labels_of(dag_run)
-        elif task_instance.try_number and task_instance.state is None:  # cleared; a changed Dag asks for all instances
+        elif task_instance.try_number:
             _forget_names(dag_run)
     except Exception:  # a policy that raises stops the scheduler
         log.warning("Cannot name the combinations of %s %s", dag_run.dag_id, dag_run.run_id, exc_info=True)

@@ -108,12 +108,15 @@ tail_log() {{ # BYTES SLURM'S [MATCH ...]
 def read_tail(base64: str) -> tuple[str, ...]:
     """Read what `tail_log` printed: its lines, the first of which is empty or names the file."""
     path, _, text = printable(b64decode(base64).decode("utf-8", "replace")).partition("\n")
-    return path, *(text.rstrip().splitlines() or ["(the log is empty)"])
+    return path, *text.rstrip().splitlines()
 
 
 def shown(tail: Sequence[str]) -> str:
     """Return of what `read_tail` read what is shown; empty for nothing."""
-    return "\n".join([*filter(None, tail[:1]), *tail[1:][-TAIL_LINES:]])
+    if not tail:
+        return ""
+    path, *lines = tail
+    return "\n".join([*filter(None, [path]), *(lines[-TAIL_LINES:] or ["(the log is empty)"])])
 
 
 def new_output(logs: Iterable[Question]) -> str:

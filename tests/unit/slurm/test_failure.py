@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slurm_sweep.slurm.failure import cause, groups, kept
+from airflow_slurm_sweep.slurm.failure import cause, failure_cause, groups, kept
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    main()\n'
@@ -83,6 +84,8 @@ def test_causes_that_differ_in_numbers_are_one_kind() -> None:
 
 def test_whole_lines_of_a_log_are_kept() -> None:
     assert kept(["", "a", "b"]) == "a\nb"
+    assert kept([""]) == "(the log is empty)"
+    assert failure_cause(JobStatus(job_id="7", text="FAILED", source="sacct"), [""]) == "", "nor is that a cause"
     assert kept(["", "first", "x" * 4000, "y" * 90]) == "x" * 4000 + "\n" + "y" * 90
     assert kept(["", "x" * 9000]) == "x" * 4096
     lines = ["/r/train.log:", OOM, *map(str, range(60))]
