@@ -98,7 +98,7 @@ def test_the_third_job_follows_the_second_and_the_first_leads_to_it(login: Login
 KILLS = {
     "before the lock": ("open_record\n", "open_record; kill -9 $pid\n"),
     "before the intent": ("  its_job=\n  set --", "  kill -9 $pid\n  set --"),
-    "after the intent": ('[ -z "$chained" ] || save_as', "kill -9 $pid; [ -z x ] || save_as"),
+    "after the intent": ("  for made in ", "  kill -9 $pid\n  for made in "),
     "before sbatch": ("  try_sbatch\n", "  kill -9 $pid\n"),
     "after sbatch": ("  status=$?\n  its_job=${said%%;*}", "  kill -9 $pid"),
     "before the record has the job": ("answer_submitted() {", "answer_submitted() {\n  kill -9 $pid"),
