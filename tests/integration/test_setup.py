@@ -36,7 +36,7 @@ def end(login: Login, job: SubmittedJob) -> tuple[str, str]:
 
     async def wait() -> tuple[str, str]:
         status = await asyncio.wait_for(Monitor(login.client, interval=0.5).wait(job), 240)
-        log = await login.client.log_tail(job, status)
+        log = ["", *(await login.client.log_tail(job, status)).splitlines()]
         text = failure_text(job, replace(status, cause=failure_cause(status, log)), log)
         return f"{status.text} {status.exit_code}", text
 

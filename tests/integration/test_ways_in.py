@@ -324,7 +324,7 @@ def test_commands_through_the_socket_of_openssh(cluster: Sandbox, connect: Conne
     socket = tmp_path / "socket"
     with second_factor(cluster, code) as sshd:
         connect({"key_file": None, "host_key": None, "control_path": str(socket)}, port=sshd.port)
-        opened = rf"ssh -M -S {socket} -o ControlPersist=yes -fN \S+@127.0.0.1$"
+        opened = rf"ssh -M -S {socket} -o ControlPersist=yes -fN -p {sshd.port} \S+@127.0.0.1$"
         assert re.search(
             rf"no OpenSSH connection is open behind its `control_path` \(.*\)\. Open it, .*: {opened}", refusal()
         )
