@@ -20,6 +20,7 @@ from airflow_slurm_sweep.slurm.run_client import RunClient
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from sandbox import Sandbox
+from sandbox.processes import wait_until
 from tests.docs import blocks, sections
 from tests.fixtures import Airflow
 from tests.integration.login import FIRST, Login
@@ -133,15 +134,16 @@ def trial(login: Login) -> Trials:
 def test_a_place_is_free_once_the_result_is_known(login: Login, trial: Trials) -> None:
     first, second = (trial(number, max_parallel_jobs=1, proposals=number - 1) for number in (1, 2))
     job = login.submit(*first)
-    login.wait_for(job, "RUNNING")
+    assert wait_until(lambda: login.jobs("trial_1")[job] == "RUNNING")
     login.box.slurm("scancel", job)
-    login.wait_for(job, "CANCELLED")
+    assert wait_until(lambda: login.jobs("trial_1")[job] == "CANCELLED")
     with pytest.raises(NotYetError, match="max_parallel_jobs is 1"):
         login.submit(*second)
     assert login.submit(*first) == job, "the task was killed, and asks again"
     leave = RunClient(login.client).leave_result
     asyncio.run(leave(submitted_job(first[0], job), JobStatus(job_id=job, text="CANCELLED", source="squeue")))
-    assert login.live("trial_2") == [login.submit(*second)]
+    other = login.submit(*second)
+    assert login.live("trial_2") == [other]
     assert login.submit(*first) == job
     assert not Path(place_file(first[0].run_dir, job)).exists()
 
