@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow.models.dag import DagModel, DagTag
@@ -67,7 +67,7 @@ def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, st
     """Return how many combinations of each run are in which stage, without what Slurm says of their jobs."""
     # Submit and wait of one combination are two rows of one table.
     submit, wait = TaskInstance.__table__.alias("submit"), TaskInstance.__table__.alias("wait")
-    is_same = and_(*(wait.c[name] == submit.c[name] for name in ("dag_id", "run_id", "map_index")))
+    is_same = _same(submit.c, wait.c, "dag_id", "run_id", "map_index")
     columns = (submit.c.dag_id, submit.c.run_id, submit.c.state, wait.c.state)
     ids = [(run.dag_id, run.run_id) for run in runs]
     found = session.execute(
@@ -77,8 +77,7 @@ def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, st
         .where(
             submit.c.task_id == names.SUBMIT,
             submit.c.map_index >= 0,
-            submit.c.dag_id.in_({dag_id for dag_id, _ in ids}),
-            submit.c.run_id.in_({run_id for _, run_id in ids}),
+            _is_of(submit.c, ids),
         )
         .group_by(*columns)
     )
@@ -90,22 +89,16 @@ def _stages(session: Session, runs: Iterable[Row[Any]]) -> Mapping[tuple[str, st
     return stages
 
 
-def _stopped(session: Session, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+def _stopped(session: Session, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Return in how many combinations of runs `sweep.stop` stopped the job; their tasks have succeeded."""
-    is_its_task = and_(
-        *(
-            getattr(TaskInstance, name) == getattr(XComModel, name)
-            for name in ("dag_id", "run_id", "task_id", "map_index")
-        )
-    )
+    is_its_task = _same(TaskInstance, XComModel, "dag_id", "run_id", "task_id", "map_index")
     columns = (XComModel.dag_id, XComModel.run_id)
     found = session.execute(
         select(*columns, func.count())
         .join(TaskInstance, is_its_task)
         .where(
             XComModel.key == names.STOPPED_KEY,
-            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
-            XComModel.run_id.in_({run_id for _, run_id in ids}),
+            _is_of(XComModel, ids),
             TaskInstance.state == "success",  # not cleared since
         )
         .group_by(*columns)
@@ -118,11 +111,14 @@ def _best(session: Session, runs: Iterable[Row[Any]]) -> dict[tuple[str, str], s
     ids = [(run.dag_id, run.run_id) for run in runs]
     columns = select(XComModel.dag_id, XComModel.run_id, XComModel.value)
     is_best = (XComModel.task_id == names.REPORT) & (XComModel.key == names.BEST_KEY)
-    found = session.execute(
-        columns.where(
-            is_best,
-            XComModel.dag_id.in_({dag_id for dag_id, _ in ids}),
-            XComModel.run_id.in_({run_id for _, run_id in ids}),
-        )
-    )
+    found = session.execute(columns.where(is_best, _is_of(XComModel, ids)))
     return {(dag_id, run_id): str(value) for dag_id, run_id, value in found}
+
+
+def _same(one: Any, other: Any, *columns: str) -> Any:
+    return and_(*(getattr(one, name) == getattr(other, name) for name in columns))
+
+
+def _is_of(table: Any, ids: Sequence[tuple[str, str]]) -> Any:
+    """Return the condition that a row may be of one of these runs, given by Dag and run id."""
+    return table.dag_id.in_({dag_id for dag_id, _ in ids}) & table.run_id.in_({run_id for _, run_id in ids})

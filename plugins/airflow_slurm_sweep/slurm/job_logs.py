@@ -90,16 +90,16 @@ def _unquoted_globs(text: str) -> str:
 _NO_FILE = "is no regular file; it is not read"
 TAIL = f"""\
 {NEWEST}
-tail_log() {{ # BYTES SLURM'S [MATCH ...]
-  bytes=$1
-  shift
+tail_log() {{ # BYTES LINES SLURM'S [MATCH ...]
+  bytes=$1 lines=$2
+  shift 2
   find_log "$@"
   {{
     printf '%s\\n' "${{newest:+$newest:}}"
     if [ -L "$log" ] || {{ [ -e "$log" ] && [ ! -f "$log" ]; }}; then
       echo "$log {_NO_FILE}"
     else
-      tail -c "$bytes" -- "$log" | tail -n {SEARCHED_LINES}
+      tail -c "$bytes" -- "$log" | tail -n "$lines"
     fi
   }} 2>&1 | base64
 }}"""

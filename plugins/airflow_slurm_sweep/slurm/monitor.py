@@ -37,9 +37,8 @@ class _Waiter:
     missing_since: float | None = None
     has_start: bool = False  # whether the log has Slurm's estimate of the job's start
     overdue: str = ""  # why this monitor cancels the job
-    failed: JobStatus | None = (
-        None  # of an array as a whole: an element that failed; Slurm forgets it before the others
-    )
+    # Of an array as a whole: an element that failed, which Slurm forgets before the others.
+    failed: JobStatus | None = None
 
 
 class Monitor:

@@ -11,14 +11,15 @@ from airflow_slurm_sweep.names import PARAMETERS, RECORD, STATE_DIR, STOP
 from airflow_slurm_sweep.slurm.chain import Link, read_links
 from airflow_slurm_sweep.slurm.failure import is_of_setup
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.job_logs import TAIL, log_words, read_tail
+from airflow_slurm_sweep.slurm.job_logs import SEARCHED_LINES, TAIL, TAIL_LINES, log_words, read_tail
 from airflow_slurm_sweep.slurm.rungs import Note, read_stop
 from airflow_slurm_sweep.slurm.shell import script
 
 # Files there are no progress of the training.
 _ASIDE = " -o ".join(f"-path {quote(f'./{name}')}" for name in ("logs", "*-logs", "wandb", STATE_DIR, PARAMETERS))
-_TAIL_BYTES = 64 * 1024
-_TAIL_BYTES_OF_SUCCESS = 16 * 1024  # a thousand jobs may succeed at once
+# Of a log's end: bytes and lines.
+_SIZE = f"{64 * 1024} {SEARCHED_LINES}"
+_SIZE_OF_SUCCESS = f"{16 * 1024} {TAIL_LINES}"  # a thousand jobs may succeed at once
 
 _LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 _STOP = re.compile(r"^! ([0-9]+) (.*)$", re.MULTILINE)
@@ -42,7 +43,8 @@ def question(job: SubmittedJob, status: JobStatus) -> Question:
     """Return what to ask of a job that has ended so."""
     progress = job.request["chain"].get("progress", "") if job.request else None
     words = quote(job.log_path) if is_of_setup(status) else log_words(job)
-    log = f"{_TAIL_BYTES_OF_SUCCESS if status.state.is_success else _TAIL_BYTES} {words}"
+    size = _SIZE_OF_SUCCESS if status.state.is_success else _SIZE
+    log = f"{size} {words}"
     is_shown = job.stream_log and status.state.is_success and not job.request  # the task's log has it already
     return Question(job.run_dir, job.job_id, progress, "" if is_shown else log)
 

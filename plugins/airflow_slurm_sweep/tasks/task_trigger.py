@@ -15,15 +15,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.names import (
-    HISTORY_KEY,
-    LOG_KEY,
-    RETURN_KEY,
-    SKIPPED_KEY,
-    STATUS_KEY,
-    STOPPED_KEY,
-    WANDB_KEY,
-)
+from airflow_slurm_sweep.names import LEFT_KEYS, RETURN_KEY
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks.cancel import CANCEL_PATIENCE, is_over, states_of
 from airflow_slurm_sweep.tasks.cluster import cluster_session
@@ -35,7 +27,6 @@ from airflow_slurm_sweep.tasks.operators import TIMEOUT_MARGIN, Json
 from airflow_slurm_sweep.tasks.orphans import Siblings, cancelled_with_run
 from airflow_slurm_sweep.tasks.requests import ask_airflow, delete_xcoms, read_xcom, set_xcom
 
-_XCOMS = (RETURN_KEY, SKIPPED_KEY, STATUS_KEY, STOPPED_KEY, WANDB_KEY, HISTORY_KEY, LOG_KEY)
 _MOST_IDS = 50_000
 
 log = logging.getLogger(__name__)
@@ -94,7 +85,7 @@ class TaskTrigger(BaseTrigger):
                 log.info("The task was cleared or has ended: this trigger, which is left over from before, rests")
                 await asyncio.Event().wait()  # until Airflow drops it
             if is_retry:  # as Airflow does where a worker starts a task
-                await delete_xcoms(self._task, *_XCOMS)
+                await delete_xcoms(self._task, *LEFT_KEYS)
             event = await self._work()
         except Exception as error:
             await wait_for_slot()

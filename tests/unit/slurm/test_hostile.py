@@ -322,7 +322,7 @@ def test_tail(shell: Shell, tree: Any, name: str, content: str) -> None:
     root: Path = tree()
     root.mkdir()
     (root / name).write_bytes(content.encode())
-    words = f"65536 {quote(str(root / name))}"
+    words = f"65536 200 {quote(str(root / name))}"
     said = after_marker(shell.run(script(job_logs.TAIL, f"tail_log {words}")))
     assert b64decode(said).decode() == f"\n{content}"
 
@@ -621,7 +621,7 @@ def test_only_files_are_shown_as_logs(login: Login, tmp_path: Path, kind: str) -
     (tmp_path / "key").write_text("s3cret")
     log = tmp_path / "slurm-7.out"
     {"link": lambda: log.symlink_to("key"), "fifo": lambda: os.mkfifo(log), "folder": log.mkdir}[kind]()  # type: ignore[no-untyped-call]
-    done = login.run(script(job_logs.TAIL, f"tail_log 65536 {quote(str(log))}"))
+    done = login.run(script(job_logs.TAIL, f"tail_log 65536 50 {quote(str(log))}"))
     _, _, said = done.stdout.removesuffix(f"{END}\n").partition(f"{MARKER}\n")
     assert (job_logs.read_tail(said), done.stderr) == (("", f"{log} is no regular file; it is not read"), "")
 

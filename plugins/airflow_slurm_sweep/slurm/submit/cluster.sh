@@ -113,11 +113,9 @@ controller_shows() { # ID: set `is` to the state of our job, to nothing if the c
     *'Invalid job id'* | 1:"Job $1 not found"*) return 0 ;;
     *) stop 93 "scontrol: $said" ;;
   esac
-  rows=$(printf '%s\n' "$said" | sed -n "$controller_rows") read_all=
-  while read -r shown_id shown_state shown_path; do
-    if [ "$shown_id" = - ]; then
-      read_all=yes
-    elif writes_here "$shown_id" "$shown_path"; then
+  rows=$(printf '%s\n' "$said" | sed -n "$controller_rows") shown_id=
+  while read -r shown_id shown_state shown_path && [ "$shown_id" != - ]; do
+    if writes_here "$shown_id" "$shown_path"; then
       is=$shown_state
       has_ended "$is" || return 0
     fi
@@ -125,11 +123,11 @@ controller_shows() { # ID: set `is` to the state of our job, to nothing if the c
 $rows
 -
 END_OF_ROWS
-  all_was_read
+  must_be_last "$shown_id"
 }
 
-all_was_read() { # the shell may lack room for a here-document: without it a loop ends as if there were no rows
-  [ -n "$read_all" ] || stop 93 "the login's shell cannot make temporary files: is ${TMPDIR:-/tmp} full there?"
+must_be_last() { # ID: the shell may lack room for a here-document: without it a loop ends as if there were no rows
+  [ "$1" = - ] || stop 93 "the login's shell cannot make temporary files: is ${TMPDIR:-/tmp} full there?"
 }
 
 is_known() { # ID: the record has it
@@ -178,12 +176,8 @@ to_element() { # where `id` and `path`, of a row, are such an array's: set them 
 }
 
 search() { # `queue` for the job of an intent: set its_job. A second live job can only be a twin; it is cancelled.
-  read_all=
-  while read -r id is path; do
-    [ "$id" != - ] || {
-      read_all=yes
-      break
-    }
+  id=
+  while read -r id is path && [ "$id" != - ]; do
     to_element
     if ! is_job "$id" || ! writes_here "$id" "$path"; then continue; fi
     # Without the index in the log's name the array is one of a batch script's own line: it counts as a whole.
@@ -200,19 +194,15 @@ search() { # `queue` for the job of an intent: set its_job. A second live job ca
 $queue
 -
 END_OF_QUEUE
-  all_was_read
+  must_be_last "$id"
   [ -n "$its_job" ] || search_logs
 }
 
 # `queue` for a job that lives and writes here: set its_job. Nobody knows whose it is: it is left alone. Not job $after,
 # which may be shown for long: the question is whether another one follows it.
 find_live() {
-  read_all=
-  while read -r id is path; do
-    [ "$id" != - ] || {
-      read_all=yes
-      break
-    }
+  id=
+  while read -r id is path && [ "$id" != - ]; do
     to_element
     if is_job "$id" && writes_here "$id" "$path" && ! has_ended "$is"; then
       case ${path##*/logs/slurm-} in *_*) ;; *) id=${id%_*} ;; esac
@@ -224,7 +214,7 @@ find_live() {
 $queue
 -
 END_OF_QUEUE
-  all_was_read
+  must_be_last "$id"
 }
 
 search_logs() { # for the job of an intent that Slurm has forgotten

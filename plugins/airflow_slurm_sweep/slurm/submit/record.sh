@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2030,SC2031 # subshells change variables on purpose
 # Submissions, for the login node's POSIX shell with coreutils, sed and Slurm's commands. script.py puts record.sh,
-# lock.sh, cluster.sh, gate.sh, proposals.sh and submit.sh into each script, behind the functions has_ended, may_return and is_unclear.
-# Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and calls begin.
+# lock.sh, cluster.sh, gate.sh, proposals.sh and submit.sh into each script, behind the functions has_ended, may_return
+# and is_unclear. Each submission runs in a subshell of its own: it sets the variables below, defines call_sbatch, and
+# calls begin.
 #
 # RUN_DIR/.slurm_sweep/record says what was submitted from this run directory, in names without blanks:
 #
