@@ -2,7 +2,7 @@
 
 A message is compared as a template: its fixed text, with … for what a run puts in. In Python these are the texts that
 reach an exception, a `Fault`, the log as a warning or error, or the reason of a job's end; in shell scripts what
-``refuse`` and ``stop`` are called with, and what goes to standard error. The first column of the guide's tables holds the same templates.
+``refuse`` and ``stop`` are called with, and what goes to standard error. The guide's lists begin with the same templates.
 """
 
 from __future__ import annotations
@@ -122,42 +122,50 @@ def assigned(scope: ast.AST, name: str) -> list[ast.expr]:
     return [node.value for node in nodes if [getattr(target, "id", "") for target in node.targets] == [name]]
 
 
-def rows(header: str) -> list[list[str]]:
-    """Return the cells of all tables of the guide that begin with a header."""
-    found, inside = [], False
-    for line in GUIDE.splitlines():
-        inside = line.startswith("|") and (inside or line == header)
-        if inside:
-            found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))])
-    return [row for row in found if row[0] != header.split("|")[1].strip() and not row[0].startswith("---")]
+def entries() -> list[list[str]]:
+    """Return the messages of each list item of the guide, with cause and cure as its last text.
+
+    A message ends with a backslash. Two sections are left out: what they list are no messages.
+    """
+    sections = re.split(r"^##+ ", GUIDE, flags=re.MULTILINE)
+    told = [section for section in sections if not section.startswith(("No message at all", "Why a job waits"))]
+    items = [item for section in told for item in re.findall(r"^- (.*\n(?:  .*\n)*)", section, re.MULTILINE)]
+    return [parts for item in items if len(parts := item.split("\\\n")) > 1]
+
+
+def refusals() -> list[list[str]]:
+    """Return the rows of the table of what Slurm itself says."""
+    table = GUIDE.split("| Slurm | waited for | what to do |\n|---|---|---|\n")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 def messages(cell: str) -> list[str]:
-    return [template(text.strip()) for _, text in re.findall(r"(?<!`)(`+)(?!`)(.+?)\1(?!`)", cell)]
+    return [template(text.strip()) for _, text in re.findall(r"(?<!`)(`+)(?!`)(.+?)\1(?!`)", cell, re.DOTALL)]
 
 
 SOURCE = Source()
-TABLES = rows("| message | why | what to do |")
-HEADINGS = {message for row in TABLES for message in messages(row[0])}
+ENTRIES = entries()
+HEADINGS = {message for *heads, _ in ENTRIES for head in heads for message in messages(head)}
 
 
 def test_each_message_is_in_the_guide() -> None:
     said = [(place, text) for place, text in SOURCE.messages() if has_words(text)]
     assert len(said) > 150, "the messages are not found any more"
     missing = [f"{place}: {text}" for place, text in said if text not in HEADINGS]
-    assert missing == [], "give each a row in docs/troubleshooting.md: message as here, cause, cure"
+    assert missing == [], "give each an entry in docs/troubleshooting.md: message as here, cause, cure"
 
 
 def test_the_guide_has_no_message_that_nobody_says() -> None:
     said = SOURCE.all_texts() | {text for _, text in SOURCE.messages()}
-    assert sorted(HEADINGS - said) == [], "no source says these: correct the rows, or delete them"
+    assert sorted(HEADINGS - said) == [], "no source says these: correct the entries, or delete them"
 
 
 def test_each_message_has_a_cause_and_a_cure() -> None:
-    assert [row for row in TABLES if len(row) != 3 or not all(row)] == []
+    assert [heads for *heads, text in ENTRIES if not re.fullmatch(r"\s*\S.*\*Do:\*\s+\S.*", text, re.DOTALL)] == []
+    assert [head for *heads, _ in ENTRIES for head in heads if len(messages(head)) != 1] == []
 
 
-@pytest.mark.parametrize("row", rows("| Slurm | waited for | what to do |"), ids=lambda row: str(row[0]))
+@pytest.mark.parametrize("row", refusals(), ids=lambda row: str(row[0]))
 def test_what_is_waited_for(row: list[str]) -> None:
     (words,) = messages(row[0])
     assert is_passing(f"sbatch: error: {words}") == (row[1] == "yes")
