@@ -28,7 +28,7 @@ from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.cli import init, preview, results, run
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.plan import layers_of, plan_run
-from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_table, sweep_schema
+from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_page, sweep_schema
 from airflow_slurm_sweep.sweep.convert import convert
 from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
@@ -125,7 +125,7 @@ def _add_generators(commands: Any) -> None:
     schema.set_defaults(run=lambda options: print(json.dumps(_SCHEMAS[options.kind](), indent=2)))
 
     settings = commands.add_parser("settings", help="print all settings with their defaults: docs/settings.md")
-    settings.set_defaults(run=lambda _: print(settings_table()))
+    settings.set_defaults(run=lambda _: print(settings_page()))
 
 
 def _add_check_cluster(commands: Any) -> None:

@@ -6,8 +6,9 @@ need more than that, such as too many combinations, are found on loading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
+from textwrap import fill
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -124,18 +125,39 @@ def field_schemas(section: type[Section]) -> dict[str, dict[str, Any]]:
     return fields
 
 
-def settings_table() -> str:
+def settings_page() -> str:
     """Return docs/settings.md."""
-    jobs = ["| setting | where | default | |", "|---|---|---|---|"]
-    for name, field in (SlurmSection.model_fields | ClusterProfile.model_fields).items():
-        places = ", ".join(place for place, section in _PLACES.items() if name in section.model_fields)
-        default = "`$LOG`, else required" if name == "log" else "; ".join(_defaults(name, field))
-        jobs.append(f"| `{name}` | {places} | {default} | {field.description} |")
+    of_jobs = SlurmSection.model_fields | ClusterProfile.model_fields
     of_runs = {name: field for name, field in RunOptions.model_fields.items() if name not in SlurmSection.model_fields}
-    head = ["", "| key | default | |", "|---|---|---|"]
-    sweep = ["", "## `sweep:`", *head, *_rows(SweepSection.model_fields)]
-    dag = ["", "## `dag:`", *head, *_rows(DagSection.model_fields)]
-    return "\n".join([_INTRODUCTION, *jobs, *sweep, *dag, "", "## Runs: the trigger form", *head, *_rows(of_runs)])
+    sections = {
+        "`sweep:`": SweepSection.model_fields,
+        "`dag:`": DagSection.model_fields,
+        "Runs: the trigger form": of_runs,
+    }
+    lines = [_INTRODUCTION]
+    lines += [_item(name, field, _places(name), _default_of_job(name, field)) for name, field in of_jobs.items()]
+    for heading, fields in sections.items():
+        lines += ["", f"## {heading}", ""]
+        lines += [_item(name, field, "", _shown(field.default)) for name, field in fields.items()]
+    return "\n".join(lines)
+
+
+def _places(name: str) -> str:
+    return ", ".join(place for place, section in _PLACES.items() if name in section.model_fields)
+
+
+def _default_of_job(name: str, field: FieldInfo) -> str:
+    return "`$LOG`, else required" if name == "log" else "; ".join(_defaults(name, field))
+
+
+def _item(name: str, field: FieldInfo, places: str, default: str) -> str:
+    """Return a setting as an item of a list: where it may stand, its default, and what it is."""
+    head = " · ".join(filter(None, [f"`{name}`", places, default and f"default: {default}"]))
+    return f"{_wrapped(head, '- ')}\\\n{_wrapped(field.description or '', '  ')}"
+
+
+def _wrapped(text: str, begin: str) -> str:
+    return fill(text, 116, initial_indent=begin, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _defaults(name: str, field: FieldInfo) -> Iterator[str]:
@@ -150,10 +172,6 @@ def _defaults(name: str, field: FieldInfo) -> Iterator[str]:
         )
         if (named or own) and name != "command":
             yield f"{file.stem}: {', else '.join([*named, *own])}"
-
-
-def _rows(fields: Mapping[str, FieldInfo]) -> list[str]:
-    return [f"| `{name}` | {_shown(field.default)} | {field.description} |" for name, field in fields.items()]
 
 
 def _shown(default: object) -> str:
