@@ -171,7 +171,7 @@ def _with_form(spec: SweepSpec, layers: Layers, options: RunOptions) -> tuple[Sw
     """Return the sweep with what the form replaces, and the overrides that the command gets besides."""
     counts = counts_of_the_form(spec, layers, options)
     space, overrides = with_overrides(spec.space, command_text(spec, layers), options.overrides, counts)
-    return replace(spec, space=space), overrides
+    return replace(spec, space=space, sweep=spec.sweep.with_canary(options.canary)), overrides
 
 
 def _notes(spec: SweepSpec, sweep: SweepSpec, jobs: Sequence[JobRequest]) -> list[str]:

@@ -362,7 +362,7 @@ def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -
 def test_the_documentation_of_settings_is_current() -> None:
     text = (PROJECT / "docs" / "settings.md").read_text()
     assert text == run("settings").stdout, "python -m airflow_slurm_sweep settings > docs/settings.md"
-    documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    documented = set(re.findall(r"^- `(\w+)`", text, re.MULTILINE))
     sections = (SlurmSection, ClusterProfile, SweepSection, DagSection, RunOptions)
     assert documented == {name for section in sections for name in section.model_fields}
 

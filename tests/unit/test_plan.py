@@ -167,6 +167,31 @@ def triggered(text: str, **options: object) -> RunPlan:
     return plan_run(parse_sweep(text, source="s.yaml"), layers(), RunOptions.model_validate(options))
 
 
+def test_the_form_sets_the_number_of_canaries() -> None:
+    text = "command: a\nlr: [1, 2, 3, 4]\n"
+    canaries = [triggered(text + file, **form).jobs[0].canaries for file in ("", "sweep: {canary: 2}") for form in
+                ({}, {"canary": 3}, {"canary": 0})]  # fmt: skip
+    assert canaries == [0, 3, 0, 2, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ("stop: {rule: asha, from_step: 1}", "lower canary"),
+        ("search: tpe, trials: 4", "canary does not go with search: tpe"),
+    ],
+)
+def test_canaries_of_the_form_that_do_not_fit_the_sweep(sweep: str, expected: str) -> None:
+    text = f"""\
+command: a
+lr: {"{uniform: [1, 2]}" if "search" in sweep else "[1, 2]"}
+slurm: {{max_parallel_jobs: 2}}
+sweep: {{objective: {{metric: a, goal: minimize}}, {sweep}}}
+"""
+    with pytest.raises(SettingsError, match=expected):
+        triggered(text, canary=3)
+
+
 def test_the_form_wins_over_everything() -> None:
     text = "script_path: a.py\nslurm: {nodes: 2, time: 1:0:0, account: s, partition: s, jobname: s}"
     form = {"nodes": 4, "gpus_per_node": 0, "time": "2:0:0", "account": "f", "partition": "f", "jobname": "f"}

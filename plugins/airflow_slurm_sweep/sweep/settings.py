@@ -278,6 +278,11 @@ class RunOptions(Resources, _RunSettings):
         description="key=value, one a line: in Hydra's grammar where the command has {overrides}, else with YAML "
         "values. They win over the sweep's parameters.",
     )
+    canary: types.CountOrZero | None = Field(
+        default=None,
+        description="How many combinations run to their end before the others are submitted; 0: none. If empty: as in "
+        "the sweep file.",
+    )
 
     @model_validator(mode="before")
     @classmethod

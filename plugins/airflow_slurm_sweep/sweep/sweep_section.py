@@ -109,6 +109,15 @@ class SweepSection(MetricsSetting, Budget):
             return {}
         return {**self.stop.model_dump(exclude={"rule"}), "maximize": self.objective.goal == "maximize"}
 
+    def with_canary(self, canary: int | None) -> Self:
+        """Return the section with a run's own canaries; None changes nothing. A ValueError if they do not fit."""
+        if canary is None:
+            return self
+        changed = self.model_copy(update={"canary": canary or None})
+        changed._check_search()
+        changed._check_stop()
+        return changed
+
     @model_validator(mode="after")
     def _check_search(self) -> Self:
         if self.search and not self.trials:
