@@ -24,7 +24,7 @@ from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
 from airflow_slurm_sweep.slurm.runs.reservation import RunNames
 from airflow_slurm_sweep.slurm.shell import Completed, Shell, Site, error_text, output, output_of_success, printable
-from airflow_slurm_sweep.slurm.sources import Sources
+from airflow_slurm_sweep.slurm.sources import ACCOUNTED_AT_ONCE, Sources
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus, SubmissionAnswer, job_of_answer, read_answers
 from airflow_slurm_sweep.slurm.submit.record import Record, read_records, records
@@ -152,9 +152,9 @@ class SlurmClient:
             for key, each in found.items()
             if queue.has_name(by_id[key], each) and each.state is not JobState.REVOKED
         }
-        if wanted := [job_id for job_id in by_id if job_id not in named]:
-            random.shuffle(wanted)  # a slow controller is asked for the others next time
-            controlled, unasked = await self._sources.controller(wanted)
+        if wanted := by_id.keys() - named:
+            # A slow controller is asked for the others next time.
+            controlled, unasked = await self._sources.controller(random.sample([*wanted], len(wanted)))
             for job_id, status in controlled.items():
                 if job_id in wanted and queue.writes_log(by_id[job_id], status):
                     found[job_id] = status
@@ -188,14 +188,12 @@ class SlurmClient:
             self.metrics.count("jobs_cancelled")
 
     async def cancel_found(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs that `live_jobs` found a moment ago, `_CANCELLED_AT_ONCE` in one scancel."""
-        for some in batches(job_ids, _CANCELLED_AT_ONCE):
-            await self._scancel(queue.cancel(some))
-            self.metrics.count("jobs_cancelled", len(some))
+        """Cancel jobs that `live_jobs` found a moment ago."""
+        await self._scancel(job_ids, queued=False)
 
     async def cancel_queued(self, job_ids: Sequence[str]) -> None:
         """Cancel those of the jobs that have not started. Whether they are gone, the next `queue` tells."""
-        await self._scancel(queue.cancel_queued(job_ids))
+        await self._scancel(job_ids, queued=True)
 
     async def log_tail(self, job: SubmittedJob, status: JobStatus) -> str:
         """Return the last lines of the log of a job that has ended, or why there are none."""
@@ -236,11 +234,12 @@ class SlurmClient:
         """
         found: dict[str, usage.Hours] = {}
         if time.monotonic() >= self._has_no_accounting_until:
-            question = usage.usage(dict.fromkeys(job_id for ids in jobs for job_id in ids))
-            said = await self.ask(question, str)
-            if queue.NO_ACCOUNTING in said:
-                self._has_no_accounting_until = time.monotonic() + _ASK_AGAIN
-            found = usage.read_usage(said)
+            for some in batches([job_id for ids in jobs for job_id in ids], ACCOUNTED_AT_ONCE):
+                said = await self.ask(usage.usage(some), str)
+                found |= usage.read_usage(said)
+                if queue.NO_ACCOUNTING in said:
+                    self._has_no_accounting_until = time.monotonic() + _ASK_AGAIN
+                    break
         return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]
 
     async def new_output(self, logs: Sequence[Question]) -> list[Piece | None]:
@@ -251,9 +250,10 @@ class SlurmClient:
     async def read_files(self, directory: str | None, paths: Sequence[str]) -> dict[str, str | None]:
         """Return the text of small files by path, None for one that cannot be read; see `files.files`."""
         completed = await self._run(files.files(directory, paths))
-        if completed.exit_status != 0:
-            raise ClusterRefusedError(error_text(completed))
-        return files.read_files(output(completed), paths)
+        printed, error = output(completed), error_text(completed)
+        if completed.exit_status != 0 and error:  # of cd
+            raise ClusterRefusedError(error)
+        return files.read_files(printed, paths)
 
     async def revision(self, directory: str | None) -> Revision | None:
         """Return the commit that a working directory has; None where it is no git repository."""
@@ -262,13 +262,19 @@ class SlurmClient:
     async def _run(self, script: str) -> Completed:
         return await self._shell.run(self._site.script(script))
 
-    async def _scancel(self, script: str) -> None:
-        """Run a scancel; it may complain of jobs that have ended, and of nothing else."""
-        completed = await self._run(script)
-        said = [line for line in completed.stderr.splitlines() if line.strip()]
-        was_cut_off = completed.exit_status >= 124  # by timeout, or by a signal
-        if completed.exit_status and (was_cut_off or not said or not all(map(_HAS_ENDED.search, said))):
-            raise ClusterUnavailableError(f"scancel: {error_text(completed) or 'it was cut off'}")
+    async def _scancel(self, job_ids: Sequence[str], *, queued: bool) -> None:
+        """Run scancel for all; it may complain of jobs that have ended, and of nothing else."""
+        complaints = []
+        for some in batches(job_ids, _CANCELLED_AT_ONCE):
+            completed = await self._run(queue.scancel(some, queued=queued))
+            said = [line for line in output(completed).splitlines() if line.strip()]
+            was_cut_off = completed.exit_status >= 124  # by timeout, or by a signal
+            if completed.exit_status and (was_cut_off or not said or not all(map(_HAS_ENDED.search, said))):
+                complaints.append(printable("\n".join(said)) or "it was cut off")
+            elif not queued:
+                self.metrics.count("jobs_cancelled", len(some))
+        if complaints:
+            raise ClusterUnavailableError(f"scancel: {complaints[0]}")
 
     def _answers(
         self, submissions: Sequence[Submission], answers: dict[int, tuple[int, str]]

@@ -16,6 +16,7 @@ from airflow_slurm_sweep.slurm.parameters import variables
 from airflow_slurm_sweep.slurm.plain import changed, read_mapping, read_parameters, with_text
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.slurm.states import JobState, Pending
+from airflow_slurm_sweep.slurm.stopping import Asha
 from airflow_slurm_sweep.slurm.submit.setup import with_setup
 from airflow_slurm_sweep.slurm.validation import (
     METRIC_FILES,
@@ -38,20 +39,51 @@ JOB_SCRIPT = Path(__file__).with_name("submit").joinpath("job.sh").read_text(enc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """All that one submission needs; all paths are on the cluster."""
+class Job:
+    """What a `JobRequest` and a `SubmittedJob` have in common; all paths are on the cluster."""
 
     ssh_conn_id: str  # the Airflow connection of the cluster's login node
     clusters: str = ""  # see `Site`; so is login_setup
     login_setup: tuple[str, ...] | list[str] = ()
-    name: str
-    command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
     run_dir: str  # the job's own directory, absolute; made if it is not there
-    run_folder: str = ""  # see `shared_folder`; empty: the parent of run_dir
-    folders: tuple[str, ...] | list[str] = ()  # in the run directory, made if they are not there
     label: str = ""
     index: int | None = None  # the combination's number in its sweep, from 1; None for a job of no sweep
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
+    log_file: tuple[str, ...] | list[str] = ()
+    stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
+    # Where the training's numbers are: patterns likewise, of JSON, JSON lines and CSV; see `metrics.MetricsReader`.
+    metrics: tuple[str, ...] | list[str] = (METRICS,)
+    metric_names: Mapping[str, str] = field(default_factory=dict)  # other names for some of them
+    metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
+    objective: str = ""  # the metric whose history is kept in any case
+    stop: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Asha`; empty for a job that none stops
+    queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
+
+    @property
+    def site(self) -> Site:
+        """Where the job lives."""
+        return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as plain data, without fields that have their default."""
+        return with_text(changed(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
+        """Build the job from what `to_json` returned, or from its text."""
+        values = read_mapping(data)
+        return cls(**{**values, "parameters": read_parameters(values)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest(Job):
+    """All that one submission needs."""
+
+    name: str
+    command: str  # what runs, as text for a POSIX shell; the batch script finds it in COMMAND
+    run_folder: str = ""  # see `shared_folder`; empty: the parent of run_dir
+    folders: tuple[str, ...] | list[str] = ()  # in the run directory, made if they are not there
     swept: tuple[str, ...] | list[str] = ()  # the parameters that tell the sweep's combinations apart
     repeated: tuple[str, ...] | list[str] = ()  # those of them that differ between runs of one combination only
     overrides: tuple[str, ...] | list[str] = ()  # of the person who started the run, in Hydra's grammar
@@ -84,16 +116,6 @@ class JobRequest:
     trial: int | None = None  # of a search: which of its trials this is, from 0; its parameters are proposed later
     proposals: int | None = None  # how many others the proposal of its parameters knew
     array: bool = False  # submit it as an element of an array with others that come at the same time; see arrays/
-    # Where the training's output is, if not in Slurm's log: patterns for `job_logs.log_words`; the newest match counts.
-    log_file: tuple[str, ...] | list[str] = ()
-    stream_log: bool = False  # show the job's new log lines in the log of the task that waits for it
-    # Where the training's numbers are: patterns likewise, of JSON, JSON lines and CSV; see `metrics.MetricsReader`.
-    metrics: tuple[str, ...] | list[str] = (METRICS,)
-    metric_names: Mapping[str, str] = field(default_factory=dict)  # other names for some of them
-    metric_step: str = ""  # which of the numbers is the step; empty: the first of `metrics.STEPS`
-    objective: str = ""  # the metric whose history is kept in any case
-    stop: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Asha`; empty for a job that none stops
-    queue_limit: int | None = None  # seconds after which a job that is still queued is cancelled; None for any time
     chain: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `Chain`; empty for a single job
     # Whether a chain counts for max_parallel_jobs also between two of its jobs, and a trial until its result is there.
     keeps_place: bool = True
@@ -118,9 +140,13 @@ class JobRequest:
         if self.chain:
             fits = self.chain.keys() <= {each.name for each in fields(Chain)} and is_count(self.chain.get("jobs"), 0)
             expect(fits, "chain", self.chain, "the arguments of Chain, such as {'jobs': 6}")
+        if self.stop:
+            fits = self.stop.keys() <= {each.name for each in fields(Asha)} and is_count(self.stop.get("factor"), 2)
+            fits = fits and "maximize" in self.stop and self.stop.get("from_step", 0) > 0
+            expect(fits, "stop", self.stop, "the arguments of Asha, from_step above 0 and factor from 2")
         if self.after:
             expect(_JOB_ID.fullmatch(self.after), "after", self.after, "digits")
-            words = re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,[0-9:-]*,\S*", self.ended)
+            words = re.fullmatch(r"[A-Z_]*,[0-9.e+-]*,[^,\s]*,\S*", self.ended)
             expect(words, "ended", self.ended, "STATE,VALUE,ELAPSED,NODES")
         fits = not (self.array and self.max_parallel_jobs and self.chain)
         expect(fits, "array", True, "false where a chain has max_parallel_jobs")
@@ -135,11 +161,6 @@ class JobRequest:
         self._check_environment()
 
     @property
-    def site(self) -> Site:
-        """Where the job shall live."""
-        return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
-
-    @property
     def shared_folder(self) -> str:
         """Where the Dag run keeps what its jobs share."""
         return self.run_folder or self.run_dir.rpartition("/")[0]
@@ -151,16 +172,6 @@ class JobRequest:
         done = f"its job {self.done['job_id']} {how} in an earlier run" if self.done else ""
         why = "this is a dry run" if self.dry_run else done
         return f"{self.name} is not submitted: {why}" if why else ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the request as plain data, without fields that have their default."""
-        return with_text(changed(self))
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the request from what `to_json` returned, or from its text."""
-        values = read_mapping(data)
-        return cls(**{**values, "parameters": read_parameters(values)})
 
     def with_script(self, script: str | None) -> Self:
         """Return it with the batch script that many have in common, unless it has one of its own."""
@@ -201,34 +212,14 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmittedJob:
-    """A job that Slurm accepted; what `JobRequest` has too means the same."""
+class SubmittedJob(Job):
+    """A job that Slurm accepted; `parameters` has those that were proposed for a search's trial, and no others."""
 
-    ssh_conn_id: str
     job_id: str
     job_name: str
-    run_dir: str
     log_path: str
-    label: str = ""
-    index: int | None = None
-    log_file: tuple[str, ...] | list[str] = ()
-    stream_log: bool = False
-    clusters: str = ""
-    login_setup: tuple[str, ...] | list[str] = ()
-    queue_limit: int | None = None
-    metrics: tuple[str, ...] | list[str] = (METRICS,)
-    metric_names: Mapping[str, str] = field(default_factory=dict)
-    metric_step: str = ""
-    objective: str = ""
-    stop: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # of a search's trial: those that were proposed
     # The `JobRequest` of a chain's first job as JSON, its secrets not looked up: the others follow by it.
     request: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def site(self) -> Site:
-        """Where the job lives."""
-        return Site(ssh_conn_id=self.ssh_conn_id, clusters=self.clusters, login_setup=tuple(self.login_setup))
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no job's id, or no path."""
@@ -239,16 +230,6 @@ class SubmittedJob:
     def of(self, request: JobRequest) -> Self:
         """Return the job with the request that it came from, if other jobs may follow it."""
         return replace(self, request=request.to_json()) if request.chain else self
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the job as plain data, without fields that have their default."""
-        return with_text(changed(self))
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | str) -> Self:
-        """Build the job from what `to_json` returned, or from its text."""
-        values = read_mapping(data)
-        return cls(**{**values, "parameters": read_parameters(values)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

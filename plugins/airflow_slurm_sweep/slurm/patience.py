@@ -39,7 +39,7 @@ async def patiently(
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
-    pause, reason = _FIRST_PAUSE, ""
+    pause, logged = _FIRST_PAUSE, set[str]()
     not_now: tuple[type[SlurmSweepError], ...] = (ClusterUnavailableError,)
     not_now += (LoginRefusedError,) if even_if_refused else ()
     while True:
@@ -50,8 +50,8 @@ async def patiently(
                 end = loop.time() + patience
             elif loop.time() > end:
                 raise ClusterUnavailableError(f"waited {patience:.0f} s for the cluster; {error}") from None
-            if str(error) != reason:
-                reason = str(error)
+            if (reason := str(error)) not in logged:  # two may take turns
+                logged.add(reason)
                 await wait_for_slot()
                 log.info("Waiting: %s", reason)
         # Not all callers at the same moment.

@@ -87,14 +87,14 @@ def _proposal(text: str, attempt: Attempt) -> Proposal | None:
     words = {name: value for name, _, value in (line.partition(" ") for line in lines) if name in ("job", "result")}
     try:
         combination = json.loads("\n".join(line for line in lines if line[:1] in (" ", "{", "}")))
-        run = combination["run"]
-        parameters = combination["parameters"]
+        run, parameters = combination["run"], combination["parameters"]
+        owner = (run["airflow"], run["dag_id"], run["run_id"])
     except (ValueError, KeyError, TypeError):  # being written, damaged, or a job's that is no combination
         return None
     result = None
     with suppress(ValueError):
         result = json.loads(words.get("result", "null"))
-    if (run["airflow"], run["dag_id"], run["run_id"]) != (attempt.installation, attempt.dag_id, attempt.run_id):
+    if owner != (attempt.installation, attempt.dag_id, attempt.run_id):
         return None
     is_its = isinstance(result, dict) and result.get("job") == words.get("job")
     return Proposal(run_dir, parameters, result if is_its else None)

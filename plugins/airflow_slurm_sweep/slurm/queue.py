@@ -275,14 +275,10 @@ def read_exit_files(output: str) -> dict[str, JobStatus]:
     return found
 
 
-def cancel_queued(job_ids: Iterable[str]) -> str:
-    """Return the script that cancels those of the jobs that have not started."""
-    return script(f"{BOUND} scancel --state=PENDING -- {join(job_ids)} < /dev/null")
-
-
-def cancel(job_ids: Iterable[str]) -> str:
-    """Return the script that cancels jobs, at most some hundred."""
-    return script(f"{BOUND} scancel -- {join(job_ids)} < /dev/null")
+def scancel(job_ids: Iterable[str], *, queued: bool = False) -> str:
+    """Return the script that cancels jobs, at most some hundred; ``queued``: those of them that have not started."""
+    words = "scancel --state=PENDING" if queued else "scancel"
+    return script(f"{BOUND} {words} -- {join(job_ids)} 2>&1 < /dev/null")
 
 
 def _queued(state: str, submitted: str, started: str) -> int | None:

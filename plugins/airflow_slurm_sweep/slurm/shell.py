@@ -104,9 +104,10 @@ def output(completed: Completed) -> str:
 
 def output_of_success(completed: Completed) -> str:
     """Return what `output` does of a script that succeeded; raise if it did not."""
+    printed = output(completed)  # first: a login in which nothing can run is refused
     if completed.exit_status != 0:
         raise ClusterUnavailableError(error_text(completed) or f"exit status {completed.exit_status}, no reason")
-    return output(completed)
+    return printed
 
 
 def error_text(completed: Completed) -> str:

@@ -9,7 +9,8 @@ from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, output_of_success, printable
 
-_CONTROLLED_AT_ONCE, _ACCOUNTED_AT_ONCE = 200, 1000  # a scontrol each; sacct's argument may have 128 KiB
+ACCOUNTED_AT_ONCE = 1000  # in one argument of sacct, which may have 128 KiB
+_CONTROLLED_AT_ONCE = 200  # a scontrol each
 
 
 class Sources:
@@ -21,7 +22,7 @@ class Sources:
     async def accounting(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
         """Return states by job id, and what sacct said in place of an answer: no odd answer means "no such job"."""
         found: dict[str, JobStatus] = {}
-        for some in batches(job_ids, _ACCOUNTED_AT_ONCE):
+        for some in batches(job_ids, ACCOUNTED_AT_ONCE):
             answers, odd = await self._account(some)
             found |= queue.with_wholes(answers)
             if odd:

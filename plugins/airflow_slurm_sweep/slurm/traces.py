@@ -21,6 +21,8 @@ _ASIDE = " -o ".join(f"-path {quote(f'./{name}')}" for name in ("logs", "*-logs"
 _SIZE = f"{64 * 1024} {SEARCHED_LINES}"
 _SIZE_OF_SUCCESS = f"{16 * 1024} {TAIL_LINES}"  # a thousand jobs may succeed at once
 
+_LOOKING = 120  # seconds for all directories, and then for one of them
+
 _LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 _STOP = re.compile(r"^! ([0-9]+) (.*)$", re.MULTILINE)
 _LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
@@ -78,10 +80,12 @@ def traces(jobs: Iterable[Question]) -> str:
 
     A line ``! NUMBER JSON`` follows where the run directory says that a job was stopped early. Where the log is asked
     for, a line ``+ NUMBER`` and lines of base64 follow: see `job_logs.TAIL`. A directory that cannot be looked through
-    in two minutes counts as one with new files.
+    in two minutes counts as one with new files, and so do all after them.
     """
     return script(
         TAIL,
+        "read -r uptime _ < /proc/uptime",
+        f"last=$((${{uptime%.*}} + {_LOOKING}))",
         "trace() { # NUMBER RUN_DIR JOB [PATTERN]",
         f"  state=$2/{STATE_DIR} signal=none new=yes links='' stop=",
         '  { read -r _ signal < "$state/$3.exit"; } 2> /dev/null',
@@ -90,9 +94,10 @@ def traces(jobs: Iterable[Question]) -> str:
         '    { while read -r key value; do [ "$key" != links ] || links=$value; done',
         f'    }} 2> /dev/null < "$2/{RECORD}"',
         '    if [ -e "$state/$3.start" ]; then',
-        '      new=$(cd -- "$2" && {',
-        f'        timeout -k 5 120 find . \\( {_ASIDE} \\) -prune -o -type f -path "./$4" -newer "$state/$3.start" \\',
-        "          -print -quit 2> /dev/null < /dev/null",
+        "      read -r uptime _ < /proc/uptime",
+        '      [ "${uptime%.*}" -gt "$last" ] || new=$(cd -- "$2" && {',
+        f"        timeout -k 5 {_LOOKING} find . \\( {_ASIDE} \\) -prune -o -type f \\",
+        '          -path "./$4" -newer "$state/$3.start" -print -quit 2> /dev/null < /dev/null',
         "        [ $? -ne 124 ] || echo unknown",
         "      })",
         '      [ -z "$new" ] || new=yes',

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_slurm_sweep.slurm.chain import MOST_FREE, Chain, End, Link, Outcome, judge, read_links
+from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.states import JobState
 
 UNTIL = {"until": {"steps": 2000.0}}
@@ -91,3 +92,10 @@ def test_the_links_of_a_record() -> None:
         Link("7", JobState.TIMEOUT, None, 1795700000, "1-00:00:09", "n1"),
         Link("8_1", JobState.COMPLETED, 1e22, 1795700001, "", "n[1-2,4]"),
     )
+
+
+def test_a_time_that_slurm_calls_invalid_travels_to_the_next_job() -> None:
+    ended = "TIMEOUT,,INVALID,n1"
+    request = JobRequest(ssh_conn_id="c", name="a", command="true", run_dir="/r/a", script="x", after="7", ended=ended)
+    (link,) = read_links(f"7,1760000000,{request.ended}")
+    assert link.state is JobState.TIMEOUT

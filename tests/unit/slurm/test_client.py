@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from fake_shell import FakeShell, Submission, failed, silent
 
-from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
+from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -112,15 +112,40 @@ def test_cancelling_a_job_that_has_ended_is_fine() -> None:
 ENDED = "scancel: error: Kill job error on job id 7: Invalid job id specified\n"
 
 
+def complained(text: str, exit_status: int = 1) -> Completed:
+    """Return what scancel said; a start-up file of the login has printed before."""
+    return Completed(exit_status=exit_status, stdout=f"{MARKER}\n{text}", stderr="stty: Inappropriate ioctl for device")
+
+
 @pytest.mark.parametrize(
     "answer",
-    [failed(ENDED, 124), failed("", 124), failed("", 1), failed(f"{ENDED}scancel: error: Unable to contact slurm controller")],
+    [complained(ENDED, 124), complained("", 124), complained(""), complained(f"{ENDED}scancel: error: Unable to contact slurm controller")],
 )  # fmt: skip
 def test_jobs_are_cancelled_only_if_scancel_has_come_to_its_end(answer: Completed) -> None:
     for cancel in (SlurmClient.cancel_found, SlurmClient.cancel_queued):
-        asyncio.run(cancel(SlurmClient(FakeShell(scancel=failed(ENDED))), ["7", "8"]))
+        asyncio.run(cancel(SlurmClient(FakeShell(scancel=complained(ENDED))), ["7", "8"]))
         with pytest.raises(ClusterUnavailableError, match=r"^scancel: "):
             asyncio.run(cancel(SlurmClient(FakeShell(scancel=answer)), ["7", "8"]))
+
+
+def test_a_scancel_that_fails_keeps_no_other_from_cancelling() -> None:
+    answers = iter([complained("scancel: error: Access denied"), complained(ENDED), ""])
+    shell = FakeShell(scancel=lambda: next(answers))
+    with pytest.raises(ClusterUnavailableError, match="Access denied"):
+        asyncio.run(SlurmClient(shell).cancel_found([str(number) for number in range(1, 1201)]))
+    assert shell.asked == ["scancel"] * 3
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "error"), [(78, LoginRefusedError), (75, ClusterUnavailableError), (137, ClusterUnavailableError)]
+)
+def test_a_login_in_which_nothing_runs_is_refused_whatever_is_asked(exit_status: int, error: type[Exception]) -> None:
+    client = SlurmClient(FakeShell(squeue=Completed(exit_status=exit_status, stdout="Welcome!\n", stderr="no module")))
+    with pytest.raises(error, match="no module"):
+        asyncio.run(client.queue())
+    client = SlurmClient(FakeShell(head=Completed(exit_status=exit_status, stdout="Welcome!\n", stderr="no module")))
+    with pytest.raises(error, match="no module"):
+        asyncio.run(client.read_files("/work", ["a.yaml"]))
 
 
 def test_thousands_of_jobs_are_asked_for_in_parts() -> None:

@@ -214,7 +214,7 @@ def test_a_quoted_value_is_one_word_and_itself(shell: Shell, values: list[str]) 
 @settings(CONTEXT, max_examples=examples(500))
 @given(value=TEXT)
 def test_cancel(shell: Shell, value: str) -> None:
-    assert notes(after_marker(shell.run(queue.cancel([value]), FUNCTIONS)))[0] == [["--", value]]
+    assert notes(after_marker(shell.run(queue.scancel([value]), FUNCTIONS)))[0] == [["--", value]]
 
 
 @settings(CONTEXT, max_examples=examples(500))

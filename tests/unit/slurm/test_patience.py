@@ -35,7 +35,7 @@ def answers(*given: object) -> Callable[[], Awaitable[object]]:
 def test_each_new_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     down, limit = ClusterUnavailableError("down"), ClusterUnavailableError("limit")
     with caplog.at_level(logging.INFO):
-        assert asyncio.run(patiently(answers(down, down, down, limit, limit, "job"), 60)) == "job"
+        assert asyncio.run(patiently(answers(down, down, limit, down, limit, limit, "job"), 60)) == "job"
     assert [record.message for record in caplog.records] == ["Waiting: down", "Waiting: limit"]
 
 

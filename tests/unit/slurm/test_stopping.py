@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from login_shell import SHELLS
 
 from airflow_slurm_sweep.names import RECORD, STOP
-from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.queue import EXIT_FILE
 from airflow_slurm_sweep.slurm.results import GAP_BYTES, Piece, read_results, results
@@ -60,6 +61,14 @@ def test_a_rung_has_the_first_value_that_comes_at_its_step_or_later() -> None:
     some: dict[int, float] = {}
     Asha(from_step=10, factor=3, maximize=False, to_step=90).climb(some, 95, 5.0)
     assert some == {0: 5.0, 1: 5.0, SAFE: 5.0}
+
+
+@pytest.mark.parametrize("change", [{"from_step": 0}, {"factor": 1}, {"maximise": True}])
+def test_a_rule_without_end_is_refused(change: dict[str, Any]) -> None:
+    stop = {"from_step": 10, "factor": 3, "maximize": False}
+    JobRequest(ssh_conn_id="c", name="a", command="true", run_dir="/r/a", script="#!/bin/sh", stop=stop)
+    with pytest.raises(ValueError, match=r"^stop: expected the arguments of Asha"):
+        JobRequest(ssh_conn_id="c", name="a", command="true", run_dir="/r/a", script="#!/bin/sh", stop=stop | change)
 
 
 def test_the_reader_climbs_with_all_values_also_those_that_are_not_finite(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 The last line of a success is the job's id, and ``submitted`` or ``again``: the attempt had that job already.
 """
 
+from dataclasses import fields
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from airflow_slurm_sweep.errors import (
     StaleError,
 )
 from airflow_slurm_sweep.names import log_path
-from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.job import Job, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import is_job_id
 from airflow_slurm_sweep.slurm.refusals import is_passing
 from airflow_slurm_sweep.slurm.shell import printable
@@ -65,26 +66,10 @@ def job_of_answer(job: JobRequest, answer: tuple[int, str] | None, metrics: Metr
 
 def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
     """Return the job that a request led to."""
-    return SubmittedJob(
-        ssh_conn_id=job.ssh_conn_id,
-        job_id=job_id,
-        job_name=job.name,
-        run_dir=job.run_dir,
-        log_path=log_path(job.run_dir, job_id),
-        label=job.label,
-        index=job.index,
-        log_file=job.log_file,
-        stream_log=job.stream_log,
-        clusters=job.clusters,
-        login_setup=job.login_setup,
-        queue_limit=job.queue_limit,
-        metrics=job.metrics,
-        metric_names=job.metric_names,
-        metric_step=job.metric_step,
-        objective=job.objective,
-        stop=job.stop,
-        parameters={} if job.trial is None else job.parameters,
-    )
+    same = {each.name: getattr(job, each.name) for each in fields(Job)}
+    if job.trial is None:
+        del same["parameters"]
+    return SubmittedJob(**same, job_id=job_id, job_name=job.name, log_path=log_path(job.run_dir, job_id))
 
 
 def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:

@@ -71,6 +71,12 @@ def test_a_file_that_was_cut_off_holds_up_no_other_trial(two: Node, cut: int) ->
     assert submit(two, 2, 0.25 if cut != 1 else 0.2, ask(two, 2).number, try_number=2) == 0
 
 
+@pytest.mark.parametrize("run", ['"a run"', "{}", "null"])
+def test_a_file_of_another_form_holds_up_no_other_trial(two: Node, run: str) -> None:
+    (run_dir(two, 2) / COMBINATION).write_text(f'{{"run": {run}, "parameters": {{"x": 0.2}}}}\n')
+    assert submit(two, 3, 0.3, ask(two).number) == 0
+
+
 def test_a_damaged_result_takes_no_parameters_away(two: Node) -> None:
     (run_dir(two, 2) / RESULT).write_text('{"job": "102", "sta')
     assert [(each.parameters["x"], each.result) for each in ask(two).found] == [(0.1, None), (0.2, None)]
