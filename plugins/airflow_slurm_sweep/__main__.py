@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -149,7 +154,11 @@ def _add_check_cluster(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> bool:
     is_faulty, most = False, options.max_combinations or most_combinations(os.environ)
     for path in options.files:
-        for file in [each for files in yaml_files(path).values() for each in files] if path.is_dir() else [path]:
+        files = [each for files in yaml_files(path).values() for each in files] if path.is_dir() else [path]
+        if not files:
+            is_faulty = True
+            print(f"{path}: expected sweep files, whose names end in .yaml or .yml, got none", file=sys.stderr)
+        for file in files:
             try:
                 print(_verdict(file, most))
             except SlurmSweepError as error:

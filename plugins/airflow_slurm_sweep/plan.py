@@ -28,7 +28,7 @@ from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search, read_
 from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
-from airflow_slurm_sweep.sweep.spaces import MOST, Combination
+from airflow_slurm_sweep.sweep.spaces import Combination
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 
@@ -129,7 +129,7 @@ def plan_run(
     settings = layers.resolve(above)
     try:
         sweep, overrides = _with_form(spec, layers, options)
-        if problem := sweep.space.problem(max(MOST, spec.size)):
+        if problem := sweep.space.problem(spec.most):
             raise SettingsError(f"with the run's own settings: {problem}")
         base = base_of(spec, layers, options.jobname or spec.slurm.jobname)
         chosen: Collection[int] = select(options.only, sweep.size) if options.only else range(1, sweep.size + 1)

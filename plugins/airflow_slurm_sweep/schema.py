@@ -41,12 +41,12 @@ below), then the preset's value, then the default. `env`, `sbatch` and `setup` a
 
 def profile_schema() -> dict[str, Any]:
     """Return the schema of the files of include/clusters."""
-    return {"$schema": _DIALECT, **_with_words_of_sbatch(ClusterProfile), "title": "Cluster profile"}
+    return _for_editors({**_with_words_of_sbatch(ClusterProfile), "title": "Cluster profile"})
 
 
 def preset_schema() -> dict[str, Any]:
     """Return the schema of include/presets/*.yaml."""
-    return {"$schema": _DIALECT, **Preset.model_json_schema(), "title": "Preset"}
+    return _for_editors({**_with_words_of_sbatch(Preset), "title": "Preset"})
 
 
 def sweep_schema() -> dict[str, Any]:
@@ -60,8 +60,7 @@ def sweep_schema() -> dict[str, Any]:
     }
     # References begin at the root of the whole.
     definitions = {name: schema for section in sections.values() for name, schema in section.pop("$defs", {}).items()}
-    return {
-        "$schema": _DIALECT,
+    whole = {
         "$defs": definitions,
         "title": "Sweep",
         "type": "object",
@@ -80,6 +79,21 @@ def sweep_schema() -> dict[str, Any]:
             **_forms(),
         },
     }
+    return _for_editors(whole)
+
+
+def _for_editors(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of files, in which a whole number may stand for a text, as `Section` takes it: ``time: 60``."""
+    return {"$schema": _DIALECT, **_with_numbers(schema)}
+
+
+def _with_numbers(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_numbers(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _with_numbers(each) for key, each in schema.items()}
+    return {**found, "type": ["string", "integer"]} if found.get("type") == "string" else found
 
 
 def _forms() -> dict[str, Any]:

@@ -195,6 +195,7 @@ OF_PLAIN = (
         ("", {"metrics": ["b.csv", "c/*.json"]}, ("b.csv", "c/*.json"), {}),
         ("sweep: {metrics: {files: [a.jsonl], names: {val: reward}, step: it}}", {}, ("a.jsonl",), {"val": "reward"}),
         ("sweep: {objective: {metric: reward, goal: maximize}}", {}, OF_PLAIN, {}),
+        ("sweep: {metrics: {names: {val: reward}}}", {"metrics": {"step": "it"}}, OF_PLAIN, {"val": "reward"}),
     ],
 )
 def test_metrics_stand_in_the_sweep_or_the_profile_or_the_preset(
@@ -520,6 +521,12 @@ def test_a_preset_of_ones_own_builds_on_another(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("preset: mine\n")
     with pytest.raises(SettingsError, match="preset 'mine': it builds on itself"):
         load_preset("mine", tmp_path)
+    (tmp_path / "parent.yaml").write_text("mem: 32G\ncpus_per_task: 4\nsetup: [module load a]\n")
+    (tmp_path / "mine.yaml").write_text(
+        "preset: parent\nmem_per_cpu: 4G\nsbatch: {cpus-per-task: 8}\nsetup: [module load b]\n"
+    )
+    mine = load_preset("mine", tmp_path)
+    assert (mine.sbatch, mine.setup) == ({"mem-per-cpu": "4G", "cpus-per-task": 8}, ("module load a", "module load b"))
     (tmp_path / "parent.yaml").write_text("preset: plain\nsbatch: {signal: USR2}\n")
     (tmp_path / "mine.yaml").write_text("preset: parent\nwarn: 60\n")
     with pytest.raises(SweepFileError, match=r"^presets/mine.yaml: warn is 60, but sbatch has signal too"):

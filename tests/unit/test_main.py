@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from airflow_slurm_sweep.schema import profile_schema, sweep_schema
+from airflow_slurm_sweep.schema import preset_schema, profile_schema, sweep_schema
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
@@ -69,6 +69,12 @@ def test_each_command_keeps_to_the_setting_of_the_most_combinations(
     assert "2 combinations, but at most 1 are allowed (setting max_combinations)" in run(command, good).stderr
     monkeypatch.setitem(ENVIRONMENT, name, "one")
     assert run(command, good).stderr == f"{name}: expected a whole number, got 'one'\n"
+
+
+def test_check_says_that_a_folder_holds_no_sweep_file(tmp_path: Path) -> None:
+    done = run("check", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path}: expected sweep files, whose names end in .yaml or .yml, got none\n"
 
 
 def test_check_gives_airflows_verdict_on_names_and_folders(include: Path) -> None:
@@ -340,6 +346,14 @@ def test_bad_input_is_one_sentence_without_a_traceback(good: Path, arguments: li
     assert line.startswith(said)
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    done = run("init", tmp_path / "x" / "y", *INIT)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{tmp_path / 'x' / 'y'}")
+    assert done.stderr.endswith(": Not a directory\n")
+
+
 def test_check_cluster_without_airflow_says_so() -> None:
     program = "import sys; sys.modules['airflow'] = None; from airflow_slurm_sweep.__main__ import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
@@ -350,7 +364,9 @@ def test_check_cluster_without_airflow_says_so() -> None:
     assert line.startswith("check-cluster needs Airflow (")
 
 
-@pytest.mark.parametrize(("kind", "schema"), [("sweep", sweep_schema()), ("profile", profile_schema())])
+@pytest.mark.parametrize(
+    ("kind", "schema"), [("sweep", sweep_schema()), ("profile", profile_schema()), ("preset", preset_schema())]
+)
 def test_the_schemas_in_include_are_current(kind: str, schema: dict[str, Any]) -> None:
     text = (PROJECT / "include" / "schemas" / f"{kind}.json").read_text()
     assert text == run("schema", kind).stdout, (
@@ -383,6 +399,8 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     )
     sweeps.validate({"script_path": "a", "x-a": {}, "slurm": {"cpus_per_task": 8, "mem-per-cpu": "1G", "qos": None}})
     sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
+    sweeps.validate({"script_path": "a", "slurm": {"time": 60, "queue_limit": 90, "env": {"OMP_NUM_THREADS": 8}}})
+    jsonschema.Draft202012Validator(preset_schema()).validate({"preset": "plain", "cpus_per_task": 8, "time": 60})
     sweeps.validate(
         {"script_path": "a", "x": {"uniform": [0, 1], "step": 0.1}, "y": {"csv": "a.csv"}, "a, b": [[1, 2]]}
     )

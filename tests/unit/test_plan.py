@@ -557,6 +557,13 @@ def test_an_override_is_a_constant_that_rules_and_exclusions_see() -> None:
         triggered(RULES, overrides=["model=70B", "lr=1e-5"])
 
 
+def test_an_override_that_undoes_an_exclusion_leaves_no_more_combinations_than_allowed() -> None:
+    axes = "a: {range: [0, 300]}\nb: {range: [0, 300]}\nx: 1\nsweep: {exclude: [{x: 1, a: {above: 0}}]}"
+    assert len(triggered(f"command: a\n{axes}").jobs) == 300
+    with pytest.raises(SettingsError, match=r"^with the run's own settings: 90000 combinations, but at most 1000 are"):
+        triggered(f"command: a\n{axes}", overrides=["x=2"])
+
+
 def test_a_joint_choice_of_which_a_part_is_overridden_runs_once() -> None:
     plan = triggered('script_path: a.py\n"a, b": [[1, 1], [2, 1], [2, 2]]\n', overrides=["a=5"])
     assert [job.parameters for job in plan.jobs] == [{"b": 1, "a": 5}, {"b": 2, "a": 5}]

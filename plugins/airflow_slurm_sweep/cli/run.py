@@ -187,7 +187,7 @@ class _Watched:
             end = JobState.COMPLETED if error is None else JobState.FAILED
             self._progress.note(self._submitted(task.map_index).run_dir, end)
         if error is not None and not (task.task_id == REPORT and self._run.xcom(REPORT, ROWS_KEY)):
-            self._show_error(task, str(error))
+            self._show_error(task, str(error) or type(error).__name__)
         self._follow()
         self._progress.show()
 

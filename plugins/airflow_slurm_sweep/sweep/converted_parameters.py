@@ -85,7 +85,7 @@ def parameter_key(name: str) -> str:
 def _add_of_matrix(sweep: Converted, name: str, entries: list[dict[str, Any]]) -> None:
     """Add ``exclude`` or ``include`` of a build matrix; what includes further keys is a rule."""
     for entry in entries:
-        each = {parameter_key(name): value for name, value in entry.items()}
+        each = {parameter_key(str(name)): value for name, value in entry.items()}
         own = {key: value for key, value in each.items() if key in sweep.parameters}
         more = {key: value for key, value in each.items() if key not in own}
         is_new = any(value not in listed(sweep.parameters[key]) for key, value in own.items())

@@ -60,22 +60,22 @@ def entered_parameters(overrides: Iterable[str], known: Collection[str]) -> dict
     Raises:
         ValueError: An override is no ``name=value``, or has several values.
     """
-    return dict(_entered(text, known) for text in overrides)
-
-
-def _entered(text: str, known: Collection[str]) -> tuple[str, Value]:
-    key, equals, value = text.partition("=")
-    if not equals or key.startswith(("+", "~")):
-        raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
-    if not is_parameter(key):
-        raise ValueError(f"overrides: expected a parameter's name such as lr or --lr, got {key!r}")
-    bare = {bare_key(each) for each in known}
-    if key not in bare:  # the sweep may call `lr` what it is to its script, `--lr`
-        key = next((each for each in bare if each.lstrip("-") == key.lstrip("-")), key)
-    if not value:
-        raise ValueError(f"overrides: {key}: expected a value, got nothing; write {key}=null or {key}=''")
-    check_one_value(key, value)
-    return key, read_value(value, f"overrides: {key}")
+    bare, found = {bare_key(each) for each in known}, dict[str, Value]()
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or key.startswith(("+", "~")):
+            raise ValueError(f"overrides: expected name=value, got {text!r} (the command takes no Hydra overrides)")
+        if not is_parameter(key):
+            raise ValueError(f"overrides: expected a parameter's name such as lr or --lr, got {key!r}")
+        if key not in bare:  # the sweep may call `lr` what it is to its script, `--lr`
+            key = next((each for each in bare if each.lstrip("-") == key.lstrip("-")), key)
+        if not value:
+            raise ValueError(f"overrides: {key}: expected a value, got nothing; write {key}=null or {key}=''")
+        if key in found:
+            raise ValueError(f"overrides: {key} is set twice; keep one of them")
+        check_one_value(key, value)
+        found[key] = read_value(value, f"overrides: {key}")
+    return found
 
 
 def value_or_text(text: str) -> Any:

@@ -256,7 +256,7 @@ class Layers:
             if value := self.environment.get(variable):
                 text = f"{value.rstrip('/')}/{rest}" if slash else value
                 found[name] = value_or_text(text) if name in _NO_TEXT else text
-        return found
+        return given(read_settings(ClusterProfile, found))
 
     @property
     def _sources(self) -> Mapping[str, str]:

@@ -16,7 +16,8 @@ from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.document import read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting
+from airflow_slurm_sweep.sweep.sbatch_options import over
+from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting, given
 
 PLAIN, DEFAULT = "plain", "nemo-rl"
 OURS = Path(__file__).parents[1] / "presets"
@@ -95,12 +96,10 @@ def _merged(name: str, folder: Path, children: tuple[str, ...]) -> tuple[str, di
         raise SettingsError(f"preset {name!r}: {problem}")
     path = found[name][0]
     source = f"presets/{path.name}"
-    values, faults = read_mapping(read_text(path, source), source, []), list[Fault]()
-    if validate(Preset, values, "", faults) is None:
+    faults: list[Fault] = []
+    preset = validate(Preset, read_mapping(read_text(path, source), source, []), "", faults)
+    if preset is None:
         raise SweepFileError(source, faults)
-    parent = values.pop("preset", None)
-    merged = _merged(parent, folder, (*children, name))[1] if parent else {}
-    for key, value in values.items():
-        before = merged.get(key, {})
-        merged[key] = {**before, **value} if isinstance(value, dict) and isinstance(before, dict) else value
-    return source, merged
+    own = given(preset)
+    parent = own.pop("preset", None)
+    return source, over(_merged(parent, folder, (*children, name))[1], own) if parent else own

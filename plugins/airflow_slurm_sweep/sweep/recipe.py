@@ -50,7 +50,7 @@ class Recipe:
         """
         said = {*map(config_key, parameters), *map(override_key, self.overrides)}
         known = {**self.places, **places}
-        automatic = {key: fill(value, known) for key, value in self.automatic.items() if key not in said}
+        automatic = {key: fill(value, known) for key, value in self.automatic.items() if config_key(key) not in said}
         swept = {key: value for key, value in parameters.items() if key in self.swept}
         return {
             "label": label(swept or parameters) or " ".join(self.overrides),

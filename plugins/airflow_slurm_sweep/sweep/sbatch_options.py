@@ -104,11 +104,17 @@ def joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two layers of settings as one: the upper one wins; mappings are joined, and so are the lines of setup."""
+    """Return two layers of settings as one: the upper one wins.
+
+    Mappings are joined, and so are the lines of setup, and what metrics says of files, names and step.
+    """
     values = {**below, **above}
     for name in below.keys() & above.keys():
         if isinstance(above[name], dict):
             values[name] = joined(below[name], above[name])
         elif name == "setup":
             values[name] = (*below[name], *above[name])
+        elif name == "metrics":
+            own = {key: getattr(above[name], key) for key in above[name].model_fields_set}
+            values[name] = below[name].model_copy(update=own)
     return values

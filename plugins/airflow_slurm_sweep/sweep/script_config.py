@@ -9,6 +9,7 @@ The rules are those of NeMo RL's ``nemo_rl/utils/config.py``. The files are on t
 from __future__ import annotations
 
 import io
+import posixpath
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
@@ -32,7 +33,7 @@ def wanted_files(path: str, texts: Texts, children: tuple[str, ...] = ()) -> set
     Raises:
         SettingsError: A file cannot be read, is no config, or builds on itself.
     """
-    if path in children:
+    if posixpath.normpath(path) in map(posixpath.normpath, children):
         raise SettingsError(f"{' > '.join((*children, path))}: the configs inherit from each other in a circle")
     if path not in texts:
         return {path}

@@ -51,6 +51,7 @@ class SweepSpec:
     slurm: SlurmSection
     dag: DagSection
     warnings: tuple[str, ...] = ()  # what is odd in the file but harms nothing
+    most: int = MAX_COMBINATIONS  # combinations that a run may have
 
     @property
     def size(self) -> int:
@@ -161,6 +162,7 @@ def parse_sweep(
         slurm=slurm,
         dag=dag,
         warnings=(*warnings, *(f"{source}: {each}" for each in space_warnings(space, sweep))),
+        most=max_combinations,
     )
 
 

@@ -95,10 +95,10 @@ def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tupl
         raise ValueError(f"csv: {file} would stand beside the sweep file, but this sweep is text; list the values")
     try:
         with (folder / file).open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(islice(csv.reader(lines, strict=True), MOST + 2))
+            rows = list(islice(filter(None, csv.reader(lines, strict=True)), MOST + 2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"csv: {file} cannot be read: {error}") from None
-    head, *rows = [row for row in rows if row] or [[]]
+    head, *rows = rows or [[]]
     names = [name.strip() for name in head]
     if missing := [key for key in keys if key not in names]:
         raise ValueError(f"csv: {file} has no column {missing[0]!r}; its header has: {', '.join(names) or 'nothing'}")

@@ -85,6 +85,18 @@ def test_the_only_twin_of_a_parameter_is_meant() -> None:
     assert entered_parameters(["lr=3", "--seed=4", "new=5"], ["--lr", "seed"]) == {"--lr": 3, "seed": 4, "new": 5}
 
 
+def test_a_parameter_that_is_overridden_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^overrides: --lr is set twice; keep one of them$"):
+        entered_parameters(["lr=1", "--lr=2"], ["--lr"])
+
+
+def test_an_automatic_key_makes_way_for_the_sweeps_whatever_its_dashes(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("preset: plain\nautomatic: {--out: '{run_dir}', --b: 1}\n")
+    layers = make_layers({"log": "/logs"}, preset="own", presets=tmp_path)
+    (job,) = plan_run(parse_sweep("command: a {flags}\nout: x\n", source="s"), layers).jobs
+    assert sorted(job.command.split()) == ["--b=1", "--out=x", "a"]
+
+
 def test_a_line_break_in_an_override_stays() -> None:
     assert entered_parameters(["p=a\nb", "q='a\n  b'"], []) == {"p": "a\nb", "q": "a b"}
     assert entered_parameters(["p=\n"], []) == {"p": "\n"}
@@ -107,6 +119,10 @@ def test_a_number_may_come_from_the_environment(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("environment: {nodes: $NN}\n")
     layers = make_layers({"log": "/logs"}, {"NN": "2"}, preset="own", presets=tmp_path)
     assert plan_run(parse_sweep(COMMAND, source="s"), layers).jobs[0].nodes == 2
+    (tmp_path / "own.yaml").write_text("environment: {setup: $SITE}\n")
+    profile = {"log": "/logs", "setup": ["module load b"]}
+    layers = make_layers(profile, {"SITE": "module load a"}, preset="own", presets=tmp_path)
+    assert plan_run(parse_sweep(COMMAND, source="s"), layers).jobs[0].setup == ("module load a", "module load b")
 
 
 @pytest.mark.parametrize("command", ["eval python t.py", "ssh node python t.py", "cd x && A=1 exec ssh n t"])

@@ -81,6 +81,7 @@ def test_a_number_is_read_with_inheritance(files: dict[str, str], number: int | 
             {"c/child.yaml": "defaults: a.yaml", "c/a.yaml": "defaults: child.yaml"},
             "^c/child.yaml > c/a.yaml > c/child.yaml: the configs inherit from each other in a circle",
         ),
+        ({"c/child.yaml": "defaults: ../c/child.yaml"}, "the configs inherit from each other in a circle"),
     ],
 )
 def test_an_unreadable_or_invalid_config_is_an_error(files: dict[str, str], said: str) -> None:

@@ -327,6 +327,7 @@ def test_included_and_ruled_values_are_held_to_the_same_rules_as_swept_ones(sect
         ("a,b\n", "csv: expected 1 to 100000 rows below the header of t.csv, got none"),
         ("a,b,a\n1,2,3\n", "csv: t.csv has two columns 'a'; rename one of them"),
         ('a,b\n1,"2\n3,4\n', "csv: t.csv cannot be read: unexpected end of data"),
+        ("\n\na,b\n" + "\n1,2" * 100_001, "csv: expected 1 to 100000 rows below the header of t.csv, got 100001"),
         ("a,b\n1,2\n1,2,3\n", "csv: row 2 of t.csv has 3 cells, and the header 2; quote a cell that contains a comma"),
     ],
 )
