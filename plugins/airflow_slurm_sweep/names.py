@@ -61,15 +61,8 @@ STATUS_KEY = "status"  # of wait: the job's end where the task failed, since a f
 HISTORY_KEY = "history"  # of wait: the job's metrics over their steps; see slurm/history.py
 LOG_KEY = "log"  # of wait: the last lines of a failed job's log, and the job's id
 WANDB_KEY = "_link_wandb"  # of wait: Airflow makes a link of it
-LEFT_KEYS = (
-    RETURN_KEY,
-    SKIPPED_KEY,
-    STOPPED_KEY,
-    STATUS_KEY,
-    HISTORY_KEY,
-    LOG_KEY,
-    WANDB_KEY,
-)  # all of submit and wait
+SUBMIT_KEYS = (RETURN_KEY, SKIPPED_KEY)
+WAIT_KEYS = (RETURN_KEY, STOPPED_KEY, STATUS_KEY, HISTORY_KEY, LOG_KEY, WANDB_KEY)
 LIVE_KEY_PREFIX = "slurm_live_"  # of wait: Slurm's latest states; a word for each triggerer that writes follows
 BEST_KEY = "best"  # of report: the best combination in a line, where the sweep has an objective
 ROWS_KEY = "rows"  # of report: a row for each combination

@@ -10,6 +10,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from airflow_slurm_sweep.check.operator import check_login_of
 from airflow_slurm_sweep.names import RETURN_KEY
+from airflow_slurm_sweep.tasks.log_slots import take_lines, wait_until_read
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ class CheckLoginTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the event that ends the task."""
+        take_lines()
+        event: TriggerEvent = TaskFailedEvent()
         try:
             found, failed = await check_login_of(self.profile, self.include, log)
+            xcoms: dict[str, Any] = {RETURN_KEY: [str(finding) for finding in found]}
+            event = TaskFailedEvent(xcoms=xcoms) if failed else TaskSuccessEvent(xcoms=xcoms)
         except Exception as error:  # it would send the task to a worker
             log.exception(str(error))
-            yield TaskFailedEvent()
-        else:
-            xcoms: dict[str, Any] = {RETURN_KEY: [str(finding) for finding in found]}
-            yield TaskFailedEvent(xcoms=xcoms) if failed else TaskSuccessEvent(xcoms=xcoms)
+        await wait_until_read()
+        yield event

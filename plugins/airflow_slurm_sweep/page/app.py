@@ -77,10 +77,11 @@ def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> 
     """Return the sweeps that the user may read, their latest runs, and what is wrong with sweep files."""
     manager = get_auth_manager()
     readable = manager.get_authorized_dag_ids(user=user, method="GET", session=session)
+    teams = DagModel.get_dag_id_to_team_name_mapping(list(readable))
     may_read_errors = manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user)
 
     def may_read(dag_id: str, *entities: DagAccessEntity) -> bool:
-        details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+        details = DagDetails(id=dag_id, team_name=teams.get(dag_id))
         return all(
             manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)
             for entity in entities

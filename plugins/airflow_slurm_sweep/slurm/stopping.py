@@ -36,11 +36,6 @@ class Asha:
     maximize: bool
     to_step: float | None = None
 
-    def __post_init__(self) -> None:
-        """Raise ValueError where no rung would be above the one before."""
-        if self.from_step <= 0 or self.factor < 2:
-            raise ValueError(f"stop: expected from_step above 0 and factor from 2, got {self.from_step}, {self.factor}")
-
     def step(self, rung: int) -> float:
         """Return the step of a rung."""
         return self.from_step * float(self.factor**rung)

@@ -119,7 +119,12 @@ class SweepSection(MetricsSetting, Budget):
         return changed
 
     @model_validator(mode="after")
-    def _check_search(self) -> Self:
+    def _check(self) -> Self:
+        self._check_search()
+        self._check_stop()
+        return self
+
+    def _check_search(self) -> None:
         if self.search and not self.trials:
             raise ValueError(f"search is {self.search}, and trials is missing; add trials: 40")
         if self.search == "tpe":
@@ -128,10 +133,8 @@ class SweepSection(MetricsSetting, Budget):
             raise ValueError(f"{named[0]} is of a search; add search: random")
         if self.trials and len(self.include) > self.trials:
             raise ValueError(f"include has {len(self.include)} combinations, but trials is {self.trials}; raise trials")
-        return self
 
-    @model_validator(mode="after")
-    def _check_stop(self) -> Self:
+    def _check_stop(self) -> None:
         if self.stop and not self.objective:
             raise ValueError("stop needs an objective; add objective: {metric: loss, goal: minimize}")
         if self.stop and self.repeat:
@@ -140,7 +143,6 @@ class SweepSection(MetricsSetting, Budget):
             raise ValueError("stop: to_step is not above from_step, so that no job is stopped; raise to_step")
         if self.stop and self.canary and self.canary >= self.stop.factor:
             raise ValueError("canary is as large as stop's factor, so that a canary may be stopped; lower canary")
-        return self
 
     def _check_tpe(self) -> None:
         if not self.objective:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias, TypeVar
 
-from airflow_slurm_sweep.errors import AloneError
+from airflow_slurm_sweep.errors import AloneError, NotYetError
 from airflow_slurm_sweep.slurm.arrays.submitter import ArraySubmitter
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import Batcher
@@ -26,18 +26,25 @@ from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 
 Result = TypeVar("Result")
+Resolve: TypeAlias = Callable[[JobRequest], Awaitable[JobRequest]]
 
 LINGER = 20.0  # seconds for which an unused connection stays open: a run's next tasks are about to come
 
 # In one script: a submission takes some 20 ms there, and one in trouble delays the next ones.
 _SUBMISSIONS = 25
 _SUBMITTING = 2  # scripts at the same time: the other channels are for squeue and scancel
+_POLLING = 25  # tasks of a run: one of them asks about every second
 _RECORDS = 500
 _RESULTS = 100  # up to six programs start for each there
 # Airflow starts a hundred triggers each second or two: an array waits for those still to come.
 _IN_ARRAYS = 5000
 _QUIET = 3.0
 _LONGEST = 60.0
+
+
+async def as_it_is(job: JobRequest) -> JobRequest:
+    """Return the job: it has no secrets, or their values already."""
+    return job
 
 
 class ClusterSession:
@@ -63,22 +70,34 @@ class ClusterSession:
         self.hours = Batcher(client.hours, at_once=_RECORDS)
         self._patience = patience
 
-    async def submit(self, job: JobRequest, attempt: Attempt, *, even_if_refused: bool = False) -> SubmittedJob:
+    async def submit(
+        self, job: JobRequest, attempt: Attempt, *, resolve: Resolve = as_it_is, even_if_refused: bool = False
+    ) -> SubmittedJob:
         """Submit a job, in a batch with others, as soon as the cluster takes it; see `SlurmClient.submit`.
 
-        ``even_if_refused`` as in `patiently`.
+        Of the jobs of a Dag run that wait for a place under ``max_parallel_jobs``, `_POLLING` ask again and again, and
+        the others wait for those. ``resolve`` gives the job its secrets each time; ``even_if_refused`` as in
+        `patiently`.
         """
         batcher = self.arrays if job.array else self.submissions
+        is_full = is_polling = False
+        async with AsyncExitStack() as stack:
 
-        async def ask() -> SubmittedJob:
-            nonlocal batcher
-            try:
-                return await batcher((job, attempt))
-            except AloneError:
-                batcher = self.submissions
-                raise
+            async def ask() -> SubmittedJob:
+                nonlocal batcher, is_full, is_polling
+                if is_full and not is_polling:
+                    await stack.enter_async_context(await stack.enter_async_context(_polling.use(attempt.run)))
+                    is_polling = True
+                try:
+                    return await batcher((await resolve(job), attempt))
+                except AloneError:
+                    batcher = self.submissions
+                    raise
+                except NotYetError:
+                    is_full = True
+                    raise
 
-        return await self.retry_until_answered(ask, even_if_refused=even_if_refused)
+            return await self.retry_until_answered(ask, even_if_refused=even_if_refused)
 
     async def results(self, job: SubmittedJob) -> Results:
         """Return what a job that has ended left: the last value of each metric, and their history."""
@@ -100,5 +119,12 @@ async def _open(site: Site) -> AsyncIterator[ClusterSession]:
         yield ClusterSession(client, interval=interval, patience=patience)
 
 
+@asynccontextmanager
+async def _poll(run: str) -> AsyncIterator[asyncio.Semaphore]:
+    del run
+    yield asyncio.Semaphore(_POLLING)
+
+
+_polling = LoopResources(_poll)
 _shells = LoopResources(SshShell)  # one connection for all clusters behind it
 cluster_session = LoopResources(_open, linger=LINGER).use

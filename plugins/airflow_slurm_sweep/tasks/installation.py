@@ -12,6 +12,7 @@ from airflow.sdk import Variable
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SettingsError
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.internals import is_missing
+from airflow_slurm_sweep.tasks.requests import ask_airflow
 
 VARIABLE = "slurm_sweep_installation"
 _RACE = 1.0  # seconds in which another process may make an id too: the last one counts for both
@@ -40,3 +41,13 @@ def installation() -> str:
     Variable.set(VARIABLE, f"{socket.gethostname().partition('.')[0]}-{token_hex(3)}", description=description)
     time.sleep(_RACE)
     return str(Variable.get(VARIABLE))
+
+
+async def known_installation() -> str:
+    """Return `installation` in a triggerer, where thousands of tasks want it: none asks for what is known."""
+    if not _known:
+        _known.append(await ask_airflow(installation))
+    return _known[0]
+
+
+_known: list[str] = []

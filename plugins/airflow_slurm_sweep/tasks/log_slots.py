@@ -29,8 +29,7 @@ import time
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-# Seconds. After the one line of ours that a slot is for, Airflow writes two more, in threads.
-_BETWEEN = 0.005
+# Seconds.
 _PAUSE = 0.02
 _LONGEST = 10.0  # that a task's end waits for its lines
 _MOST_UNREAD = 1 << 20  # bytes, of which one line more is kept only if its writer does not wait
@@ -108,44 +107,36 @@ def _slots_here() -> _Slots:
 
 
 class _Slots:
-    """Grants slots in the order of the calls, and only while the socket is mostly empty; lives in one event loop."""
+    """Grants slots in the order of the calls, and only while the thread keeps little; lives in one event loop."""
 
     def __init__(self) -> None:
         self._lock, self._looking = asyncio.Lock(), asyncio.Lock()
         self._read_at = 0.0  # what was logged before this moment is read
-        self._socket = _log_socket()
-        self._poll = select.poll()  # select() itself knows descriptors up to 1023 only
-        if self._socket is not None:
-            self._poll.register(self._socket, select.POLLOUT)
 
     async def wait(self) -> None:
         async with self._lock:
-            await asyncio.sleep(0 if self._socket is None else _BETWEEN)  # others go on between any two lines
-            while self._socket is not None and self._is_full():
+            await asyncio.sleep(0)  # others go on between any two lines
+            while _unread_lines() > _MOST_UNREAD:
                 await asyncio.sleep(_PAUSE)
-
-    def _is_full(self) -> bool:
-        if _threads:
-            return _threads[0].unread() > _MOST_UNREAD
-        # Linux calls a unix socket writable while at most a quarter of its buffer (208 KiB) is in use.
-        return not self._poll.poll(0)
 
     async def wait_until_read(self) -> None:
         loop = asyncio.get_running_loop()
         logged_at = loop.time()
         async with self._looking:  # one looks, for all who came before it began
-            if self._socket is None or self._read_at > logged_at:
+            if self._read_at > logged_at:
                 return
-            began, unread = loop.time(), self._left()
+            began, unread = loop.time(), _unread_lines()
             ahead = unread
             while ahead > 0 and unread > 0:  # others go on logging: the socket need not become empty
                 await asyncio.sleep(_PAUSE)
-                before, unread = unread, self._left()
+                before, unread = unread, _unread_lines()
                 ahead -= max(0, before - unread)
             self._read_at = began
 
-    def _left(self) -> int:
-        return _threads[0].unread() if _threads else _unread(self._socket or 0)
+
+def _unread_lines() -> int:
+    """Return how many bytes the supervisor has not taken; elsewhere than in a triggerer, none."""
+    return _threads[0].unread() if _threads else 0
 
 
 def _unread(descriptor: int) -> int:

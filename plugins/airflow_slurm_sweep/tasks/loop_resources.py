@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 _LOAD = 20
+log = logging.getLogger(__name__)
 _kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak references only
 
 
@@ -23,10 +25,17 @@ _kept: set[asyncio.Task[None]] = set()  # the event loop itself keeps weak refer
 async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a coroutine until the block ends."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_log_error)
     try:
         yield
     finally:
         task.cancel()
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
+    """Log why a task failed that nothing awaits."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("Unexpected error in what runs beside the tasks", exc_info=error)
 
 
 async def repeat(act: Callable[[], Awaitable[object]], interval: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ from airflow_slurm_sweep.slurm.metrics import add
 from airflow_slurm_sweep.slurm.rungs import as_stopped
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace, question
-from airflow_slurm_sweep.sweep.recipe import Search
 from airflow_slurm_sweep.tasks.cancel import cancel_job, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained, next_job, with_verdict
 from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
@@ -27,7 +26,7 @@ from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.orphans import Siblings, watch_orphans
 from airflow_slurm_sweep.tasks.stopping import stopping
 from airflow_slurm_sweep.tasks.stuck import Notifications
-from airflow_slurm_sweep.tasks.trials import leave_result, submit_trial
+from airflow_slurm_sweep.tasks.trials import leave_result
 
 
 def attempt_of(installation: str, task: Any) -> Attempt:
@@ -47,14 +46,13 @@ async def submit_job(
     request: JobRequest,
     attempt: Attempt,
     *,
+    submit: Callable[[ClusterSession, JobRequest, Attempt], Awaitable[SubmittedJob]] = ClusterSession.submit,
     siblings: Siblings | None = None,
     seconds: float | None = None,
-    search: Search | None = None,
 ) -> SubmittedJob:
-    """Submit a job as soon as the cluster takes it; the request already has the values of its secrets.
+    """Submit a job by ``submit``, as soon as the cluster takes it.
 
-    A ``search`` proposes the job's parameters then. Meanwhile this call cancels the orphans among ``siblings``. It
-    takes at most ``seconds``; None for any time.
+    Meanwhile this call cancels the orphans among ``siblings``. It takes at most ``seconds``; None for any time.
 
     Raises:
         TaskTimeoutError: The time is over; the submission is withdrawn.
@@ -63,9 +61,7 @@ async def submit_job(
     async with cluster_session(request.site) as cluster:
         try:
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, siblings, None):
-                if search is not None:
-                    return await submit_trial(cluster, search, request, attempt)
-                return await cluster.submit(request, attempt)
+                return await submit(cluster, request, attempt)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -106,11 +102,12 @@ async def await_job(
         TaskTimeoutError: The time is over; the job is cancelled.
         ClusterUnavailableError: The cluster was silent for longer than ``patience``.
     """
+    ended: list[JobStatus] = []
     async with cluster_session(job.site) as cluster:
         try:
             async with asyncio.timeout(seconds) as limit, watch_orphans(cluster.client, *mapped[:2]):
                 while True:
-                    left = await _await_end(cluster, job, mapped)
+                    left = await _await_end(cluster, job, mapped, ended)
                     found = await next_job(cluster, job, left.status, left.trace, chained) if chained else None
                     if not isinstance(found, SubmittedJob):
                         return await _end(cluster, job, left, found)
@@ -119,6 +116,9 @@ async def await_job(
             if not limit.expired():
                 raise
             await cancel_awaited(cluster.client, job, chained)
+            if ended and ended[-1].job_id == job.job_id:
+                text = f"Job {job.job_id} ended as {ended[-1]}, but what it left could not be read in time"
+                raise TaskTimeoutError(text) from None
             raise TaskTimeoutError(f"Job {job.job_id} did not end in time; it is cancelled") from None
 
 
@@ -138,7 +138,8 @@ class _Left(NamedTuple):
     stopped_at: float | None = None  # the step at which `sweep.stop` did it
 
 
-async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped) -> _Left:
+async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped, ended: list[JobStatus]) -> _Left:
+    """Wait for a job and read what it left; add its end to ``ended`` in between."""
     async with cluster.metrics.following(job) as metrics:
         async with stopping(cluster, mapped.siblings, job, metrics) as stopper:
             async with (
@@ -146,6 +147,7 @@ async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped)
                 cluster.follower.following(job),
             ):
                 status = await cluster.monitor.wait(job)
+                ended.append(status)
             left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
             if stopper:
                 await stopper.leave(job, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -131,15 +131,16 @@ class ReportSweepOperator(BaseOperator):
             context["outlet_events"][asset].extra = extra
         return {"combinations": len(rows), "succeeded": succeeded}
 
-    def _cancel_orphans(self, ti: Any, places: Iterable[tuple[Site, str]]) -> None:
+    def _cancel_orphans(self, ti: Any, places: Sequence[tuple[Site, str]]) -> None:
         """Cancel the jobs of the Dag run that no task waits for; ``places`` are sites with their shared folders."""
 
         async def cancel() -> None:
-            for site, folder in dict.fromkeys(places):
-                siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
-                async with slurm_client(site) as client:
-                    look = partial(cancel_orphans, client, siblings)
-                    await patiently(look, PATIENCE, even_if_refused=True)  # a login may be refused for minutes only
+            for site in dict.fromkeys(site for site, _ in places):
+                async with slurm_client(site) as client:  # one login, however many folders
+                    for folder in dict.fromkeys(folder for own, folder in places if own == site):
+                        siblings = Siblings(installation(), ti.dag_id, ti.run_id, SUBMIT, WAIT, folder)
+                        look = partial(cancel_orphans, client, siblings)
+                        await patiently(look, PATIENCE, even_if_refused=True)  # it may be refused for minutes only
 
         with airflow_errors():
             asyncio.run(cancel())

@@ -6,6 +6,7 @@ Each request to Airflow takes its triggerer some 50 ms, in which it does nothing
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -34,15 +35,16 @@ class _Key(NamedTuple):
 class PlannedJobs:
     """The jobs that a Dag run's tasks submit: a `JobRequest` as JSON for each map index.
 
-    ``script`` is the batch script of those that name none; ``canaries`` has the map indices of the run's canaries,
-    ``search`` proposes the parameters of a searched run.
+    ``script`` is the batch script of those that name none; ``canaries`` has the names of the run's canaries by
+    their map indices, ``search`` proposes the parameters of a searched run.
     """
 
     def __init__(self, jobs: list[Any], script: str | None, search: str | None = None) -> None:
         self._jobs, self._script = jobs, script
         self.search = Search.from_text(search) if search else None
-        self.canaries = canaries(jobs)
+        self.canaries = {index: str(jobs[index].get("name")) for index in canaries(jobs)}
         self._secrets: dict[str, str] = {}
+        self._secrets_at = 0.0
         self._asking = asyncio.Lock()
 
     def request(self, map_index: int) -> JobRequest:
@@ -54,13 +56,21 @@ class PlannedJobs:
         job = planned_job(self._jobs, map_index)
         if job is None:
             raise SettingsError(f"The plan has {len(self._jobs)} jobs, and none for the map index {map_index}")
-        return read_job(JobRequest, job).with_script(self._script)
+        script = {} if job.get("script") or job.get("batch_script") else {"script": self._script or ""}
+        return read_job(JobRequest, {**job, **script})
 
     async def with_secrets(self, request: JobRequest) -> JobRequest:
-        """Return a job with the values of its secrets; Airflow is asked for each secret once."""
-        if self._secrets.keys() >= set(request.secrets.values()):
-            return with_secrets(request, self._secrets)
+        """Return a job with the values of its secrets; Airflow is asked for each once in `LINGER` seconds.
+
+        A plan is in use while any task of its run waits for its turn, and people change secrets meanwhile.
+        """
+        if not request.secrets:
+            return request
         async with self._asking:
+            if time.monotonic() - self._secrets_at > LINGER:
+                self._secrets, self._secrets_at = {}, time.monotonic()
+            if self._secrets.keys() >= set(request.secrets.values()):
+                return with_secrets(request, self._secrets)
             return await ask_airflow(with_secrets, request, self._secrets)
 
 

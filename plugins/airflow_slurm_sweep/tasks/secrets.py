@@ -22,6 +22,8 @@ def with_secrets(request: JobRequest, known: MutableMapping[str, str] | None = N
         SettingsError: Airflow has no such Variable or connection.
         ClusterUnavailableError: Airflow gave no answer.
     """
+    if not request.secrets:
+        return request
     known = {} if known is None else known
     for reference in request.secrets.values():
         if reference not in known:

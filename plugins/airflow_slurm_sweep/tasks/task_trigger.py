@@ -12,14 +12,14 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.xcom import XCom
-from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import SlurmSweepError
-from airflow_slurm_sweep.names import LEFT_KEYS, RETURN_KEY
+from airflow_slurm_sweep.names import RETURN_KEY
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks.cancel import CANCEL_PATIENCE, is_over, states_of
 from airflow_slurm_sweep.tasks.cluster import cluster_session
-from airflow_slurm_sweep.tasks.installation import installation
+from airflow_slurm_sweep.tasks.installation import known_installation
 from airflow_slurm_sweep.tasks.internals import drop_dag, timeout_after
 from airflow_slurm_sweep.tasks.log_slots import take_lines, wait_for_slot, wait_until_read
 from airflow_slurm_sweep.tasks.loop_resources import run_to_end
@@ -30,7 +30,7 @@ from airflow_slurm_sweep.tasks.requests import ask_airflow, delete_xcoms, read_x
 _MOST_IDS = 50_000
 
 log = logging.getLogger(__name__)
-_ids: dict[tuple[Any, ...], str] = {}  # of the task instances whose triggers began here, by place and try
+_ids: dict[int, int] = {}  # hashes of the task instances whose triggers began here, by those of place and try
 
 
 def _has_another_id(task: Any) -> bool:
@@ -39,9 +39,9 @@ def _has_another_id(task: Any) -> bool:
     Clearing a deferred task gives it another id at once, and its next try when it is deferred again. Until then, which
     may take days where the run waits for approval, Airflow begins its old trigger anew each time that it ends.
     """
-    place = (task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number)
-    has_other = _ids.pop(place, str(task.id)) != str(task.id)
-    _ids[place] = str(task.id)
+    place, own = hash((task.dag_id, task.run_id, task.task_id, task.map_index, task.try_number)), hash(str(task.id))
+    has_other = _ids.pop(place, own) != own
+    _ids[place] = own
     if len(_ids) > _MOST_IDS:
         del _ids[next(iter(_ids))]
     return has_other
@@ -57,6 +57,7 @@ class TaskTrigger(BaseTrigger):
     """
 
     _arguments: tuple[str, ...] = ("job", "source", "partner")
+    _keys: tuple[str, ...] = ()  # of the XComs that it may leave
 
     def __init__(self, job: Json | str | None = None, source: Json | None = None, partner: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
@@ -79,13 +80,13 @@ class TaskTrigger(BaseTrigger):
         """Yield the event that ends the task. An exception would send the task to a worker."""
         take_lines()
         try:
-            self._installation = await ask_airflow(installation)
+            self._installation = await known_installation()
             is_retry, has_another_id = self._task.try_number > 1, _has_another_id(self._task)
             if (is_retry or has_another_id) and not await self._is_deferred():
                 log.info("The task was cleared or has ended: this trigger, which is left over from before, rests")
                 await asyncio.Event().wait()  # until Airflow drops it
             if is_retry:  # as Airflow does where a worker starts a task
-                await delete_xcoms(self._task, *LEFT_KEYS)
+                await delete_xcoms(self._task, *self._keys)
             event = await self._work()
         except Exception as error:
             await wait_for_slot()
@@ -166,7 +167,9 @@ class TaskTrigger(BaseTrigger):
         moment = timeout_after(self)
         return None if moment is None else max(0.0, (moment - TIMEOUT_MARGIN - datetime.now(UTC)).total_seconds())
 
-    async def _end(self, event: type[TaskSuccessEvent | TaskFailedEvent], xcoms: Mapping[str, Any]) -> TriggerEvent:
+    async def _end(
+        self, event: type[TaskSuccessEvent | TaskFailedEvent | TaskSkippedEvent], xcoms: Mapping[str, Any]
+    ) -> TriggerEvent:
         """Return the event that ends the task with these XComs.
 
         Those of a mapped task travel in the event, which costs no request, and their readers get JSON text. A task that

@@ -20,7 +20,7 @@ from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.proposals import Proposals
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.recipe import Search
-from airflow_slurm_sweep.tasks.cluster import ClusterSession
+from airflow_slurm_sweep.tasks.cluster import ClusterSession, Resolve
 from airflow_slurm_sweep.tasks.loop_resources import LoopResources
 
 # Ends that say nothing of the parameters.
@@ -43,7 +43,9 @@ async def _turnstile(run: str) -> AsyncIterator[asyncio.Lock]:
 _turnstiles = LoopResources(_turnstile)
 
 
-async def submit_trial(cluster: ClusterSession, search: Search, job: JobRequest, attempt: Attempt) -> SubmittedJob:
+async def submit_trial(
+    cluster: ClusterSession, job: JobRequest, attempt: Attempt, *, search: Search, resolve: Resolve
+) -> SubmittedJob:
     """Submit a trial as soon as there is a place for it, with the parameters that are proposed then.
 
     The trials of a Dag run come one after the other: each knows those before it. One that has its parameters already,
@@ -54,7 +56,7 @@ async def submit_trial(cluster: ClusterSession, search: Search, job: JobRequest,
         async def ask() -> SubmittedJob:
             known = await cluster.run.proposals(job, attempt)
             proposed = await asyncio.to_thread(_proposed, search, known, job)
-            return await cluster.submissions((proposed, attempt))
+            return await cluster.submissions((await resolve(proposed), attempt))
 
         async def ask_twice() -> SubmittedJob:
             try:

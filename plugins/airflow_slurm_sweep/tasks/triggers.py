@@ -21,6 +21,8 @@ from airflow_slurm_sweep.names import (
     SKIPPED_KEY,
     STATUS_KEY,
     STOPPED_KEY,
+    SUBMIT_KEYS,
+    WAIT_KEYS,
     WANDB_KEY,
 )
 from airflow_slurm_sweep.slurm.attempt import task_name
@@ -30,7 +32,7 @@ from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.canary import why_skipped
 from airflow_slurm_sweep.tasks.cancel import scancel_advice, scancel_by_name, withdraw
 from airflow_slurm_sweep.tasks.chained import Chained
-from airflow_slurm_sweep.tasks.cluster import cluster_session
+from airflow_slurm_sweep.tasks.cluster import ClusterSession, cluster_session
 from airflow_slurm_sweep.tasks.job_source import JobSource, read_job
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 from airflow_slurm_sweep.tasks.one_job import Mapped, attempt_of, await_job, cancel_awaited, submit_job
@@ -40,7 +42,7 @@ from airflow_slurm_sweep.tasks.requests import ask_airflow
 from airflow_slurm_sweep.tasks.run_plan import PlannedJobs, run_plan, xcom_of
 from airflow_slurm_sweep.tasks.secrets import with_secrets
 from airflow_slurm_sweep.tasks.task_trigger import TaskTrigger
-from airflow_slurm_sweep.tasks.trials import as_proposed, leave_cancelled
+from airflow_slurm_sweep.tasks.trials import as_proposed, leave_cancelled, submit_trial
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class SubmitTrigger(TaskTrigger):
     """
 
     _arguments = (*TaskTrigger._arguments, "script")
+    _keys = SUBMIT_KEYS
 
     def __init__(self, script: str = "", **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -65,7 +68,7 @@ class SubmitTrigger(TaskTrigger):
             async with run_plan(self._task, source) as plan:
                 request = plan.request(self._task.map_index)
                 if found := await self._skipped(request, plan):
-                    return TaskSkippedEvent(xcoms={SKIPPED_KEY: found})
+                    return await self._end(TaskSkippedEvent, {SKIPPED_KEY: found})
                 return await self._submit(request, plan)
         job = await xcom_of(self._task, source) if source else self.job
         return await self._submit(read_job(JobRequest, job).with_script(self.script))
@@ -76,7 +79,7 @@ class SubmitTrigger(TaskTrigger):
             return None
         if (pair := self._pair(request)) is None:
             raise SettingsError("canaries: no task waits for the jobs; add a SlurmJobSensor to the mapped task group")
-        return await why_skipped(request, pair, {index: plan.request(index).name for index in plan.canaries})
+        return await why_skipped(request, pair, plan.canaries)
 
     def _pair(self, request: JobRequest) -> Siblings | None:
         return siblings_of(self._installation, self._task, self._task.task_id, self.partner, request.shared_folder)
@@ -88,10 +91,12 @@ class SubmitTrigger(TaskTrigger):
             return TaskSkippedEvent()
         self._submitting = request
         self._siblings = self._pair(request)
-        ready = await (plan.with_secrets(request) if plan else ask_airflow(with_secrets, request))
+        resolve = plan.with_secrets if plan else partial(ask_airflow, with_secrets)
+        submit = partial(ClusterSession.submit, resolve=resolve)
+        if plan and plan.search:
+            submit = partial(submit_trial, search=plan.search, resolve=resolve)
         attempt, seconds = attempt_of(self._installation, self._task), self._seconds_left()
-        search = plan.search if plan else None
-        job = await submit_job(ready, attempt, siblings=self._siblings, seconds=seconds, search=search)
+        job = await submit_job(request, attempt, submit=submit, siblings=self._siblings, seconds=seconds)
         await wait_for_slot()
         log.info("Job %s (%s) submitted, its log: %s", job.job_id, job.job_name, job.log_path)
         return await self._end(TaskSuccessEvent, {RETURN_KEY: (job if plan else job.of(request)).to_json()})
@@ -125,6 +130,7 @@ class WaitTrigger(TaskTrigger):
     """
 
     _arguments = (*TaskTrigger._arguments, "planned_by", "on_stuck")
+    _keys = WAIT_KEYS
 
     def __init__(self, planned_by: Json | None = None, on_stuck: Sequence[Json] = (), **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -143,6 +149,7 @@ class WaitTrigger(TaskTrigger):
                 on_next=partial(setattr, self, "_waiting"),
             )
         folder = self._looked_for.shared_folder if self._looked_for else job.run_dir.rpartition("/")[0]
+        self._looked_for = None  # some KiB, which a job that waits for days has no use for
         self._siblings = siblings_of(self._installation, self._task, self.partner, self._task.task_id, folder)
         end = await await_job(
             job,

@@ -10,7 +10,7 @@ import pytest
 from array_jobs import ATTEMPT, job
 from fake_shell import FakeShell
 
-from airflow_slurm_sweep.errors import AloneError, ClusterUnavailableError, SlurmSweepError
+from airflow_slurm_sweep.errors import AloneError, ClusterUnavailableError, NotYetError, SlurmSweepError
 from airflow_slurm_sweep.slurm import patience
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -47,6 +47,45 @@ def test_who_cannot_be_in_an_array_goes_alone(
 
     assert asyncio.run(submit()).job_id == "7"
     assert asked == expected
+
+
+def test_few_ask_again_and_again_where_many_wait_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE", 0.01)
+    places, asked, looked = 0, 0, []
+
+    async def submissions(several: Sequence[Submission]) -> Answers:
+        nonlocal places, asked
+        answers: Answers = []
+        for request, _ in several:
+            asked += 1
+            places -= 1
+            answers.append(submitted_job(request, "7") if places >= 0 else NotYetError("no place"))
+        places = max(0, places)
+        return answers
+
+    async def resolve(request: JobRequest) -> JobRequest:
+        looked.append(request.name)
+        return request
+
+    async def run() -> int:
+        nonlocal places, asked
+        session = ClusterSession(SlurmClient(FakeShell()), interval=1.0, patience=60.0)
+        session.submissions = Batcher(submissions, at_once=100)
+        waiting = [
+            asyncio.create_task(session.submit(job(n, array=False), ATTEMPT, resolve=resolve)) for n in range(1, 201)
+        ]
+        await asyncio.sleep(0.3)
+        of_all, asked = {*looked}, 0
+        looked.clear()
+        await asyncio.sleep(0.3)
+        assert len(of_all) == 200
+        assert len({*looked}) == 25
+        places = 1000
+        await asyncio.gather(*waiting)
+        return asked
+
+    assert asyncio.run(asyncio.wait_for(run(), 20)) > 200
 
 
 def test_the_next_job_of_a_chain_waits_for_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

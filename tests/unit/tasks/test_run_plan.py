@@ -74,6 +74,22 @@ def test_airflow_is_asked_once(asked: list[str]) -> None:
     assert asked == ["plan of r", "variable:key"]
 
 
+def test_a_secret_that_was_changed_is_taken_up_while_others_of_the_run_wait(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first_and_second() -> list[str]:
+        values = []
+        async with run_plan(task(0), SOURCE) as plan:  # as a task that waits for a place has it
+            for value in ("old", "new"):
+                monkeypatch.setattr(secrets, "_value", lambda _reference, value=value: value)
+                values.append((await plan.with_secrets(plan.request(0))).env["KEY"])
+                monkeypatch.setattr(run_plan_module, "LINGER", 0.0)
+        return values
+
+    assert asyncio.run(first_and_second()) == ["old", "new"]
+    assert asked == ["plan of r"]
+
+
 def test_another_run_has_another_plan(asked: list[str]) -> None:
     async def all_of_them() -> None:
         await asyncio.gather(*(ready(instance) for instance in (task(0), task(0, run_id="r2"))))

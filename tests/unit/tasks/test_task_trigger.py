@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from airflow_slurm_sweep.tasks import task_trigger
+from airflow_slurm_sweep.tasks import installation, task_trigger
 from airflow_slurm_sweep.tasks.triggers import SubmitTrigger
 
 
@@ -51,7 +51,7 @@ def test_a_trigger_that_is_left_over_rests(
     async def delete(_task: Any, *keys: str) -> None:
         deleted.extend(keys)
 
-    monkeypatch.setattr(task_trigger, "installation", lambda: "ours")
+    monkeypatch.setattr(installation, "_known", ["ours"])
     monkeypatch.setattr(task_trigger, "take_lines", lambda: None)
     monkeypatch.setattr(task_trigger, "delete_xcoms", delete)
     monkeypatch.setattr(task_trigger, "states_of", lambda *_: {"g.submit_1": state})
