@@ -2,7 +2,7 @@
 
 A sweep file becomes a Dag; each combination of its parameters becomes a Slurm job. The way of the data:
 
-    sweep file ── sweep.load ──> SweepSpec ── factory ──> Dag: plan ─> combination[submit ─> wait] × N ─> report
+    sweep file ── sweep.spec ──> SweepSpec ── factory ──> Dag: plan ─> combination[submit ─> wait] × N ─> report
 """
 
 from typing import Any

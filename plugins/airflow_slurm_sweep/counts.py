@@ -1,4 +1,4 @@
-"""The numbers of nodes and GPUs that a sweep's settings, its parameters and its script's config say: who has said them.
+"""Which place sets the numbers of nodes and GPUs: the settings, the parameters, or the script's config.
 
 A preset's ``counts`` name the keys of the script's config, and so the parameters, that say the same as a setting.
 """

@@ -5,7 +5,7 @@
     ├── SettingsError         settings that a run needs are missing or contradict each other
     ├── TaskTimeoutError      a task's time is over; its job is cancelled
     ├── ClusterRefusedError        the cluster said no, and will say no again: fails at once
-    │   └── LoginRefusedError      the login node does not let us in; who waits for a job waits on
+    │   └── LoginRefusedError      the login node does not let us in; tasks that wait for a job keep waiting
     └── ClusterUnavailableError    not now (network, sshd, controller, submit limits): worth another try
         ├── NotYetError            the run's own limit of parallel jobs is reached
         ├── AloneError             not in an array with others: worth another try without them
@@ -64,7 +64,7 @@ class ClusterUnavailableError(SlurmSweepError):
 
 
 class NotYetError(ClusterUnavailableError):
-    """All is well, and it is not this job's turn."""
+    """The run's limit of parallel jobs is reached."""
 
 
 class AloneError(ClusterUnavailableError):

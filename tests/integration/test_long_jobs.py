@@ -192,7 +192,7 @@ def test_trainings_that_outlast_their_limit(site: Site) -> None:
     assert len(site.jobs["idle"]) == 2
     assert (broken.status.text, broken.status.exit_code, len(site.jobs["broken"])) == ("FAILED", "7:0", 1)
     assert (single.status.text, len(site.jobs["single"])) == ("COMPLETED", 1)
-    assert "it got SIGUSR1 before it ended by itself; it may not be done" in single.text
+    assert "the job got SIGUSR1 before it ended; its work may be incomplete" in single.text
     assert half.status.chain == "2 of 6 jobs, total_steps 100"
     assert "INCOMPLETE (the job made no progress)" in half.text, "COMPLETED, and the metric did not move"
     assert documented.status.state.value == "COMPLETED", documented.text

@@ -5,4 +5,5 @@ init.py      the files of an own first sweep, and the text of its Airflow connec
 run.py       a sweep, without a scheduler: progress, table, exit code
 progress.py  the line that `run` shows
 dag_run.py   the Dag run behind `run`, in Airflow's database
+results.py   the rows of a run, as a table, CSV, JSON or Markdown
 """

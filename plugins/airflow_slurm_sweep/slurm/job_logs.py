@@ -112,7 +112,7 @@ def read_tail(base64: str) -> tuple[str, ...]:
 
 
 def shown(tail: Sequence[str]) -> str:
-    """Return of what `read_tail` read what is shown; empty for nothing."""
+    """Return the text to show of what `read_tail` read; empty if the log was not asked for."""
     if not tail:
         return ""
     path, *lines = tail

@@ -71,7 +71,7 @@ class LogFollower:
             except Exception as error:  # a log is no reason to fail a task, nor to keep it waiting
                 if not has_warned:
                     await self._wait_for_slot()
-                    log.warning("The jobs' logs are not shown for now: %s", error)
+                    log.warning("New lines of the jobs' logs cannot be read now, trying again: %s", error)
                 has_warned, is_read = True, is_last
 
     async def _unless(self, ended: asyncio.Future[None], log: Question) -> Piece | None:

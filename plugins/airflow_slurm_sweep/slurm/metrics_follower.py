@@ -30,7 +30,7 @@ class MetricsFollower:
         self._has_warned = False
 
     def reader(self, job: SubmittedJob) -> MetricsReader:
-        """Return what is known of a job's metrics; of one that nobody follows that is nothing."""
+        """Return the reader that follows a job's metrics, or a new one if nobody follows the job."""
         _, reader = self._readers.get(job.run_dir, ("", None))
         return reader or MetricsReader(job)
 
@@ -67,7 +67,7 @@ class MetricsFollower:
                 self._has_warned = False
             except Exception as error:  # metrics are no reason to fail a task, and are read again when the job ends
                 if not self._has_warned:
-                    log.warning("The running jobs' metrics are not read for now: %s", error)
+                    log.warning("The metrics of running jobs cannot be read now, trying again: %s", error)
                 self._has_warned = True
                 continue
             finally:

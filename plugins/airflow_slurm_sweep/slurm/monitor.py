@@ -84,7 +84,7 @@ class Monitor:
         return self._queue
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
-        """Wait until the job has ended and return how; silence of the cluster is waited out, within ``patience``."""
+        """Wait until the job has ended and return how. A cluster that is silent is asked for ``patience`` seconds."""
         waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
         self._waiters[waiter] = None
         self._calm_ticks = 0

@@ -83,7 +83,8 @@ class Question(NamedTuple):
     """What is known of a job's file: words for the shell that name it, inode, bytes read, mtime.
 
     ``log`` are the words of `find_log` where the address of the W&B run is wanted. ``record`` is the record's path:
-    what is older than it is an earlier job's. Where more than ``reach`` bytes are new, those before them are skipped.
+    a file older than it belongs to an earlier job. Where more than ``reach`` bytes are new, those before them are
+    skipped.
     """
 
     words: str

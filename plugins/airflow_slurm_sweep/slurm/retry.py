@@ -1,6 +1,6 @@
 """Jobs that are run again, with other resources, for an end that has a known cure. Pure; see `slurm.chain`.
 
-A rule is a mapping, ``{"on": "OUT_OF_MEMORY", "times": 2, "mem": "x2"}``: the keys of `RetryRule` in sweep/. A value
+A rule is a mapping, ``{"on": "OUT_OF_MEMORY", "times": 2, "mem": "x2"}``: the keys of `RetrySetting` in sweep/. A value
 ``x2`` multiplies what the job before was given.
 """
 

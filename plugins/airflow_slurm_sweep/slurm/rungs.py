@@ -131,7 +131,7 @@ def read_climbed(output: str) -> Climbed:
 def leave_stops(stops: Sequence[tuple[SubmittedJob, Stop]]) -> str:
     """Return the script that writes down which jobs are about to be stopped, unless that is written already.
 
-    The answer has a line for each job of which it stands there.
+    The answer has a line for each job whose run directory has the note now.
     """
     lines = []
     for job, stop in stops:

@@ -42,7 +42,7 @@ class Question(NamedTuple):
 
 
 def question(job: SubmittedJob, status: JobStatus) -> Question:
-    """Return what to ask of a job that has ended so."""
+    """Return the question about a job that ended with this status."""
     progress = job.request["chain"].get("progress", "") if job.request else None
     words = quote(job.log_path) if is_of_setup(status) else log_words(job)
     size = _SIZE_OF_SUCCESS if status.state.is_success else _SIZE

@@ -37,7 +37,9 @@ class Approve(Section):
         default=(), description="User ids of Airflow's auth manager; without it, whoever may edit the Dag's runs."
     )
     within: types.Time | None = Field(
-        default=None, description="How long the run waits, such as 2-0 (two days), before it submits nothing; null: on."
+        default=None,
+        description="How long the run waits for an answer, such as 2-0 (two days); then it submits nothing. null: for "
+        "good.",
     )
 
     @model_validator(mode="after")

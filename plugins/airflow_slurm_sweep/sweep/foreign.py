@@ -190,7 +190,7 @@ _TOOLS = (  # by keys of a file that hold mappings
 
 
 def other_tool(document: Mapping[str, Any]) -> str | None:
-    """Return whose sweep or config file a whole document is; None if it may be ours."""
+    """Return the tool that a document belongs to; None if it may be a sweep file of ours."""
     forms = {*LISTS, *DRAWN, CSV, "values", "value", "distribution"}
     mappings = {key for key, value in document.items() if isinstance(value, dict) and not value.keys() & forms}
     if "parameters" in mappings and document.keys() & {"method", "program", "metric", "early_terminate"}:

@@ -178,7 +178,7 @@ class Space:
         return replace(self, rules=tuple(replace(rule, slurm=_below(settings, rule.slurm)) for rule in self.rules))
 
     def meets(self, condition: Condition) -> Callable[[Mapping[str, Value]], bool]:
-        """Return what tells whether a combination's parameters are as a condition says."""
+        """Return a test of a combination's parameters against a condition."""
         return lambda parameters: matches(condition, {**parameters, **self.overridden})
 
     @property

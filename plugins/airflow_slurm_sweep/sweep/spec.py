@@ -5,8 +5,8 @@ script_path: examples/train_grpo.py        # or the script, for the command of a
 config_path: examples/configs/grpo.yaml    # and its config
 preset: nemo-rl                            # optional, see sweep/presets.py
 optim.lr: [1e-6, 5e-6]                     # every other key: a parameter and its values
-slurm: {nodes: 2}                          # optional, see sweep/settings.py
                                            # or a value form, see sweep/value_forms.py
+slurm: {nodes: 2}                          # optional, see sweep/settings.py
 sweep: {objective: {metric: reward, goal: maximize}}  # optional, see sweep/sweep_section.py
 dag: {schedule: "@daily"}                  # optional, see sweep/dag_section.py
 """

@@ -55,7 +55,7 @@ class CanaryWatch:
 
     async def look(self) -> None:
         """Look, and tell those who came before."""
-        # Who comes during a look waits for the next one: somebody may have cleared the tasks meanwhile.
+        # A caller that arrives during a look waits for the next one: somebody may have cleared the tasks meanwhile.
         verdict, self._next = self._next, asyncio.get_running_loop().create_future()
         verdict.set_result(await self._verdict())
 
@@ -71,7 +71,7 @@ class CanaryWatch:
             found = [has_succeeded(await self._pair.states(index), self._pair, index) for index in self._canaries]
         except Exception:
             if not self._warned:
-                log.exception("Cannot tell how the canaries stand, asking on")
+                log.exception("The states of the canaries are unknown, asking again")
             self._warned = True
             return _Verdict(is_open=True)
         if False in found:

@@ -170,7 +170,7 @@ async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict:
         release = partial(cluster.run.release_place, job)
         await cluster.retry_until_answered(release, even_if_refused=True)
     if status.state.is_success and stopped_at is None and trace.signal and not (verdict and verdict.why):
-        status = replace(status, reason=f"it got SIG{trace.signal} before it ended by itself; it may not be done")
+        status = replace(status, reason=f"the job got SIG{trace.signal} before it ended; its work may be incomplete")
     ids = [*dict.fromkeys([*(link.job_id for link in trace.links), job.job_id])]
     hours = await cluster.retry_until_answered(lambda: cluster.hours(ids), even_if_refused=True)
     status = replace(status, gpu_hours=hours.gpu, cpu_hours=hours.cpu)

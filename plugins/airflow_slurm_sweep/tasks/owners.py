@@ -1,8 +1,8 @@
 """Which file of which Dag bundle makes a Dag, as the dag-processor notes it in Airflow's home.
 
 Airflow lets the bundle that it read last have a Dag id, without a word. Here the first source keeps it, and a second is
-an error, unless the first is gone, or no bundle's any more. A note also keeps the sweep file's text: where the file is
-missing or broken, an unfinished run needs its Dag, or Airflow schedules nothing of the run.
+an error, unless the first file is gone, or belongs to no bundle any more. A note also keeps the sweep file's text: if
+the file is missing or broken, an unfinished run needs its Dag, or Airflow schedules nothing of the run.
 """
 
 from __future__ import annotations

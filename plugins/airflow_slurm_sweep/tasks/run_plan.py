@@ -89,7 +89,7 @@ async def _read_plan(key: _Key) -> AsyncIterator[PlannedJobs]:
     elif task_id == APPROVE and jobs is None and not await read_xcom(key, PLAN, CONSENT_KEY):
         task_id, jobs = PLAN, await read_xcom(key, PLAN, RETURN_KEY)
     if not isinstance(jobs, list):
-        raise SettingsError(f"There is no list of jobs: see the log of the task {task_id!r}")
+        raise SettingsError(f"The task {task_id!r} left no list of jobs: see its log")
     if field is not None:
         jobs = [job.get(field) if isinstance(job, dict) else None for job in jobs]
     search = await read_xcom(key, PLAN, SEARCH_KEY) if jobs and "trial" in (planned_job(jobs, 0) or ()) else None

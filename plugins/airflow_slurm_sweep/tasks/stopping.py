@@ -1,8 +1,8 @@
 """Stops jobs early by the sweep's rule, `slurm.stopping`: the waiting tasks of a Dag run in this event loop together.
 
-All that the rule goes by lies on the cluster, also what another triggerer saw: see slurm/rungs.py. A job is written
-down as stopped before it is cancelled, so that its end is told from a person's scancel, and a triggerer that dies in
-between is no matter: the next one reads the note.
+All that the rule goes by lies on the cluster, also what another triggerer saw: see slurm/rungs.py. A note is
+written before a job is cancelled. It tells the job's end from a person's scancel, and if the triggerer dies in between,
+the next one reads it.
 """
 
 from __future__ import annotations

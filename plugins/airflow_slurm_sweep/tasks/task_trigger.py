@@ -83,7 +83,7 @@ class TaskTrigger(BaseTrigger):
             self._installation = await known_installation()
             is_retry, has_another_id = self._task.try_number > 1, _has_another_id(self._task)
             if (is_retry or has_another_id) and not await self._is_deferred():
-                log.info("The task was cleared or has ended: this trigger, which is left over from before, rests")
+                log.info("The task was cleared or has ended; this trigger belongs to its earlier try and does nothing")
                 await asyncio.Event().wait()  # until Airflow drops it
             if is_retry:  # as Airflow does where a worker starts a task
                 await delete_xcoms(self._task, *self._keys)
@@ -112,7 +112,9 @@ class TaskTrigger(BaseTrigger):
             was_ended = "success" in states.values() and await self.has_left(RETURN_KEY)
         except SlurmSweepError as error:
             log.error(
-                "It is unknown whether the task lives, so its job is left alone: %s%s", error, self._advice(error)
+                "Airflow did not say whether the task still runs, so its job is not cancelled: %s%s",
+                error,
+                self._advice(error),
             )
             return
         if not is_over(states, task_id, map_index):
@@ -123,7 +125,7 @@ class TaskTrigger(BaseTrigger):
             await self._cancel()
 
     async def has_left(self, key: str) -> bool:
-        """Return whether the task has ended by itself and left such an XCom; one that a person marks leaves none."""
+        """Return whether the task ended by itself and left this XCom; a task that a person marked leaves none."""
         task = self._task
         return await read_xcom(task, task.task_id, key, task.map_index, patience=CANCEL_PATIENCE) is not None
 

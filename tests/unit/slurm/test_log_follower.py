@@ -139,7 +139,7 @@ def test_an_unreadable_log_is_one_warning_and_fails_no_task(caplog: pytest.LogCa
             await asyncio.sleep(1)
 
     asyncio.run(run())
-    assert caplog.messages == ["The jobs' logs are not shown for now: connection lost"]
+    assert caplog.messages == ["New lines of the jobs' logs cannot be read now, trying again: connection lost"]
 
 
 def test_a_job_without_stream_log_is_not_asked_for() -> None:

@@ -65,5 +65,5 @@ def test_an_error_is_one_warning_until_there_is_an_answer(caplog: pytest.LogCapt
     with caplog.at_level(logging.INFO, logger="airflow_slurm_sweep.slurm.metrics_follower"):
         follow(FakeShell(squeue=QUEUE, tail=answers), lambda found: {"loss": 2} in [each.latest for each in found])
     assert [message for message in caplog.messages if "metrics" in message] == [
-        "The running jobs' metrics are not read for now: connection lost"
+        "The metrics of running jobs cannot be read now, trying again: connection lost"
     ] * 2

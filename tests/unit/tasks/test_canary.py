@@ -130,7 +130,7 @@ def test_no_answer_of_airflow_decides_nothing(asked: list[int], caplog: pytest.L
 
     STATES.update({"s_0": "success", "w_0": "success", "error": True})
     assert asyncio.run(wait()) is None
-    assert caplog.text.count("Cannot tell how the canaries stand, asking on") == 1
+    assert caplog.text.count("The states of the canaries are unknown, asking again") == 1
 
 
 def test_those_that_wait_must_leave_the_canaries_a_place_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:

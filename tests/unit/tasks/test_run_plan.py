@@ -156,6 +156,6 @@ def test_what_is_no_plan_is_told(asked: list[str], monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match="The plan has 3 jobs, and none for the map index 7"):
         asyncio.run(ready(task(7)))
     monkeypatch.setattr("airflow_slurm_sweep.tasks.requests.XCom.get_one", lambda **_: None)
-    with pytest.raises(SettingsError, match="There is no list of jobs: see the log of the task 'plan'"):
+    with pytest.raises(SettingsError, match="The task 'plan' left no list of jobs: see its log"):
         asyncio.run(ready(task(0)))
     assert asked == ["plan of r"]

@@ -9,7 +9,7 @@
 #
 folder='' base='' run='' only_base='' stop_name=''
 
-read_owner() { # FILE: set `owner` to the Dag run that a reservation names, to nothing if it is not there or not whole
+read_owner() { # FILE: set `owner` to the Dag run that a reservation names; empty if the file is missing or incomplete
   owner=
   { read -r key owner < "$1"; } 2> /dev/null
   [ "$key" = run ] || owner=

@@ -67,8 +67,8 @@ at_member() { # FUNCTION [ARGUMENT]: call it as for the run directory `member`
   return "$status"
 }
 
-# The task that waits for a chain submits the next job, or removes the file; that of a trial removes it when its result
-# is there, which the next proposal is to know. It may be dead; then others go first.
+# A chain's task submits the next job, or removes the file; a trial's task removes it once it has written the result,
+# which the next proposal has to know. If that task is dead, the place expires after ten minutes.
 keeps_place() {
   [ -e "$member/$state_name/$its_job.place" ] &&
     [ -n "$(find "$member/$state_name/$its_job.exit" "$member/logs/slurm-$its_job.out" -mmin -10 2> /dev/null)" ]

@@ -23,7 +23,7 @@ is_dead() { # HOLDER: it was of this host, boot and process namespace, and lives
   case ${process##*) } in Z*) ;; *) return 1 ;; esac
 }
 
-take() { # LOCK: wait for it; break one whose holder is dead, or that is held for longer than any holder works
+take() { # LOCK: wait for it; break it if the holder is dead, or has it for longer than any submission takes
   # In the lock's folder: some file systems link in one folder only.
   own=${1%/*}/$ticket
   save_as "$own" "$who" || refuse "cannot write into ${1%/*}"
@@ -37,7 +37,7 @@ take() { # LOCK: wait for it; break one whose holder is dead, or that is held fo
       break_lock "$1"
       continue
     fi
-    [ "$waited" -lt "$waits_for" ] || stop 91 "cannot make $1, or another submission holds it"
+    [ "$waited" -lt "$waits_for" ] || stop 91 "another submission holds the lock $1, or it cannot be made"
     waited=$((waited + 1))
     sleep 0.2
   done

@@ -87,7 +87,7 @@ decide_resume() { # the record is another task's, or another Dag run's
     refuse "$run_dir belongs to $described, whose job $its_job is $is; wait, or: scancel $its_job"
 }
 
-decide_clear() { # a user cleared the task, which has no retries: its job must be gone before another one comes
+decide_clear() { # a user cleared the task: its earlier job must end before a new one is submitted
   ask_once
   lives "$its_job" || return 0
   if [ "$is" != COMPLETING ] && cancel "$its_job"; then
@@ -98,9 +98,9 @@ decide_clear() { # a user cleared the task, which has no retries: its job must b
   stop 94 "its earlier job $its_job is $is and is being cancelled"
 }
 
-# A job of this chain has ended, and the next one shall come: one, whoever asks, and however often.
+# A job of this chain has ended. Submit one next job, however many callers ask, and however often.
 decide_link() {
-  [ -n "$its_run" ] || refuse "the record of $run_dir is gone or damaged, so no job follows $after"
+  [ -n "$its_run" ] || refuse "the record of $run_dir is gone or damaged, so no job was submitted after job $after"
   if [ "$its_run" != "$run" ]; then
     refuse "another Dag run has taken over the run directory $run_dir"
   elif [ "$its_job" = "$after" ]; then

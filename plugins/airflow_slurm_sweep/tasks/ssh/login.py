@@ -24,7 +24,7 @@ _KEEPALIVE = 15  # seconds; a connection that is silent for three of them is los
 def import_ssh() -> None:
     """Import what a connection needs.
 
-    Who may have to connect in a signal handler does it before: one that has interrupted the import waits for ever.
+    Call this before code that may connect in a signal handler: one that interrupts the import waits for ever.
     """
     for name in ("asyncssh", "airflow.providers.common.compat.connection"):
         import_module(name)

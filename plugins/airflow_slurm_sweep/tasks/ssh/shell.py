@@ -116,7 +116,7 @@ class SshShell:
         return done
 
     async def connect(self) -> _Session:
-        """Log in, unless we are; all who come meanwhile get the same answer. `run` does it by itself."""
+        """Log in, unless we are logged in; concurrent callers share one login. `run` does it by itself."""
         if self._session is not None and self._session.is_closed():
             self._drop(self._session)
         if self._session is not None:

@@ -146,4 +146,4 @@ def test_without_a_record_no_job_follows(node: Node) -> None:
     gone(node)
     status, text = node.follow("7")
     assert status == ExitStatus.REFUSED
-    assert text == f"the record of {node.run_dir} is gone or damaged, so no job follows 7"
+    assert text == f"the record of {node.run_dir} is gone or damaged, so no job was submitted after job 7"
