@@ -33,8 +33,8 @@ class ChainSetting(Section):
     jobs: Count = Field(description="How many jobs there may be.")
     until: Annotated[dict[str, float], AfterValidator(_check_one)] = Field(
         default={},
-        description="The metric and the value at which the training is done: {total_steps: 2000}. Without it, a job that "
-        "ends COMPLETED, and was not told to end, is the last.",
+        description="The metric and the value at which the training is done: {total_steps: 2000}. Without it, a job "
+        "that ends COMPLETED, and was not told to end, is the last.",
     )
     on: tuple[_Ending, ...] = Field(default=DEFAULT_ON, description="The ends that another job follows.")
 
