@@ -93,7 +93,7 @@ def sweeps(session: SessionDep, user: GetUserDep, dag_id: str | None = None) -> 
     with_best = {each for each in dag_ids if may_read(each, DagAccessEntity.XCOM)}
     for run in found["runs"]:
         run["best"] = run["best"] if run["dag_id"] in with_best else ""
-    return {**found, "faults": listing.faults(session) if may_read_errors else []}
+    return {**found, "most_compared": MOST, "faults": listing.faults(session) if may_read_errors else []}
 
 
 def run(

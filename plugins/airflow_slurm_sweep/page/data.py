@@ -21,7 +21,7 @@ from airflow_slurm_sweep.page.combinations import Run, Task, mapping
 from airflow_slurm_sweep.page.curves import Curves, all_curves, latest, live_curves
 from airflow_slurm_sweep.page.stages import Stage
 from airflow_slurm_sweep.page.unreadable import readable_view
-from airflow_slurm_sweep.page.xcoms import consent_of, live_of, objective_of
+from airflow_slurm_sweep.page.xcoms import consent_of, live_views, objective_of
 from airflow_slurm_sweep.planned import as_submitted, mapped_jobs
 from airflow_slurm_sweep.slurm.snapshot import STALE
 
@@ -90,9 +90,10 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
     if found is None:
         return None
     tasks, xcoms = _tasks(session, dag_id, run_id), _xcoms(session, dag_id, run_id, _OF_ROWS)
-    live_at, live = live_of(xcoms, time.time())
+    views = live_views(xcoms, time.time())
+    live = {(index, job_id): job for view in views for index, (job_id, job) in view.jobs.items()}
     plan, objective = tasks.get((names.PLAN, -1)), objective_of(xcoms)
-    numbers = latest(live_curves(xcoms))
+    numbers = latest(live_curves(views))
     joined = Run(_jobs(xcoms), tasks, xcoms, live, note=found.note or "", metrics=numbers)
     return {
         **run_json(found),
@@ -102,7 +103,7 @@ def run(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
         "notice": _notice(found) or consent_of(tasks, xcoms),
         "note": found.note or "",
         "origin": mapping(xcoms.get((names.PLAN, names.ORIGIN_KEY, -1))),
-        "live_at": live_at,
+        "live_at": views[-1].at if views else None,
         "stages": list(Stage),
         **readable_view(joined, _time(found.start_date), objective),
     }

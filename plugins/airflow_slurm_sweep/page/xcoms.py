@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from airflow_slurm_sweep import names
 from airflow_slurm_sweep.page.combinations import Task, XComs, mapping
 from airflow_slurm_sweep.slurm import snapshot
-from airflow_slurm_sweep.slurm.snapshot import STALE, LiveJob
+from airflow_slurm_sweep.slurm.snapshot import CURVES, STALE, LiveJob
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 
@@ -30,17 +31,23 @@ def consent_of(tasks: Mapping[tuple[str, int], Task], xcoms: XComs) -> str:
     return f"The run was {text}." if text else ""
 
 
-def live_of(xcoms: XComs, now: float) -> tuple[float | None, dict[tuple[int, str], LiveJob]]:
-    """Return what triggerers wrote last of jobs in Slurm, and when; what is older than `STALE` is left out.
+class LiveView(NamedTuple):
+    """What a triggerer wrote of jobs in Slurm: when, the jobs with their ids by map index, and their metrics."""
+
+    at: float
+    jobs: dict[int, tuple[str, LiveJob]]
+    curves: Mapping[str, Any]
+
+
+def live_views(xcoms: XComs, now: float) -> list[LiveView]:
+    """Return what triggerers wrote last, the newest last; what is older than `STALE` is left out.
 
     Where one triggerer took a job over from another, both wrote of it: the newer answer holds.
     """
     views = [
-        read
+        LiveView(*read, mapping(mapping(value).get(CURVES)))
         for (task, key, _), value in xcoms.items()
         if task == names.WAIT and key.startswith(names.LIVE_KEY_PREFIX)
         if (read := snapshot.read(mapping(value))) and now - read[0] < STALE
     ]
-    views.sort(key=lambda view: view[0])
-    found = {(index, job_id): job for _, jobs in views for index, (job_id, job) in jobs.items()}
-    return (views[-1][0] if views else None), found
+    return sorted(views, key=lambda view: view.at)

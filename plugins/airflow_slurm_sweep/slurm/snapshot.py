@@ -74,11 +74,13 @@ def view(jobs: Mapping[int, tuple[str, LiveJob]], at: float) -> dict[str, Any]:
     If needed it goes without details, then without the last jobs.
     """
     kept, details = sorted(jobs.items()), list(_DETAILS)
-    while len(json.dumps(groups := _groups(kept, details))) > LARGEST:
+    groups = _groups(kept, _DETAILS)
+    while len(json.dumps(groups)) > LARGEST:
         if details:
-            details = details[1:]
+            groups.pop(details.pop(0), None)
         else:
             kept = kept[: len(kept) // 2]
+            groups = _groups(kept, ())
     return {"at": round(at), **groups}
 
 

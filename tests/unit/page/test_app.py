@@ -75,7 +75,7 @@ def test_a_request_without_a_valid_login_gets_nothing(get: Get, path: str) -> No
 
 def test_a_user_who_may_read_no_dags_sees_none(get: Get) -> None:
     assert get(RUN, None).status_code == get(LOG, None).status_code == 403
-    assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "faults": []}
+    assert get("sweeps", None).json() == {"sweeps": [], "runs": [], "most_compared": 20, "faults": []}
 
 
 def test_the_list_has_what_the_user_may_read_of_runs(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:

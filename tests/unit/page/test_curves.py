@@ -6,6 +6,7 @@ import time
 
 from airflow_slurm_sweep.names import LIVE_KEY_PREFIX, WAIT
 from airflow_slurm_sweep.page.curves import all_curves, latest, live_curves
+from airflow_slurm_sweep.page.xcoms import live_views
 from airflow_slurm_sweep.slurm.history import History, fitted
 from airflow_slurm_sweep.slurm.snapshot import CURVES, view
 
@@ -16,5 +17,5 @@ def test_the_table_has_the_latest_value_and_none_of_a_job_that_diverged() -> Non
         history.add("loss", step, step / 2)
     curves = fitted({0: (history, {}), 1: (history, {"loss": 0.75}), 2: (history, {"loss": 1.0})}, 1024)
     xcoms = {(WAIT, f"{LIVE_KEY_PREFIX}a", 0): {**view({}, time.time()), CURVES: curves}}
-    assert latest(live_curves(xcoms)) == {1: {"loss": 0.75}, 2: {"loss": 1}}
+    assert latest(live_curves(live_views(xcoms, time.time()))) == {1: {"loss": 0.75}, 2: {"loss": 1}}
     assert all_curves({}, xcoms)["loss"] == {index: [[1, 2], [0.5, 1]] for index in range(3)}

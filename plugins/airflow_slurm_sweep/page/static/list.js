@@ -5,7 +5,6 @@ import { duration, h, moment } from "./dom.js";
 import { bar, countsText } from "./stages.js";
 
 const RUN_COLUMNS = ["", "Sweep", "Run", "State", "Combinations", "Best", "Started", "Took"];
-const MOST = 20; // runs in a comparison, as in compare.py
 const SWEEP_COLUMNS = ["Sweep", "Description", "Airflow"];
 
 export class ListView {
@@ -38,7 +37,8 @@ export class ListView {
     ];
   }
 
-  show({ sweeps, runs, faults }) {
+  show({ sweeps, runs, faults, most_compared: most }) {
+    this.most = most;
     const title = "Sweep files with errors, which Airflow does not run:";
     this.faults.hidden = faults.length === 0;
     this.faults.replaceChildren(title, ...faults.map((fault) => h("pre", {}, fault)));
@@ -72,8 +72,8 @@ export class ListView {
     const query = new URLSearchParams([...this.chosen].map((key) => ["run", key]));
     if (size < 2)
       this.compare.replaceChildren(h("span", { class: "quiet" }, "Choose two or more runs to compare them."));
-    else if (size > MOST)
-      this.compare.replaceChildren(h("span", { class: "quiet" }, `Choose at most ${MOST} runs to compare them.`));
+    else if (size > this.most)
+      this.compare.replaceChildren(h("span", { class: "quiet" }, `Choose at most ${this.most} runs to compare them.`));
     else this.compare.replaceChildren(h("a", { href: `?${query}` }, `Compare ${size} runs`));
   }
 }
