@@ -225,7 +225,8 @@ answer_submitted() {
 }
 
 withdraw() { # cancel the attempt's job, though Slurm may be away for a while; if it is not there yet, it never will be
-  (mark_withdrawn)
+  is_marked=
+  if (mark_withdrawn); then is_marked=yes; fi
   for delay in 0 10 30 60 120 300 600; do
     sleep "$delay"
     (
@@ -240,7 +241,7 @@ mark_withdrawn() { # before Slurm is asked anything: from here on nothing is sub
   take "$state_lock"
   holds_state=yes
   read_record "$record"
-  [ -n "$its_damage" ] || write_withdrawn
+  [ -z "$its_damage" ] && write_withdrawn
 }
 
 write_withdrawn() {
@@ -250,7 +251,7 @@ write_withdrawn() {
 
 cancel_withdrawn() {
   [ -n "$its_job" ] || leave_place
-  write_withdrawn
+  [ -n "$is_marked" ] || write_withdrawn # else a later withdrawal of another attempt may have its mark there
   is_withdrawn || return 0
   rm -f -- "$state/$its_job.place"
   for pause in 1 2 4 8 16 32 64; do

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from run_directory import SUBMITTING, Node, eventually
 from airflow_slurm_sweep.names import STATE_DIR
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import ExitStatus
+from airflow_slurm_sweep.slurm.submit.script import withdraw
 
 OTHER = replace(SUBMITTING, map_index=4, id="03-1")
 
@@ -78,6 +80,25 @@ def test_a_killed_task_submits_nothing_even_while_slurm_does_not_answer(node: No
     asyncio.run(node.client.withdraw(one_at_a_time(node), SUBMITTING))
     attempt = f"{SUBMITTING.run} {SUBMITTING.task} {SUBMITTING.try_number} {SUBMITTING.instance}"
     eventually(lambda: node.words()["withdrawn"] == attempt)
+
+
+def test_a_withdrawal_that_is_slow_leaves_the_mark_of_a_later_one(node: Node) -> None:
+    node.answer("sbatch", "7\n")
+    assert node.submit(node.request(), SUBMITTING) == (0, "7 submitted")
+    hold, held = node.folder / "hold", node.folder / "held"
+    hold.touch()
+    sleep = node.folder / "bin" / "sleep"  # the first one takes long
+    sleep.write_text(f"#!/bin/sh\n/usr/bin/mv {hold} {held} 2> /dev/null || exit 0\nwhile [ -e {held} ]; do :; done\n")
+    newer = replace(SUBMITTING, try_number=2, id="01-2")
+    in_front = withdraw(node.request(), newer).replace(" 2>&1 &", " 2>&1")
+    slow = threading.Thread(target=node.run, args=(in_front,))
+    slow.start()
+    eventually(held.exists)
+    asyncio.run(node.client.withdraw(node.request(), SUBMITTING))
+    eventually(lambda: node.cancelled() == ["7"])
+    held.unlink()
+    slow.join()
+    assert node.submit(node.request(), SUBMITTING)[0] == ExitStatus.REFUSED
 
 
 def test_a_withdrawn_intent_that_led_to_no_job_takes_no_place(node: Node) -> None:
