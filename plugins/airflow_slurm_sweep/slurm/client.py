@@ -270,7 +270,7 @@ class SlurmClient:
             said = [line for line in output(completed).splitlines() if line.strip()]
             was_cut_off = completed.exit_status >= 124  # by timeout, or by a signal
             if completed.exit_status and (was_cut_off or not said or not all(map(_HAS_ENDED.search, said))):
-                complaints.append(printable("\n".join(said)) or "it was cut off")
+                complaints.append(printable("\n".join(said)) or error_text(completed) or "it was cut off")
             elif not queued:
                 self.metrics.count("jobs_cancelled", len(some))
         if complaints:
