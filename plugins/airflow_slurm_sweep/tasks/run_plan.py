@@ -56,8 +56,7 @@ class PlannedJobs:
         job = planned_job(self._jobs, map_index)
         if job is None:
             raise SettingsError(f"The plan has {len(self._jobs)} jobs, and none for the map index {map_index}")
-        script = {} if job.get("script") or job.get("batch_script") else {"script": self._script or ""}
-        return read_job(JobRequest, {**job, **script})
+        return read_job(JobRequest, job).with_script(self._script)
 
     async def with_secrets(self, request: JobRequest) -> JobRequest:
         """Return a job with the values of its secrets; Airflow is asked for each once in `LINGER` seconds.
