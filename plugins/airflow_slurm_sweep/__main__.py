@@ -26,6 +26,7 @@ from typing import Any
 
 from airflow_slurm_sweep.check.findings import Grade
 from airflow_slurm_sweep.cli import init, preview, results, run
+from airflow_slurm_sweep.cli.needs_airflow import needs_airflow
 from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, SweepFileError
 from airflow_slurm_sweep.plan import layers_of, plan_run
 from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_page, sweep_schema
@@ -210,12 +211,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _check_cluster(options: argparse.Namespace) -> bool:
-    # As Airflow's own commands say it, so that connections are looked for in its database, too.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    try:
-        from airflow_slurm_sweep.check import operator  # noqa: PLC0415  # the other commands work without Airflow
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"check-cluster needs Airflow ({error}): run it with the Python that Airflow has") from None
+    with needs_airflow("check-cluster"):
+        from airflow_slurm_sweep.check import operator  # noqa: PLC0415
     if options.report:
         found, report = operator.check_for_report(options.profile, options.include)
         print(report)

@@ -24,7 +24,7 @@ from airflow_slurm_sweep.sweep.entered import with_overrides
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, refuse_shared
 from airflow_slurm_sweep.sweep.overrides import Value, config_key, override_key
-from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search, read_search
+from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search
 from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
@@ -152,7 +152,10 @@ def plan_run(
         jobs = [*_jobs(run, chosen)]
         refuse_shared((job.name, job.run_dir) for job in jobs)
         existing = (options if "existing" in options.model_fields_set else spec.slurm).existing
-        search = read_search(sweep, run.recipe, settings, layers.preset.counts, existing)
+        check_search(sweep, settings, layers.preset.counts, existing)
+        search = None
+        if sweep.sweep.search == "tpe" and (objective := sweep.sweep.objective):  # the section sweep wants one
+            search = Search(space=sweep.space, recipe=run.recipe, maximize=objective.goal == "maximize")
     except ValueError as error:
         raise SettingsError(str(error)) from None
     said = [*_notes(spec, sweep, jobs), *run.recipe.command.notes, *warnings(spec, layers)]

@@ -16,7 +16,6 @@ _ROOM = 1 << 30  # bytes
 _LOCAL = frozenset({"btrfs", "ext2/ext3", "overlayfs", "ramfs", "tmpfs", "xfs", "zfs"})
 
 _START = re.compile(r"using (\d+) processors on nodes \S+ in partition (\S+)")  # of sbatch --test-only
-_NODE = r"(\d+)\S* .*?\bgpu(?::[^:,()\s]+)?:(\d+)"  # CPUs and GPUs in sinfo's `16 gpu:a100:8(S:0-1)`
 _DEFAULT_MEMORY = re.compile(r"\bDefMemPer(GPU|CPU|Node)\s*=\s*(\d+)")
 
 # What sbatch says, in part, and what to do about it; the first one counts.

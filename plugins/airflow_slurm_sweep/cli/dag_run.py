@@ -23,6 +23,7 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from airflow_slurm_sweep.cli.needs_airflow import unusable_database
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.names import APPROVE, PLAN, REPORT, SUBMIT, WAIT
 from airflow_slurm_sweep.tasks.internals import let_coroutines_ask
@@ -55,9 +56,7 @@ class LocalRun:
             )
             runs = self._session.scalars(unfinished.order_by(DagRun.id.desc())).all()
         except DBAPIError as error:
-            raise SettingsError(
-                f"Airflow's database cannot be used ({error.orig}); make it, or bring it up to date: airflow db migrate"
-            ) from None
+            raise unusable_database(error.orig) from None
         old = next((run for run in runs if run.conf == dict(conf)), None)
         self.is_old = old is not None
         scheduler_dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.cli.needs_airflow import needs_airflow, unusable_database
 from airflow_slurm_sweep.report import Row
 from airflow_slurm_sweep.report_text import summary, table
 from airflow_slurm_sweep.slurm.finite import is_number
@@ -63,21 +62,16 @@ def _rows(sweep: str, run: str | None) -> RunRows:
     if sweep.endswith((".yaml", ".yml")):
         path = Path(sweep).absolute()
         sweep = check_dag_id(path, root_of(path, "sweeps"), sweep)
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    try:
-        from airflow.utils.session import create_session  # noqa: PLC0415  # other commands do without Airflow
+    with needs_airflow("results"):
+        from airflow.utils.session import create_session  # noqa: PLC0415
         from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
         from airflow_slurm_sweep.page.rows import rows  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"results needs Airflow ({error}): run it with the Python that Airflow has") from None
     try:
         with create_session() as session:
             return rows(session, sweep, run)
     except DBAPIError as error:
-        raise SettingsError(
-            f"Airflow's database cannot be used ({error.orig}); make it, or bring it up to date: airflow db migrate"
-        ) from None
+        raise unusable_database(error.orig) from None
 
 
 def _flat(row: Row) -> dict[str, Any]:

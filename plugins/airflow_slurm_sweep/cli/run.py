@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from airflow_slurm_sweep.cli.needs_airflow import needs_airflow
 from airflow_slurm_sweep.cli.preview import add_run_options
 from airflow_slurm_sweep.cli.progress import Progress
 from airflow_slurm_sweep.errors import SettingsError
@@ -67,8 +68,6 @@ def _run(options: argparse.Namespace) -> bool:
     dag_id = check_dag_id(path, folders.sweeps, str(options.file))
     # Its errors are known before Airflow is loaded.
     load_sweep(path, source=str(options.file), max_combinations=most_combinations(os.environ))
-    # As Airflow's own commands say it, so that connections are looked for in its database, too.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     os.environ["AIRFLOW__SLURM_SWEEP__SWEEPS_FOLDER"] = str(folders.sweeps)
     if folders.include == folders.sweeps and folders.clusters.is_dir():
         os.environ["AIRFLOW__SLURM_SWEEP__CLUSTERS_FOLDER"] = str(folders.clusters)
@@ -77,11 +76,9 @@ def _run(options: argparse.Namespace) -> bool:
         progress = Progress(dag_id, terminal.stream, redraw=False if options.verbose else None)
         progress.say(f"Starting a run of {options.file}" + ("" if options.verbose else f"; Airflow's log is {log}"))
         progress.begin("loading Airflow")
-        try:
-            from airflow_slurm_sweep.cli.dag_run import LocalRun  # noqa: PLC0415  # other commands do without Airflow
+        with needs_airflow("run"):
+            from airflow_slurm_sweep.cli.dag_run import LocalRun  # noqa: PLC0415
             from airflow_slurm_sweep.factory import sweep_dag  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"run needs Airflow ({error}): run it with the Python that Airflow has") from None
         dag = sweep_dag(path, folders.include)
         conf |= {"dry_run": False, **({"approved": True} if options.approved else {})}
         progress.begin("making the Dag run")

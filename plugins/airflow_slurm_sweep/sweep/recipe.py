@@ -131,25 +131,8 @@ class Search:
         )
 
 
-def read_search(
-    sweep: SweepSpec, recipe: Recipe, settings: ClusterProfile, counts: Mapping[str, str], existing: str
-) -> Search | None:
-    """Return what proposes the parameters of a run; None where all are known before.
-
-    ``counts`` are the parameters that say how many nodes and GPUs a job has.
-
-    Raises:
-        ValueError: The run's other settings do not go with that.
-    """
-    check_search(sweep, settings, counts, existing)
-    if sweep.sweep.search != "tpe":
-        return None
-    assert sweep.sweep.objective  # the section sweep says so
-    return Search(space=sweep.space, recipe=recipe, maximize=sweep.sweep.objective.goal == "maximize")
-
-
 def check_search(sweep: SweepSpec, settings: ClusterProfile, counts: Mapping[str, str], existing: str) -> None:
-    """Raise ValueError for what does not go with `search: tpe`; see `read_search`."""
+    """Raise ValueError for what does not go with `search: tpe`."""
     if sweep.sweep.search != "tpe":
         return
     counted = [key for key in sweep.space.swept if config_key(key) in counts.values()]
