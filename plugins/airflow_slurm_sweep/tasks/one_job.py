@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from airflow_slurm_sweep.errors import TaskTimeoutError
+from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, RETURN_KEY, STATUS_KEY, STOPPED_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Verdict
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -77,6 +78,18 @@ class JobEnd:
     text: str
     history: Mapping[str, Any]  # see `History.to_json`
     log: str = ""  # its last lines, where the job failed
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        """What its task leaves; a failed task has no return value."""
+        left = {
+            RETURN_KEY if self.status.state.is_success else STATUS_KEY: self.status.to_json(),
+            STOPPED_KEY: self.status.state is JobState.STOPPED_EARLY,
+            WANDB_KEY: self.status.wandb,
+            HISTORY_KEY: self.history,
+            LOG_KEY: self.log and {"job_id": self.status.job_id, "lines": self.log},
+        }
+        return {key: value for key, value in left.items() if value}
 
 
 class Mapped(NamedTuple):

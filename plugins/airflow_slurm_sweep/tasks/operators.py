@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SlurmSweepError
-from airflow_slurm_sweep.names import HISTORY_KEY, LOG_KEY, SCRIPT_KEY, SKIPPED_KEY, STATUS_KEY, WANDB_KEY
+from airflow_slurm_sweep.names import RETURN_KEY, SCRIPT_KEY, SKIPPED_KEY, WANDB_KEY
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.tasks.job_source import MAPPED_GROUP, JobSource, job_source, read_job
 
@@ -206,14 +206,14 @@ class SlurmJobSensor(_TriggererOperator, BaseSensorOperator):
         with airflow_errors():
             end = await_end(context["ti"], read_job(SubmittedJob, self.job), self._seconds)
         self.wandb = end.status.wandb
-        if end.history:
-            context["ti"].xcom_push(key=HISTORY_KEY, value=end.history)
-        if not end.status.state.is_success:
-            context["ti"].xcom_push(key=STATUS_KEY, value=end.status.to_json())
-            context["ti"].xcom_push(key=LOG_KEY, value={"job_id": end.status.job_id, "lines": end.log})
+        left = end.xcoms
+        returned: dict[str, Any] | None = left.pop(RETURN_KEY, None)
+        for key, value in left.items():
+            context["ti"].xcom_push(key=key, value=value)
+        if returned is None:
             raise AirflowFailException(end.text)
         self.log.info("%s", end.text)
-        return end.status.to_json()
+        return returned
 
 
 def _origin(job: object, source: JobSource | None) -> dict[str, Any]:

@@ -14,20 +14,9 @@ from typing import Any
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, SettingsError
-from airflow_slurm_sweep.names import (
-    HISTORY_KEY,
-    LOG_KEY,
-    RETURN_KEY,
-    SKIPPED_KEY,
-    STATUS_KEY,
-    STOPPED_KEY,
-    SUBMIT_KEYS,
-    WAIT_KEYS,
-    WANDB_KEY,
-)
+from airflow_slurm_sweep.names import RETURN_KEY, SKIPPED_KEY, STATUS_KEY, SUBMIT_KEYS, WAIT_KEYS
 from airflow_slurm_sweep.slurm.attempt import task_name
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
-from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
 from airflow_slurm_sweep.tasks.canary import why_skipped
 from airflow_slurm_sweep.tasks.cancel import scancel_advice, scancel_by_name, withdraw
@@ -159,15 +148,7 @@ class WaitTrigger(TaskTrigger):
         )
         succeeded = end.status.state.is_success
         log.log(logging.INFO if succeeded else logging.ERROR, "%s", end.text)
-        left = {
-            RETURN_KEY if succeeded else STATUS_KEY: end.status.to_json(),
-            STOPPED_KEY: end.status.state is JobState.STOPPED_EARLY,
-            WANDB_KEY: end.status.wandb,
-            HISTORY_KEY: end.history,
-            LOG_KEY: end.log and {"job_id": end.status.job_id, "lines": end.log},
-        }
-        xcoms = {key: value for key, value in left.items() if value}
-        return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, xcoms)
+        return await self._end(TaskSuccessEvent if succeeded else TaskFailedEvent, end.xcoms)
 
     def _advice(self, error: Exception) -> str:
         del error
