@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
@@ -37,15 +37,15 @@ class LogFollower:
         self._ask_in_turn = Batcher(client.new_output, at_once=AT_ONCE, quiet=interval, longest=interval)
         self._ask_soon = Batcher(client.new_output, at_once=AT_ONCE)
 
-    @asynccontextmanager
-    async def following(self, job: SubmittedJob) -> AsyncIterator[None]:
+    def following(self, job: SubmittedJob) -> AbstractAsyncContextManager[None]:
         """Log the job's new lines inside the block, and the rest at its end, if the job has ``stream_log``.
 
         This raises nothing of its own: a log that cannot be read is a warning.
         """
-        if not job.stream_log:
-            yield
-            return
+        return self._following(job) if job.stream_log else nullcontext()
+
+    @asynccontextmanager
+    async def _following(self, job: SubmittedJob) -> AsyncIterator[None]:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         follower = asyncio.create_task(self._follow(log_words(job), ended))
         try:

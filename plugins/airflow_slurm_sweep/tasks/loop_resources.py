@@ -81,11 +81,12 @@ class LoopResources(Generic[Key, Value]):
         self._linger = linger
         self._entries: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, _Entry[Value]]] = WeakKeyDictionary()
 
-    @asynccontextmanager
-    async def use(self, key: Key) -> AsyncIterator[Value]:
-        """Give the key's value."""
-        entries = self._entries.setdefault(asyncio.get_running_loop(), {})
-        entry = entries.setdefault(key, _Entry())
+    def use(self, key: Key) -> AbstractAsyncContextManager[Value]:
+        """Return a block's use of the key's value."""
+        return _Use(self, key)
+
+    async def _enter(self, key: Key) -> Value:
+        entry = self._entries.setdefault(asyncio.get_running_loop(), {}).setdefault(key, _Entry())
         entry.users += 1
         if entry.leaving is not None:
             entry.leaving.cancel()
@@ -94,14 +95,20 @@ class LoopResources(Generic[Key, Value]):
             async with entry.opening:
                 if not entry.values:
                     entry.values.append(await entry.stack.enter_async_context(self._opened(key)))
-            yield entry.values[0]
-        finally:
-            entry.users -= 1
-            if entry.users == 0 and (self._linger == 0 or not entry.values):
-                del entries[key]
-                await entry.stack.aclose()
-            elif entry.users == 0:
-                entry.leaving = asyncio.create_task(self._leave(entries, key))
+        except BaseException:
+            await self._exit(key)
+            raise
+        return entry.values[0]
+
+    async def _exit(self, key: Key) -> None:
+        entries = self._entries[asyncio.get_running_loop()]
+        entry = entries[key]
+        entry.users -= 1
+        if entry.users == 0 and (self._linger == 0 or not entry.values):
+            del entries[key]
+            await entry.stack.aclose()
+        elif entry.users == 0:
+            entry.leaving = asyncio.create_task(self._leave(entries, key))
 
     async def _leave(self, entries: dict[Key, _Entry[Value]], key: Key) -> None:
         entry = entries[key]
@@ -112,6 +119,21 @@ class LoopResources(Generic[Key, Value]):
                 return  # a new user came; otherwise the event loop ends
         del entries[key]
         await entry.stack.aclose()
+
+
+class _Use(AbstractAsyncContextManager[Value], Generic[Key, Value]):
+    """Small: each of thousands of tasks that wait holds some."""
+
+    __slots__ = ("_key", "_resources")
+
+    def __init__(self, resources: LoopResources[Key, Value], key: Key) -> None:
+        self._resources, self._key = resources, key
+
+    async def __aenter__(self) -> Value:
+        return await self._resources._enter(self._key)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources._exit(self._key)
 
 
 class _Entry(Generic[Value]):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from airflow_slurm_sweep.errors import SlurmSweepError
 from airflow_slurm_sweep.slurm.attempt import run_name
@@ -118,19 +118,24 @@ async def _watching(key: tuple[ClusterSession, Siblings, Asha]) -> AsyncIterator
 _stoppers = LoopResources(_watching)
 
 
-@asynccontextmanager
-async def stopping(
+def stopping(
     cluster: ClusterSession, siblings: Siblings | None, job: SubmittedJob, reader: MetricsReader
-) -> AsyncIterator[Stopper | None]:
+) -> AbstractAsyncContextManager[Stopper | None]:
     """Let the rule stop a job while it runs; give None where no rule holds, or the task has no siblings."""
     rule = asha(job.stop)
     if rule is None or siblings is None or job.index is None:
-        yield None
-        return
-    async with _stoppers.use((cluster, siblings, rule)) as stopper:
-        stopper.waiting[job.index] = job, reader
+        return nullcontext()
+    return _stopping((cluster, siblings, rule), job.index, job, reader)
+
+
+@asynccontextmanager
+async def _stopping(
+    key: tuple[ClusterSession, Siblings, Asha], index: int, job: SubmittedJob, reader: MetricsReader
+) -> AsyncIterator[Stopper]:
+    async with _stoppers.use(key) as stopper:
+        stopper.waiting[index] = job, reader
         try:
             yield stopper
         finally:
-            if stopper.waiting.get(job.index, (job, None))[1] is reader:  # not of a cleared task that is back
-                del stopper.waiting[job.index]
+            if stopper.waiting.get(index, (job, None))[1] is reader:  # not of a cleared task that is back
+                del stopper.waiting[index]
