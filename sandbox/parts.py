@@ -21,19 +21,19 @@ START = 120  # seconds
 
 
 class Part:
-    """One part of Airflow, in a session of its own."""
+    """One part of Airflow, in a session of its own; ``command`` starts it."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.log = log
-        self._command = command
+        self.command = command
         self._environment = environment
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Start it, and return at once."""
         with self.log.open("ab") as file:
-            self._processes.append(launch(self._command, self._environment, file))
+            self._processes.append(launch(self.command, self._environment, file))
 
     @property
     def pid(self) -> int:

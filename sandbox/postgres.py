@@ -84,6 +84,11 @@ class Postgres:
             shutil.chown(self._folder, "postgres")
             shutil.chown(data, "postgres")
         self._run("initdb", "--auth=trust", "--username=airflow", "--no-sync", f"--pgdata={data}")
+        self.start_again()
+        self._run("createdb", *self._address, "airflow")
+
+    def start_again(self) -> None:
+        """Start a server that was stopped, with the data that it has."""
         settings = {
             "port": self._port,
             "listen_addresses": "127.0.0.1",
@@ -95,9 +100,9 @@ class Postgres:
             "log_lock_waits": "on",
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-        with (self._folder / "log").open("wb") as log:
+        with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._as_user, str(self._programs / "postgres"), "-D", str(data), *options],
+                [*self._as_user, str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -105,7 +110,6 @@ class Postgres:
             )
         if not wait_until(self._answers, 30):
             raise SandboxError(f"Postgres does not start: {(self._folder / 'log').read_text()}")
-        self._run("createdb", *self._address, "airflow")
 
     def stop(self) -> None:
         """Stop the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,7 +18,9 @@ from sandbox.parts import AirflowParts
 from sandbox.processes import wait_until
 from sandbox.sampler import Sampler
 from tests.faults.airflow_parts import QUICK
+from tests.faults.disks import Disks
 from tests.faults.evidence import Cluster
+from tests.faults.host_names import LOGIN, HostNames
 from tests.faults.lines import PROPERTY
 from tests.faults.login_node import LoginNode, write_profile
 from tests.faults.stage import ASKING, FOLLOWED, SWEEPS, Theatre
@@ -72,16 +75,23 @@ def theatre() -> Iterator[Theatre]:
     with Sandbox(folder / "c", nodes=8, min_job_age=2) as box:
         environment = airflow_environment(folder / "airflow", box, sweeps=folder / "sweeps")
         write_profile(box, folder / "airflow" / "clusters" / "default.yaml")
+        names = HostNames(folder / "names") if Disks.possible() else None
+        if names:
+            connection = json.dumps({**box.connection, "host": LOGIN})
+            environment["AIRFLOW_CONN_SLURM_SANDBOX"] = connection
         login = LoginNode(box, slow=10 if FULL else 5)
         cluster = Cluster(box)
         sampler = Sampler(cluster.look, 0.8)
         airflow = AirflowParts(environment, folder, triggerers=2, settings=QUICK, idle_limit=6)
+        if names:
+            for part in airflow.parts:
+                part.command = [*names.command, *part.command]
         report(f"Airflow's database: {'Postgres' if airflow.postgres else 'SQLite, as no Postgres is installed'}")
         try:
             airflow.start()
             sampler.start()
             assert wait_until(lambda: SWEEPS.keys() <= _known_dags(airflow)), f"no Dags; see {folder}"
-            yield Theatre(box=box, login=login, airflow=airflow, cluster=cluster, seed=seed, report=report)
+            yield Theatre(box=box, login=login, names=names, airflow=airflow, cluster=cluster, seed=seed, report=report)
         finally:
             if sampler.is_alive():
                 sampler.stop()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from sandbox.parts import Part
     from tests.faults.stage import Stage
+
+
+AWAY = 60.0 if FULL else 15.0  # seconds
 
 
 def triggerer_killed(stage: Stage) -> None:
@@ -74,10 +77,9 @@ def controller_restarted(stage: Stage) -> None:
 
 def sshd_stopped(stage: Stage) -> None:
     """Stop sshd and its sessions, for 60 s in a full run, and start it again."""
-    seconds = 60 if FULL else 15
     stage.theatre.box.stop("sshd")
-    stage.note(f"sshd stopped for {seconds} s")
-    time.sleep(seconds)
+    stage.note(f"sshd stopped for {AWAY:.0f} s")
+    time.sleep(AWAY)
     stage.theatre.box.start("sshd")
     stage.note("sshd runs again")
 
@@ -93,13 +95,12 @@ def connections_cut(stage: Stage) -> None:
 
 def other_airflow(stage: Stage) -> None:
     """Let another Airflow, with the same Dag and run ids, submit into the run directories: it is refused, each time."""
-    folder = Path(str(stage.theatre.box.profile["log"])) / "nemo-rl"
-    records = {index: folder / stage.name(index) / RECORD for index in stage.combinations}
+    records = {index: stage.run_dir(index) / RECORD for index in stage.combinations}
     runs = [index for index, file in records.items() if file.exists() and re.search(r"^job \d", file.read_text(), re.M)]
     box = stage.theatre.box
     for index in runs[:5]:
         login = Login(box=box, folder=box.directory / "elsewhere")
-        request = login.request(name=stage.name(index), run_dir=str(folder / stage.name(index)), index=index + 1)
+        request = login.request(name=stage.name(index), run_dir=str(stage.run_dir(index)), index=index + 1)
         attempt = Attempt(
             dag_id=stage.dag_id,
             run_id=stage.run_id,
@@ -117,6 +118,69 @@ def other_airflow(stage: Stage) -> None:
                 stage.note(f"another Airflow: {error}")
 
 
+def database_restarted(stage: Stage) -> None:
+    """Restart Airflow's database."""
+    _without_database(stage, 0)
+
+
+def database_away(stage: Stage) -> None:
+    """Stop Airflow's database, for 60 s in a full run, and start it again."""
+    _without_database(stage, AWAY)
+
+
+def _without_database(stage: Stage, seconds: float) -> None:
+    airflow = stage.theatre.airflow
+    assert airflow.postgres, "scripts/setup --tests installs Postgres"
+    airflow.postgres.stop()
+    stage.note(f"Postgres stopped for {seconds:.0f} s")
+    time.sleep(seconds)
+    airflow.postgres.start_again()
+    stage.note("Postgres runs again")
+
+    def is_back() -> bool:  # a service manager starts what has ended
+        for part in airflow.parts:
+            if not part.lives:
+                part.start()
+                stage.note(f"{part.name} had ended")
+        return airflow.is_healthy()
+
+    assert wait_until(is_back, 150), "Airflow did not come back"
+
+
+def api_server_away(stage: Stage) -> None:
+    """Stop Airflow's API server, for 60 s in a full run, and start it again."""
+    part = stage.theatre.airflow.api_server
+    part.kill(whole=True)
+    stage.note(f"{part.name} killed for {AWAY:.0f} s")
+    time.sleep(AWAY)
+    part.start()
+    assert wait_until(stage.theatre.airflow.is_healthy, 150), "Airflow did not come back"
+
+
+def name_unknown(stage: Stage) -> None:
+    """Cut the connections, and take the login node's name out of DNS, for 60 s in a full run."""
+    if names := stage.theatre.names:
+        names.go()
+        stage.note(f"the login node's name is unknown for {AWAY:.0f} s")
+        connections_cut(stage)
+        time.sleep(AWAY)
+        names.come()
+        stage.note("the name is known again")
+
+
+def directories_lost(stage: Stage) -> None:
+    """Delete the run directory of a live job, and the record of another."""
+    live = {name: job_id for job_id, name in stage.live_jobs().items()}
+    one, other = stage.rng.sample([index for index in stage.combinations if stage.name(index) in live], 2)
+    stage.excuse(one)
+    shutil.rmtree(stage.run_dir(one))
+    (stage.run_dir(other) / RECORD).unlink()
+    stage.note(f"the run directory of {stage.name(one)} and the record of {stage.name(other)} are gone")
+
+
+SERVICES: dict[str, Callable[[Stage], None]] = {
+    function.__name__: function for function in (database_restarted, database_away, api_server_away, name_unknown)
+}
 AIRFLOW: dict[str, Callable[[Stage], None]] = {
     function.__name__: function for function in (triggerer_killed, scheduler_killed, triggerer_stalled)
 }

@@ -25,14 +25,22 @@ if TYPE_CHECKING:
 
     from sandbox import Sandbox
     from sandbox.parts import AirflowParts
+    from tests.faults.host_names import HostNames
     from tests.faults.login_node import LoginNode
 
 # Combinations by Dag: a short run does with fewer.
 SWEEPS = (
-    {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10}
+    {"airflow_faults": 40, "cluster_faults": 40, "user_faults": 40, "stopped": 10, "refused_logins": 10, "services": 20}
     | {"chained": 20, "retried": 20, "approved": 10, "searched": 30}
     if FULL
-    else {"airflow_faults": 8, "cluster_faults": 14, "user_faults": 8, "stopped": 4, "refused_logins": 10}
+    else {
+        "airflow_faults": 8,
+        "cluster_faults": 14,
+        "user_faults": 8,
+        "stopped": 4,
+        "refused_logins": 10,
+        "services": 8,
+    }
     | {"chained": 6, "retried": 6, "approved": 4, "searched": 14}
 )
 # Further settings: the jobs of these sweeps are followed by others where they exit with 75.
@@ -46,10 +54,11 @@ END = 600.0  # seconds that a run may take after the last fault, on a machine wi
 
 @dataclass(slots=True, kw_only=True)
 class Theatre:
-    """What all sweeps share: a cluster, its login node, Airflow, and a record of all jobs."""
+    """What all sweeps share: a cluster, its login node and whether Airflow knows its name, and a record of all jobs."""
 
     box: Sandbox
     login: LoginNode
+    names: HostNames | None
     airflow: AirflowParts
     cluster: Cluster
     seed: int
@@ -125,6 +134,10 @@ class Stage:
         self.tasks = Tasks(self.theatre.airflow, self.path, self.theatre.cluster, index_of)
         self._sampler = Sampler(self.tasks.look, 1.5)
         self._sampler.start()
+
+    def run_dir(self, index: int) -> Path:
+        """Where a combination's job runs."""
+        return Path(str(self.theatre.box.profile["log"])) / "nemo-rl" / self.name(index)
 
     def live_jobs(self) -> dict[str, str]:
         """Job id and name of this run's jobs that live."""

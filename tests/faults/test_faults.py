@@ -17,7 +17,15 @@ from airflow_slurm_sweep.names import PARAMETERS, STATE_DIR
 from sandbox.processes import wait_until
 from tests.faults import users
 from tests.faults.disks import KINDS, Disks
-from tests.faults.injectors import AIRFLOW, CLUSTER, api_server_killed, scheduler_killed, triggerer_killed
+from tests.faults.injectors import (
+    AIRFLOW,
+    CLUSTER,
+    SERVICES,
+    api_server_killed,
+    directories_lost,
+    scheduler_killed,
+    triggerer_killed,
+)
 from tests.faults.login_node import SBATCH_FAULTS
 from tests.faults.stage import SWEEPS, Stage
 from tests.full import FULL
@@ -57,6 +65,25 @@ def test_airflow_dies(theatre: Theatre, number: int) -> None:
     for name in order:
         stage.pause(1, 5)
         AIRFLOW[name](stage)
+    stage.finish()
+
+
+@pytest.mark.all
+@rounds
+def test_what_airflow_stands_on_goes_away(theatre: Theatre, number: int) -> None:
+    """Its database, its API server, DNS, a job's run directory and another's record."""
+    stage = stage_of(theatre, "services", number)
+    for index in range(stage.size):
+        status = 3 if stage.rng.random() < FAILING else 0
+        theatre.login.plan_job(stage.name(index), (stage.rng.randint(60, 150), status))
+    order = stage.rng.sample([*SERVICES], len(SERVICES))
+    stage.trigger()
+    stage.wait_for_jobs(3)
+    for number_of_fault, name in enumerate(order):
+        if number_of_fault == 1:
+            directories_lost(stage)  # while jobs live
+        stage.pause(1, 5)
+        SERVICES[name](stage)
     stage.finish()
 
 

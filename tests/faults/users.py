@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
@@ -50,8 +49,7 @@ def clear_submit(stage: Stage, index: int) -> None:
 
 def clear_damaged(stage: Stage, index: int) -> None:
     """Likewise, after the file server has lost what the record said."""
-    run_dir = Path(str(stage.theatre.box.profile["log"])) / "nemo-rl" / stage.name(index)
-    (run_dir / RECORD).write_text("")
+    (stage.run_dir(index) / RECORD).write_text("")
     stage.note(f"the record of {stage.name(index)} is empty")
     clear_submit(stage, index)
 
