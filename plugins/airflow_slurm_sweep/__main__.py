@@ -31,12 +31,12 @@ from airflow_slurm_sweep.errors import Fault, SettingsError, SlurmSweepError, Sw
 from airflow_slurm_sweep.plan import layers_of, plan_run
 from airflow_slurm_sweep.schema import preset_schema, profile_schema, settings_page, sweep_schema
 from airflow_slurm_sweep.sweep.convert import convert
-from airflow_slurm_sweep.sweep.document import read_text
 from airflow_slurm_sweep.sweep.files import check_dag_id, doubles, is_read, root_of, yaml_files
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, RunSettings
 from airflow_slurm_sweep.sweep.naming import is_template
 from airflow_slurm_sweep.sweep.run_command import warnings
 from airflow_slurm_sweep.sweep.spec import MAX_COMBINATIONS, SweepSpec, load_sweep, most_combinations
+from airflow_slurm_sweep.sweep.yaml_reader import read_text
 
 _SCHEMAS = {"sweep": sweep_schema, "profile": profile_schema, "preset": preset_schema}
 _SHOW_DEFAULT = "default: %(default)s"

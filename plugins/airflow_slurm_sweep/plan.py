@@ -19,13 +19,13 @@ from airflow_slurm_sweep.slurm.validation import is_count
 from airflow_slurm_sweep.sweep.budget import Budget, Cost
 from airflow_slurm_sweep.sweep.combinations import select
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.entered import with_overrides
 from airflow_slurm_sweep.sweep.layers import BUILT_IN, Folders, Layers, RunSettings, read_layers
 from airflow_slurm_sweep.sweep.naming import base_name, job_name, refuse_shared
 from airflow_slurm_sweep.sweep.overrides import Value, config_key, override_key
 from airflow_slurm_sweep.sweep.recipe import Recipe, Search, check_search
 from airflow_slurm_sweep.sweep.run_command import command_text, run_command, warnings
+from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions
 from airflow_slurm_sweep.sweep.space_reader import notes
 from airflow_slurm_sweep.sweep.spaces import Combination

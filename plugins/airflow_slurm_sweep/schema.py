@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS
-from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 

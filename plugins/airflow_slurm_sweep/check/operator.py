@@ -27,8 +27,8 @@ from airflow_slurm_sweep.check.way_in import check_login, check_way_in
 from airflow_slurm_sweep.errors import SettingsError, SlurmSweepError
 from airflow_slurm_sweep.slurm.gpus import requested_gpus
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE, Folders, Layers, RunSettings, read_layers
+from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import refuse_unknown

@@ -18,7 +18,7 @@ from airflow_slurm_sweep.slurm.durations import hours, minutes
 from airflow_slurm_sweep.slurm.gpus import Options
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep import setting_types as types
-from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.section import Section
 
 _Hours = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 _UNITS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}  # by the ends of the settings' names

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from airflow_slurm_sweep.slurm.chain import DEFAULT_ON
-from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.setting_types import TIME_PATTERN, Count, Flag
 
 _Ending: TypeAlias = Literal["TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "FAILED", "OUT_OF_MEMORY"]

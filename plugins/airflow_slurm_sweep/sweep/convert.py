@@ -17,10 +17,10 @@ from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.convert_seml import of_seml
 from airflow_slurm_sweep.sweep.converted import NO_PROGRAM, Converted
 from airflow_slurm_sweep.sweep.converted_parameters import add, constants, flat, mapping, parameter_key
-from airflow_slurm_sweep.sweep.document import read_mapping
 from airflow_slurm_sweep.sweep.foreign import as_yaml, is_call, other_tool
 from airflow_slurm_sweep.sweep.hydra_values import choices
 from airflow_slurm_sweep.sweep.values import protected
+from airflow_slurm_sweep.sweep.yaml_reader import read_mapping
 
 _TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
 _WORDS_OF_COMMANDS = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.sweep.distributions import DRAWN
-from airflow_slurm_sweep.sweep.document import read_settings
 from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 
 NO_PROGRAM = "the program, which the file does not name: replace train.py"

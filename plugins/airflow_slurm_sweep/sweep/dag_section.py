@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.setting_types import Count, CountOrZero, Flag
 
 # Airflow's

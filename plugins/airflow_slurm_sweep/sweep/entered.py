@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from airflow_slurm_sweep.sweep.command import placeholders
-from airflow_slurm_sweep.sweep.document import read_value
 from airflow_slurm_sweep.sweep.hydra_values import choices
 from airflow_slurm_sweep.sweep.overrides import (
     Value,
@@ -22,6 +21,7 @@ from airflow_slurm_sweep.sweep.overrides import (
 )
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.values import is_parameter
+from airflow_slurm_sweep.sweep.yaml_reader import read_value
 
 
 def with_overrides(

@@ -21,15 +21,16 @@ from airflow_slurm_sweep.slurm.retry import check
 from airflow_slurm_sweep.slurm.runs.reservation import BASE, NUMBER, RunNames
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.sweep.command import fill
-from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.entered import value_or_text
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
 from airflow_slurm_sweep.sweep.sbatch_options import over
+from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import load_profile
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
+from airflow_slurm_sweep.sweep.yaml_reader import read_text
 
 DEFAULT_PROFILE = "default"
 _WARN = 120  # seconds before the limit at which a job of a chain is warned by default

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from airflow_slurm_sweep.names import METRICS
 from airflow_slurm_sweep.sweep import setting_types as types
-from airflow_slurm_sweep.sweep.document import Section
+from airflow_slurm_sweep.sweep.section import Section
 
 
 class Metrics(Section):

@@ -13,11 +13,12 @@ from pydantic import AfterValidator, Field
 
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.sweep import setting_types as types
-from airflow_slurm_sweep.sweep.document import read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.sbatch_options import over
+from airflow_slurm_sweep.sweep.section import validate
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, JobSettings, PresetSetting, given
+from airflow_slurm_sweep.sweep.yaml_reader import read_mapping, read_text
 
 PLAIN, DEFAULT = "plain", "nemo-rl"
 OURS = Path(__file__).parents[1] / "presets"

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from airflow_slurm_sweep.slurm.validation import METRIC_FILES, check_variable
-from airflow_slurm_sweep.sweep.document import Section, kind
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
+from airflow_slurm_sweep.sweep.section import Section
+from airflow_slurm_sweep.sweep.yaml_reader import kind
 
 _OF_COMMANDS = re.compile(r"(?<![$\\{])\{(run_dir|job_name|parameters_file|flags|overrides)\}(?!\})")
 _N = "[0-9]+"  # for Python \d are the digits of all scripts

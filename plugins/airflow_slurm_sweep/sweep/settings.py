@@ -27,7 +27,6 @@ from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.chain_setting import Chain, Retry, check_retry
-from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
 from airflow_slurm_sweep.sweep.sbatch_options import (
@@ -37,6 +36,7 @@ from airflow_slurm_sweep.sweep.sbatch_options import (
     check_switch,
     moved_below_sbatch,
 )
+from airflow_slurm_sweep.sweep.section import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,16 +22,17 @@ from typing import Any
 from airflow_slurm_sweep.errors import Fault, SettingsError, SweepFileError
 from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.dag_section import DagSection
-from airflow_slurm_sweep.sweep.document import anchored_keys, kind, read_mapping, read_text, validate
 from airflow_slurm_sweep.sweep.files import name_of, root_of
 from airflow_slurm_sweep.sweep.foreign import other_tool
 from airflow_slurm_sweep.sweep.overrides import Value
+from airflow_slurm_sweep.sweep.section import validate
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
 from airflow_slurm_sweep.sweep.space_reader import read_space
 from airflow_slurm_sweep.sweep.space_reader import warnings as space_warnings
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
 from airflow_slurm_sweep.sweep.values import OWN_KEYS, read_axis
+from airflow_slurm_sweep.sweep.yaml_reader import anchored_keys, kind, read_mapping, read_text
 
 MAX_COMBINATIONS = 1000
 

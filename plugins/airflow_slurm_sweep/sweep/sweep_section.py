@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from airflow_slurm_sweep.sweep.budget import Budget
-from airflow_slurm_sweep.sweep.document import Section
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
+from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.setting_types import Count
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 

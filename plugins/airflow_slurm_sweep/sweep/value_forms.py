@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, is_number, ours_of
-from airflow_slurm_sweep.sweep.document import LEADING_ZERO
 from airflow_slurm_sweep.sweep.drawn import LOGARITHMIC, WHOLE, Drawn
 from airflow_slurm_sweep.sweep.foreign import IS_NUMBER, as_yaml, count_of_steps, read_number, steps
 from airflow_slurm_sweep.sweep.overrides import Value
+from airflow_slurm_sweep.sweep.yaml_reader import LEADING_ZERO
 
 MOST = 100_000  # values of a list, rows of a table
 _OF_WANDB = {"values", "value", "distribution", "min", "max", "q"}

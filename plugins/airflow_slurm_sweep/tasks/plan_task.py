@@ -28,14 +28,15 @@ from airflow_slurm_sweep.plan import RunPlan, base_of, budgets, layers_of, plan_
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import preview
 from airflow_slurm_sweep.sweep.budget import check_budget, needed_consent
-from airflow_slurm_sweep.sweep.document import read_settings, read_text
 from airflow_slurm_sweep.sweep.files import yaml_files
 from airflow_slurm_sweep.sweep.layers import Folders, Layers
 from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run, is_template
 from airflow_slurm_sweep.sweep.sbatch_options import over
+from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
+from airflow_slurm_sweep.sweep.yaml_reader import read_text
 from airflow_slurm_sweep.tasks import configuration
 from airflow_slurm_sweep.tasks.form import refuse_unknown
 from airflow_slurm_sweep.tasks.installation import installation

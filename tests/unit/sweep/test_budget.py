@@ -10,7 +10,7 @@ import pytest
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.sweep.budget import Budget, Cost, check_budget, needed_consent
-from airflow_slurm_sweep.sweep.document import read_settings
+from airflow_slurm_sweep.sweep.section import read_settings
 
 
 def job(**more: Any) -> JobRequest:

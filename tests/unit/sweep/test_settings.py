@@ -12,8 +12,8 @@ from airflow_slurm_sweep.slurm.durations import hours
 from airflow_slurm_sweep.slurm.job import JobRequest
 from airflow_slurm_sweep.slurm.submit.sbatch import environment
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, OUR_VARIABLES
-from airflow_slurm_sweep.sweep.document import Section, read_settings
 from airflow_slurm_sweep.sweep.layers import Layers, RunSettings
+from airflow_slurm_sweep.sweep.section import Section, read_settings
 from airflow_slurm_sweep.sweep.setting_types import only_pattern
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given, setting
 from tests.layers import make_layers
