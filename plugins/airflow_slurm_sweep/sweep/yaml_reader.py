@@ -19,6 +19,7 @@ from yamlcore import CCoreLoader
 from airflow_slurm_sweep.errors import Fault, SweepFileError
 from airflow_slurm_sweep.sweep.foreign import as_yaml
 
+_MOST = 1_000_000  # values of a document
 LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 
@@ -102,6 +103,9 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
         is_deep = isinstance(error, RecursionError) or "nesting depth" in str(error)  # PyYAML: old, new
         raise SweepFileError(source, [_TOO_DEEP if is_deep else _syntax_fault(error, text)]) from None
+    if _size(document, {}) > _MOST:
+        problem = f"its aliases make more than {_MOST} values; write fewer, or a table: {{csv: FILE}}"
+        raise SweepFileError(source, [Fault(problem=problem)])
     if not isinstance(document, dict):
         raise SweepFileError(source, [Fault(problem=f"expected keys with values, got {kind(document)}")])
     faults = [
@@ -121,6 +125,14 @@ def read_mapping(text: str, source: str, warnings: list[str]) -> dict[str, Any]:
     for key in () if "&" in text else sorted(left_out):  # no anchor in the file
         warnings.append(f"{source}: {key} is left out: it is for anchors; a parameter of that name is '--{key}'")
     return {key: value for key, value in document.items() if key not in left_out}
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Return how many values a document has; aliases of aliases may make more than a process can hold."""
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        known[id(value)] = 1 + sum(_size(each, known) for each in parts)
+    return known[id(value)]
 
 
 def read_value(text: str, subject: str) -> Any:

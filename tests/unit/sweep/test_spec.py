@@ -179,6 +179,10 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("a: !!bool x", "line 1: not YAML: 'x' cannot be read as bool"),
         ("a: [!!float x]", "line 1: not YAML: 'x' cannot be read as float"),
         (f"a: {'9' * 5000}", f"line 1: not YAML: '{'9' * 60}' cannot be read as int"),
+        (
+            "x-0: &v0 [1, 2]\n" + "".join(f"x-{n}: &v{n} [{f'*v{n - 1}, ' * 9}]\n" for n in range(1, 10)) + "lr: *v9",
+            "its aliases make more than 1000000 values; write fewer, or a table: {csv: FILE}",
+        ),
         (f"a: {'[' * 3000}{']' * 3000}", "lists and mappings are nested too deep; write them into the script's config"),
         (f"script_path: a.py\na: {{range: [0, 1{'0' * 400}]}}", f"a: expected a form such as {{range: [0, 10, 2]}}, without its end; got {{range: [0, 1{'0' * 400}]}}"),
         ("script_path: a.py\na: {range: [0, 1e9]}", "a: {range: [0, 1000000000.0]} has 1000000000 values, but at most 100000 are read; give it fewer"),
