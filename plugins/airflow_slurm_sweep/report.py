@@ -21,6 +21,7 @@ from airflow_slurm_sweep.sweep.naming import label
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
 HOURS = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}
+NO_HOURS = "unknown hours"
 DONE_EARLIER = "done in an earlier run"  # the state of a combination that *resume* skips
 _SKIPPED = "skipped"
 STOPPED_EARLIER = "stopped early in an earlier run"
@@ -157,7 +158,7 @@ def hours_text(used: Iterable[tuple[float | None, float | None]]) -> str:
     parts = [f"{_amount(fsum(numbers))} {unit}" for unit, numbers in known.items() if numbers]
     unknown = each.count((None, None))
     if unknown:
-        parts.append(f"unknown for {unknown} {'job' if unknown == 1 else 'jobs'}" if parts else "unknown")
+        parts.append(f"unknown for {unknown} {'job' if unknown == 1 else 'jobs'}" if parts else NO_HOURS)
     return ", ".join(parts)
 
 

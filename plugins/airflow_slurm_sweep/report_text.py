@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_slurm_sweep.means import means
-from airflow_slurm_sweep.report import HOURS, Row, best, causes, failures, metric_names, outcome, row_ranks, used
+from airflow_slurm_sweep.report import (
+    HOURS,
+    NO_HOURS,
+    Row,
+    best,
+    causes,
+    failures,
+    metric_names,
+    outcome,
+    row_ranks,
+    used,
+)
 from airflow_slurm_sweep.sweep.overrides import bare_key, shown
 from airflow_slurm_sweep.sweep.sweep_section import Objective
 
@@ -94,7 +105,7 @@ def summary(
     if objective and (winner := best(rows, objective)):
         parts.append(best_text(winner, objective))
     parts.append(table(included, objective, form="github"))
-    if (text := used(jobs)) not in ("", "unknown"):
+    if (text := used(jobs)) not in ("", NO_HOURS):
         parts.append(f"Used: {text}")
     if by_value := means_table(rows, objective, form="github"):
         parts.append(by_value)

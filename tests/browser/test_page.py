@@ -116,7 +116,7 @@ def test_a_run_is_followed_from_the_trigger_to_a_failed_jobs_log(airflow: Airflo
     states = cell(page, "state")
     expect(states.filter(has_text=IN_SLURM).first).to_be_visible()
     expect(states.filter(has_text="COMPLETED")).to_have_count(4)
-    expect(states.filter(has_text="FAILED (NonZeroExitCode)")).to_have_count(2)
+    expect(states.filter(has_text="FAILED: train_grpo: grpo.kl_penalty: expected a number")).to_have_count(2)
     expect(frame(page).get_by_role("progressbar")).to_have_attribute(
         "aria-valuetext", "6 of 6 ended: 4 succeeded, 2 failed"
     )

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from airflow_slurm_sweep.names import OBJECTIVE_KEY
+from airflow_slurm_sweep.names import FAULT_KEY, OBJECTIVE_KEY
 from airflow_slurm_sweep.slurm.states import JobState
 from sandbox.postgres import Postgres
 from tests.browser.conftest import Visit, picture
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.all]
 SUBMIT, WAIT = "combination.submit", "combination.wait"
 OBJECTIVE = {"metric": "reward", "goal": "maximize"}
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+NO_SUCH_FILE = "no such file on the cluster: train.py (looked for from /home/alice/project)"
 Shows = Callable[[Sweep], Run]
 
 
@@ -55,6 +56,13 @@ def ended(sweep: Sweep, more: Callable[[int], dict[str, Any]] = lambda _: {}) ->
     ]
     run.xcoms([(WAIT, index, "return_value", as_text(end)) for index, end in enumerate(ends)])
     run.xcoms([("plan", -1, OBJECTIVE_KEY, OBJECTIVE)])
+    return run
+
+
+def without_plan(sweep: Sweep) -> Run:
+    """The task ``plan`` failed."""
+    run = sweep.run("run", "failed", plan="failed")
+    run.xcoms([("plan", -1, FAULT_KEY, NO_SUCH_FILE)])
     return run
 
 
@@ -99,6 +107,7 @@ def has_room(page: Page) -> None:
 
 STATES: dict[str, tuple[Shows, str, int, str]] = {
     "planning": (lambda sweep: sweep.run("run", plan="running"), "", 0, "0 of 0 ended"),
+    "plan_failed": (without_plan, "", 0, "0 of 0 ended"),
     "planned": (lambda sweep: sweep.run("run"), "", 4, "0 of 4 ended"),
     "failed": (failed, "", 4, "4 of 4 ended: 4 failed"),
     "stopped": (stopped, "", 4, "4 of 4 ended: 1 succeeded, 3 stopped early"),
@@ -117,6 +126,9 @@ def test_a_state_says_what_it_is(airflow: Airflow, postgres: Postgres, visit: Vi
     expect(rows(page)).to_have_count(size)
     if state == "failed":
         expect(frame(page).get_by_text(f"3 of 4 failed: {OUT_OF_MEMORY}")).to_be_visible()
+        expect(rows(page).filter(has_text=f"FAILED: {OUT_OF_MEMORY}")).to_have_count(3)
+    if state == "plan_failed":
+        expect(frame(page).get_by_text(NO_SUCH_FILE)).to_be_visible()
     if state == "repeats":
         frame(page).get_by_text("Mean reward of repeats").click()
         means = frame(page).get_by_role("table", name="Mean reward of the repeats")

@@ -312,7 +312,7 @@ def test_hours_are_of_gpus_where_a_job_asked_for_them_and_of_cpus_elsewhere() ->
     rows = report_rows(requests, jobs, ends)
     assert [(row.gpu_hours, row.cpu_hours) for row in rows] == [(1.5, None), (None, 0.25), (None, None), (None, None)]
     assert used(rows) == "1.5 GPU-hours, 0.25 CPU-hours, unknown for 2 jobs"
-    assert used(rows[3:]) == "unknown"
+    assert used(rows[3:]) == "unknown hours"
     assert used(report_rows([request(1, done=ends[0].to_json())], [], [])) == ""
     assert table(rows).splitlines()[0].split()[-4:] == ["elapsed", "GPU-hours", "CPU-hours", "log"]
     assert "Used: 1.5 GPU-hours" in summary("t", rows)

@@ -27,9 +27,10 @@ export function columns(run, scales, cells) {
     {
       id: "state",
       title: "State",
-      text: stateText,
+      text: causeText,
       tip: waitText,
-      cell: stateCell,
+      cell: (row) => inState(row, causeText(row)),
+      raw: stateText,
       room: 4,
       value: (row) => run.stages.indexOf(row.stage),
     },
@@ -145,7 +146,7 @@ function shade(value, scale, smallerIsBetter) {
 
 export const metricText = (value) => (typeof value === "number" ? short(value) : (value ?? ""));
 
-export const stateText = (row) => (row.reason ? `${row.state} (${row.reason})` : row.state);
+const stateText = (row) => (row.reason ? `${row.state} (${row.reason})` : row.state);
 
 /** Return a state with what the job waits for, and when Slurm expects it to start. */
 const waitText = (row) => {
@@ -153,7 +154,12 @@ const waitText = (row) => {
   return [stateText(row), row.why, row.cause, start].filter(Boolean).join("; ");
 };
 
-export const stateCell = (row) => h("span", { class: `state ${stageClass(row.stage)}` }, stateText(row));
+/** Return a state with the cause of a failure, which says more than Slurm's reason. */
+const causeText = (row) => (row.cause ? `${row.state}: ${row.cause}` : stateText(row));
+
+const inState = (row, text) => h("span", { class: `state ${stageClass(row.stage)}` }, text);
+
+export const stateCell = (row) => inState(row, stateText(row));
 
 const elapsedSince = (time) => (time === null ? "" : now() - time);
 

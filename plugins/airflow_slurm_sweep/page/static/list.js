@@ -43,8 +43,13 @@ export class ListView {
     this.faults.hidden = faults.length === 0;
     this.faults.replaceChildren(title, ...faults.map((fault) => h("pre", {}, fault)));
     this.live = runs.some((run) => run.live);
-    this.none.hidden = runs.length > 0 || sweeps.length === 0;
+    this.none.hidden = runs.length > 0;
     this.noSweep.hidden = sweeps.length > 0;
+    for (const [body, found] of [
+      [this.runs, runs],
+      [this.sweeps, sweeps],
+    ])
+      body.parentElement.hidden = found.length === 0;
     this.compare.hidden = runs.length < 2;
     const focused = focusName(document.activeElement);
     this.runs.replaceChildren(...runs.map((run) => this.runRow(run)));

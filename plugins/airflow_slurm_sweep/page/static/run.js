@@ -149,7 +149,7 @@ export class RunView {
   showMissing() {
     const { combinations, plan, fault, tasks } = this.run;
     this.missing.hidden = combinations.length > 0;
-    this.content.hidden = !this.missing.hidden;
+    for (const element of [this.content, this.search, this.file]) element.hidden = !this.missing.hidden;
     if (this.missing.hidden) return;
     const log = outside(dagUrl(this.dagId, "runs", this.runId, "tasks", tasks.plan), "log of plan");
     const failed = "The plan failed: nothing was submitted. See the ";
