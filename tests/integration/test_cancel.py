@@ -81,6 +81,21 @@ def test_a_wait_that_is_out_of_time_cancels_its_job(cluster: Sandbox, request_: 
     assert wait_until(lambda: state(cluster, job.job_id) == "CANCELLED")
 
 
+def test_a_wait_is_out_of_time_while_it_reads_what_its_job_left(
+    cluster: Sandbox, request_: JobRequest, tmp_path: Path
+) -> None:
+    """The login node's file server hangs: `stat` does not return."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "stat").write_text("#!/bin/sh\nexec sleep 30\n")
+    (tmp_path / "bin" / "stat").chmod(0o755)
+    request = replace(request_, command="true", login_setup=[f"PATH={tmp_path}/bin:$PATH"])
+    job = asyncio.run(submit_job(request, ATTEMPT))
+    assert wait_until(lambda: state(cluster, job.job_id) == "COMPLETED")
+    with pytest.raises(TaskTimeoutError) as error:
+        asyncio.run(await_job(job, seconds=10))
+    assert str(error.value) == f"Job {job.job_id} ended as COMPLETED, but what it left could not be read in time"
+
+
 def test_a_submission_that_is_out_of_time_is_withdrawn(cluster: Sandbox, request_: JobRequest, tmp_path: Path) -> None:
     """The limit of parallel jobs keeps it waiting."""
     first = replace(request_, name="first", run_dir=str(tmp_path / "first"), max_parallel_jobs=1)
