@@ -134,7 +134,7 @@ def _plain(size: int, setup: Setup) -> runs.Run:
     with _stage_of(_PLAIN_FILE, setup) as place:
         workdir = place.box.profile["workdir"]
         arguments = f"--cpus-per-task=1 --chdir={workdir} {workdir}/{script(JOB_SECONDS)}"
-        return _baseline(place, PLAIN, "plain Airflow", {"size": size, "arguments": arguments})
+        return _baseline(place, PLAIN, "plain", {"size": size, "arguments": arguments})
 
 
 def _empty(size: int, setup: Setup) -> runs.Run:
@@ -159,7 +159,7 @@ def _baseline(place: Stage, dag_id: str, what: str, conf: dict[str, object]) -> 
 def _sweep(size: int, setup: Setup) -> runs.Run:
     with stage(setup, sweeps={SWEEP: sweep(SWEEP, size, JOB_SECONDS)}) as place:
         runs.warm_up(place)
-        subject = runs.Subject(what="airflow-slurm-sweep", dag_id=SWEEP, wait_task="combination.wait")
+        subject = runs.Subject(what="sweep", dag_id=SWEEP, wait_task="combination.wait")
         return runs.measure(place, subject, size)
 
 
@@ -175,7 +175,7 @@ def _released(size: int, setup: Setup, *, has_histories: bool = False) -> runs.R
 def _flight(size: int, setup: Setup) -> flight.Flight:
     with stage(setup, sweeps={SWEEP: sweep(SWEEP, size, LONG_SECONDS)}) as place:
         runs.warm_up(place)
-        subject = runs.Subject(what="airflow-slurm-sweep", dag_id=SWEEP, wait_task="combination.wait")
+        subject = runs.Subject(what="sweep", dag_id=SWEEP, wait_task="combination.wait")
         return flight.measure(place, subject, size)
 
 

@@ -89,7 +89,7 @@ def tables(results: Results) -> str:
     parts = [f"Measured on: {in_words(results.machine)}."]
     if runs := [*results.plain, *results.empty, *results.sweeps, *results.released]:
         parts.append(
-            table([f"{run.what}, {run.size}" for run in runs], [(name, list(map(of, runs))) for name, of in RUN])
+            table([f"{run.what} {run.size}" for run in runs], [(name, list(map(of, runs))) for name, of in RUN])
         )
     if len(results.sweeps) > 1:
         parts.append(_growth_in_words(results.sweeps))
@@ -99,7 +99,7 @@ def tables(results: Results) -> str:
         ]
         parts.append(_markdown([["submitting alone", "jobs", "seconds", "seconds for a job"], *rows]))
     if flights := results.flights:
-        columns = [f"{flight.what}, {flight.size} in flight" for flight in flights]
+        columns = [f"{flight.what} {flight.size}, in flight" for flight in flights]
         parts.append(table(columns, [(name, list(map(of, flights))) for name, of in FLIGHT]))
     parts += [f"Not measured: {failure}" for failure in results.failures]
     return "\n\n".join(parts)
@@ -107,7 +107,7 @@ def tables(results: Results) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """A Markdown table of rows with names, without those of a second triggerer that is not there."""
-    there = [(name, cells) for name, cells in rows if TRIGGERERS[1] not in name or set(cells) != {"none"}]
+    there = [(name, cells) for name, cells in rows if TRIGGERERS[1] not in name or set(cells) != {""}]
     return _markdown([["", *columns], *([name, *cells] for name, cells in there)])
 
 
@@ -117,13 +117,13 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.1f}"
+    return "" if math.isnan(value) else f"{value:.1f}"
 
 
 def _mebibytes(part: str) -> Callable[[Observed], str]:
     def cell(observed: Observed) -> str:
         usage = observed.usage.get(part)
-        return f"{usage.peak_bytes / 2**20:.0f}" if usage else "none"
+        return f"{usage.peak_bytes / 2**20:.0f}" if usage else ""
 
     return cell
 
@@ -131,13 +131,13 @@ def _mebibytes(part: str) -> Callable[[Observed], str]:
 def _cpu(part: str) -> Callable[[Observed], str]:
     def cell(observed: Observed) -> str:
         usage = observed.usage.get(part)
-        return _number(usage.cpu_seconds) if usage else "none"
+        return _number(usage.cpu_seconds) if usage else ""
 
     return cell
 
 
 def _stalls(observed: Observed) -> str:
-    return f"{len(observed.stalls)}, longest {max(observed.stalls, default=0.0):.2f} s"
+    return f"{len(observed.stalls)}, {max(observed.stalls):.1f} s" if observed.stalls else "0"
 
 
 def _of(cell: Callable[[Observed], str]) -> Callable[[Run], str]:
@@ -159,27 +159,24 @@ RUN: list[tuple[str, Callable[[Run], str]]] = [
     ("squeue and scontrol calls", lambda run: str(run.observed.job_queries)),
     ("sacct calls", lambda run: str(run.observed.sacct_calls)),
     ("sbatch calls", lambda run: str(run.observed.sbatch_calls)),
-    ("stalls of the triggerer", _of(_stalls)),
-    *((f"peak memory of {part}, MiB", _of(_mebibytes(part))) for part in PARTS),
-    *((f"CPU seconds of {part}", _of(_cpu(part))) for part in PARTS),
-    ("CPU seconds for a combination", lambda run: f"{run.cpu_each:.3f}"),
+    ("stalls of the triggerer, longest", _of(_stalls)),
+    *((f"peak MiB of {part}", _of(_mebibytes(part))) for part in PARTS),
+    *((f"CPU s of {part}", _of(_cpu(part))) for part in PARTS),
+    ("CPU s for a combination", lambda run: f"{run.cpu_each:.3f}"),
 ]
 
 FLIGHT: list[tuple[str, Callable[[Flight], str]]] = [
     ("seconds until all were submitted", lambda flight: _number(flight.submitted)),
     ("SSH connections until then", lambda flight: str(flight.starting.connections)),
-    ("stalls of the triggerer until then", lambda flight: _stalls(flight.starting)),
+    ("stalls of the triggerer until then, longest", lambda flight: _stalls(flight.starting)),
     ("seconds held", lambda flight: _number(flight.held)),
     ("new SSH connections meanwhile", lambda flight: str(flight.waiting.connections)),
     ("squeue calls meanwhile", lambda flight: str(flight.waiting.job_queries)),
     ("squeue calls per tick", lambda flight: f"{flight.queries_per_tick:.2f}"),
-    ("stalls of the triggerer meanwhile", lambda flight: _stalls(flight.waiting)),
-    *(
-        (f"peak memory of {part} meanwhile, MiB", lambda flight, part=part: _mebibytes(part)(flight.waiting))
-        for part in PARTS
-    ),
+    ("stalls of the triggerer meanwhile, longest", lambda flight: _stalls(flight.waiting)),
+    *((f"peak MiB of {part} meanwhile", lambda flight, part=part: _mebibytes(part)(flight.waiting)) for part in PARTS),
     ("KiB of the triggerer for a job, beyond its first", lambda flight: f"{flight.bytes_each / 1024:.0f}"),
-    *((f"CPU seconds of {part} meanwhile", lambda flight, part=part: _cpu(part)(flight.waiting)) for part in PARTS),
+    *((f"CPU s of {part} meanwhile", lambda flight, part=part: _cpu(part)(flight.waiting)) for part in PARTS),
     ("seconds to mark the Dag run failed", lambda flight: _number(flight.marking)),
     ("seconds from that order until no job was left", lambda flight: _number(flight.cancelled)),
     ("jobs left", lambda flight: str(flight.left)),

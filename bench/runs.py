@@ -23,7 +23,7 @@ LOOK = 2.0  # seconds between two looks at a run's state
 _CONNECTION_STAYS = 25.0  # seconds after the last use, and a little more
 _PAGE = 1000
 _SAY = 10.0  # seconds between two lines of progress
-EMPTY = "empty triggers"  # `Subject.what`
+EMPTY = "empty"  # `Subject.what`
 _FAILED = ("failed", "upstream_failed")
 
 

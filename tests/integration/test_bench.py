@@ -59,7 +59,7 @@ def test_a_small_sweep_is_measured(folder: Path) -> None:
     assert observed["job_queries"] >= 1
     assert observed["usage"]["triggerer"]["peak_bytes"] > 50 * 2**20
     assert observed["usage"]["scheduler"]["cpu_seconds"] > 0
-    assert "| airflow-slurm-sweep, 3 |" in output
+    assert "| sweep 3 |" in output
     assert [path.name for path in folder.iterdir()] == ["figures.json"], "the rest is cleared away"
 
 
