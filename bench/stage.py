@@ -29,7 +29,12 @@ KNOWN_SECONDS = 120  # until Airflow knows a Dag
 # Below the cluster's directory: what slurmctld writes about each job that has ended, and a line for each call of sacct.
 ENDED = "logs/ended.txt"
 SACCT = "logs/sacct.calls"
-_SLEEP = "#!/bin/bash\nexec sleep {seconds}\n"
+# Accounting is off, and a `wait` may begin after Slurm has forgotten its job: the script leaves what job.sh does.
+_SLEEP = """\
+#!/bin/bash
+sleep {seconds} || exit
+[ -z "$BASE_LOG_DIR" ] || printf '0 -\\n%s\\n' "$(date +%s)" > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.exit"
+"""
 STEPS = 1000  # that a job with a history writes, a tenth in each second
 _HISTORY = """\
 #!/bin/bash
