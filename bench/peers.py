@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("CPU seconds for a job", [f"{peer.usage.cpu_seconds / peer.size:.3f}" for peer in peers]),
         ("peak memory, MiB", [f"{peer.usage.peak_bytes / 2**20:.0f}" for peer in peers]),
     ]
-    print(table([f"{peer.what}, {peer.size}" for peer in peers], rows))
+    print(table([f"{peer.what} {peer.size}" for peer in peers], rows))
     print("\n".join(failures))
     return int(bool(failures))
 
