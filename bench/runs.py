@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import text
 
 from bench.logs import EndedJob
 from bench.numbers import percentile
@@ -221,9 +221,8 @@ def _wait_for_the_end(stage: Stage, path: str, observation: Observation, size: i
 
 def _state(stage: Stage, path: str) -> str:
     """Return a run's state, out of the database: for its answer, Airflow reads all tasks of the run."""
-    assert stage.airflow.postgres
     query = text("SELECT state FROM dag_run WHERE run_id = :run_id")
-    with create_engine(stage.airflow.postgres.url, poolclass=NullPool).connect() as connection:
+    with stage.database.connect() as connection:
         return str(connection.execute(query, {"run_id": path.rpartition("/")[2]}).scalar())
 
 

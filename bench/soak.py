@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 from urllib.error import HTTPError
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from bench.observe import ended
 from bench.report import in_words, machine, table
@@ -107,8 +107,6 @@ class Stand:
         self._dags = cycle(SWEEPS)
         self.acts = 0  # that Airflow took
         self.restarts = 0
-        assert place.airflow.postgres
-        self._engine = create_engine(place.airflow.postgres.url)
 
     def act(self) -> None:
         """Do what a user does: cancel a run, clear a combination, or mark one failed."""
@@ -144,7 +142,7 @@ class Stand:
         return found | self._rows()
 
     def _rows(self) -> Sample:
-        with self._engine.connect() as connection:
+        with self._place.database.connect() as connection:
             tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
             names = [str(name) for (name,) in connection.execute(text(tables))]
             counted = {name: connection.execute(text(f'SELECT count(*) FROM "{name}"')).scalar() for name in names}

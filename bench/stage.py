@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from sqlalchemy import Engine, NullPool, create_engine
+
 from bench.say import say
 from sandbox import Sandbox, SandboxError
 from sandbox.airflow import LARGE_SWEEPS, LARGEST, PROJECT, airflow_environment, merge
@@ -77,11 +79,13 @@ class Stage:
 
     Attributes:
         folder: Holds both, and their logs.
+        database: Airflow's.
     """
 
     box: Sandbox
     airflow: AirflowParts
     folder: Path
+    database: Engine
 
     @property
     def roots(self) -> dict[str, int]:
@@ -169,7 +173,8 @@ def stage(
         stack.callback(airflow.stop)
         airflow.start()
         say(f"a cluster and an Airflow are up after {time.monotonic() - began:.0f} s")
-        yield Stage(box=box, airflow=airflow, folder=folder)
+        database = create_engine(airflow.postgres.url, poolclass=NullPool)
+        yield Stage(box=box, airflow=airflow, folder=folder, database=database)
 
 
 def sweep(name: str, size: int, seconds: int, *, held: bool = False, has_histories: bool = False) -> str:

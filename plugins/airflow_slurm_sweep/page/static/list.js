@@ -45,11 +45,8 @@ export class ListView {
     this.live = runs.some((run) => run.live);
     this.none.hidden = runs.length > 0;
     this.noSweep.hidden = sweeps.length > 0;
-    for (const [body, found] of [
-      [this.runs, runs],
-      [this.sweeps, sweeps],
-    ])
-      body.parentElement.hidden = found.length === 0;
+    this.runs.parentElement.hidden = runs.length === 0;
+    this.sweeps.parentElement.hidden = sweeps.length === 0;
     this.compare.hidden = runs.length < 2;
     const focused = focusName(document.activeElement);
     this.runs.replaceChildren(...runs.map((run) => this.runRow(run)));
