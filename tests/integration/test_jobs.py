@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -154,6 +157,8 @@ def test_jobs_that_squeue_has_forgotten(
             await asyncio.sleep(0.5)
         (hours,) = await client.hours([[jobs[0].job_id, jobs[1].job_id]])
         is_known = source == "sacct"
+        while is_known and "Unknown" in box.slurm("sacct", "-X", "-n", "-P", "-o", "End", "-j", jobs[1].job_id):
+            await asyncio.sleep(0.1)  # slurmdbd gets to know of an end after squeue has forgotten it
         assert (bool(hours.gpu), hours.cpu is None) == (is_known, not is_known), hours
         return [await end(client, job) for job in jobs]
 
@@ -161,6 +166,39 @@ def test_jobs_that_squeue_has_forgotten(
     assert (ended_well.state, failed.state, failed.exit_code) == (JobState.COMPLETED, JobState.FAILED, "3:0")
     assert (ended_well.source, failed.source) == (source, source)
     assert silent.state is without_exit_file
+
+
+@pytest.mark.xdist_group("accounting")
+@pytest.mark.slow("the accounting database takes 4 s to write down an end")
+def test_a_job_whose_end_reaches_the_accounting_database_late(
+    cluster_accounting: Sandbox, connected: Callable[[Sandbox], None], tmp_path: Path
+) -> None:
+    """What begins while slurmdbd is away is recorded as begun when it has ended: FAILED, exit code 0:0, no end."""
+    box = cluster_accounting
+    connected(box)
+    request = request_maker(box, tmp_path)("true", script="#!/bin/bash\nexit 3\n")
+
+    def sql(text: str) -> None:
+        subprocess.run(["mariadb", f"--socket={box.directory}/sql/s", "--user=root", "slurm", "-e", text], check=True)
+
+    async def work(client: SlurmClient) -> JobStatus:
+        os.kill(slurmdbd, signal.SIGSTOP)
+        job = await client.submit(request, attempt())
+        while job.job_id in await client.queue():
+            await asyncio.sleep(0.2)
+        os.kill(slurmdbd, signal.SIGCONT)
+        return await end(client, job, grace=1)
+
+    slurmdbd = box.status()["slurmdbd"] or 0
+    assert slurmdbd
+    late = "SET @slept = IF(NEW.time_end <> OLD.time_end, SLEEP(4), 0)"
+    sql(f"CREATE TRIGGER late BEFORE UPDATE ON sandbox_job_table FOR EACH ROW {late}")
+    try:
+        status = with_client(work)
+    finally:
+        os.kill(slurmdbd, signal.SIGCONT)
+        sql("DROP TRIGGER late")
+    assert (status.state, status.exit_code, status.source) == (JobState.FAILED, "3:0", "sacct")
 
 
 def test_a_job_cancelled_from_outside(

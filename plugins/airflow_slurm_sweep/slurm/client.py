@@ -139,8 +139,8 @@ class SlurmClient:
         file is this job's.
 
         Returns:
-            The states by job id, and why some are not known yet: what sacct said in place of an answer, or that the
-            controller is too slow to be asked for all; empty if both answered.
+            The states by job id, and why some are not known yet: what sacct said in place of an answer, that it has a
+            job but not its end, or that the controller is too slow to be asked for all; empty if both answered.
         """
         by_id = {job.job_id: job for job in jobs}
         accounted, trouble = await self._sources.accounting(by_id)
@@ -164,6 +164,9 @@ class SlurmClient:
         sure = named | {key for key, each in found.items() if each.source == "scontrol"}
         if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure]:
             found |= await self.ask(queue.exit_files(left), queue.read_exit_files)
+        late = accounted.keys() & by_id.keys() - found.keys()
+        if any(queue.has_name(by_id[key], accounted[key]) for key in late):
+            trouble = trouble or "sacct does not have the end of every job yet"
         return found, trouble
 
     async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:

@@ -16,10 +16,11 @@ from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 
 EXIT_FILE = "exit-status file"  # the source of a status that job.sh left
-SACCT_FIELDS = "JobID,State,ExitCode,Elapsed,NodeList,Submit,Start,JobName"
+SACCT_FIELDS = "JobID,State,ExitCode,Elapsed,NodeList,Submit,Start,End,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
 
+_NO_TIME = ("Unknown", "None", "N/A")
 _EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
 _NAME_MAX = 255  # bytes of a file name
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
@@ -173,14 +174,16 @@ def sacct(job_ids: Collection[str]) -> str:
 def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
     """Read the answer to `sacct`, by job id, and its first line that is none.
 
-    The first part of a heterogeneous job, ``7+0``, stands for the job.
+    The first part of a heterogeneous job, ``7+0``, stands for the job. Slurm may record the start of a job only when
+    the job has ended: with its final state, but with no end and with exit code 0:0, until the record of its end comes.
     """
     found = {}
-    for first_id, text, exit_code, elapsed, nodes, submitted, started, name in _rows(output, "|", 8):
+    for first_id, text, exit_code, elapsed, nodes, submitted, started, ended, name in _rows(output, "|", 9):
         job_id = first_id.removesuffix("+0")
+        has_no_end = JobState.parse(text).is_final_if_it_lasts and ended in _NO_TIME
         found[job_id] = JobStatus(
             job_id=job_id,
-            text=text,
+            text=JobState.UPDATE_DB.value if has_no_end else text,
             exit_code=exit_code,
             elapsed=elapsed,
             queued=_queued(text, submitted, started),

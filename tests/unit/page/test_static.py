@@ -69,6 +69,17 @@ def test_text_in_a_file_for_spreadsheets_is_no_formula(evaluate: Evaluate) -> No
     assert lines == ["n", "'=1+x", "'@a", "'-x", "-1e-06", "-Infinity", "a=1"]
 
 
+EMPTY = dict.fromkeys(["name", "label", "stage", "state", "reason", "cause", "job_id", "nodes"], "")
+
+
+@pytest.mark.parametrize(("words", "found"), [("failed:", [1]), ("nonzero", [1]), ("cuda failed: memory", [1])])
+def test_words_filter_by_what_a_row_shows(evaluate: Evaluate, words: str, found: list[int]) -> None:
+    failed = {"state": "FAILED", "reason": "NonZeroExitCode", "cause": "train.py: CUDA out of memory"}
+    run = json.dumps({"parameters": [], "combinations": [{**EMPTY, "parameters": [], **row} for row in ({}, failed)]})
+    matches = evaluate(f'{run}.combinations.map((await load("columns")).wordFilter({run}, "{words}"))')
+    assert [place for place, is_match in enumerate(matches) if is_match] == found
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [("lr=1", [1]), ("optim.lr=1", [0]), ("seed=1", [1]), ("run=b", [1]), ("text=a=2", [1]), ("=2", [1])],
@@ -77,7 +88,6 @@ def test_a_word_filters_by_the_parameter_of_that_name(evaluate: Evaluate, words:
     keys = [("optim.lr", "optim.lr"), ("lr", "lr"), ("data.seed", "seed"), ("compared run", "run"), ("text", "text")]
     parameters = [{"key": key, "name": name} for key, name in keys]
     rows = [["1", "2", "2", "A", "a=1"], ["2", "1", "1", "B", "a=2"]]
-    texts = dict.fromkeys(["name", "label", "stage", "state", "reason", "cause", "job_id", "nodes"], "")
-    run = json.dumps({"parameters": parameters, "combinations": [{**texts, "parameters": row} for row in rows]})
+    run = json.dumps({"parameters": parameters, "combinations": [{**EMPTY, "parameters": row} for row in rows]})
     matches = evaluate(f'{run}.combinations.map((await load("columns")).wordFilter({run}, "{words}"))')
     assert [place for place, is_match in enumerate(matches) if is_match] == found

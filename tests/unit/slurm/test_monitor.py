@@ -50,7 +50,7 @@ def test_one_question_a_tick_for_all_waiting_tasks() -> None:
 def test_jobs_that_vanished_are_looked_up_together() -> None:
     shell = FakeShell(
         squeue="",
-        sacct="1|COMPLETED|0:0|1|n1|Unknown|Unknown|j\n2|FAILED|1:0|1|n1|Unknown|Unknown|j\n3|TIMEOUT|0:0|1|n1|Unknown|Unknown|j\n",
+        sacct="1|COMPLETED|0:0|1|n1|1|2|3|j\n2|FAILED|1:0|1|n1|1|2|3|j\n3|TIMEOUT|0:0|1|n1|1|2|3|j\n",
     )
     assert [status.text for status in wait(shell, 1, 2, 3)] == ["COMPLETED", "FAILED", "TIMEOUT"]
     assert shell.asked == ["squeue", "sacct"]
@@ -127,7 +127,7 @@ def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file
     ended = running.replace("RUNNING", "COMPLETED").replace("Reason", "ExitCode=0:0 Reason")
     shell = FakeShell(
         squeue="",
-        sacct="1|RUNNING|0:0|1|n1|Unknown|Unknown|j\n",
+        sacct="1|RUNNING|0:0|1|n1|1|2|Unknown|j\n",
         scontrol=in_turn(running, running, running, ended),
         head="1 FAILED\n",
     )

@@ -43,7 +43,7 @@ def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
         "18",
     }
     assert queue.read_sacct(
-        "17_3|FAILED|1:0|00:01:00|n1|Unknown|Unknown|\n17+0|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|\n"
+        "17_3|FAILED|1:0|00:01:00|n1|Unknown|Unknown|9|\n17+0|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|9|\n"
     )[0].keys() == {"17_3", "17"}
     told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
     assert [(key, status.job_id) for key, status in queue.read_scontrol(told).items()] == [("17_3", "17_3")]
@@ -52,7 +52,8 @@ def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
 
 def test_sacct() -> None:
     statuses, odd = queue.read_sacct(
-        "21|CANCELLED by 1001|0:15|00:00:07|n1|Unknown|Unknown|\n22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]|Unknown|Unknown|\n"
+        "21|CANCELLED by 1001|0:15|00:00:07|n1|Unknown|Unknown|9|\n"
+        "22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]|Unknown|Unknown|9|\n"
     )
     assert statuses["21"] == JobStatus(
         job_id="21",
@@ -63,9 +64,11 @@ def test_sacct() -> None:
         source="sacct",
     )
     assert statuses["22"].state is JobState.OUT_OF_MEMORY
+    (late,) = queue.read_sacct("23|FAILED|0:0|00:00:07|n1|1|2|Unknown|x\n")[0].values()
+    assert not late.state.is_final
     assert odd == ""
     assert (
-        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|1|n1|2|3|x\n")[1]
+        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|1|n1|2|3|4|x\n")[1]
         == "slurmdbd is being upgraded"
     )
 
@@ -154,5 +157,5 @@ def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> No
     told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
     assert queue.read_scontrol(told)["1"].queued == queued
     if state not in {"PENDING", "REQUEUE_HOLD"}:
-        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}|")[0]["1"]
+        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}|9|")[0]["1"]
         assert (found.queued, found.nodes) == (queued, "n1")

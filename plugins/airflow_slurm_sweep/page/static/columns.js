@@ -220,7 +220,7 @@ const searchTexts = (row) => [
   row.label,
   row.stage,
   stateText(row),
-  row.cause,
+  causeText(row),
   row.job_id,
   row.nodes,
   ...row.parameters,
