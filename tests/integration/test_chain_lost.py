@@ -94,8 +94,8 @@ def test_a_preempted_job_is_followed(
         running = asyncio.create_task(site.run(request))
         while "low" not in site.jobs:
             await asyncio.sleep(0.1)
-        await until(box, site.jobs["low"][0], "RUNNING")
-        await asyncio.sleep(2)
+        while not (site.folder / "low" / "steps").exists():  # what gets SIGTERM while it starts, dies of it
+            await asyncio.sleep(0.1)
         box.slurm("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
         end = await asyncio.wait_for(running, 240)
         assert end.status.text == "COMPLETED", end.text
