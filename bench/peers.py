@@ -18,6 +18,7 @@ import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 from bench.logs import JOB_QUERIES, SUBMISSIONS, count, ended_jobs, remote_calls
 from bench.report import in_words, machine, table
@@ -53,6 +54,10 @@ rule job:
     resources: runtime=10, mem_mb=100, slurm_partition="batch", slurm_account="sandbox"
     shell: "sleep {seconds}; touch {{output}}"
 """
+_SRUN = """\
+#!/bin/sh
+SLURM_CONF={conf} exec {program} "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Peer:
     Attributes:
         what: Its name.
         size: Number of jobs.
-        submitted: Seconds until slurmctld had taken all.
+        submitted: Seconds, whole ones, until slurmctld had taken all.
         ended: Seconds until the peer had ended.
         after: Seconds from the end of the last job, whole ones, to the end of the peer.
         queries: Calls of squeue and ``scontrol show job``.
@@ -127,7 +132,7 @@ def measure(box: Sandbox, what: str, command: Sequence[str], folder: Path, size:
     return Peer(
         what=what,
         size=size,
-        submitted=max(job.submitted for job in jobs) - began,
+        submitted=max(job.submitted for job in jobs) - int(began),
         ended=took,
         after=began + took - max(job.ended for job in jobs),
         queries=count(calls, JOB_QUERIES),
@@ -149,6 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"installing {', '.join(PINS)}")
         venv.create(name, with_pip=True)
         programs = Path(name) / "bin"
+        # Snakemake takes all of Slurm's variables from its job, and with them where this cluster is.
+        (programs / "srun").write_text(_SRUN.format(conf=box.environment["SLURM_CONF"], program=which("srun")))
+        (programs / "srun").chmod(0o755)
         subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", *PINS], check=True)
         for what, command in commands(programs, folder, size).items():
             try:
@@ -157,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
                 failures.append(str(error))
     print(f"{in_words(machine())}; {', '.join(PINS)}\n")
     rows = [
-        ("seconds until all were submitted", [f"{peer.submitted:.1f}" for peer in peers]),
+        ("seconds until all were submitted", [f"{peer.submitted:.0f}" for peer in peers]),
         ("seconds until it had ended", [f"{peer.ended:.1f}" for peer in peers]),
         ("end of the last job to its end, s", [f"{peer.after:.1f}" for peer in peers]),
         ("sbatch calls", [str(peer.sbatch) for peer in peers]),
