@@ -15,6 +15,7 @@ from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, u
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
+from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files, with_exit_status
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results
@@ -136,7 +137,7 @@ class SlurmClient:
 
         The accounting database, the controller, and the exit files of job.sh are asked in turn. If the controller calls
         a job active, it lives, whatever an older file says. A number may be another job's by now: then only the exit
-        file is this job's.
+        file is this job's. It also has the whole exit status of a job that failed by sacct.
 
         Returns:
             The states by job id, and why some are not known yet: what sacct said in place of an answer, that it has a
@@ -147,11 +148,8 @@ class SlurmClient:
         # The database is believed only about ends: it may have missed one.
         found = {key: each for key, each in accounted.items() if key in by_id and each.state.is_final_once_gone}
         # A cluster of a federation calls a job revoked that ran in another: the exit file knows.
-        named = {
-            key
-            for key, each in found.items()
-            if queue.has_name(by_id[key], each) and each.state is not JobState.REVOKED
-        }
+        doubtful = (JobState.REVOKED, JobState.LOST)
+        named = {key for key, each in found.items() if queue.has_name(by_id[key], each) and each.state not in doubtful}
         if wanted := by_id.keys() - named:
             # A slow controller is asked for the others next time.
             controlled, unasked = await self._sources.controller(random.sample([*wanted], len(wanted)))
@@ -162,8 +160,10 @@ class SlurmClient:
                     found.pop(job_id, None)
             trouble = trouble or (f"scontrol is slow, {unasked} jobs are still to be asked for" if unasked else "")
         sure = named | {key for key, each in found.items() if each.source == "scontrol"}
-        if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure]:
-            found |= await self.ask(queue.exit_files(left), queue.read_exit_files)
+        failed = {key: found[key] for key in named if found[key].state is JobState.FAILED}
+        if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure - failed.keys()]:
+            files = await self.ask(exit_files(left), read_exit_files)
+            found |= files | {key: with_exit_status(failed[key], files[key]) for key in failed.keys() & files.keys()}
         late = accounted.keys() & by_id.keys() - found.keys()
         if any(queue.has_name(by_id[key], accounted[key]) for key in late):
             trouble = trouble or "sacct does not have the end of every job yet"
@@ -176,7 +176,7 @@ class SlurmClient:
 
         def take(answers: dict[str, JobStatus]) -> None:
             for job_id, status in answers.items():
-                if job_id in failed and status.state is failed[job_id].state:
+                if job_id in failed and status.state in (failed[job_id].state, JobState.OUT_OF_MEMORY):
                     found[job_id] = status
 
         with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang

@@ -6,17 +6,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextvars import Context, copy_context
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from contextvars import copy_context
+from dataclasses import replace
+from datetime import timedelta
 
 from airflow_slurm_sweep.errors import ClusterUnavailableError, LoginRefusedError
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.patience import PATIENCE, WaitForSlot, no_wait
 from airflow_slurm_sweep.slurm.queue import failed_elements, has_name, with_wholes
-from airflow_slurm_sweep.slurm.reasons import explained, in_words
+from airflow_slurm_sweep.slurm.reasons import explained
 from airflow_slurm_sweep.slurm.states import JobState
+from airflow_slurm_sweep.slurm.waiter import Waiter
 
 INTERVAL = 10.0  # seconds
 GRACE = 120.0  # seconds
@@ -25,20 +26,6 @@ _AT_ONCE = 50  # waiters that are woken before the event loop's other tasks go o
 _LOAD = 5  # a pause is never shorter than this many times what the last questions took
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Waiter:
-    job: SubmittedJob
-    final: asyncio.Future[JobStatus]
-    context: Context  # of the task that waits: Airflow sorts log lines into the tasks' logs by it
-    seen: JobStatus | None = None
-    seen_since: float = 0.0
-    missing_since: float | None = None
-    has_start: bool = False  # whether the log has Slurm's estimate of the job's start
-    overdue: str = ""  # why this monitor cancels the job
-    # Of an array as a whole: an element that failed, which Slurm forgets before the others.
-    failed: JobStatus | None = None
 
 
 class Monitor:
@@ -64,13 +51,13 @@ class Monitor:
     ) -> None:
         self._client, self._metrics, self._wait_for_slot = client, client.metrics, wait_for_slot
         self._interval, self._grace, self._patience = interval, grace, patience
-        self._waiters: dict[_Waiter, None] = {}  # in the order of their coming
-        self._ended: dict[_Waiter, JobStatus] = {}
+        self._waiters: dict[Waiter, None] = {}  # in the order of their coming
+        self._ended: dict[Waiter, JobStatus] = {}
         self._task: asyncio.Task[None] | None = None
         self._silence: set[str] = set()  # why there is no answer, each reason once
         self._trouble = ""  # what sacct said in place of an answer
         self._answered = 0.0
-        self._changes: dict[_Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
+        self._changes: dict[Waiter, JobStatus] = {}  # not logged yet; a later one of the same job replaces it
         self._logging: asyncio.Task[None] | None = None
         self._reported: dict[JobState, None] = {}  # states that have a gauge
         self._queue: Mapping[str, JobStatus] = {}
@@ -85,7 +72,7 @@ class Monitor:
 
     async def wait(self, job: SubmittedJob) -> JobStatus:
         """Wait until the job has ended and return how. A cluster that is silent is asked for ``patience`` seconds."""
-        waiter = _Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
+        waiter = Waiter(job=job, final=asyncio.get_running_loop().create_future(), context=copy_context())
         self._waiters[waiter] = None
         self._calm_ticks = 0
         self._job_came.set()
@@ -149,7 +136,7 @@ class Monitor:
         for waiter in self._open()[:1]:
             waiter.context.run(log.log, level, text, *arguments)
 
-    def _open(self) -> list[_Waiter]:
+    def _open(self) -> list[Waiter]:
         return [waiter for waiter in self._waiters if not waiter.final.done()]
 
     def _give_up(self, error: Exception) -> None:
@@ -179,13 +166,13 @@ class Monitor:
             self._calm_ticks = 0
             ends = await self._client.with_exit_codes(ended)
             self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
-        await self._cancel_overdue({waiter: status for waiter, status in found.items() if _is_overdue(waiter, status)})
+        await self._cancel_overdue({waiter: status for waiter, status in found.items() if waiter.is_overdue(status)})
         if gone := [waiter for waiter in asked if waiter not in found]:
             await self._look_up(gone)
         if self._changes and (self._logging is None or self._logging.done()):
             self._logging = asyncio.create_task(self._log_changes())
 
-    def _note(self, waiter: _Waiter, status: JobStatus, now: float) -> bool:
+    def _note(self, waiter: Waiter, status: JobStatus, now: float) -> bool:
         """Note what squeue shows of a job; return whether the job has ended."""
         waiter.missing_since = None
         if waiter.seen is None or (status.state, status.reason) != (waiter.seen.state, waiter.seen.reason):
@@ -216,9 +203,9 @@ class Monitor:
             await self._wait_for_slot()
             if self._changes:
                 waiter = next(iter(self._changes))
-                waiter.context.run(_log_change, waiter, self._changes.pop(waiter))
+                waiter.context.run(waiter.log_change, self._changes.pop(waiter))
 
-    async def _cancel_overdue(self, overdue: Mapping[_Waiter, JobStatus]) -> None:
+    async def _cancel_overdue(self, overdue: Mapping[Waiter, JobStatus]) -> None:
         """Cancel jobs that wait for longer than their ``queue_limit``; squeue tells later whether they are gone."""
         for waiter, status in overdue.items():
             if not waiter.overdue:
@@ -233,27 +220,20 @@ class Monitor:
             text = "Jobs that have reached their queue_limit are not cancelled yet, trying again: %s"
             self._log(logging.WARNING, text, error)
 
-    async def _look_up(self, gone: Sequence[_Waiter]) -> None:
+    async def _look_up(self, gone: Sequence[Waiter]) -> None:
         found, trouble = await self._client.look_up([waiter.job for waiter in gone])
         if trouble and trouble != self._trouble and len(found) < len(gone):
             self._log(logging.WARNING, "Not all ended jobs are known yet, asking on: %s", trouble)
         self._trouble = trouble
-        now = time.monotonic()
         for waiter in gone:
             status = found.get(waiter.job.job_id)
             if status is None and waiter.seen is not None and waiter.seen.state.is_final_once_gone:
                 status = waiter.seen
             if status is None:
-                waiter.missing_since = waiter.missing_since or now
-                if now - waiter.missing_since >= (self._patience if trouble else self._grace):
-                    # A failure: success is never assumed.
-                    reason = "squeue, sacct and scontrol do not know it, and it left no exit-status file"
-                    if trouble:
-                        reason = f"squeue and scontrol do not know it, no exit-status file; {trouble}"
-                    self._ended[waiter] = JobStatus(job_id=waiter.job.job_id, text="LOST", reason=reason, source="")
-            elif status.state.is_final_once_gone:
+                status = waiter.missing(trouble, grace=self._grace, patience=self._patience)
+            if status is not None and status.state.is_final_once_gone:
                 self._ended[waiter] = status
-            else:
+            elif status is not None:
                 waiter.missing_since = None  # the controller knows it
 
     async def _wake_waiters(self) -> None:
@@ -272,25 +252,3 @@ class Monitor:
                 waiter.final.set_result(status)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-
-def _is_overdue(waiter: _Waiter, status: JobStatus) -> bool:
-    """Return whether a job has been queued, by Slurm's own times, for longer than it may be."""
-    limit, pending = waiter.job.queue_limit, status.pending
-    return limit is not None and pending is not None and pending.seconds is not None and pending.seconds > limit
-
-
-def _log_change(waiter: _Waiter, status: JobStatus) -> None:
-    """Log a job's state, and why it waits; Slurm's estimate of its start once."""
-    words = in_words(status.reason) if status.pending else ""
-    text = f"{status}: {words}" if words else str(status)
-    if status.pending and status.pending.is_stuck:
-        log.warning(
-            "Job %s is %s. Time alone will not start it; to cancel it, mark this task failed", status.job_id, text
-        )
-        return
-    if status.pending and status.pending.starts_in is not None and not waiter.has_start:
-        waiter.has_start = True
-        start = datetime.now(UTC) + timedelta(seconds=status.pending.starts_in)
-        text += f"; Slurm expects it to start at {start:%F %H:%M} UTC"
-    log.info("Job %s is %s", status.job_id, text)

@@ -1,4 +1,4 @@
-"""Jobs as Slurm sees them: squeue, sacct, scontrol and the exit files, each as the script that asks and its reader.
+"""Jobs as Slurm sees them: squeue, sacct and scontrol, each as the script that asks and its reader.
 
 Readers skip lines of another form: sites print notices. They split at newlines only, not as `str.splitlines` does:
 names and paths may hold the other line ends.
@@ -9,24 +9,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from shlex import join, quote
 
-from airflow_slurm_sweep.names import exit_file, log_path
+from airflow_slurm_sweep.names import log_path
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 
-EXIT_FILE = "exit-status file"  # the source of a status that job.sh left
-SACCT_FIELDS = "JobID,State,ExitCode,Elapsed,NodeList,Submit,Start,End,JobName"
+SACCT_FIELDS = "JobID,State,ExitCode,DerivedExitCode,Elapsed,NodeList,Submit,Start,End,JobName"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
 
 _NO_TIME = ("Unknown", "None", "N/A")
+_NO_TIME_BETWEEN = "sacct says that it completed when it began, as of jobs whose end it missed; no exit-status file"
+_OUT_OF_MEMORY = "0:125"  # the exit code of a job or step that ran out of memory
 _EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
 _NAME_MAX = 255  # bytes of a file name
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _NOW = re.compile(r"^now=([0-9]+)$", re.MULTILINE)
-_SLURM_LINES = tuple(f"   {key}=" for key in ("JobState", "Requeue", "RunTime", "SubmitTime", "StartTime", "NodeList"))
+_SLURM_LINES = tuple(
+    f"   {key}=" for key in ("JobState", "Requeue", "DerivedExitCode", "RunTime", "SubmitTime", "StartTime", "NodeList")
+)
 _ASKED = re.compile(r"^asked ([0-9_]+)$", re.MULTILINE)
 _CONTROLLER_SECONDS = 120
 _OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
@@ -53,7 +56,7 @@ def read_squeue(output: str) -> dict[str, JobStatus]:
     clock = _NOW.search(output)
     now = int(clock[1]) if clock else None
     found = {}
-    for first_id, text, elapsed, submitted, start_and_place, nodes, name, reason in _rows(output, "|", 8):
+    for first_id, text, elapsed, submitted, start_and_place, nodes, name, reason in rows(output, "|", 8):
         started, _, partitions = start_and_place.partition(" ")
         is_queued = JobState.parse(text).is_queued
         job_id = first_id.removesuffix("+0")
@@ -176,14 +179,14 @@ def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
 
     The first part of a heterogeneous job, ``7+0``, stands for the job. Slurm may record the start of a job only when
     the job has ended: with its final state, but with no end and with exit code 0:0, until the record of its end comes.
+    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began.
     """
     found = {}
-    for first_id, text, exit_code, elapsed, nodes, submitted, started, ended, name in _rows(output, "|", 9):
-        job_id = first_id.removesuffix("+0")
-        has_no_end = JobState.parse(text).is_final_if_it_lasts and ended in _NO_TIME
-        found[job_id] = JobStatus(
+    for first_id, text, exit_code, of_steps, elapsed, nodes, submitted, started, ended, name in rows(output, "|", 10):
+        job_id, state = first_id.removesuffix("+0"), JobState.parse(text)
+        status = JobStatus(
             job_id=job_id,
-            text=JobState.UPDATE_DB.value if has_no_end else text,
+            text=text,
             exit_code=exit_code,
             elapsed=elapsed,
             queued=_queued(text, submitted, started),
@@ -191,6 +194,11 @@ def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
             source="sacct",
             job_name=name,
         )
+        if state.is_final_if_it_lasts and ended in _NO_TIME:
+            status = replace(status, text=JobState.UPDATE_DB.value)
+        elif state is JobState.COMPLETED and ended.isdecimal() and ended == started:
+            status = replace(status, text=JobState.LOST.value, reason=_NO_TIME_BETWEEN)
+        found[job_id] = _of_steps(status, of_steps)
     lines = (line for line in output.split("\n") if line.strip() and not re.match(r"[0-9_+]+\|", line))
     return found, next(lines, "")
 
@@ -207,7 +215,7 @@ def scontrol(job_ids: Iterable[str]) -> str:
         f"for job in {join(job_ids)}; do",
         "  read -r uptime _ < /proc/uptime",
         '  [ "${uptime%.*}" -le "$last" ] || break',
-        f'  answer=$({_EPOCH} {BOUND} scontrol show job "$job" 2>&1 < /dev/null)',
+        f'  answer=$({_EPOCH} {BOUND} scontrol --details show job "$job" 2>&1 < /dev/null)',
         '  case "$?:$answer" in',
         "    0:*) printf '%s\\n' \"$answer\" ;;",
         "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second one about a forgotten array element
@@ -236,7 +244,7 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
         job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
         if "JobState" in fields:
             path = _OUTPUT.search(record)
-            found[job_id] = JobStatus(
+            status = JobStatus(
                 job_id=job_id,
                 text=fields["JobState"],
                 exit_code=fields.get("ExitCode", ""),
@@ -247,35 +255,15 @@ def read_scontrol(output: str) -> dict[str, JobStatus]:
                 source="scontrol",
                 output=path[1] if path else "",
             )
+            found[job_id] = _of_steps(status, fields.get("DerivedExitCode", ""))
     return found
 
 
-def exit_files(run_dirs: Iterable[tuple[str, str]]) -> str:
-    """Return the script that reads what job.sh left of jobs, given as job id and run directory.
-
-    The answer has a line for each file that exists: job id, exit status, signal or ``-``.
-    """
-    return script(
-        *(
-            f"[ -f {path} ] && printf '%s %s\\n' {quote(job_id)} \"$(head -c 64 -- {path} | head -n 1)\""
-            for job_id, run_dir in run_dirs
-            for path in [quote(exit_file(run_dir, job_id))]
-        ),
-        "true",
-    )
-
-
-def read_exit_files(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `exit_files`, by job id."""
-    found = {}
-    for job_id, exit_status, signal in _rows(output, " ", 3):
-        if exit_status.isdecimal():
-            text = "COMPLETED" if (exit_status, signal) == ("0", "-") else "FAILED"
-            reason = "" if signal == "-" else f"ended by SIG{signal}: time limit, cancellation or preemption"
-            found[job_id] = JobStatus(
-                job_id=job_id, text=text, exit_code=f"{exit_status}:0", reason=reason, source=EXIT_FILE
-            )
-    return found
+def _of_steps(status: JobStatus, exit_code: str) -> JobStatus:
+    """Return how a job ended, with the highest exit code of its steps: Slurm calls it FAILED if one has no memory."""
+    if status.state is not JobState.FAILED or exit_code != _OUT_OF_MEMORY:
+        return status
+    return replace(status, text=JobState.OUT_OF_MEMORY.value, reason="a step of the job, which itself FAILED")
 
 
 def scancel(job_ids: Iterable[str], *, queued: bool = False) -> str:
@@ -291,7 +279,7 @@ def _queued(state: str, submitted: str, started: str) -> int | None:
     return int(started) - int(submitted) if int(started) >= int(submitted) else None
 
 
-def _rows(output: str, separator: str, width: int) -> Iterator[list[str]]:
+def rows(output: str, separator: str, width: int) -> Iterator[list[str]]:
     """Yield the fields of each line that has ``width`` of them and begins with a job id."""
     for line in output.split("\n"):
         fields = [field.strip() for field in line.split(separator, width - 1)]

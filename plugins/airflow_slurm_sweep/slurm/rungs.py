@@ -16,8 +16,8 @@ from shlex import join, quote
 from typing import NamedTuple
 
 from airflow_slurm_sweep.names import RECORD, STOP
+from airflow_slurm_sweep.slurm.exit_files import EXIT_FILE
 from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.queue import EXIT_FILE
 from airflow_slurm_sweep.slurm.shell import script
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.stopping import Rungs, Stop

@@ -13,6 +13,7 @@ from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableEr
 from airflow_slurm_sweep.slurm import queue
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.exit_files import EXIT_FILE
 from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.monitor import Monitor
@@ -73,13 +74,16 @@ def test_submit_raises_the_reason_and_whether_a_retry_can_help(
         ({"squeue": "7|COMPLETED|0:01|N/A|N/A|n1|one|None"}, "COMPLETED", "squeue"),
         ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": FORGOTTEN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
         ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
-        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": CONTROLLER_DOWN, "sacct": "7|FAILED|3:0|00:01:00|n1|1|2|62|one"}, "FAILED", "sacct"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": CONTROLLER_DOWN, "sacct": "7|FAILED|3:0|0:0|00:01:00|n1|1|2|62|one"}, "FAILED", "sacct"),
         ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": CONTROLLER_DOWN, "sacct": NO_ACCOUNTING}, "FAILED", "squeue"),
-        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1|one|None", "sacct": "7|TIMEOUT|0:0|00:01:00|n1|1|2|62|one"}, "TIMEOUT", "sacct"),
-        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|00:01:00|n1|1|2|62|one"}, "NODE_FAIL", "sacct"),
+        ({"squeue": "8|RUNNING|0:01|N/A|N/A|n1|one|None", "sacct": "7|TIMEOUT|0:0|0:0|00:01:00|n1|1|2|62|one"}, "TIMEOUT", "sacct"),
+        ({"squeue": "", "sacct": "7|NODE_FAIL|0:0|0:0|00:01:00|n1|1|2|62|one"}, "NODE_FAIL", "sacct"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": SCONTROL.format("CANCELLED", "0:15")}, "CANCELLED", "scontrol"),
-        ({"squeue": "", "sacct": "7|RUNNING|0:0|00:01:00|n1|1|2|Unknown|one", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
-        ({"squeue": "", "sacct": "7|FAILED|0:0|00:01:00|n1|1|2|Unknown|one", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
+        ({"squeue": "", "sacct": "7|COMPLETED|0:0|0:0|0|n1|1|2|2|one", "scontrol": FORGOTTEN, "head": ""}, "LOST", "sacct"),
+        ({"squeue": "", "sacct": "7|COMPLETED|0:0|0:0|0|n1|1|2|2|one", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
+        ({"squeue": "7|FAILED|0:01|N/A|N/A|n1|one|x", "scontrol": SCONTROL.format("FAILED", "1:0") + "   DerivedExitCode=0:125\n"}, "OUT_OF_MEMORY", "scontrol"),
+        ({"squeue": "", "sacct": "7|RUNNING|0:0|0:0|00:01:00|n1|1|2|Unknown|one", "scontrol": FORGOTTEN, "head": "7 0 -"}, "COMPLETED", "exit-status file"),
+        ({"squeue": "", "sacct": "7|FAILED|0:0|0:0|00:01:00|n1|1|2|Unknown|one", "scontrol": SCONTROL.format("FAILED", "3:0")}, "FAILED", "scontrol"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": "7 2 -"}, "FAILED", "exit-status file"),
         ({"squeue": "", "sacct": NO_ACCOUNTING, "scontrol": FORGOTTEN, "head": ""}, "LOST", ""),
     ],
@@ -106,7 +110,9 @@ def test_no_answer_is_not_no_such_job(answers: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("state", ["RUNNING", "FAILED"])  # FAILED: recorded as begun only once it had ended
 def test_a_job_whose_end_the_accounting_database_does_not_have_yet_is_waited_for(state: str) -> None:
-    late, known = (f"7|{row}|one" for row in (f"{state}|0:0|00:01:00|n1|1|2|Unknown", "FAILED|3:0|00:01:00|n1|1|2|62"))
+    late, known = (
+        f"7|{row}|one" for row in (f"{state}|0:0|0:0|00:01:00|n1|1|2|Unknown", "FAILED|3:0|0:0|00:01:00|n1|1|2|62")
+    )
     answers = iter([late, late, known])
     shell = FakeShell(squeue="", sacct=lambda: next(answers), scontrol=FORGOTTEN, head="")
     monitor = Monitor(SlurmClient(shell), interval=0.01, grace=0.0)
@@ -169,9 +175,9 @@ def test_thousands_of_jobs_are_asked_for_in_parts() -> None:
 
 
 def test_a_job_that_ran_in_another_cluster_of_a_federation_ended_as_its_exit_file_says() -> None:
-    revoked = "7|REVOKED|0:0|1|None assigned|Unknown|Unknown|Unknown|one\n"
+    revoked = "7|REVOKED|0:0|0:0|1|None assigned|Unknown|Unknown|Unknown|one\n"
     found, _ = asyncio.run(SlurmClient(FakeShell(sacct=revoked, scontrol="", head="7 0 -\n")).look_up([JOB]))
-    assert (found["7"].text, found["7"].source) == ("COMPLETED", queue.EXIT_FILE)
+    assert (found["7"].text, found["7"].source) == ("COMPLETED", EXIT_FILE)
     found, _ = asyncio.run(SlurmClient(FakeShell(sacct=revoked, scontrol="", head="")).look_up([JOB]))
     assert found["7"].text == "REVOKED"
 
@@ -191,7 +197,7 @@ def test_a_heterogeneous_job_is_known_by_its_number() -> None:
     ],
 )
 def test_an_array_that_a_batch_script_makes_of_its_job_counts_as_a_whole(states: list[str], whole: str) -> None:
-    rows = "".join(f"7_{index}|{state}|0:0|1|n1|1|2|3|one\n" for index, state in enumerate(states))
+    rows = "".join(f"7_{index}|{state}|0:0|0:0|1|n1|1|2|3|one\n" for index, state in enumerate(states))
     accounted = queue.with_wholes(queue.read_sacct(rows)[0])
     assert accounted["7"].text == whole
     squeue = "".join(f"7_{index}|{state}|0:01|1|2 batch|n1|one|None\n" for index, state in enumerate(states))
@@ -203,7 +209,7 @@ def test_an_array_that_a_batch_script_makes_of_its_job_counts_as_a_whole(states:
 
 
 def test_a_number_that_has_another_name_in_sacct_is_believed_less_than_the_exit_file() -> None:
-    other = "7|COMPLETED|0:0|00:01:00|n1|1|2|3|another"
+    other = "7|COMPLETED|0:0|0:0|00:01:00|n1|1|2|3|another"
     shell = FakeShell(squeue="", sacct=other, scontrol=FORGOTTEN, head="7 1 -")
     assert end(shell).state.value == "FAILED"
 

@@ -28,6 +28,7 @@ from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
 from airflow_slurm_sweep.slurm import files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt, run_name
+from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.parameters import variable
 from airflow_slurm_sweep.slurm.shell import END, MARKER, script
@@ -226,9 +227,9 @@ def test_lookups(shell: Shell, value: str) -> None:
     assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
     functions = f"""{FUNCTIONS}
-scontrol() {{ [ "$#" = 3 ] && printf '%s' "<$1 $2 $3>"; }}"""
+scontrol() {{ [ "$#" = 4 ] && printf '%s' "<$1 $2 $3 $4>"; }}"""
     said = after_marker(shell.run(queue.scontrol(ids), functions))
-    assert said == "".join(f"<show job {job_id}>\n\nasked {job_id}\n" for job_id in ids)
+    assert said == "".join(f"<--details show job {job_id}>\n\nasked {job_id}\n" for job_id in ids)
 
 
 @settings(CONTEXT, max_examples=examples(100))
@@ -338,7 +339,7 @@ def test_exit_files_speak_for_their_own_job_only(shell: Shell, tree: Any, names:
         text = "0 -\n" if number else content + "\r1 0 -\u20281 0 -\x851 0 -"
         (root / name / ".slurm_sweep" / f"{number}.exit").write_bytes(text.encode())
     asked = [(str(number), str(root / name)) for number, name in enumerate(names)]
-    found = queue.read_exit_files(after_marker(shell.run(queue.exit_files(asked))))
+    found = read_exit_files(after_marker(shell.run(exit_files(asked))))
     assert [found[job_id].exit_code for job_id, _ in asked[1:]] == ["0:0"] * (len(names) - 1)
     assert found.keys() <= {job_id for job_id, _ in asked}
 

@@ -50,10 +50,13 @@ def test_one_question_a_tick_for_all_waiting_tasks() -> None:
 def test_jobs_that_vanished_are_looked_up_together() -> None:
     shell = FakeShell(
         squeue="",
-        sacct="1|COMPLETED|0:0|1|n1|1|2|3|j\n2|FAILED|1:0|1|n1|1|2|3|j\n3|TIMEOUT|0:0|1|n1|1|2|3|j\n",
+        sacct="1|COMPLETED|0:0|0:0|1|n1|1|2|3|j\n2|FAILED|9:0|0:0|1|n1|1|2|3|j\n3|TIMEOUT|0:0|0:0|1|n1|1|2|3|j\n",
+        head="2 137 -\n",
     )
-    assert [status.text for status in wait(shell, 1, 2, 3)] == ["COMPLETED", "FAILED", "TIMEOUT"]
-    assert shell.asked == ["squeue", "sacct"]
+    statuses = wait(shell, 1, 2, 3)
+    assert [status.text for status in statuses] == ["COMPLETED", "FAILED", "TIMEOUT"]
+    assert statuses[1].exit_code == "137:0", "sacct prints 9"
+    assert shell.asked == ["squeue", "sacct", "head"]
 
 
 def test_silence_is_waited_out_and_each_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -74,6 +77,15 @@ def test_a_job_that_nobody_knows_is_lost_after_the_grace_period_only() -> None:
     (status,) = wait(shell, 1, grace=0.1)
     assert status.state is JobState.LOST
     assert shell.asked.count("squeue") >= 3
+
+
+def test_the_grace_period_begins_when_the_accounting_database_is_back() -> None:
+    """Then slurmctld still has to send it what ended meanwhile."""
+    away = [failed("slurmdbd: Connection refused")] * 20
+    shell = FakeShell(squeue="", sacct=in_turn(*away, ""), scontrol="", head="")
+    (status,) = wait(shell, 1, grace=0.15)
+    assert status.state is JobState.LOST
+    assert shell.asked.count("sacct") > 25
 
 
 def test_an_array_of_a_batch_script_has_failed_if_an_element_has_that_slurm_forgot_first() -> None:
@@ -127,7 +139,7 @@ def test_a_job_that_the_controller_calls_active_lives_whatever_its_old_exit_file
     ended = running.replace("RUNNING", "COMPLETED").replace("Reason", "ExitCode=0:0 Reason")
     shell = FakeShell(
         squeue="",
-        sacct="1|RUNNING|0:0|1|n1|1|2|Unknown|j\n",
+        sacct="1|RUNNING|0:0|0:0|1|n1|1|2|Unknown|j\n",
         scontrol=in_turn(running, running, running, ended),
         head="1 FAILED\n",
     )
@@ -242,16 +254,16 @@ def test_a_job_that_time_alone_will_not_start_is_warned_of_once(caplog: pytest.L
     )
 
 
-def test_a_pending_element_has_its_arrays_name() -> None:
+@pytest.mark.parametrize("ended", ["7_1|CANCELLED|0:00|10|N/A batch||sweep|Priority\n", ""])  # Slurm keeps nothing
+def test_a_pending_element_has_its_arrays_name(ended: str) -> None:
     late = "now=100\n7_1|PENDING|0:00|10|N/A batch||sweep|Priority\n"
-    ended = "7_1|CANCELLED|0:00|10|N/A batch||sweep|Priority\n"
-    shell = FakeShell(squeue=in_turn(late, ended), scancel="", scontrol="", sacct=NO_ACCOUNTING)
+    shell = FakeShell(squeue=in_turn(late, ended), scancel="", scontrol="", sacct=NO_ACCOUNTING, head="")
     element = replace(job(1), job_id="7_1", job_name="sweep_1", queue_limit=60)
 
     async def limited() -> JobStatus:
         return await Monitor(SlurmClient(shell), interval=0.01).wait(element)
 
-    assert asyncio.run(asyncio.wait_for(limited(), 5)).reason.startswith("queue_limit: PENDING")
+    assert str(asyncio.run(asyncio.wait_for(limited(), 5))).startswith("CANCELLED (queue_limit: PENDING")
     assert shell.asked[:3] == ["squeue", "scancel", "squeue"], "nothing else was asked while it was there"
 
 

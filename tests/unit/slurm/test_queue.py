@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm.exit_files import read_exit_files
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
 
@@ -43,17 +44,17 @@ def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
         "18",
     }
     assert queue.read_sacct(
-        "17_3|FAILED|1:0|00:01:00|n1|Unknown|Unknown|9|\n17+0|COMPLETED|0:0|00:01:00|n1|Unknown|Unknown|9|\n"
+        "17_3|FAILED|1:0|0:0|00:01:00|n1|Unknown|Unknown|9|\n17+0|COMPLETED|0:0|0:0|00:01:00|n1|Unknown|Unknown|9|\n"
     )[0].keys() == {"17_3", "17"}
     told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
     assert [(key, status.job_id) for key, status in queue.read_scontrol(told).items()] == [("17_3", "17_3")]
-    assert queue.read_exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
+    assert read_exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
 
 
 def test_sacct() -> None:
     statuses, odd = queue.read_sacct(
-        "21|CANCELLED by 1001|0:15|00:00:07|n1|Unknown|Unknown|9|\n"
-        "22|OUT_OF_MEMORY|0:125|00:01:00|n[1-4]|Unknown|Unknown|9|\n"
+        "21|CANCELLED by 1001|0:15|0:0|00:00:07|n1|Unknown|Unknown|9|\n"
+        "22|OUT_OF_MEMORY|0:125|0:0|00:01:00|n[1-4]|Unknown|Unknown|9|\n"
     )
     assert statuses["21"] == JobStatus(
         job_id="21",
@@ -64,13 +65,31 @@ def test_sacct() -> None:
         source="sacct",
     )
     assert statuses["22"].state is JobState.OUT_OF_MEMORY
-    (late,) = queue.read_sacct("23|FAILED|0:0|00:00:07|n1|1|2|Unknown|x\n")[0].values()
+    (late,) = queue.read_sacct("23|FAILED|0:0|0:0|00:00:07|n1|1|2|Unknown|x\n")[0].values()
     assert not late.state.is_final
     assert odd == ""
     assert (
-        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|1|n1|2|3|4|x\n")[1]
+        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|0:0|1|n1|2|3|4|x\n")[1]
         == "slurmdbd is being upgraded"
     )
+
+
+def test_a_job_is_out_of_memory_if_a_step_of_it_is() -> None:
+    """In a container, and wherever srun runs the command: the job's own end is srun's exit status."""
+    sacct = queue.read_sacct("21|FAILED|1:0|0:125|1|n1|1|2|3|x\n22|COMPLETED|0:0|0:125|1|n1|1|2|3|x\n")[0]
+    told = (
+        "JobId=21 JobName=x\n   JobState=FAILED Reason=NonZeroExitCode Dependency=(null)\n   Requeue=0 ExitCode=1:0\n"
+    )
+    for status in (sacct["21"], queue.read_scontrol(f"{told}   DerivedExitCode=0:125\n")["21"]):
+        assert str(status) == "OUT_OF_MEMORY (a step of the job, which itself FAILED)"
+    assert queue.read_scontrol(f"{told}   DerivedExitCode=1:0\n")["21"].state is JobState.FAILED
+    assert sacct["22"].state is JobState.COMPLETED, "the script has coped with it"
+
+
+def test_a_job_whose_end_the_accounting_database_has_lost_did_not_complete() -> None:
+    """`sacctmgr show runawayjobs` calls it COMPLETED, when it began."""
+    statuses, _ = queue.read_sacct("21|COMPLETED|0:0|0:0|0|n1|1|2|2|x\n22|FAILED|1:0|0:0|0|n1|1|2|2|x\n")
+    assert [status.state for status in statuses.values()] == [JobState.LOST, JobState.FAILED]
 
 
 def test_scontrol() -> None:
@@ -113,7 +132,7 @@ JobId=24 JobName=second
 
 
 def test_exit_files() -> None:
-    statuses = queue.read_exit_files("24 0 -\n25 3 -\n26 143 TERM\n27 0 TERM\n28 \n29 x -\n")
+    statuses = read_exit_files("24 0 -\n25 3 -\n26 143 TERM\n27 0 TERM\n28 \n29 x -\n")
     assert {job_id: (status.state, status.exit_code) for job_id, status in statuses.items()} == {
         "24": (JobState.COMPLETED, "0:0"),
         "25": (JobState.FAILED, "3:0"),
@@ -126,7 +145,7 @@ def test_exit_files() -> None:
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
 def test_only_a_newline_begins_a_line(separator: str) -> None:
     """Or an exit file could speak for another job, and a job's name for itself."""
-    assert queue.read_exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
+    assert read_exit_files(f"24 1 -{separator}25 0 -\n").keys() <= {"24"}
     assert queue.read_squeue(f"17|RUNNING|0:00|N/A|N/A|n1||{separator}18|COMPLETED|0:00|N/A|N/A|n1||None\n").keys() == {
         "17"
     }
@@ -157,5 +176,5 @@ def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> No
     told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
     assert queue.read_scontrol(told)["1"].queued == queued
     if state not in {"PENDING", "REQUEUE_HOLD"}:
-        found = queue.read_sacct(f"1|{state}|0:0|00:01|n1|{submitted}|{started}|9|")[0]["1"]
+        found = queue.read_sacct(f"1|{state}|0:0|0:0|00:01|n1|{submitted}|{started}|9|")[0]["1"]
         assert (found.queued, found.nodes) == (queued, "n1")

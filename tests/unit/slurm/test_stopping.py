@@ -12,9 +12,9 @@ import pytest
 from login_shell import SHELLS
 
 from airflow_slurm_sweep.names import RECORD, STOP
+from airflow_slurm_sweep.slurm.exit_files import EXIT_FILE
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
-from airflow_slurm_sweep.slurm.queue import EXIT_FILE
 from airflow_slurm_sweep.slurm.results import GAP_BYTES, Piece, read_results, results
 from airflow_slurm_sweep.slurm.rungs import Climbed, Note, as_stopped, climb, leave_stops, read_climbed, read_stop
 from airflow_slurm_sweep.slurm.shell import Completed, Site, output
