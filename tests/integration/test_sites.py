@@ -351,6 +351,7 @@ DAMAGES = {
     "half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
     "without its end": lambda file: file.write_text(file.read_text().removesuffix("end\n")),
     "garbage": lambda file: file.write_bytes(b"\0" * 512),
+    "deleted": lambda file: file.unlink(),
 }
 
 

@@ -157,9 +157,10 @@ is_job() { # ID: of a job, or of an array element, 123_4
   case $1 in '' | *[!0-9_]* | _* | *_ | *_*_*) return 1 ;; esac
 }
 
-read_record() { # FILE: set its_run, its_task ..., and its_damage if it is there, but not whole
+read_record() { # FILE: set its_run, its_task ..., and its_damage if it is not whole, or somebody deleted it
   its_run='' its_task='' its_attempt='' its_job='' its_links='' its_jobs='' its_withdrawn='' its_damage=''
-  [ -e "$1" ] || [ -L "$1" ] || return 0
+  # combination.json comes before the record, and stays.
+  [ -e "$1" ] || [ -L "$1" ] || [ -e "${1%/*}/${combination_name##*/}" ] || return 0
   its_damage=yes
   if [ ! -f "$1" ] || [ ! -r "$1" ]; then return 0; fi
   while read -r key value; do

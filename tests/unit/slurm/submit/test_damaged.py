@@ -34,11 +34,15 @@ def empty(node: Node) -> None:
     node.record.write_text("")
 
 
+def deleted(node: Node) -> None:
+    node.record.unlink()
+
+
 def gone(node: Node) -> None:
     shutil.rmtree(node.run_dir)
 
 
-DAMAGES = pytest.mark.parametrize("damage", [half, empty, gone])
+DAMAGES = pytest.mark.parametrize("damage", [half, empty, deleted, gone])
 
 
 # A task that is killed
@@ -56,7 +60,7 @@ def test_the_job_of_a_killed_task_that_waits_for_a_chain_is_cancelled(
     assert "7" in node.cancelled()
 
 
-@pytest.mark.parametrize("damage", [half, empty])
+@pytest.mark.parametrize("damage", [half, empty, deleted])
 def test_the_job_of_a_killed_task_that_submits_is_cancelled(node: Node, damage: Callable[[Node], None]) -> None:
     assert node.submit(node.request(), SUBMITTING) == (0, "7 submitted")
     node.show(job_7="RUNNING")
@@ -74,7 +78,7 @@ def begun(node: Node) -> None:
     (node.run_dir / "logs" / "slurm-7.out").touch()
 
 
-@pytest.mark.parametrize("damage", [half, empty])
+@pytest.mark.parametrize("damage", [half, empty, deleted])
 def test_a_chain_goes_on_though_its_record_is_damaged(node: Node, damage: Callable[[Node], None]) -> None:
     begun(node)
     whole = node.words()
@@ -85,7 +89,7 @@ def test_a_chain_goes_on_though_its_record_is_damaged(node: Node, damage: Callab
     assert (node.run_dir / PARAMETERS).exists()
 
 
-@pytest.mark.parametrize("damage", [half, empty])
+@pytest.mark.parametrize("damage", [half, empty, deleted])
 def test_a_limit_of_parallel_jobs_takes_no_chain_away(node: Node, damage: Callable[[Node], None]) -> None:
     other = node.request(max_parallel_jobs=2, chain={}, index=2, run_dir=str(node.run_dir.with_name("s_2")))
     node.answer("sbatch", "5\n")
