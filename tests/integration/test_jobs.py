@@ -26,6 +26,7 @@ from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from airflow_slurm_sweep.sweep.values import protected
+from airflow_slurm_sweep.tasks import one_job
 from airflow_slurm_sweep.tasks.one_job import JobEnd, await_job
 from airflow_slurm_sweep.tasks.ssh.shell import SshShell
 from sandbox import Sandbox
@@ -128,6 +129,39 @@ def test_a_job_without_its_command_fails(
     assert (status.state, status.exit_code) == (JobState.FAILED, "64:0")
     log = with_client(lambda client: client.log_tail(job, status))
     assert log == "COMMAND is empty: the environment of sbatch did not reach this job"
+
+
+@pytest.mark.parametrize("comes_late", [False, True])
+def test_a_completed_job_without_an_exit_file_did_not_run(
+    cluster: Sandbox,
+    connected: Callable[[Sandbox], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    comes_late: bool,
+) -> None:
+    """As where a node could not launch it; here, job.sh cannot leave one. On NFS it may come late."""
+    connected(cluster)
+    monkeypatch.setattr(one_job, "_PAUSES", (0.5, 0.5, 1.0))
+    aside = 'mv -- "$BASE_LOG_DIR/.slurm_sweep" "$BASE_LOG_DIR/aside"; : > "$BASE_LOG_DIR/.slurm_sweep"'
+    job, status = run_job(request_maker(cluster, tmp_path)(aside))
+    assert status.state is JobState.COMPLETED
+    run_dir = Path(job.run_dir)
+    (run_dir / ".slurm_sweep").unlink()
+    (run_dir / "aside").rename(run_dir / ".slurm_sweep")
+
+    async def work() -> JobStatus:
+        waiting = asyncio.create_task(await_job(job))
+        await asyncio.sleep(1)
+        if comes_late:
+            (run_dir / ".slurm_sweep" / f"{job.job_id}.exit").write_text("0 -\n")
+        return (await waiting).status
+
+    end = asyncio.run(work())
+    if comes_late:
+        assert end.state is JobState.COMPLETED
+    else:
+        why = "Slurm says COMPLETED, but job.sh left no exit file: it did not run, or the disk is full"
+        assert str(end) == f"INCOMPLETE ({why})"
 
 
 @pytest.mark.xdist_group("accounting")

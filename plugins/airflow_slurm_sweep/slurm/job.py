@@ -218,6 +218,7 @@ class SubmittedJob(Job):
     job_id: str
     job_name: str
     log_path: str
+    leaves_exit_file: bool = False  # whether its batch script is job.sh
     # The `JobRequest` of a chain's first job as JSON, its secrets not looked up: the others follow by it.
     request: Mapping[str, Any] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, counted_as, judge
-from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace
@@ -63,7 +63,7 @@ async def next_job(
         state=status.state,
         exit_code=status.exit_code,
         signal=trace.signal,
-        lacks_exit_file=not trace.has_exit_file and chained.request.script == JOB_SCRIPT,
+        lacks_exit_file=job.leaves_exit_file and not trace.has_exit_file,
         has_new_files=trace.has_new_files,
         value=value,
     )

@@ -29,6 +29,9 @@ from airflow_slurm_sweep.tasks.stopping import stopping
 from airflow_slurm_sweep.tasks.stuck import Notifications
 from airflow_slurm_sweep.tasks.trials import leave_result
 
+_PAUSES = (5.0, 10.0, 20.0, 40.0)  # seconds
+_DID_NOT_RUN = "Slurm says COMPLETED, but job.sh left no exit file: it did not run, or the disk is full"
+
 
 def attempt_of(installation: str, task: Any) -> Attempt:
     """Return the attempt that a task instance stands for. The operators allow no retries: each new try is a clear."""
@@ -164,8 +167,7 @@ async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped,
             left = await cluster.retry_until_answered(lambda: cluster.results(job), even_if_refused=True)
             if stopper:
                 await stopper.leave(job, metrics)
-        asked = question(job, status)
-        trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
+        trace = await _trace(cluster, job, status)
     await wait_for_slot()
     status, stopped_at = as_stopped(status, trace.stop, trace.signal), None
     if trace.stop and status.state is JobState.STOPPED_EARLY:
@@ -173,10 +175,32 @@ async def _await_end(cluster: ClusterSession, job: SubmittedJob, mapped: Mapped,
     return _Left(add(status, left), trace, left.history, stopped_at)
 
 
+async def _trace(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) -> Trace:
+    """Return what a job left; NFS may show its exit file on the login node up to a minute late."""
+    asked = question(job, status)
+    for pause in (*_PAUSES, None):
+        trace = await cluster.retry_until_answered(lambda: cluster.traces(asked), even_if_refused=True)
+        if pause is None or not _lacks_exit_file(job, status, trace):
+            break
+        await asyncio.sleep(pause)
+    return trace
+
+
+def _lacks_exit_file(job: SubmittedJob, status: JobStatus, trace: Trace) -> bool:
+    """Whether job.sh of a job that COMPLETED did not come to its end, or not even to its beginning.
+
+    Up to Slurm 23.02, a job whose node could not launch it is COMPLETED. Source: batch_finish in Slurm's
+    src/slurmd/slurmstepd/mgr.c, which lost the error.
+    """
+    return status.state is JobState.COMPLETED and job.leaves_exit_file and not trace.has_exit_file
+
+
 async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict: Verdict | None) -> JobEnd:
     status, trace, history, stopped_at = left
     if verdict is not None:
         status = with_verdict(status, verdict, trace)
+    if _lacks_exit_file(job, status, trace) and not (verdict and verdict.why):  # why: it has reached `until`
+        status = replace(status, text=JobState.INCOMPLETE.value, reason=_DID_NOT_RUN)
     if job.parameters:
         await leave_result(cluster, job, status, stopped_at)
     elif job.request.get("max_parallel_jobs"):

@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.attempt import run_name
 from airflow_slurm_sweep.slurm.chain import Chain, Outcome, Verdict, is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.exit_files import read_exit_files
-from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
+from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader, add
 from airflow_slurm_sweep.slurm.patience import patiently
 from airflow_slurm_sweep.slurm.revision import Revision
@@ -107,19 +107,21 @@ async def _completed(client: SlurmClient, earlier: Sequence[EarlierJob], like: J
     """
     known = read_exit_files("".join(f"{job.job_id} {job.exit}\n" for job in earlier))
     jobs = [job.submitted(like) for job in earlier]
-    if unknown := [job for job in jobs if job.job_id not in known]:
-        known |= (await client.look_up(unknown))[0]
+    if unknown := {job.job_id: job for job in jobs if job.job_id not in known}:
+        known |= (await client.look_up([*unknown.values()]))[0]
     for job in earlier:
         if job.stop and job.stop.job_id == job.job_id in known:
             known[job.job_id] = as_stopped(known[job.job_id], job.stop, job.exit.partition(" ")[2])
     chain = Chain(**{"jobs": 0, **like.chain})
     signalled = {job.job_id for job in earlier if job.exit.partition(" ")[2] not in ("", "-")}
 
-    def may_be_done(job_id: str) -> bool:
-        state = known[job_id].state
-        return state.is_success or (bool(chain.until) and (job_id in signalled or state.value in chain.on))
+    def may_be_done(job: SubmittedJob) -> bool:
+        state = known[job.job_id].state
+        if state is JobState.COMPLETED and job.leaves_exit_file and job.job_id in unknown:
+            return bool(chain.until)  # it may never have run
+        return state.is_success or (bool(chain.until) and (job.job_id in signalled or state.value in chain.on))
 
-    ended = [job for job in jobs if job.job_id in known and may_be_done(job.job_id)]
+    ended = [job for job in jobs if job.job_id in known and may_be_done(job)]
     left = await client.results([MetricsReader(job) for job in ended])
     ends = {job.run_dir: add(known[job.job_id], each) for job, each in zip(ended, left, strict=True)}
     done = Verdict(Outcome.DONE, f"{', '.join(chain.until)} is reached", "")

@@ -16,7 +16,7 @@ from airflow_slurm_sweep.errors import (
     StaleError,
 )
 from airflow_slurm_sweep.names import log_path
-from airflow_slurm_sweep.slurm.job import Job, JobRequest, SubmittedJob
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, Job, JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.queue import is_job_id
 from airflow_slurm_sweep.slurm.refusals import is_passing
 from airflow_slurm_sweep.slurm.shell import printable
@@ -69,7 +69,13 @@ def submitted_job(job: JobRequest, job_id: str) -> SubmittedJob:
     same = {each.name: getattr(job, each.name) for each in fields(Job)}
     if job.trial is None:
         del same["parameters"]
-    return SubmittedJob(**same, job_id=job_id, job_name=job.name, log_path=log_path(job.run_dir, job_id))
+    return SubmittedJob(
+        **same,
+        job_id=job_id,
+        job_name=job.name,
+        log_path=log_path(job.run_dir, job_id),
+        leaves_exit_file=job.script == JOB_SCRIPT,
+    )
 
 
 def _error(job: JobRequest, exit_status: int, reason: str) -> SlurmSweepError:
