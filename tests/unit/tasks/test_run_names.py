@@ -11,7 +11,7 @@ import pytest
 from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
-from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus
+from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, JobStatus
 from airflow_slurm_sweep.slurm.metrics import Results
 from airflow_slurm_sweep.slurm.rungs import Note
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
@@ -74,16 +74,25 @@ UNTIL: dict[str, Any] = {"jobs": 3, "until": {"total_steps": 2000}}
         ("0 USR1", "", 2000, {"jobs": 3}, False),
         ("0 -", "", 2000, {}, True),
         ("143 TERM", "", 2000, {}, False),
+        ("", "COMPLETED", 2000, UNTIL, True),
+        ("", "COMPLETED", 2000, {}, False),  # it may never have run
     ],
 )
 def test_resume_skips_what_a_chain_would_call_done(
     exit_file: str, state: str, steps: float, chain: dict[str, Any], is_done: bool
 ) -> None:
     place = EarlierJob(base="s", run_dir="/r/s_1", job_id="7", exit=exit_file, name="s_1", parameters={}, swept=())
-    like = JobRequest(ssh_conn_id="c", name="s_1", command="true", run_dir="/r/s_1", script="#!/bin/sh\n", chain=chain)
+    like = JobRequest(ssh_conn_id="c", name="s_1", command="true", run_dir="/r/s_1", script=JOB_SCRIPT, chain=chain)
     earlier, done = asyncio.run(_choose(cast(SlurmClient, Cluster(state, steps)), like, {1: [place]}))
     assert earlier == {1: place}
     assert {index: end.state.value for index, end in done.items()} == ({1: "COMPLETED"} if is_done else {})
+
+
+def test_resume_believes_slurm_where_the_batch_script_leaves_no_exit_file() -> None:
+    place = EarlierJob(base="s", run_dir="/r/s_1", job_id="7", exit="", name="s_1", parameters={}, swept=())
+    like = JobRequest(ssh_conn_id="c", name="s_1", command="true", run_dir="/r/s_1", batch_script="own.sh")
+    _, done = asyncio.run(_choose(cast(SlurmClient, Cluster("COMPLETED", 9)), like, {1: [place]}))
+    assert done.keys() == {1}
 
 
 @pytest.mark.parametrize(("exit_file", "state"), [("143 TERM", ""), ("", "CANCELLED by 0")])
