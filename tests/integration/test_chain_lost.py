@@ -79,8 +79,9 @@ def test_a_job_that_goes_on_on_a_lost_node_ends_before_the_next_one_writes(site:
         ("grace", ["SIGTERM"], False),
         ("grace", ["SIGTERM"], True),
         ("grace", [], False),
+        ("grace", [], True),
     ],
-    ids=["requeue", "grace", "grace in a container", "dies"],
+    ids=["requeue", "grace", "grace in a container", "dies", "dies in a container"],
 )
 @pytest.mark.all
 def test_a_preempted_job_is_followed(
@@ -98,7 +99,7 @@ def test_a_preempted_job_is_followed(
             await asyncio.sleep(0.1)
         box.slurm("sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
         end = await asyncio.wait_for(running, 240)
-        assert end.status.text == "COMPLETED", end.text
+        assert (end.status.text, end.status.chain) == ("COMPLETED", "1 of 6 jobs"), end.text
         print(end.text, box.slurm("sacct", "-X", "-n", "-P", "-o", "JobID,State,ExitCode"), site.signal("low", 0))
 
     asyncio.run(work())

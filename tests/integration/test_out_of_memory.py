@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,11 @@ def test_out_of_memory_is_cured_by_more_memory(
         rule = {"on": "OUT_OF_MEMORY", "times": times, "mem": "x2"}
         return {"chain": {"jobs": 0, "on": [], "retry": [rule]}, "options": {"mem": "60M"}, "warn": 0}
 
-    cured, hopeless = together(
-        site.run(site.request("cured", takes, **again(2))), site.run(site.request("hopeless", takes, **again(1)))
+    contained = replace(site.request("contained", takes, **again(1)), **site.in_container())
+    cured, hopeless, in_step = together(
+        site.run(site.request("cured", takes, **again(2))),
+        site.run(site.request("hopeless", takes, **again(1))),
+        site.run(contained),
     )
     assert (cured.status.text, cured.status.chain) == ("COMPLETED", "2 retries, mem=240M"), cured.text
     first, second, third = site.jobs["cured"]
@@ -79,3 +83,5 @@ def test_out_of_memory_is_cured_by_more_memory(
     )
     assert (hopeless.status.text, len(site.jobs["hopeless"])) == ("OUT_OF_MEMORY", 2), hopeless.text
     assert hopeless.status.chain == "1 retry, mem=120M"
+    assert (in_step.status.text, len(site.jobs["contained"])) == ("OUT_OF_MEMORY", 2), in_step.text
+    assert in_step.status.reason.startswith("a step of the job, which itself FAILED")

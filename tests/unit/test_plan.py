@@ -639,7 +639,7 @@ def test_resume_finds_drawn_values_and_repeats_again() -> None:
 # Jobs that follow
 
 
-CHAIN = {"jobs": 6, "until": {}, "on": ["TIMEOUT", "PREEMPTED", "NODE_FAIL"], "progress": "", "retry": []}
+CHAIN = {"jobs": 6, "until": {}, "on": ["TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"], "progress": "", "retry": []}
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_the_upper_bound_counts_chains_and_retries() -> None:
         ("chain: {jobs: 3, on: [LOST]}", "chain.on.0: expected 'TIMEOUT', .*, got 'LOST'"),
         (
             "chain: 3, retry: [{on: NODE_FAIL}]",
-            r"retry: NODE_FAIL stands in chain.on too \(TIMEOUT, PREEMPTED, NODE_FAIL\)",
+            r"retry: NODE_FAIL stands in chain.on too \(TIMEOUT, PREEMPTED, NODE_FAIL, BOOT_FAIL\)",
         ),
         ("retry: [{on: FAILED}, {on: FAILED}]", "retry: FAILED has two rules; keep one of them"),
         ("retry: [{on: FAILED, mem: lots}]", "retry.0.mem: expected 64G, or a factor such as x2, got 'lots'"),

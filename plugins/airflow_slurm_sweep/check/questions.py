@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from shlex import join, quote
 
 from airflow_slurm_sweep.slurm import shell
+from airflow_slurm_sweep.slurm.ended import SACCT
 from airflow_slurm_sweep.slurm.job import JobRequest
-from airflow_slurm_sweep.slurm.queue import SACCT
 from airflow_slurm_sweep.slurm.shell import Site, heredoc_text, shell_path
 from airflow_slurm_sweep.slurm.submit.sbatch import TIMEOUT, environment, sbatch_argv
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from airflow_slurm_sweep.check import job_needs
 from airflow_slurm_sweep.check.findings import Add, Answers, Grade, SkippedError, Verdict
 from airflow_slurm_sweep.check.questions import Subject
-from airflow_slurm_sweep.slurm.queue import NO_ACCOUNTING
+from airflow_slurm_sweep.slurm.ended import NO_ACCOUNTING
 from airflow_slurm_sweep.slurm.shell import END, MARKER, Completed, printable
 
 _SKEW = 5.0  # seconds

@@ -11,9 +11,12 @@ from typing import NamedTuple
 from airflow_slurm_sweep.slurm.retry import Rule, applies
 from airflow_slurm_sweep.slurm.states import JobState
 
-FREE = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL})  # ends that are nobody's fault use up no job of a chain
+# Ends that are nobody's fault use up no job of a chain.
+FREE = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
 MOST_FREE = 20
-DEFAULT_ON = (JobState.TIMEOUT.value, JobState.PREEMPTED.value, JobState.NODE_FAIL.value)
+DEFAULT_ON = tuple(
+    state.value for state in (JobState.TIMEOUT, JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL)
+)
 
 _LINK = re.compile(r"([0-9_]+),([0-9]{1,12}),([^,]*),(-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|),([^,]*),(.*)")
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
@@ -15,6 +15,7 @@ from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, u
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
+from airflow_slurm_sweep.slurm.ended import NO_ACCOUNTING
 from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files, with_exit_status
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
@@ -169,18 +170,24 @@ class SlurmClient:
             trouble = trouble or "sacct does not have the end of every job yet"
         return found, trouble
 
-    async def with_exit_codes(self, ended: Sequence[JobStatus]) -> dict[str, JobStatus]:
-        """Return final states that squeue gave, by job id, with exit codes: of the controller, or of sacct, or none."""
+    async def with_exit_codes(self, ended: Sequence[JobStatus], chained: Collection[str] = ()) -> dict[str, JobStatus]:
+        """Return final states that squeue gave, by job id, with exit codes: of the controller, or of sacct, or none.
+
+        Of successes, it is asked about those in ``chained`` only: whether they were preempted.
+        """
         found = {each.job_id: replace(each, exit_code="0:0") for each in ended if each.state.is_success}
         failed = {each.job_id: each for each in ended if not each.state.is_success}
+        asked = failed | {job_id: found[job_id] for job_id in found.keys() & {*chained}}
 
         def take(answers: dict[str, JobStatus]) -> None:
             for job_id, status in answers.items():
-                if job_id in failed and status.state in (failed[job_id].state, JobState.OUT_OF_MEMORY):
+                known = asked.get(job_id)
+                if known and status.state in (known.state, JobState.OUT_OF_MEMORY, JobState.PREEMPTED):
                     found[job_id] = status
 
         with suppress(ClusterUnavailableError):  # squeue has answered, so that scontrol alone may hang
-            take((await self._sources.controller(failed))[0])
+            if asked:
+                take((await self._sources.controller(asked))[0])
         if left := [job_id for job_id in failed if job_id not in found]:
             take((await self._sources.accounting(left))[0])
         return failed | found
@@ -240,7 +247,7 @@ class SlurmClient:
             for some in batches([job_id for ids in jobs for job_id in ids], ACCOUNTED_AT_ONCE):
                 said = await self.ask(usage.usage(some), str)
                 found |= usage.read_usage(said)
-                if queue.NO_ACCOUNTING in said:
+                if NO_ACCOUNTING in said:
                     self._has_no_accounting_until = time.monotonic() + _ASK_AGAIN
                     break
         return [usage.total(found.get(job_id, usage.UNKNOWN) for job_id in ids) for ids in jobs]

@@ -164,7 +164,8 @@ class Monitor:
             waiter.failed = failed.get(waiter.job.job_id, waiter.failed)
         if ended := [status for waiter, status in found.items() if self._note(waiter, status, now)]:
             self._calm_ticks = 0
-            ends = await self._client.with_exit_codes(ended)
+            chained = [waiter.job.job_id for waiter in found if waiter.job.request]
+            ends = await self._client.with_exit_codes(ended, chained)
             self._ended |= {waiter: ends[waiter.job.job_id] for waiter in found if waiter.job.job_id in ends}
         await self._cancel_overdue({waiter: status for waiter, status in found.items() if waiter.is_overdue(status)})
         if gone := [waiter for waiter in asked if waiter not in found]:

@@ -1,11 +1,11 @@
-"""Jobs as Slurm sees them: squeue, sacct and scontrol, each as the script that asks and its reader.
+"""Jobs as squeue shows them, and the ways to know one: the scripts that ask, and their readers.
 
 Readers skip lines of another form: sites print notices. They split at newlines only, not as `str.splitlines` does:
 names and paths may hold the other line ends.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from shlex import join, quote
 
@@ -15,24 +15,10 @@ from airflow_slurm_sweep.slurm.reasons import is_stuck
 from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState, Pending
 
-SACCT_FIELDS = "JobID,State,ExitCode,DerivedExitCode,Elapsed,NodeList,Submit,Start,End,JobName"
-NO_ACCOUNTING = "Slurm accounting storage is disabled"
-SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
-
-_NO_TIME = ("Unknown", "None", "N/A")
-_NO_TIME_BETWEEN = "sacct says that it completed when it began, as of jobs whose end it missed; no exit-status file"
-_OUT_OF_MEMORY = "0:125"  # the exit code of a job or step that ran out of memory
-_EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
+EPOCH = "SLURM_TIME_FORMAT=%s"  # times in seconds, not in local time or in the login's own format
 _NAME_MAX = 255  # bytes of a file name
 _JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
-_ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
 _NOW = re.compile(r"^now=([0-9]+)$", re.MULTILINE)
-_SLURM_LINES = tuple(
-    f"   {key}=" for key in ("JobState", "Requeue", "DerivedExitCode", "RunTime", "SubmitTime", "StartTime", "NodeList")
-)
-_ASKED = re.compile(r"^asked ([0-9_]+)$", re.MULTILINE)
-_CONTROLLER_SECONDS = 120
-_OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
 
 
 def is_job_id(text: str) -> bool:
@@ -47,7 +33,7 @@ def squeue(*, elements: bool = False) -> str:
     """
     array = " --array" if elements else ""
     fields = "--format='%i|%T|%M|%V|%S %P|%N|%j|%r'"
-    ask = f"{_EPOCH} {BOUND} squeue --me{array} --all --states=all --noheader {fields} < /dev/null"
+    ask = f"{EPOCH} {BOUND} squeue --me{array} --all --states=all --noheader {fields} < /dev/null"
     return script("date +now=%s", ask)
 
 
@@ -64,7 +50,7 @@ def read_squeue(output: str) -> dict[str, JobStatus]:
             job_id=job_id,
             text=text,
             elapsed=elapsed,
-            queued=_queued(text, submitted, started),
+            queued=queued_seconds(text, submitted, started),
             nodes=nodes,
             reason=reason,
             source="squeue",
@@ -166,113 +152,13 @@ def writes_log(job: SubmittedJob, status: JobStatus) -> bool:
     return status.output == job.log_path or run_dir_of(job.job_id, status.output) == job.run_dir
 
 
-def sacct(job_ids: Collection[str]) -> str:
-    """Return the script that asks the accounting database; JobIDRaw would be an id of their own for elements."""
-    return script(
-        f"command -v sacct > /dev/null || {{ echo {NO_ACCOUNTING}; exit 1; }}",
-        f"{_EPOCH} {BOUND} {SACCT} -X -n -P -o {SACCT_FIELDS} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
-    )
-
-
-def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
-    """Read the answer to `sacct`, by job id, and its first line that is none.
-
-    The first part of a heterogeneous job, ``7+0``, stands for the job. Slurm may record the start of a job only when
-    the job has ended: with its final state, but with no end and with exit code 0:0, until the record of its end comes.
-    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began.
-    """
-    found = {}
-    for first_id, text, exit_code, of_steps, elapsed, nodes, submitted, started, ended, name in rows(output, "|", 10):
-        job_id, state = first_id.removesuffix("+0"), JobState.parse(text)
-        status = JobStatus(
-            job_id=job_id,
-            text=text,
-            exit_code=exit_code,
-            elapsed=elapsed,
-            queued=_queued(text, submitted, started),
-            nodes=nodes,
-            source="sacct",
-            job_name=name,
-        )
-        if state.is_final_if_it_lasts and ended in _NO_TIME:
-            status = replace(status, text=JobState.UPDATE_DB.value)
-        elif state is JobState.COMPLETED and ended.isdecimal() and ended == started:
-            status = replace(status, text=JobState.LOST.value, reason=_NO_TIME_BETWEEN)
-        found[job_id] = _of_steps(status, of_steps)
-    lines = (line for line in output.split("\n") if line.strip() and not re.match(r"[0-9_+]+\|", line))
-    return found, next(lines, "")
-
-
-def scontrol(job_ids: Iterable[str]) -> str:
-    """Return the script that asks the controller; forgotten jobs are left out, any other error ends the script.
-
-    It begins no question after `_CONTROLLER_SECONDS`: a slow controller would never answer all. Each job that was asked
-    for has a line ``asked ID``.
-    """
-    return script(
-        "read -r uptime _ < /proc/uptime",
-        f"last=$((${{uptime%.*}} + {_CONTROLLER_SECONDS}))",
-        f"for job in {join(job_ids)}; do",
-        "  read -r uptime _ < /proc/uptime",
-        '  [ "${uptime%.*}" -le "$last" ] || break',
-        f'  answer=$({_EPOCH} {BOUND} scontrol --details show job "$job" 2>&1 < /dev/null)',
-        '  case "$?:$answer" in',
-        "    0:*) printf '%s\\n' \"$answer\" ;;",
-        "    *'Invalid job id'* | 1:\"Job $job not found\"*) ;;",  # the second one about a forgotten array element
-        "    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;",
-        "  esac",
-        "  printf '\\nasked %s\\n' \"$job\"",
-        "done",
-    )
-
-
-def read_asked(output: str) -> set[str]:
-    """Read in the answer to `scontrol` which jobs were asked for."""
-    return set(_ASKED.findall(output))
-
-
-def read_scontrol(output: str) -> dict[str, JobStatus]:
-    """Read the answer to `scontrol`, by job id.
-
-    Names, paths and comments may hold ``JobState=COMPLETED``, so only lines that Slurm alone writes are read.
-    """
-    found = {}
-    for record in re.split(r"^(?=JobId=)", output, flags=re.MULTILINE):
-        lines = [line for line in record.split("\n") if line.startswith(_SLURM_LINES)]
-        fields = dict(word.partition("=")[::2] for line in lines for word in line.split())
-        element = _ELEMENT.match(record)
-        job_id = f"{element[1]}_{element[2]}" if element else record.partition(" ")[0].partition("=")[2]
-        if "JobState" in fields:
-            path = _OUTPUT.search(record)
-            status = JobStatus(
-                job_id=job_id,
-                text=fields["JobState"],
-                exit_code=fields.get("ExitCode", ""),
-                elapsed=fields.get("RunTime", ""),
-                queued=_queued(fields["JobState"], fields.get("SubmitTime", ""), fields.get("StartTime", "")),
-                nodes=fields.get("NodeList", "").replace("(null)", ""),
-                reason=fields.get("Reason", ""),
-                source="scontrol",
-                output=path[1] if path else "",
-            )
-            found[job_id] = _of_steps(status, fields.get("DerivedExitCode", ""))
-    return found
-
-
-def _of_steps(status: JobStatus, exit_code: str) -> JobStatus:
-    """Return how a job ended, with the highest exit code of its steps: Slurm calls it FAILED if one has no memory."""
-    if status.state is not JobState.FAILED or exit_code != _OUT_OF_MEMORY:
-        return status
-    return replace(status, text=JobState.OUT_OF_MEMORY.value, reason="a step of the job, which itself FAILED")
-
-
 def scancel(job_ids: Iterable[str], *, queued: bool = False) -> str:
     """Return the script that cancels jobs, at most some hundred; ``queued``: those of them that have not started."""
     words = "scancel --state=PENDING" if queued else "scancel"
     return script(f"{BOUND} {words} -- {join(job_ids)} 2>&1 < /dev/null")
 
 
-def _queued(state: str, submitted: str, started: str) -> int | None:
+def queued_seconds(state: str, submitted: str, started: str) -> int | None:
     """Return the seconds from submission to start; None where a time is N/A, Unknown, None or an estimate."""
     if JobState.parse(state).is_queued or not (submitted.isdecimal() and started.isdecimal()):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm import ended, queue
 from airflow_slurm_sweep.slurm.batching import batches
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.shell import Completed, error_text, output, output_of_success, printable
@@ -34,18 +34,18 @@ class Sources:
         found: dict[str, JobStatus] = {}
         asked: set[str] = set()
         for some in batches(job_ids, _CONTROLLED_AT_ONCE):
-            said = output_of_success(await self._run(queue.scontrol(some)))
-            found |= queue.with_wholes(queue.read_scontrol(said))
-            asked |= queue.read_asked(said)
+            said = output_of_success(await self._run(ended.scontrol(some)))
+            found |= queue.with_wholes(ended.read_scontrol(said))
+            asked |= ended.read_asked(said)
             if not asked.issuperset(some):
                 break
         return found, len(set(job_ids) - asked)
 
     async def _account(self, job_ids: Collection[str]) -> tuple[dict[str, JobStatus], str]:
-        completed = await self._run(queue.sacct(job_ids))
+        completed = await self._run(ended.sacct(job_ids))
         printed = output(completed)
-        found, odd = queue.read_sacct(printed)
-        if queue.NO_ACCOUNTING in printed + completed.stderr:
+        found, odd = ended.read_sacct(printed)
+        if ended.NO_ACCOUNTING in printed + completed.stderr:
             return found, ""
         if completed.exit_status != 0:
             odd = odd or error_text(completed) or f"exit status {completed.exit_status}, no reason"

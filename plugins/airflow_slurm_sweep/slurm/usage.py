@@ -9,7 +9,7 @@ from math import fsum
 from shlex import quote
 from typing import NamedTuple
 
-from airflow_slurm_sweep.slurm.queue import SACCT
+from airflow_slurm_sweep.slurm.ended import SACCT
 from airflow_slurm_sweep.slurm.shell import script
 
 _BOUND = "timeout -k 5 20"  # a job's end waits for the answer

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, counted_as, judge
+from airflow_slurm_sweep.slurm.ended import IN_GRACE
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
@@ -60,7 +61,7 @@ async def next_job(
     is_known = job.job_id in followed
     before = trace.links[: followed.index(job.job_id)] if is_known else trace.links
     end = End(
-        state=status.state,
+        state=JobState.PREEMPTED if status.reason == IN_GRACE else status.state,
         exit_code=status.exit_code,
         signal=trace.signal,
         lacks_exit_file=job.leaves_exit_file and not trace.has_exit_file,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fake_shell import FakeShell, Submission, failed, silent
 
 from airflow_slurm_sweep.errors import ClusterRefusedError, ClusterUnavailableError, LoginRefusedError
-from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm import ended, queue
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
+from airflow_slurm_sweep.slurm.ended import IN_GRACE
 from airflow_slurm_sweep.slurm.exit_files import EXIT_FILE
 from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
@@ -122,6 +124,17 @@ def test_a_job_whose_end_the_accounting_database_does_not_have_yet_is_waited_for
     assert asyncio.run(SlurmClient(other).look_up([JOB])) == ({}, "")
 
 
+@pytest.mark.parametrize(("request_of_a_chain", "reason"), [({"chain": {"jobs": 2}}, IN_GRACE), ({}, "None")])
+def test_a_job_of_a_chain_that_completed_is_asked_whether_it_was_preempted(
+    request_of_a_chain: dict[str, Any], reason: str
+) -> None:
+    told = SCONTROL.format("COMPLETED", "0:0") + "   PreemptEligibleTime=1 PreemptTime=5\n   SuspendTime=None x=0\n"
+    shell = FakeShell(squeue="7|COMPLETED|0:01|N/A|N/A|n1|one|None", scontrol=told)
+    monitor = Monitor(SlurmClient(shell), interval=0.01)
+    status = asyncio.run(asyncio.wait_for(monitor.wait(replace(JOB, request=request_of_a_chain)), 5))
+    assert (status.text, status.exit_code, status.reason) == ("COMPLETED", "0:0", reason)
+
+
 def test_cancelling_a_job_that_has_ended_is_fine() -> None:
     asyncio.run(SlurmClient(FakeShell(scancel="")).cancel(JOB))
     with pytest.raises(ClusterUnavailableError, match="contact slurm controller"):
@@ -198,7 +211,7 @@ def test_a_heterogeneous_job_is_known_by_its_number() -> None:
 )
 def test_an_array_that_a_batch_script_makes_of_its_job_counts_as_a_whole(states: list[str], whole: str) -> None:
     rows = "".join(f"7_{index}|{state}|0:0|0:0|1|n1|1|2|3|one\n" for index, state in enumerate(states))
-    accounted = queue.with_wholes(queue.read_sacct(rows)[0])
+    accounted = queue.with_wholes(ended.read_sacct(rows)[0])
     assert accounted["7"].text == whole
     squeue = "".join(f"7_{index}|{state}|0:01|1|2 batch|n1|one|None\n" for index, state in enumerate(states))
     shell = FakeShell(squeue=squeue.replace("7_1|PENDING", "7_[1-9]|PENDING"), scontrol="", sacct=rows)

@@ -25,7 +25,7 @@ from login_shell import SHELLS, Login, Shell
 
 from airflow_slurm_sweep.names import COMBINATION, RECORD, STATE_DIR
 from airflow_slurm_sweep.names import PARAMETERS as PARAMETERS_FILE
-from airflow_slurm_sweep.slurm import files, job_logs, queue
+from airflow_slurm_sweep.slurm import ended, files, job_logs, queue
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt, run_name
 from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files
@@ -222,13 +222,13 @@ def test_cancel(shell: Shell, value: str) -> None:
 @given(value=TEXT.map(lambda text: text.rstrip("\n")))
 def test_lookups(shell: Shell, value: str) -> None:
     ids = ["7", value]
-    (call,) = notes(after_marker(shell.run(queue.sacct(ids), FUNCTIONS)))[0]
-    fields = queue.SACCT_FIELDS
+    (call,) = notes(after_marker(shell.run(ended.sacct(ids), FUNCTIONS)))[0]
+    fields = ended.SACCT_FIELDS
     assert call == ["-X", "-n", "-P", "-o", fields, "-j", ",".join(ids)]
     # A variable cannot hold NUL: what is called is written with newlines around here.
     functions = f"""{FUNCTIONS}
 scontrol() {{ [ "$#" = 4 ] && printf '%s' "<$1 $2 $3 $4>"; }}"""
-    said = after_marker(shell.run(queue.scontrol(ids), functions))
+    said = after_marker(shell.run(ended.scontrol(ids), functions))
     assert said == "".join(f"<--details show job {job_id}>\n\nasked {job_id}\n" for job_id in ids)
 
 

@@ -35,15 +35,18 @@ time.sleep(600)
 """
 
 
+def start(folder: Path, command: str, **more: str) -> subprocess.Popen[bytes]:
+    (folder / ".slurm_sweep").mkdir(exist_ok=True)
+    script = folder / "job.sh"
+    script.write_text(JOB_SCRIPT)
+    variables = {"SLURM_JOB_ID": "7", "BASE_LOG_DIR": str(folder), "PATH": os.environ["PATH"], "COMMAND": command}
+    return subprocess.Popen(["bash", str(script)], env=variables | more, start_new_session=True)
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    (tmp_path / ".slurm_sweep").mkdir()
     (tmp_path / "train.py").write_text(TRAIN)
-    script = tmp_path / "job.sh"
-    script.write_text(JOB_SCRIPT)
-    variables = {"SLURM_JOB_ID": "7", "BASE_LOG_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
-    variables["COMMAND"] = join([sys.executable, str(tmp_path / "train.py"), "launcher"])
-    with subprocess.Popen(["bash", str(script)], env=variables, start_new_session=True) as process:
+    with start(tmp_path, join([sys.executable, str(tmp_path / "train.py"), "launcher"])) as process:
         wait_until((tmp_path / "worker").exists)
         try:
             yield process
@@ -80,3 +83,30 @@ def test_a_job_that_has_lost_its_directory_ends_a_session_of_its_own(
         return not stat.exists() or ") Z " in stat.read_text()
 
     wait_until(has_ended)
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM"])
+def test_a_signal_before_the_command_keeps_it_from_beginning(tmp_path: Path, name: str) -> None:
+    (tmp_path / "rm").write_text(
+        f'#!/bin/sh\ntouch {tmp_path}/here\nwhile ! [ -e {tmp_path}/go ]; do sleep 0.1; done\nexec /bin/rm "$@"\n'
+    )
+    (tmp_path / "rm").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    with start(tmp_path, f"touch {tmp_path}/began", PATH=path) as process:
+        wait_until((tmp_path / "here").exists)
+        process.send_signal(getattr(signal, f"SIG{name}"))
+        (tmp_path / "go").touch()
+        assert process.wait(100) == 143
+    assert (tmp_path / ".slurm_sweep" / "7.exit").read_text().startswith(f"143 {name}\n")
+    assert not (tmp_path / "began").exists()
+
+
+@pytest.mark.parametrize(("runs", "status"), [(True, 0), (False, 70)])
+def test_a_container_in_which_nothing_ran_is_no_success(tmp_path: Path, runs: bool, status: int) -> None:
+    """Before Slurm 23.11.4, srun ends with 0 where the node cannot launch the step."""
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nwhile [ "$1" != bash ]; do shift; done\nexec "$@"\n' if runs else "#!/bin/sh\n")
+    srun.chmod(0o755)
+    with start(tmp_path, "true", CONTAINER="/x.sqsh", PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
+        assert process.wait(100) == status
+    assert {path.name for path in (tmp_path / ".slurm_sweep").iterdir()} == {"owner", "7.exit"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_slurm_sweep.slurm import queue
+from airflow_slurm_sweep.slurm import ended, queue
 from airflow_slurm_sweep.slurm.exit_files import read_exit_files
 from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.states import JobState
@@ -43,16 +43,16 @@ def test_elements_of_arrays_go_by_the_arrays_id_and_their_index() -> None:
         "17_3",
         "18",
     }
-    assert queue.read_sacct(
+    assert ended.read_sacct(
         "17_3|FAILED|1:0|0:0|00:01:00|n1|Unknown|Unknown|9|\n17+0|COMPLETED|0:0|0:0|00:01:00|n1|Unknown|Unknown|9|\n"
     )[0].keys() == {"17_3", "17"}
     told = "JobId=6 ArrayJobId=17 ArrayTaskId=3 JobName=x ArrayTaskId=4 y\n   JobState=RUNNING Reason=None\n"
-    assert [(key, status.job_id) for key, status in queue.read_scontrol(told).items()] == [("17_3", "17_3")]
+    assert [(key, status.job_id) for key, status in ended.read_scontrol(told).items()] == [("17_3", "17_3")]
     assert read_exit_files("17_3 0 -\n")["17_3"].exit_code == "0:0"
 
 
 def test_sacct() -> None:
-    statuses, odd = queue.read_sacct(
+    statuses, odd = ended.read_sacct(
         "21|CANCELLED by 1001|0:15|0:0|00:00:07|n1|Unknown|Unknown|9|\n"
         "22|OUT_OF_MEMORY|0:125|0:0|00:01:00|n[1-4]|Unknown|Unknown|9|\n"
     )
@@ -65,30 +65,51 @@ def test_sacct() -> None:
         source="sacct",
     )
     assert statuses["22"].state is JobState.OUT_OF_MEMORY
-    (late,) = queue.read_sacct("23|FAILED|0:0|0:0|00:00:07|n1|1|2|Unknown|x\n")[0].values()
+    (late,) = ended.read_sacct("23|FAILED|0:0|0:0|00:00:07|n1|1|2|Unknown|x\n")[0].values()
     assert not late.state.is_final
     assert odd == ""
     assert (
-        queue.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|0:0|1|n1|2|3|4|x\n")[1]
+        ended.read_sacct("\nslurmdbd is being upgraded\n21|COMPLETED|0:0|0:0|1|n1|2|3|4|x\n")[1]
         == "slurmdbd is being upgraded"
     )
 
 
 def test_a_job_is_out_of_memory_if_a_step_of_it_is() -> None:
     """In a container, and wherever srun runs the command: the job's own end is srun's exit status."""
-    sacct = queue.read_sacct("21|FAILED|1:0|0:125|1|n1|1|2|3|x\n22|COMPLETED|0:0|0:125|1|n1|1|2|3|x\n")[0]
+    sacct = ended.read_sacct("21|FAILED|1:0|0:125|1|n1|1|2|3|x\n22|COMPLETED|0:0|0:125|1|n1|1|2|3|x\n")[0]
     told = (
         "JobId=21 JobName=x\n   JobState=FAILED Reason=NonZeroExitCode Dependency=(null)\n   Requeue=0 ExitCode=1:0\n"
     )
-    for status in (sacct["21"], queue.read_scontrol(f"{told}   DerivedExitCode=0:125\n")["21"]):
+    for status in (sacct["21"], ended.read_scontrol(f"{told}   DerivedExitCode=0:125\n")["21"]):
         assert str(status) == "OUT_OF_MEMORY (a step of the job, which itself FAILED)"
-    assert queue.read_scontrol(f"{told}   DerivedExitCode=1:0\n")["21"].state is JobState.FAILED
+    assert ended.read_scontrol(f"{told}   DerivedExitCode=1:0\n")["21"].state is JobState.FAILED
     assert sacct["22"].state is JobState.COMPLETED, "the script has coped with it"
+
+
+@pytest.mark.parametrize(
+    ("state", "preempted", "suspended", "said"),
+    [
+        ("FAILED", "1769860800", "None", f"PREEMPTED ({ended.IN_GRACE})"),
+        ("COMPLETED", "1769860800", "None", f"COMPLETED ({ended.IN_GRACE})"),  # what it saved may be enough
+        ("CANCELLED", "1769860800", "None", "CANCELLED (NonZeroExitCode)"),
+        ("FAILED", "None", "None", "FAILED (NonZeroExitCode)"),
+        ("FAILED", "1769860800", "1769860801", "FAILED (NonZeroExitCode)"),
+    ],
+)
+def test_a_job_that_ends_in_its_time_of_grace_was_preempted(
+    state: str, preempted: str, suspended: str, said: str
+) -> None:
+    told = f"""JobId=21 JobName=x
+   JobState={state} Reason=NonZeroExitCode Dependency=(null)
+   PreemptEligibleTime=1769860700 PreemptTime={preempted}
+   SuspendTime={suspended} SecsPreSuspend=0 LastSchedEval=1769860700 Scheduler=Main
+"""
+    assert str(ended.read_scontrol(told)["21"]) == said
 
 
 def test_a_job_whose_end_the_accounting_database_has_lost_did_not_complete() -> None:
     """`sacctmgr show runawayjobs` calls it COMPLETED, when it began."""
-    statuses, _ = queue.read_sacct("21|COMPLETED|0:0|0:0|0|n1|1|2|2|x\n22|FAILED|1:0|0:0|0|n1|1|2|2|x\n")
+    statuses, _ = ended.read_sacct("21|COMPLETED|0:0|0:0|0|n1|1|2|2|x\n22|FAILED|1:0|0:0|0|n1|1|2|2|x\n")
     assert [status.state for status in statuses.values()] == [JobState.LOST, JobState.FAILED]
 
 
@@ -116,7 +137,7 @@ JobId=23 JobName=a b=c {forged}\u2028   {forged}
 JobId=24 JobName=second
    JobState=RUNNING Reason=None Dependency=(null)
 """
-    found = queue.read_scontrol(answer)
+    found = ended.read_scontrol(answer)
     assert {job_id: status.state for job_id, status in found.items()} == {
         "23": JobState.FAILED,
         "24": JobState.RUNNING,
@@ -174,7 +195,7 @@ def test_the_time_in_the_queue(state: str, times: str, queued: int | None) -> No
     assert queue.read_squeue(f"1|{state}|0:01|{submitted}|{started}|n1||None")["1"].queued == queued
     told = f"JobId=1 JobName=SubmitTime=1 StartTime=2\n   JobState={state} Reason=None\n"
     told += f"   SubmitTime={submitted} EligibleTime=5\n   StartTime={started} EndTime=6\n"
-    assert queue.read_scontrol(told)["1"].queued == queued
+    assert ended.read_scontrol(told)["1"].queued == queued
     if state not in {"PENDING", "REQUEUE_HOLD"}:
-        found = queue.read_sacct(f"1|{state}|0:0|0:0|00:01|n1|{submitted}|{started}|9|")[0]["1"]
+        found = ended.read_sacct(f"1|{state}|0:0|0:0|00:01|n1|{submitted}|{started}|9|")[0]["1"]
         assert (found.queued, found.nodes) == (queued, "n1")

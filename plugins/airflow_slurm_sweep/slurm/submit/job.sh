@@ -8,12 +8,16 @@
 # It leaves "<exit status> <first signal or ->" and the end time (seconds since 1970) in the run directory. By this file
 # the end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over), and whether it was done.
 set +eu # which a login's SHELLOPTS may set
+early= # a signal that comes before COMMAND
+trap 'early=${early:-USR1}' USR1
+trap 'early=TERM' TERM
 job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 exit_file=$BASE_LOG_DIR/.slurm_sweep/$job_id.exit
 owner_file=$BASE_LOG_DIR/.slurm_sweep/owner
 setup_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.setup # setup.sh makes it
 signal_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.signal
+inside_file=$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.inside # the shell inside CONTAINER makes it
 own="$job_id ${SLURM_RESTART_COUNT:-0}"
 before='' may_live=
 { read -r before < "$owner_file"; } 2> /dev/null
@@ -69,9 +73,11 @@ on_signal() { # SIGNAL
 }
 
 run() { # COMMAND in a process group of its own; set `status`
-  signal=- status=143 ours=()
+  signal=${early:--} status=143 ours=()
+  [ -z "$early" ] || return 0 # COMMAND would be too young to get it
   trap 'on_signal USR1' USR1
   trap 'on_signal TERM' TERM
+  [ -z "$inside" ] || (set -C && : > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.inside") 2> /dev/null
   set -m
   if [ -n "$CONTAINER" ] && [ -z "$inside" ]; then
     srun --nodes=1 --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} --export=ALL \
@@ -143,7 +149,12 @@ if [ "$status" -eq 0 ] && [ -e "$setup_file" ]; then
   echo "setup failed with exit status 0: a line replaced the shell, as exec does, and the command did not run" >&2
   status=78
 fi
-rm -f -- "$setup_file" "$signal_file"
+# Before Slurm 23.11.4, srun ends with 0 where the node cannot launch the step.
+if [ "$status" -eq 0 ] && [ -n "$CONTAINER" ] && ! [ -e "$inside_file" ]; then
+  echo "srun ended with exit status 0, but nothing ran in the container, or 'mounts' lacks $BASE_LOG_DIR" >&2
+  status=70
+fi
+rm -f -- "$setup_file" "$signal_file" "$inside_file"
 write_exit_file
 kill -KILL -- "-$watcher" 2> /dev/null
 exit "$status"
