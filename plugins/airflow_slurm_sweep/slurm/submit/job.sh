@@ -8,7 +8,7 @@
 # It leaves "<exit status> <first signal or ->" and the end time (seconds since 1970) in the run directory. By this file
 # the end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over), and whether it was done.
 set +eu # which a login's SHELLOPTS may set
-early= # a signal that comes before COMMAND
+early=  # a signal that comes before COMMAND
 trap 'early=${early:-USR1}' USR1
 trap 'early=TERM' TERM
 job_id=$SLURM_JOB_ID
