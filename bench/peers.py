@@ -23,7 +23,7 @@ from shutil import which
 from bench.logs import JOB_QUERIES, SUBMISSIONS, count, ended_jobs, remote_calls
 from bench.report import in_words, machine, table
 from bench.say import say
-from bench.stage import ENDED, JOB_SECONDS, SACCT, cluster
+from bench.stage import ENDED, JOB_SECONDS, SACCT, cluster, write_program
 from bench.usage import Meter, Usage
 from sandbox import Sandbox, SandboxError
 from sandbox.parts import Part
@@ -155,8 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
         venv.create(name, with_pip=True)
         programs = Path(name) / "bin"
         # Snakemake takes all of Slurm's variables from its job, and with them where this cluster is.
-        (programs / "srun").write_text(_SRUN.format(conf=box.environment["SLURM_CONF"], program=which("srun")))
-        (programs / "srun").chmod(0o755)
+        write_program(programs / "srun", _SRUN.format(conf=box.environment["SLURM_CONF"], program=which("srun")))
         subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", *PINS], check=True)
         for what, command in commands(programs, folder, size).items():
             try:

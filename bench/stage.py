@@ -135,10 +135,12 @@ def cluster(*, keep: bool, accounting: bool = False) -> Iterator[tuple[Sandbox, 
         folder.chmod(0o711)  # for Postgres, which is another user where we are root
         box = Sandbox(folder / "c", nodes=NODES, accounting=accounting, slurm_conf=_slurm_conf(folder / "c" / ENDED))
         stack.enter_context(box)
-        _write(box.directory / "bin" / "sacct", _COUNTED.format(calls=box.directory / SACCT, program=which("sacct")))
+        write_program(
+            box.directory / "bin" / "sacct", _COUNTED.format(calls=box.directory / SACCT, program=which("sacct"))
+        )
         for seconds in (JOB_SECONDS, RELEASED_SECONDS, LONG_SECONDS):
-            _write(Path(str(box.profile["workdir"])) / script(seconds), _SLEEP.format(seconds=seconds))
-        _write(Path(str(box.profile["workdir"])) / HISTORY, _HISTORY)
+            write_program(Path(str(box.profile["workdir"])) / script(seconds), _SLEEP.format(seconds=seconds))
+        write_program(Path(str(box.profile["workdir"])) / HISTORY, _HISTORY)
         yield box, folder
 
 
@@ -194,6 +196,7 @@ def _slurm_conf(ended: Path) -> list[str]:
     return [f"MaxJobCount={2 * MAX_SIZE}", "JobCompType=jobcomp/filetxt", f"JobCompLoc={ended}"]
 
 
-def _write(path: Path, text: str) -> None:
+def write_program(path: Path, text: str) -> None:
+    """Write a file that can be run."""
     path.write_text(text)
     path.chmod(0o755)

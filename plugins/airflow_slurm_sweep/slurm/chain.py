@@ -65,12 +65,14 @@ class End:
     """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``.
 
     ``lacks_exit_file`` says that our job.sh could not leave one, as on a full disk: what the job saved is in doubt.
+    ``in_grace`` says that it was preempted, and ended within its partition's GraceTime.
     """
 
     state: JobState
     exit_code: str = ""
     signal: str = ""
     lacks_exit_file: bool = False
+    in_grace: bool = False
     has_new_files: bool = True
     value: float | None = None
 
@@ -92,15 +94,22 @@ class Verdict(NamedTuple):
 
 
 def counted_as(chain: Chain, end: End) -> JobState:
-    """Return the state that an end counts as: a job that failed of its warning has met its time limit."""
-    was_warned = chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1"
-    return JobState.TIMEOUT if was_warned else end.state
+    """Return the state that an end counts as.
+
+    A job that failed of its warning has met its time limit. One that ended in its time of grace was preempted, where
+    another job may follow that.
+    """
+    if chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1":
+        return JobState.TIMEOUT
+    followed = [*(chain.on if chain.jobs > 0 else ()), *(rule["on"] for rule in chain.retry)]
+    return JobState.PREEMPTED if end.in_grace and JobState.PREEMPTED.value in followed else end.state
 
 
 def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:
     """Return what comes of a job's end; ``links`` are the jobs before it."""
     retried = {rule["on"] for rule in chain.retry}
-    was_warned, end = counted_as(chain, end) is not end.state, replace(end, state=counted_as(chain, end))
+    state = counted_as(chain, end)
+    was_warned, end = state is JobState.TIMEOUT and state is not end.state, replace(end, state=state)
     ends = [*(link.state for link in links), end.state]
     # Ends in `retried` use up no job of the chain, also a last one whose exit code no rule names: it fails the chain.
     own = [state for state in ends if state.value not in retried]

@@ -61,10 +61,11 @@ async def next_job(
     is_known = job.job_id in followed
     before = trace.links[: followed.index(job.job_id)] if is_known else trace.links
     end = End(
-        state=JobState.PREEMPTED if status.reason == IN_GRACE else status.state,
+        state=status.state,
         exit_code=status.exit_code,
         signal=trace.signal,
         lacks_exit_file=job.leaves_exit_file and not trace.has_exit_file,
+        in_grace=status.reason == IN_GRACE,
         has_new_files=trace.has_new_files,
         value=value,
     )
