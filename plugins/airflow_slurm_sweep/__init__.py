@@ -7,7 +7,7 @@ A sweep file becomes a Dag; each combination of its parameters becomes a Slurm j
 
 from typing import Any
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 
 def results(sweep: str, run: str | None = None) -> list[dict[str, Any]]:
