@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from bench import flight, loops, runs
+from bench.interrupt import until_interrupted
 from bench.report import Results, machine, tables
 from bench.say import say
 from bench.stage import (
@@ -59,8 +57,6 @@ held = empty_dag("{EMPTY_HELD}", {LONG_SECONDS})
 def main(arguments: list[str] | None = None) -> int:
     """Measure; return the exit code: 0 only if all was measured, and every job was run once and cleared away."""
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGINT, _stop_once)
-    signal.signal(signal.SIGTERM, _stop_once)
     results, interrupted = Results(machine=machine()), False
     try:
         measure(options, results)
@@ -77,13 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
     if interrupted:
         return 130
     return 0 if results.went_well else 1
-
-
-def _stop_once(*_: int | FrameType | None) -> NoReturn:
-    """End everything; an impatient second signal must not disturb that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def measure(options: argparse.Namespace, results: Results) -> None:
@@ -263,4 +252,4 @@ def _new_file(text: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_interrupted(main))

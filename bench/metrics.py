@@ -20,6 +20,7 @@ from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.shell import Completed, Shell
+from bench.interrupt import until_interrupted
 from sandbox import Sandbox
 
 
@@ -137,4 +138,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_interrupted(main))

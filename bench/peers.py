@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from bench.interrupt import until_interrupted
 from bench.logs import JOB_QUERIES, SUBMISSIONS, count, ended_jobs, remote_calls
 from bench.report import in_words, machine, table
 from bench.say import say
@@ -179,4 +180,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_interrupted(main))

@@ -21,6 +21,7 @@ from airflow_slurm_sweep.slurm.stopping import Asha
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import parse_sweep
 from bench import runs
+from bench.interrupt import until_interrupted
 from bench.objectives import OBJECTIVES, Objective
 from bench.say import say
 from bench.stage import Setup, stage
@@ -139,7 +140,7 @@ def of_the_system(*, kills: bool) -> tuple[float, float]:
     return min(losses), took
 
 
-def system() -> None:
+def system() -> int:
     """Print what a sweep finds through the whole system, beside what the seeds find in this process."""
     values = sorted(tpe_best(OBJECTIVES["bowl"], seed) for seed in range(SEEDS))
     print(f"in this process, {SEEDS} seeds: {values[0]:.3f} to {values[-1]:.3f}, median {median(values):.3f}")
@@ -147,9 +148,10 @@ def system() -> None:
         say(f"{TRIALS} trials as jobs{', the triggerer killed each 30 s' if kills else ''}")
         best, took = of_the_system(kills=kills)
         print(f"{'triggerer killed each 30 s' if kills else 'in peace'}: {best:.3f} in {took:.0f} s")
+    return 0
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
     heads = ["objective", "best of 64, TPE", "random", "trials that random needs for it"]
     heads += ["ASHA: share of the steps", "mean regret", "largest"]
@@ -164,7 +166,8 @@ def main() -> None:
         shares, regrets = zip(*(halving(objective, seed) for seed in range(SEEDS)), strict=True)
         asha = f"{mean(shares):.0%} | {mean(regrets):.3f} | {max(regrets):.3f}"
         print(f"| {name} | {found:.3f} | {at[TRIALS - 1]:.3f} | {trials} | {asha} |")
+    return 0
 
 
 if __name__ == "__main__":
-    system() if sys.argv[1:] == ["--system"] else main()
+    sys.exit(until_interrupted(system if sys.argv[1:] == ["--system"] else main))

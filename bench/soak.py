@@ -21,10 +21,10 @@ from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
-from urllib.error import HTTPError
 
 from sqlalchemy import text
 
+from bench.interrupt import until_interrupted
 from bench.observe import ended
 from bench.report import in_words, machine, table
 from bench.say import say
@@ -112,7 +112,7 @@ class Stand:
         """Do what a user does: cancel a run, clear a combination, or mark one failed."""
         (turn, states), dag = next(self._turns), next(self._dags)
         path = f"/api/v2/dags/{dag}/dagRuns?order_by=-run_after&limit=1&{states}"
-        with suppress(HTTPError):  # the run has ended meanwhile
+        with suppress(OSError):  # the run has ended meanwhile, or Airflow is slow
             for run in self._place.airflow.call("GET", path)["dag_runs"]:
                 turn(run)
                 self.acts += 1
@@ -204,11 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.minutes < 15:
         parser.error("--minutes: at least 15")
     samples: list[Sample] = []
-    try:
-        what = soak(options.minutes * 60.0, samples)
-    except KeyboardInterrupt:
-        say("interrupted; everything is stopped")
-        return 130
+    what = soak(options.minutes * 60.0, samples)
     if options.json:
         options.json.write_text(json.dumps(samples, indent=2) + "\n")
     found = growths(samples)
@@ -228,4 +224,4 @@ def _verdict(growth: Growth) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_interrupted(main))

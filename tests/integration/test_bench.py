@@ -33,9 +33,12 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+SMALL = ("bench", "--without-baselines", "--combinations", "3", "--in-flight", "0", "--released", "0")
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", "--without-baselines", *arguments],
+        [sys.executable, "-m", *arguments],
         cwd=PROJECT,
         env={**os.environ, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
@@ -46,7 +49,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_small_sweep_is_measured(folder: Path) -> None:
     figures = folder / "figures.json"
-    with start(folder, "--combinations", "3", "--in-flight", "0", "--released", "0", "--json", str(figures)) as process:
+    with start(folder, *SMALL, "--json", str(figures)) as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     (run,) = json.loads(figures.read_text())["sweeps"]
@@ -63,15 +66,17 @@ def test_a_small_sweep_is_measured(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["figures.json"], "the rest is cleared away"
 
 
-def test_sigterm_leaves_nothing(folder: Path) -> None:
-    with start(folder, "--combinations", "3", "--in-flight", "0", "--released", "0") as process:
+@pytest.mark.parametrize("arguments", [SMALL, ("bench.soak",)], ids=["a sweep", "the soak"])
+def test_sigterm_leaves_nothing(folder: Path, arguments: tuple[str, ...]) -> None:
+    with start(folder, *arguments) as process:
         assert wait_until(lambda: any(folder.glob("bench-*/scheduler.log")))
         time.sleep(2)
         (place,) = folder.glob("bench-*")
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 130, output
-    assert "Measured on: " in output, "what was measured until then"
+    assert "bench: interrupted; everything is stopped" in output
+    assert ("Measured on: " in output) == (arguments == SMALL), "what was measured until then"
     assert list(folder.iterdir()) == []
     assert not belonging_to(place / "c")
     assert not writing_to([place]), "no process is left"
