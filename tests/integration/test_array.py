@@ -618,6 +618,17 @@ def test_so_many_of_an_array_run_at_once_as_the_limit_says(login: ArrayLogin) ->
     assert wait_until(lambda: states() == ["CANCELLED", "RUNNING", "RUNNING", "PENDING"], 60)
 
 
+@pytest.mark.all
+def test_elements_that_wait_under_another_name_live(login: ArrayLogin) -> None:
+    """Sites rename jobs."""
+    login.wrap("sbatch", 'real "$@" --job-name=site')
+    jobs = list(map(job_of, login.together(login.sweep(3, options={"hold": True}))))
+    found, trouble = asyncio.run(SlurmClient(login).look_up(jobs))
+    assert ({job_id: each.state.value for job_id, each in found.items()}, trouble) == (
+        {job.job_id: "PENDING" for job in jobs}, ""
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "limit", ["QOSMaxSubmitJobPerUserLimit", "Batch job submission failed: Invalid job array specification"]
 )
@@ -637,8 +648,7 @@ def test_the_ends_of_elements_with_and_without_accounting(request: pytest.Fixtur
     for name in ("cluster", "cluster_accounting", "cluster_forgetful"):
         box: Sandbox = request.getfixturevalue(name)
         login = ArrayLogin(box=box, folder=tmp_path / name)
-        # Of a job that completes within a second, the exit file is believed more than sacct.
-        command = "case ${BASE_LOG_DIR##*_} in 1) sleep 2 ;; 2) seq 100; exit 7 ;; *) exec sleep 600 ;; esac"
+        command = "case ${BASE_LOG_DIR##*_} in 1) echo fine ;; 2) seq 100; exit 7 ;; *) exec sleep 600 ;; esac"
         accounting = name == "cluster_accounting"
         requests = login.sweep(3, command, account="sandbox" if accounting else None)
         jobs = [answer for answer in login.together(requests) if isinstance(answer, SubmittedJob)]

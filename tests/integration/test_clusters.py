@@ -58,9 +58,7 @@ def test_jobs_with_equal_numbers_and_names_are_never_mixed(
         assert (cancelled.split()[0], cancelled.split()[-1]) == ("CANCELLED", "sacct")
         assert here.live() == [number], "the first cluster's job of that number goes on"
 
-        # Of a job that completes within a second, the exit file is believed more than sacct.
-        command = 'test -z "${SLURM_CLUSTERS+x}" && srun true && sleep 2'
-        done = there.submit(there.request(command, account=ACCOUNT, name="next"))
+        done = there.submit(there.request('test -z "${SLURM_CLUSTERS+x}" && srun true', account=ACCOUNT, name="next"))
         failed = here.submit(here.request("exit 3", account=ACCOUNT, name="next"))
         assert done == failed
         wait_until_forgotten(second, done)

@@ -186,6 +186,7 @@ def test_jobs_that_squeue_has_forgotten(
             await client.submit(make("sleep 2", gpus_per_node=1), attempt()),
             await client.submit(make("exit 3", gpus_per_node=1), attempt()),
             await client.submit(make("true", script="#!/bin/bash\nexit 5\n"), attempt()),
+            await client.submit(make("true", script="#!/bin/bash\n"), attempt()),  # ends in the second of its start
         ]
         while {job.job_id for job in jobs} & (await client.queue()).keys():
             await asyncio.sleep(0.5)
@@ -196,10 +197,11 @@ def test_jobs_that_squeue_has_forgotten(
         assert (bool(hours.gpu), hours.cpu is None) == (is_known, not is_known), hours
         return [await end(client, job) for job in jobs]
 
-    ended_well, failed, silent = with_client(work)
+    ended_well, failed, silent, short = with_client(work)
     assert (ended_well.state, failed.state, failed.exit_code) == (JobState.COMPLETED, JobState.FAILED, "3:0")
     assert (ended_well.source, failed.source) == (source, source)
     assert silent.state is without_exit_file
+    assert short.state is (JobState.COMPLETED if source == "sacct" else JobState.LOST)
 
 
 @pytest.mark.xdist_group("accounting")

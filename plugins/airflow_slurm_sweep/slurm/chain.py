@@ -65,7 +65,8 @@ class End:
     """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``.
 
     ``lacks_exit_file`` says that our job.sh could not leave one, as on a full disk: what the job saved is in doubt.
-    ``in_grace`` says that it was preempted, and ended within its partition's GraceTime.
+    ``in_grace`` says that it was preempted, and ended within its partition's GraceTime. ``by_a_step`` says that a step
+    ran out of memory, and the job itself FAILED.
     """
 
     state: JobState
@@ -73,6 +74,7 @@ class End:
     signal: str = ""
     lacks_exit_file: bool = False
     in_grace: bool = False
+    by_a_step: bool = False
     has_new_files: bool = True
     value: float | None = None
 
@@ -96,13 +98,16 @@ class Verdict(NamedTuple):
 def counted_as(chain: Chain, end: End) -> JobState:
     """Return the state that an end counts as.
 
-    A job that failed of its warning has met its time limit. One that ended in its time of grace was preempted, where
-    another job may follow that.
+    A job that failed of its warning has met its time limit. One that ended in its time of grace was preempted, and one
+    of which a step ran out of memory did so itself, where another job may follow that.
     """
-    if chain.jobs > 0 and end.state is JobState.FAILED and end.signal == "USR1":
-        return JobState.TIMEOUT
     followed = [*(chain.on if chain.jobs > 0 else ()), *(rule["on"] for rule in chain.retry)]
-    return JobState.PREEMPTED if end.in_grace and JobState.PREEMPTED.value in followed else end.state
+    state = end.state
+    if end.by_a_step and state.value not in followed:
+        state = JobState.FAILED
+    if chain.jobs > 0 and state is JobState.FAILED and end.signal not in ("", "TERM"):
+        return JobState.TIMEOUT
+    return JobState.PREEMPTED if end.in_grace and JobState.PREEMPTED.value in followed else state
 
 
 def judge(chain: Chain, links: Sequence[Link], end: End) -> Verdict:

@@ -11,10 +11,12 @@ from airflow_slurm_sweep.slurm.shell import BOUND, script
 from airflow_slurm_sweep.slurm.states import JobState
 
 SACCT_FIELDS = "JobID,State,ExitCode,DerivedExitCode,Elapsed,NodeList,Submit,Start,End,JobName"
-IN_GRACE = "preempted, and ended within the GraceTime of its partition"  # a reason
+# Reasons that `tasks.chained` goes by.
+IN_GRACE = "preempted, and ended within the GraceTime of its partition"
+BY_A_STEP = "a step of the job, which itself FAILED"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
-_NO_TIME_BETWEEN = "sacct says that it completed when it began, as of jobs whose end it missed; no exit-status file"
+NO_TIME_BETWEEN = "sacct says that it completed when it began, as of jobs whose end it missed; no exit-status file"
 _NO_TIME = ("Unknown", "None", "N/A")
 _OUT_OF_MEMORY = "0:125"  # the exit code of a job or step that ran out of memory
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
@@ -28,20 +30,25 @@ _CONTROLLER_SECONDS = 120
 _OUTPUT = re.compile(r"^   StdOut=(.*)$", re.MULTILINE)
 
 
-def sacct(job_ids: Collection[str]) -> str:
-    """Return the script that asks the accounting database; JobIDRaw would be an id of their own for elements."""
+def sacct(job_ids: Collection[str], *, steps: bool = False) -> str:
+    """Return the script that asks the accounting database; JobIDRaw would be an id of their own for elements.
+
+    ``steps`` asks for the jobs' steps, too.
+    """
+    jobs_only = "" if steps else " -X"
     return script(
         f"command -v sacct > /dev/null || {{ echo {NO_ACCOUNTING}; exit 1; }}",
-        f"{EPOCH} {BOUND} {SACCT} -X -n -P -o {SACCT_FIELDS} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
+        f"{EPOCH} {BOUND} {SACCT}{jobs_only} -n -P -o {SACCT_FIELDS} -j {quote(','.join(job_ids))} 2>&1 < /dev/null",
     )
 
 
-def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
+def read_sacct(output: str, completed: Collection[str] = ()) -> tuple[dict[str, JobStatus], str]:
     """Read the answer to `sacct`, by job id, and its first line that is none.
 
     The first part of a heterogeneous job, ``7+0``, stands for the job. Slurm may record the start of a job only when
     the job has ended: with its final state, but with no end and with exit code 0:0, until the record of its end comes.
-    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began.
+    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began, and so do jobs that
+    are that short: the batch scripts of those in ``completed`` have ended well.
     """
     found = {}
     for first_id, text, exit_code, of_steps, elapsed, nodes, submitted, started, ended, name in rows(output, "|", 10):
@@ -58,11 +65,25 @@ def read_sacct(output: str) -> tuple[dict[str, JobStatus], str]:
         )
         if state.is_final_if_it_lasts and ended in _NO_TIME:
             status = replace(status, text=JobState.UPDATE_DB.value)
-        elif state is JobState.COMPLETED and ended.isdecimal() and ended == started:
-            status = replace(status, text=JobState.LOST.value, reason=_NO_TIME_BETWEEN)
+        elif state is JobState.COMPLETED and ended.isdecimal() and ended == started and job_id not in completed:
+            status = replace(status, text=JobState.LOST.value, reason=NO_TIME_BETWEEN)
         found[job_id] = _of_steps(status, of_steps)
     lines = (line for line in output.split("\n") if line.strip() and not re.match(r"[0-9_+]+\|", line))
     return found, next(lines, "")
+
+
+def read_completed_scripts(output: str) -> set[str]:
+    """Read in the answer to `sacct` with ``steps`` which jobs' batch scripts completed.
+
+    Where the record of a job's end is lost, its script's may be there. ``runawayjobs`` leaves steps as they are.
+    Source: Slurm's src/plugins/accounting_storage/mysql/as_mysql_fix_runaway_jobs.c.
+    """
+    found = set()
+    for step_id, text, *_, ended, _ in rows(output, "|", 10):
+        job_id, _, step = step_id.partition(".")
+        if (step, text) == ("batch", "COMPLETED") and ended.isdecimal():
+            found.add(job_id.removesuffix("+0"))
+    return found
 
 
 def scontrol(job_ids: Iterable[str]) -> str:
@@ -138,4 +159,4 @@ def _of_steps(status: JobStatus, exit_code: str) -> JobStatus:
     """Return how a job ended, with the highest exit code of its steps: Slurm calls it FAILED if one has no memory."""
     if status.state is not JobState.FAILED or exit_code != _OUT_OF_MEMORY:
         return status
-    return replace(status, text=JobState.OUT_OF_MEMORY.value, reason="a step of the job, which itself FAILED")
+    return replace(status, text=JobState.OUT_OF_MEMORY.value, reason=BY_A_STEP)

@@ -45,6 +45,9 @@ class Sources:
         completed = await self._run(ended.sacct(job_ids))
         printed = output(completed)
         found, odd = ended.read_sacct(printed)
+        if short := [job_id for job_id, status in found.items() if status.reason == ended.NO_TIME_BETWEEN]:
+            steps = output(await self._run(ended.sacct(short, steps=True)))
+            found, odd = ended.read_sacct(printed, ended.read_completed_scripts(steps))
         if ended.NO_ACCOUNTING in printed + completed.stderr:
             return found, ""
         if completed.exit_status != 0:

@@ -21,6 +21,9 @@ _ASIDE = " -o ".join(f"-path {quote(f'./{name}')}" for name in ("logs", "*-logs"
 _SIZE = f"{64 * 1024} {SEARCHED_LINES}"
 _SIZE_OF_SUCCESS = f"{16 * 1024} {TAIL_LINES}"  # a thousand jobs may succeed at once
 
+# That job.sh hands on to the command.
+SIGNALS = ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM")
+
 _LOOKING = 120  # seconds for all directories, and then for one of them
 
 _LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
@@ -56,7 +59,7 @@ class Trace:
     """What a job left beside its results.
 
     Attributes:
-        signal: The first one that job.sh got, ``USR1`` or ``TERM``; empty for none, and without an exit file.
+        signal: The first one that job.sh got, such as ``USR1`` or ``TERM``; empty for none, and without an exit file.
         has_exit_file: Whether job.sh ran.
         has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
         links: The jobs of its chain that were followed by another one, from the first.
@@ -125,7 +128,7 @@ def read_traces(output: str) -> dict[int, Trace]:
     stops = {number: read_stop(text) for number, text in _STOP.findall(output)}
     return {
         int(number): Trace(
-            signal=signal if signal in ("USR1", "TERM") else "",
+            signal=signal if signal in SIGNALS else "",
             has_exit_file=signal != "none",
             has_new_files=new != "-",
             links=read_links(links),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, counted_as, judge
-from airflow_slurm_sweep.slurm.ended import IN_GRACE
+from airflow_slurm_sweep.slurm.ended import BY_A_STEP, IN_GRACE
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
@@ -66,6 +66,7 @@ async def next_job(
         signal=trace.signal,
         lacks_exit_file=job.leaves_exit_file and not trace.has_exit_file,
         in_grace=status.reason == IN_GRACE,
+        by_a_step=status.reason == BY_A_STEP,
         has_new_files=trace.has_new_files,
         value=value,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ def link(state: str = "TIMEOUT", value: float | None = None) -> Link:
 
 def end(state: str, signal: str = "", value: float | None = None, *, new: bool = True) -> End:
     return End(state=JobState.parse(state), signal=signal, has_new_files=new, value=value)
+
+
+STEP = End(state=JobState.OUT_OF_MEMORY, exit_code="75:0", by_a_step=True)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,14 @@ def end(state: str, signal: str = "", value: float | None = None, *, new: bool =
         ({"on": ["FAILED"]}, [], end("FAILED"), FOLLOWED, ""),
         ({"on": ["PREEMPTED"]}, [], end("TIMEOUT"), FAILED, ""),
         ({}, [], end("OUT_OF_MEMORY"), FAILED, ""),
+        ({}, [], STEP, FAILED, ""),
+        ({"on": ["FAILED"]}, [], STEP, FOLLOWED, ""),
+        ({"on": ["OUT_OF_MEMORY"]}, [], STEP, FOLLOWED, ""),
+        ({}, [], replace(STEP, signal="USR1"), FOLLOWED, ""),
+        (RETRIED, [], STEP, FOLLOWED, ""),
+        (RETRIED, [], replace(STEP, exit_code="1:0"), FAILED, ""),
+        ({"retry": [{"on": "OUT_OF_MEMORY", "times": 1}]}, [], replace(STEP, signal="USR1"), FOLLOWED, ""),
+        ({"retry": [{"on": "OUT_OF_MEMORY", "times": 1}]}, [link("OUT_OF_MEMORY")], STEP, FAILED, "after 1 retry for this"),
         ({}, [], end("CANCELLED", "USR1"), FAILED, ""),
         ({}, [], end("LOST"), FAILED, ""),
         (UNTIL, [], end("COMPLETED", value=2000), DONE, "steps is reached"),

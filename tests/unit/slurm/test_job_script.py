@@ -23,7 +23,8 @@ if sys.argv[1] == "launcher":
     subprocess.Popen([sys.executable, __file__, "worker"], start_new_session=True)
 else:
     warned = []
-    signal.signal(signal.SIGUSR1, lambda *_: warned.append(1))
+    for each in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, lambda *_: warned.append(1))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (folder / "worker").write_text(str(os.getpid()))
     while not warned:
@@ -61,13 +62,31 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("name", ["USR1", "USR2", "INT", "HUP"])
 def test_a_signal_reaches_a_session_of_its_own_and_the_job_waits_for_it(
-    job: subprocess.Popen[bytes], tmp_path: Path
+    job: subprocess.Popen[bytes], tmp_path: Path, name: str
 ) -> None:
-    job.send_signal(signal.SIGUSR1)
-    assert job.wait(100) == 128 + signal.SIGUSR1
+    number = signal.Signals[f"SIG{name}"]
+    job.send_signal(number)
+    assert job.wait(100) == 128 + number
     assert (tmp_path / "saved").exists()
-    assert (tmp_path / ".slurm_sweep" / "7.exit").read_text().startswith("138 USR1\n")
+    assert (tmp_path / ".slurm_sweep" / "7.exit").read_text().startswith(f"{128 + number} {name}\n")
+
+
+@pytest.mark.parametrize("command", ["rm -r $BASE_LOG_DIR/.slurm_sweep", "rm -r $BASE_LOG_DIR"])
+def test_a_command_that_empties_its_directory_leaves_an_exit_file(tmp_path: Path, command: str) -> None:
+    (folder := tmp_path / "run").mkdir()
+    with start(folder, command) as process:
+        assert process.wait(100) == 0
+    assert (folder / ".slurm_sweep" / "7.exit").read_text().startswith("0 -\n")
+
+
+def test_a_command_that_kills_every_sleep_goes_on(tmp_path: Path) -> None:
+    """Between two looks at who has the run directory, job.sh sleeps."""
+    (tmp_path / "sleep").write_text("#!/bin/sh\nexit 143\n")
+    (tmp_path / "sleep").chmod(0o755)
+    with start(tmp_path, "/bin/sleep 1", PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
+        assert process.wait(100) == 0
 
 
 @pytest.mark.all
@@ -85,7 +104,7 @@ def test_a_job_that_has_lost_its_directory_ends_a_session_of_its_own(
     wait_until(has_ended)
 
 
-@pytest.mark.parametrize("name", ["USR1", "TERM"])
+@pytest.mark.parametrize("name", ["USR1", "USR2", "INT", "TERM"])
 def test_a_signal_before_the_command_keeps_it_from_beginning(tmp_path: Path, name: str) -> None:
     (tmp_path / "rm").write_text(
         f'#!/bin/sh\ntouch {tmp_path}/here\nwhile ! [ -e {tmp_path}/go ]; do sleep 0.1; done\nexec /bin/rm "$@"\n'
@@ -101,11 +120,14 @@ def test_a_signal_before_the_command_keeps_it_from_beginning(tmp_path: Path, nam
     assert not (tmp_path / "began").exists()
 
 
-@pytest.mark.parametrize(("runs", "status"), [(True, 0), (False, 70)])
-def test_a_container_in_which_nothing_ran_is_no_success(tmp_path: Path, runs: bool, status: int) -> None:
-    """Before Slurm 23.11.4, srun ends with 0 where the node cannot launch the step."""
+@pytest.mark.parametrize(
+    ("runs", "version", "status"), [(True, "22.05.8", 0), (False, "23.11.3", 70), (False, "23.11.10", 0)]
+)
+def test_a_container_in_which_nothing_ran_is_no_success(tmp_path: Path, runs: bool, version: str, status: int) -> None:
+    """Before Slurm 23.11.4, srun ends with 0 where the node cannot launch the step; later, the mounts may lack a place."""
     srun = tmp_path / "srun"
-    srun.write_text('#!/bin/sh\nwhile [ "$1" != bash ]; do shift; done\nexec "$@"\n' if runs else "#!/bin/sh\n")
+    run = '[ "$1" != --version ] || exec echo slurm-wlm ' + version
+    srun.write_text(f"#!/bin/sh\n{run}\n" + ('while [ "$1" != bash ]; do shift; done\nexec "$@"\n' if runs else ""))
     srun.chmod(0o755)
     with start(tmp_path, "true", CONTAINER="/x.sqsh", PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
         assert process.wait(100) == status

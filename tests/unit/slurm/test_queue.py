@@ -113,6 +113,27 @@ def test_a_job_whose_end_the_accounting_database_has_lost_did_not_complete() -> 
     assert [status.state for status in statuses.values()] == [JobState.LOST, JobState.FAILED]
 
 
+def test_a_job_completed_whose_batch_script_did() -> None:
+    """A job shorter than a second ends when it begins, too."""
+    jobs = [f"{job_id}|COMPLETED|0:0|0:0|0|n1|1|2|2|x" for job_id in ("21", "22", "7_3", "8+0")]
+    steps = [
+        f"{step}|{state}|0:0|0:0|0|n1|1|2|{ended}|batch"
+        for step, state, ended in (
+            ("21.batch", "COMPLETED", "2"),
+            ("21.0", "COMPLETED", "2"),
+            ("22.batch", "RUNNING", "Unknown"),
+            ("22.extern", "COMPLETED", "2"),
+            ("7_3.batch", "COMPLETED", "2"),
+            ("8+0.batch", "COMPLETED", "2"),
+        )
+    ]
+    completed = ended.read_completed_scripts("\n".join(jobs + steps))
+    statuses, _ = ended.read_sacct("\n".join(jobs), completed)
+    assert {job_id: status.text for job_id, status in statuses.items()} == {
+        "21": "COMPLETED", "22": "LOST", "7_3": "COMPLETED", "8": "COMPLETED"
+    }  # fmt: skip
+
+
 def test_scontrol() -> None:
     """Text of the user's that looks like Slurm's is ignored."""
     forged = "JobState=COMPLETED ExitCode=0:0 RunTime=1 NodeList=n1"

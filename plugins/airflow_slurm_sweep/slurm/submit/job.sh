@@ -2,14 +2,18 @@
 # The batch script of jobs where neither sweep nor profile names one (`batch_script:`). It runs COMMAND once, on the
 # job's first node; inside CONTAINER, with MOUNTS, if there is one (srun's options from pyxis).
 #
-# COMMAND gets SIGUSR1 some time before the job's limit (`warn:`), and SIGTERM where Slurm ends the job. Slurm sends
-# both to this shell alone, or to its direct children, so the shell hands them on to all of COMMAND's processes.
+# COMMAND gets SIGUSR1 some time before the job's limit (`warn:`), or what sbatch's `signal` says, and SIGTERM where Slurm
+# ends the job. Slurm sends them to this shell alone, or to its direct children, so the shell hands them on to all of
+# COMMAND's processes.
 #
 # It leaves "<exit status> <first signal or ->" and the end time (seconds since 1970) in the run directory. By this file
 # the end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over), and whether it was done.
 set +eu # which a login's SHELLOPTS may set
 early=  # a signal that comes before COMMAND
-trap 'early=${early:-USR1}' USR1
+for each in HUP INT QUIT USR1 USR2; do
+  # shellcheck disable=SC2064 # its value now
+  trap "early=\${early:-$each}" "$each"
+done
 trap 'early=TERM' TERM
 job_id=$SLURM_JOB_ID
 [ -z "$SLURM_ARRAY_JOB_ID" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -32,7 +36,8 @@ fi
 # The next four also run inside CONTAINER, where they leave no exit file.
 
 # SIGNAL: to the processes of `group` and all that they have started, also in a session of its own, as torchrun's workers
-# are. They stay in `ours` when their parents end. TERM not to srun: it would kill its step. Set `alive` if one lives.
+# are. They stay in `ours` when their parents end. To srun only those that it hands on: others end its step. Set `alive`
+# if one lives.
 hand_on() {
   local stat line pid lines=() parents=() began=() more=yes
   alive=
@@ -56,7 +61,7 @@ hand_on() {
   done
   for pid in "${!ours[@]}"; do
     alive=yes
-    case "$1 ${lines[pid]}" in "TERM "*" (srun) "*) continue ;; esac
+    case "$1 ${lines[pid]}" in [HIQT]*" (srun) "*) continue ;; esac
     kill "-$1" "$pid" 2> /dev/null
   done
 }
@@ -75,8 +80,10 @@ on_signal() { # SIGNAL
 run() { # COMMAND in a process group of its own; set `status`
   signal=${early:--} status=143 ours=()
   [ -z "$early" ] || return 0 # COMMAND would be too young to get it
-  trap 'on_signal USR1' USR1
-  trap 'on_signal TERM' TERM
+  for each in HUP INT QUIT USR1 USR2 TERM; do
+    # shellcheck disable=SC2064 # its value now
+    trap "on_signal $each" "$each"
+  done
   [ -z "$inside" ] || (set -C && : > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.inside") 2> /dev/null
   set -m
   if [ -n "$CONTAINER" ] && [ -z "$inside" ]; then
@@ -86,7 +93,7 @@ run() { # COMMAND in a process group of its own; set `status`
 set +eu; exit_file=; signal_file=; inside=yes; run; exit \$status" &
   else
     # In the programs that COMMAND starts, a trapped signal, unlike an ignored one, does what it usually does.
-    bash -c "trap : USR1 TERM; $COMMAND" &
+    bash -c "trap : HUP INT QUIT USR1 USR2 TERM; $COMMAND" &
   fi
   group=$!
   if [ -z "$inside" ]; then
@@ -114,6 +121,7 @@ set +eu; exit_file=; signal_file=; inside=yes; run; exit \$status" &
 
 write_exit_file() {
   [ -n "$exit_file" ] || return 0
+  mkdir -p -- "${exit_file%/*}" # a training may empty its directory before it begins
   rm -f -- "$exit_file.new"
   # The file is created, never written through a link that somebody planted.
   (set -C && printf '%s %s\n%s\n' "$status" "$signal" "$(date +%s)" > "$exit_file.new") &&
@@ -128,10 +136,10 @@ take_directory() {
 }
 
 watch_owner() {
-  while sleep 10; do
-    owner=$own
+  local owner=$own
+  while [ "${owner:-$own}" = "$own" ]; do
+    sleep 10 || return # COMMAND may have killed it
     { read -r owner < "$owner_file"; } 2> /dev/null
-    [ "${owner:-$own}" = "$own" ] || break
   done
   echo "job ${owner% *} has this run directory now: job $job_id, whose node was lost, ends" >&2
   hand_on 0     # find them all while their parents live
@@ -150,7 +158,8 @@ if [ "$status" -eq 0 ] && [ -e "$setup_file" ]; then
   status=78
 fi
 # Before Slurm 23.11.4, srun ends with 0 where the node cannot launch the step.
-if [ "$status" -eq 0 ] && [ -n "$CONTAINER" ] && ! [ -e "$inside_file" ]; then
+is_sure() { printf '%s\n' 23.11.4 "$(srun --version | sed 's/.* //')" | sort -C -V; }
+if [ "$status" -eq 0 ] && [ -n "$CONTAINER" ] && ! [ -e "$inside_file" ] && ! is_sure; then
   echo "srun ended with exit status 0, but nothing ran in the container, or 'mounts' lacks $BASE_LOG_DIR" >&2
   status=70
 fi
