@@ -143,7 +143,7 @@ class MetricsReader:
         lines = whole.decode("utf-8-sig", "replace").removesuffix("\n").split("\n")
         if is_gap:
             self._line, lines = None, lines[1:]
-        is_read = self._take_lines(lines, is_first=piece.start == 0) and reaches_end
+        is_read = self._take_lines(lines, piece.start == 0, whole.endswith(b"\n")) and reaches_end
         return is_read and (not ended or self._is_settled())
 
     def _begin(self, piece: Piece) -> None:
@@ -184,10 +184,10 @@ class MetricsReader:
         self._missing = {}
         return True
 
-    def _take_lines(self, lines: Sequence[str], *, is_first: bool) -> bool:
+    def _take_lines(self, lines: Sequence[str], is_first: bool, is_ended: bool) -> bool:
         """Read lines; return False where the file has to be read again from its beginning."""
         is_csv = self._path.endswith((".csv", ".tsv"))
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if self._line is not None:
                 self._line += 1
             if not line.strip():
@@ -200,6 +200,8 @@ class MetricsReader:
                 separator, others = ("a tab", ",;") if self._path.endswith(".tsv") else ("a comma", ";\t")
                 if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
                     self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
+            elif self.latest and not is_ended and number == len(lines):  # a killed job's may end within a number
+                self._add_fault(f"{where}: expected a newline at its end, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
                 # pandas writes a first column without a name.
                 self._take_row({name: value for name, value in numbers(self._columns, cells) if name}, where)

@@ -90,6 +90,7 @@ def test_a_huge_whole_number_travels_in_an_event(path: str, text: str) -> None:
         ("/r/a/m.csv", "a\tb\n1\t2\n", r"line 1: expected a comma between the names, got 'a\tb'; left out"),
         ("/r/a/m.tsv", "step,loss\n1,0.5\n", "line 1: expected a tab between the names, got 'step,loss'; left out"),
         ("/r/a/m.csv", "loss\n0.5\n", ""),
+        ("/r/a/m.csv", "loss\n0.5", ""),
     ],
 )
 def test_another_separator_is_a_fault(path: str, text: str, fault: str) -> None:
@@ -97,6 +98,19 @@ def test_another_separator_is_a_fault(path: str, text: str, fault: str) -> None:
     assert reader.take(Piece(path=path, size=len(text), data=text.encode()), ended=True)
     found = reader.results
     assert (found.fault.removeprefix(f"{path}: "), bool(found.metrics)) == (fault, not fault)
+
+
+@pytest.mark.parametrize("parts", [["loss\n0.5\n0."], ["loss\n0.5\n", "0."]])
+def test_the_last_row_of_a_killed_job_may_end_within_a_number(parts: list[str]) -> None:
+    reader, text = MetricsReader(JOB), ""
+    for part in parts:
+        text, start = text + part, len(text)
+        piece = Piece(path="/r/a/m.csv", size=len(text), start=start, data=part.encode())
+        assert reader.take(piece, ended=part is parts[-1])
+    found = reader.results
+    assert (found.metrics, found.fault) == (
+        {"loss": 0.5}, "/r/a/m.csv: line 3: expected a newline at its end, got '0.'; left out"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("read", ["", '{"b"'])
