@@ -79,7 +79,7 @@ def _of_wandb(document: Mapping[str, Any]) -> Converted:
         sweep.unsaid.append(NO_PROGRAM)
     unknown = [key for key in document if key not in _FROM_WANDB]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in unknown)
-    add(sweep, document["parameters"])
+    add(sweep, document["parameters"], nests=False)
     if "{flags}" in sweep.command:
         has_switches = "${args_no_boolean_flags}" in words
         for key, values in sweep.parameters.items():
@@ -92,7 +92,9 @@ def _of_wandb(document: Mapping[str, Any]) -> Converted:
     elif "run_cap" in document:
         sweep.unsaid.append(f"run_cap: {document['run_cap']}, since a grid runs whole")
     metric = mapping(document.get("metric"))
-    sweep.rank_by(metric.get("name"), metric.get("goal"))
+    if not metric and document.get("metric"):
+        sweep.unsaid.append(f"metric: {as_yaml(document['metric'])}, which has no name and goal")
+    sweep.rank_by(metric.get("name"), metric.get("goal"), ("metric.name", "metric.goal"))
     sweep.unsaid.extend(f"metric.{key}, which has no counterpart here" for key in metric if key not in ("name", "goal"))
     if isinstance(document.get("description"), str):
         sweep.sections["dag"] = {"description": document["description"]}
@@ -120,18 +122,21 @@ def _of_hydra(document: Mapping[str, Any]) -> Converted:
     sweep = Converted(command="python train.py {overrides}", unsaid=[NO_PROGRAM])
     hydra = mapping(document.get("hydra"))
     sweeper = mapping(hydra.get("sweeper"))
-    add(sweep, _read_by_hydra(mapping(sweeper.get("params")), sweep))
-    add(sweep, mapping(sweeper.get("search_space")))
+    add(sweep, _read_by_hydra(mapping(sweeper.get("params")), sweep), nests=False)
+    add(sweep, mapping(sweeper.get("search_space")), nests=False)
     task = mapping(hydra.get("overrides")).get("task")
     texts = [each for each in task if isinstance(each, str)] if isinstance(task, list) else []
     pairs = (text.partition("=") for text in texts)
     add(sweep, _read_by_hydra({key: value for key, _, value in pairs}, sweep))
     sweep.ask_slurm(mapping(hydra.get("launcher")), "hydra.launcher")
-    sweep.rank_by(document.get("optimized_metric"), sweeper.get("direction"))
+    directions = [("hydra", "sweeper", "direction"), ("hydra", "sweeper", "optuna_config", "direction")]
+    direction = next((path for path in directions if _at(document, path)), directions[0])
+    places = ("optimized_metric", ".".join(direction))
+    sweep.rank_by(document.get("optimized_metric"), _at(document, direction), places)
     spaces = [("hydra", "sweeper", "params"), ("hydra", "sweeper", "search_space"), ("hydra", "overrides", "task")]
     of_trials, trials = _trials(document, spaces)
     read = [*spaces, of_trials, ("optimized_metric",), ("hydra", "mode"), ("hydra", "launcher")]
-    read += [("hydra", "sweeper", "direction"), ("hydra", "sweeper", "_target_")]
+    read += [direction, ("hydra", "sweeper", "_target_")]
     sweep.unsaid.extend(f"{key}, which the script's own config keeps" for key in _unread(document, read))
     if sweep.is_drawn or trials:
         sweep.search(trials)
@@ -167,14 +172,9 @@ def _of_others(document: Mapping[str, Any], tool: str) -> Converted:
         else:
             add(sweep, constants(space, may_draw=True) if tool == "Ray Tune" else space)
     metric, mode = ("tune_config", "metric"), ("tune_config", "mode")
-    sweep.rank_by(_at(document, metric), _at(document, mode))
+    sweep.rank_by(_at(document, metric), _at(document, mode), (".".join(metric), ".".join(mode)))
     of_trials, trials = _trials(document, [path for path, _ in spaces])
-    read = [
-        *(path for path, _ in spaces),
-        of_program,
-        of_trials,
-        *([metric, mode] if "objective" in sweep.section else []),
-    ]
+    read = [*(path for path, _ in spaces), of_program, of_trials, metric, mode]
     sweep.unsaid.extend(f"{key}, which has no counterpart here" for key in _unread(document, read))
     if sweep.is_drawn or trials:
         sweep.search(trials)

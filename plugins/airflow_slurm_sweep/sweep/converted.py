@@ -8,14 +8,23 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.sweep.distributions import DRAWN
-from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.foreign import as_yaml
+from airflow_slurm_sweep.sweep.sbatch_options import LONG, SETTINGS
 from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 
 NO_PROGRAM = "the program, which the file does not name: replace train.py"
 _TRIALS = 40  # of a search whose file does not say how many
-_OF_SUBMITIT = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks-per-node", "name": "jobname"}
-_WORDS_OF_SLURM = {*LONG, *(word.replace("-", "_") for word in LONG), *SlurmSection.model_fields} - {"setup"}
+_GOALS = {"min": "minimize", "max": "maximize"}  # by the first letters
+_OF_SUBMITIT = {
+    "timeout_min": "time",
+    "mem_gb": "mem",
+    "tasks_per_node": "ntasks-per-node",
+    "name": "jobname",
+    "array_parallelism": "max_parallel_jobs",
+}
+_LONG = {*LONG, *SETTINGS}
+_WORDS_OF_SLURM = {*_LONG, *(word.replace("-", "_") for word in _LONG), *SlurmSection.model_fields} - {"setup"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +42,25 @@ class Converted:
         """Whether values of it are drawn."""
         return any(isinstance(values, dict) and values.keys() & DRAWN for values in self.parameters.values())
 
-    def rank_by(self, metric: Any, goal: Any) -> None:
-        """Say what the report ranks by, if the file does."""
-        if metric and isinstance(metric, str) and "${" not in metric:
-            goal = "maximize" if str(goal).lower().startswith("max") else "minimize"
-            self.section["objective"] = {"metric": metric, "goal": goal}
+    def rank_by(self, metric: Any, goal: Any, places: tuple[str, str]) -> None:
+        """Say what the report ranks by, if the file does; ``places`` are the keys of the metric and the goal."""
+        goals = goal if isinstance(goal, list) and goal else [goal or "minimize"]  # as the tools do by default
+        word = _GOALS.get(str(goals[0])[:3].lower())
+        if len(goals) > 1:
+            reason = "since the report ranks by one metric"
+        elif not metric or not isinstance(metric, str) or "${" in metric:
+            reason = "since the file gives no name of a metric"
+        elif word is None:
+            reason = "since the goal is neither minimize nor maximize"
+        else:
+            self.section["objective"] = {"metric": metric, "goal": word}
             files = "files in each run directory, such as metrics.json (docs/results.md)"
             self.unsaid.append(f"how the metric is read: the report reads it from {files}")
+            if not goal:
+                self.unsaid.append(f"the goal, which the file does not say: {word}")
+            return
+        given = ((place, value) for place, value in zip(places, (metric, goal), strict=True) if value)
+        self.unsaid.extend(f"{place}: {as_yaml(value)}, {reason}" for place, value in given)
 
     def ask_slurm(self, options: Mapping[str, Any], place: str) -> None:
         """Take over options of sbatch that stand at a place of the file."""

@@ -346,6 +346,39 @@ FILES = {
         4,
     ),
     "plain grid": File("hyperparameters: {lr: [0.1, 0.01], bs: [16, 32, 64]}", 6, "lr: [0.1, 0.01]"),
+    "plain grid: nested": File(
+        """
+        hyperparameters:
+          optimizer: {name: adam, lr: [1, 2]}
+          loss: {type: [l1, l2], value: [1, 2]}
+          head: {type: linear, params: {bias: [true, false]}}
+          reg: {type: focal, value: 2}
+          clip: {min: [0, 1]}
+        """,
+        32,
+        "optimizer.name: [adam]\noptimizer.lr: [1, 2]\nloss.type: [l1, l2]\nloss.value: [1, 2]\n"
+        "head.bias: [true, false]\nreg.type: [focal]\nreg.value: [2]\nclip.min: [0, 1]",
+    ),
+    "plain grid: a parameter called params": File(
+        "hyperparameters: {opt: {name: [adam, sgd], params: {lr: [1, 2]}}}",
+        4,
+        "opt.name: [adam, sgd]\nopt.params.lr: [1, 2]",
+    ),
+    "ray: a constant called type": File(
+        "param_space: {x: {grid_search: [1, 2]}, e: {type: EpsilonGreedy, step: 3}}",
+        2,
+        "e.type: [EpsilonGreedy]\ne.step: [3]",
+    ),
+    "hydra: a list of one direction": File(
+        "optimized_metric: acc\nhydra: {sweeper: {direction: [maximize], params: {x: '1,2'}}}",
+        2,
+        "sweep: {objective: {metric: acc, goal: maximize}}",
+    ),
+    "hydra: direction in optuna_config": File(
+        "optimized_metric: acc\nhydra: {sweeper: {optuna_config: {direction: maximize}, params: {x: '1,2'}}}",
+        2,
+        "sweep: {objective: {metric: acc, goal: maximize}}",
+    ),
 }
 
 
@@ -359,6 +392,7 @@ def test_a_file_of_another_tool_is_converted_and_planned(file: File) -> None:
 
 SEML = "seml: {executable: a.py}\ngrid: {d: {type: choice, options: [1]}, "
 WANDB = "program: a.py\nmethod: random\nparameters: {d: {values: [1]}, lr: {distribution: "
+HYDRA = "hydra: {sweeper: {params: {x: '1,2'}, "
 
 
 @pytest.mark.parametrize(
@@ -382,12 +416,68 @@ WANDB = "program: a.py\nmethod: random\nparameters: {d: {values: [1]}, lr: {dist
         ("hydra: {sweeper: {params: {lr: null, x: 'a=1,b=2'}}}", "x: a=1,b=2, which is no list of values that is read here"),
         ("hydra: {sweeper: {params: {lr: 1, x: 'sort(3,1,reverse=true)'}}}", "x: sort(3,1,reverse=true), which is no list"),
         ("hydra: {sweeper: {params: {lr: 1}}, launcher: {timeout_min: [1]}}", "hydra.launcher.timeout_min"),
+        ("hydra: {sweeper: {params: {lr: 1}}, launcher: {array_parallelism: 0}}", "hydra.launcher.array_parallelism"),
+        (WANDB + "uniform, min: 0, max: 1, quant: 2}}", "lr.quant, which has no counterpart here"),
+        (WANDB + "uniform, min: 0, max: 1}}\nmetric: acc", "metric: acc, which has no name and goal"),
+        (WANDB + "uniform, min: 0, max: 1}}\nmetric: {goal: maximize}", "metric.goal: maximize, since the file gives no name"),
+        (WANDB + "uniform, min: 0, max: 1}}\nmetric: {name: acc}", "the goal, which the file does not say: minimize"),
+        (HYDRA + "direction: [maximize, minimize]}}\noptimized_metric: a", "optimized_metric: a, since the report ranks by one"),
+        (HYDRA + "direction: [maximize, minimize]}}", "hydra.sweeper.direction: [maximize, minimize], since the report ranks by one"),
+        (HYDRA + "direction: maximize}}", "hydra.sweeper.direction: maximize, since the file gives no name of a metric"),
+        (HYDRA + "direction: up}}\noptimized_metric: a", "hydra.sweeper.direction: up, since the goal is neither"),
+        (HYDRA + "direction: maximize}}\noptimized_metric: '${m}'", "optimized_metric: ${m}, since the file gives no name"),
+        ("param_space: {a: [1]}\ntune_config: {mode: max}", "tune_config.mode: max, since the file gives no name"),
     ],
 )  # fmt: skip
 def test_what_is_not_taken_over_is_named_and_the_rest_loads(text: str, unsaid: str) -> None:
     converted = convert(text, "theirs.yaml")
     assert f"# Not taken over: {unsaid}" in converted
     assert parse_sweep(converted, source="ours.yaml").size >= 1
+
+
+@pytest.mark.parametrize(
+    ("space", "value"),
+    [
+        ("program: a.py\nparameters", "{max: 4}"),
+        ("program: a.py\nparameters", "{values: 0.1}"),
+        ("program: a.py\nparameters", "{values: {a: 1}}"),
+        ("program: a.py\nparameters", "{distribution: foo, min: 0, max: 1}"),
+        ("program: a.py\nparameters", "{distribution: normal}"),
+        ("program: a.py\nparameters", "{mu: 0, sigma: 1}"),
+        ("program: a.py\nparameters", "{name: adam, lr: [1, 2]}"),
+        ("program: a.py\nparameters", "{parameters: {a: {value: 1}}, b: 1}"),
+        ("program: a.py\nparameters", "{parameters: {}}"),
+        ("search_space", "{low: 1}"),
+        ("search_space", "{type: int}"),
+        ("search_space", "{type: int, low: 1}"),
+        ("search_space", "{type: int, low: 4, high: 1}"),
+        ("search_space", "{type: foo, low: 1, high: 2}"),
+        ("search_space", "{type: categorical, choices: 3}"),
+        ("hyperparameters", "{type: log, minval: -4}"),
+        ("hyperparameters", "{type: double, minval: 0, maxvall: 1}"),
+        ("hyperparameters", "{mean: 0, stddev: 1}"),
+        ("hyperparameters", "{type: foo, min: 0, max: 1, num: 3}"),
+        ("param_space", "{grid_search: 0.1}"),
+        ("param_space", "{type: int, low: 1}"),
+        ("searchSpace", "{_value: 3}"),
+    ],
+)
+def test_incomplete_or_unknown_range_becomes_no_parameter(space: str, value: str) -> None:
+    converted = convert(f"{space}: {{d: [1], x: {value}}}", "theirs.yaml")
+    assert f"# Not taken over: x: {value}, which is no list of values and no range that is read here." in converted
+    assert [*parse_sweep(converted, source="ours.yaml").parameters] == ["d"]
+
+
+def test_incomplete_range_of_hydra_becomes_no_parameter() -> None:
+    converted = convert("hydra: {sweeper: {params: {d: 1, x: {lower: 1}, y: {init: 3}}}}", "theirs.yaml")
+    assert [*parse_sweep(converted, source="ours.yaml").parameters] == ["d"]
+
+
+def test_incomplete_range_below_parameters_of_wandb_is_named_with_dots() -> None:
+    text = "program: a.py\nparameters: {m: {parameters: {n: {parameters: {a: {value: 1}, b: {max: 3}}}}}}"
+    converted = convert(text, "theirs.yaml")
+    assert "# Not taken over: m.n.b: {max: 3}, which is no list" in converted
+    assert [*parse_sweep(converted, source="ours.yaml").parameters] == ["m.n.a"]
 
 
 @pytest.mark.parametrize(
