@@ -79,7 +79,10 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
 
 def unchecked_layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str]) -> Layers:
     """Read the layers of settings below a sweep's own, where the run's form adds to the sweep."""
-    layers = read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    try:
+        layers = read_layers(spec.slurm, folders, environment, preset=spec.preset, command=spec.command)
+    except SettingsError as error:
+        raise SweepFileError(spec.source, [Fault(problem=str(error))]) from None
     return replace(layers, sweep=spec.sweep)
 
 
@@ -87,8 +90,7 @@ def layers_of(spec: SweepSpec, folders: Folders, environment: Mapping[str, str])
     """Read the layers of settings below a sweep's own, and check what the sweep's command says with them.
 
     Raises:
-        SettingsError: There is no profile or preset of that name.
-        SweepFileError: The sweep, the profile or the preset has faults.
+        SweepFileError: The sweep, the profile or the preset has faults, or does not exist.
     """
     layers = unchecked_layers_of(spec, folders, environment)
     faults = [*disagreements(spec, layers.preset.counts)]

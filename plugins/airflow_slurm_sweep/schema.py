@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS
 from airflow_slurm_sweep.sweep.presets import OURS, Preset, load_preset
-from airflow_slurm_sweep.sweep.sbatch_options import LONG
+from airflow_slurm_sweep.sweep.sbatch_options import LONG, SETTINGS
 from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
@@ -116,10 +116,12 @@ def _forms() -> dict[str, Any]:
 def _with_words_of_sbatch(section: type[Section]) -> dict[str, Any]:
     """Return the schema of a section that takes sbatch's long options: with ``_`` for completion, with ``-`` too."""
     schema = section.model_json_schema()
+    own: dict[str, Any] = schema["properties"]
     option = {"type": ["string", "integer", "boolean", "null"]}
     words = {word: {**option, "description": "Option of sbatch."} for word in section.further_keys}
     dashed = "|".join(word for word in LONG if "-" in word)
-    return {**schema, "properties": schema["properties"] | words, "patternProperties": {f"^({dashed})$": option}}
+    patterns = {f"^({dashed})$": option, **{f"^{word}$": own[name] for word, name in SETTINGS.items()}}
+    return {**schema, "properties": own | words, "patternProperties": patterns}
 
 
 @cache

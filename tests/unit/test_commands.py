@@ -15,11 +15,12 @@ from airflow_slurm_sweep.errors import SettingsError, SweepFileError
 from airflow_slurm_sweep.plan import RunPlan, layers_of, plan_run
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest
 from airflow_slurm_sweep.slurm.submit.answer import submitted_job
-from airflow_slurm_sweep.sweep.command import last_command, read_command
+from airflow_slurm_sweep.sweep.command import read_command
 from airflow_slurm_sweep.sweep.layers import Folders
 from airflow_slurm_sweep.sweep.presets import load_preset
 from airflow_slurm_sweep.sweep.run_command import warnings
 from airflow_slurm_sweep.sweep.settings import RunOptions
+from airflow_slurm_sweep.sweep.simple_commands import last_command, lost_status
 from airflow_slurm_sweep.sweep.spec import load_sweep, parse_sweep
 from tests.layers import make_layers
 
@@ -113,6 +114,146 @@ def test_a_variable_of_no_parameter_is_an_error(said: str) -> None:
 )
 def test_a_variable_that_something_sets_may_stand_in_the_command(command: str, more: str) -> None:
     assert len(plain(f"command: 'a {{flags}}; {command}'\nlr: [1, 2]\n{more}").jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("x --lr {{ lr }}", "{{ lr }} is the text { lr }, no placeholder; write {lr}"),
+        ("x '--lr={{lr }}' {flags}", "{{lr }} is the text {lr }, no placeholder; write {lr}"),
+        ("x {{ run_dir}} {flags}", "{{ run_dir}} is the text { run_dir}, no placeholder; write {run_dir}"),
+        *(
+            (
+                text,
+                f"nothing sets {said}, so that it would be empty; for the parameter write {{lr}} or $SWEEP_LR. Where",
+            )
+            for text, said in [
+                ("x --out runs/$lr", "$lr"),
+                ("x {flags} lr=${lr}", "${lr}"),
+                ('x {flags} --lr="$lr"', "$lr"),
+                ("echo 'lr' read; x $(y $lr) {flags}", "$lr"),
+                ("source venv/bin/activate && x $lr {flags}", "$lr"),
+            ]
+        ),
+    ],
+)
+def test_a_parameter_in_the_form_of_jinja_or_of_the_shell_is_an_error(command: str, fault: str) -> None:
+    with pytest.raises(SettingsError, match=f"^command: {re.escape(fault)}"):
+        plain(f"command: |\n  {command}\nlr: 1")
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("x {{lr}} {{{{ lr }}}} {{ other }} # {{ lr }} $lr", ""),
+        ("awk '{print $lr}' \\$lr $$lr ${lr:-} $LR $lr_max `y $lr`", ""),
+        ("cat <<E\n  $lr\n  E", ""),
+        ("lr=5; x $lr", ""),
+        ("for lr in 1 2; do x $lr; done", ""),
+        ("read -r a lr < f; x $lr", ""),
+        ("export a lr; x $lr", ""),
+        ("((lr = 5)); x $lr", ""),
+        (": ${lr:=5}; x $lr", ""),
+        ("if y; then . ./values; fi; x $lr", ""),
+        ("x $lr", "slurm: {env: {lr: a}}"),
+        ("x $lr", "slurm: {setup: lr=1}"),
+        ("x $SEED", "SEED: 1"),
+    ],
+)
+def test_what_only_looks_like_a_parameter_is_the_shells(command: str, more: str) -> None:
+    assert plain(f"command: |\n  a {{flags}}; {command}\nlr: 1\n{more}").jobs
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ("{env: {RUN: 'run-{lr}'}}", "env: RUN: {lr} is a placeholder of `command` only, got 'run-{lr}'; in `setup` "),
+        (
+            "{setup: 'mkdir -p out/{lr}'}",
+            "setup: {lr} is a placeholder of `command` only, got 'mkdir -p out/{lr}'; in ",
+        ),
+    ],
+)
+def test_a_placeholder_of_a_parameter_outside_of_the_command_is_an_error(section: str, fault: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(fault)}.*SWEEP_LR is its value$"):
+        plain(f"command: a {{flags}}\nlr: 1\nslurm: {section}")
+    assert plain("command: a {flags}\nlr: 1\nslurm: {env: {A: '${lr} {{lr}} {x}'}, setup: \"echo '{lr}' {x}\"}").jobs
+
+
+# Exit status
+
+PIPE = "a pipe has the exit status of its last command, tee, "
+LATER = "the job has the exit status of touch, so that it succeeds although the training before it fails; "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x {flags} | tee log", PIPE),
+        ("cd y && x {flags} 2>&1 |& grep -v warn | tee {run_dir}/log && touch done", PIPE),
+        ("set -e\nx --lr $SWEEP_LR \\\n  | tee log", PIPE),
+        ("x {flags} > >(tee log)", ""),
+        ("set -euo pipefail\nx {flags} | tee log", ""),
+        ("x {flags} | tee log; exit ${PIPESTATUS[0]}", ""),
+        ("x --re 'a|b' {flags} \\| tee # | tee", ""),
+        ("x {flags} || echo failed | tee log", ""),
+        ("case $A in\n  a|b) x {flags} | tee log ;;\nesac", ""),
+        ("cat <<E | tee log\na | tee\nE\nx {flags}", ""),
+        ("echo {json} | tee log\nx {flags}", ""),
+        ("y {lr} | x", ""),
+        ("(x {flags} | tee log)", ""),
+        ("#!/bin/bash -e\nx {flags}\n\ntouch done # so", LATER),
+        ("cd y && x {flags}; echo; touch done", LATER),
+        ("x {flags} && touch done", ""),
+        ("x {flags} || touch failed", ""),
+        ("set -x -e\nx {flags}\ntouch done", ""),
+        ("x {flags}\nstatus=$?\ntouch done\nexit $status", ""),
+        ("trap y EXIT\nx {flags}\ntouch done", ""),
+        ("if x {flags}; then touch done; fi", ""),
+        ("x {flags}\ny\ntouch done", ""),
+        ("x {flags}\n# touch done", ""),
+        ("sed s/a/{lr}/ b > c\nx c", ""),
+        ("touch begun\nx {flags}", ""),
+        ("nohup x {flags} > log 2>&1 & # later", "it ends in `&`, "),
+        ("x {flags} \\&", ""),
+        ("x {flags} &\nwait", "`wait` alone succeeds although the training fails; "),
+        ("x {flags} &\nwait $!", ""),
+    ],
+)
+def test_a_command_that_hides_the_exit_status_of_the_training(text: str, said: str) -> None:
+    assert lost_status(text, "").startswith(said)
+    assert bool(lost_status(text, "")) == bool(said)
+    assert bool(lost_status(text, "module load x\nset -eo pipefail")) == said.startswith("it ends")
+
+
+def test_a_hidden_exit_status_is_a_warning() -> None:
+    planned = plain("command: x {flags} | tee log\nlr: 1")
+    assert planned.notes[1:] == [f"s.yaml: command: {lost_status('x {flags} | tee log', '')}"]
+    assert plain("command: x {flags} | tee log\nlr: 1\nslurm: {setup: set -o pipefail}").notes[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("env", "notes"),
+    [
+        (
+            "{A: $HOME/x}",
+            [
+                "env: A has '$HOME/x' as it is, since no shell replaces $HOME there; write in `setup`: export A=\"$HOME/x\""
+            ],
+        ),
+        (
+            "{PATH: '/opt/x:/y'}",
+            [
+                "env: PATH has neither /usr/bin nor /bin, where a job finds rm, mv and date; write in `setup`: export "
+                "PATH=/opt/x:/y:$PATH"
+            ],
+        ),
+        ("{PATH: '/opt/x:/bin', A: '+ $LINENO', B: pa$s, LD_PRELOAD: $ORIGIN/x, C: {variable: $X}}", []),
+    ],
+)
+def test_values_of_env_in_which_no_shell_replaces_anything_are_warned_of(env: str, notes: list[str]) -> None:
+    planned = plain(f"command: x {{flags}}\nlr: 1\nslurm: {{env: {env}}}")
+    assert planned.notes[1:] == [f"s.yaml: slurm: {note}" for note in notes]
 
 
 # The checks of a sweep file with its preset

@@ -399,6 +399,7 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
     )
     sweeps.validate({"script_path": "a", "x-a": {}, "slurm": {"cpus_per_task": 8, "mem-per-cpu": "1G", "qos": None}})
     sweeps.validate({"script_path": "a", "slurm": {"env": {"KEY": {"variable": "key"}}}})
+    sweeps.validate({"script_path": "a", "slurm": {"gpus-per-node": 2, "retry": {"on": "NODE_FAIL"}}})
     sweeps.validate({"script_path": "a", "slurm": {"time": 60, "queue_limit": 90, "env": {"OMP_NUM_THREADS": 8}}})
     jsonschema.Draft202012Validator(preset_schema()).validate({"preset": "plain", "cpus_per_task": 8, "time": 60})
     sweeps.validate(
@@ -416,5 +417,6 @@ def test_the_schemas_know_what_the_loader_knows() -> None:
         {"script_path": "a", "sweep": {"rules": [{"if": {}, "slurm": {"node": 8}}]}},
         {"script_path": "a", "x": []},
         {"script_path": "a", "slurm": {"n": 1}},
+        {"script_path": "a", "slurm": {"gpus-per-node": "two"}},
     ):
         assert not sweeps.is_valid(wrong), wrong

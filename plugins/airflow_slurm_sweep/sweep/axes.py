@@ -25,6 +25,7 @@ class Axis:
     rows: Sequence[tuple[Value, ...]] = ()  # the values to choose from, one for each key
     drawn: Drawn | None = None  # or where a search draws them
     had_doubles: bool = False  # whether the sweep file repeats rows; here each stands once
+    warning: str = ""  # what is odd in the values, but may be meant
 
     @classmethod
     def of(cls, keys: tuple[str, ...], rows: Sequence[tuple[Value, ...]]) -> Axis:

@@ -67,12 +67,21 @@ def check_retry(chain: ChainSetting | None, retry: tuple[RetrySetting, ...]) -> 
         )
 
 
+def _one_rule(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
 def _from_number(value: Any) -> Any:
     return {"jobs": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 # Whole, without references to other places: the trigger form has each field's schema alone.
-Retry = Annotated[RetrySetting, WithJsonSchema(RetrySetting.model_json_schema())]
+_RETRY = RetrySetting.model_json_schema()
+Retries = Annotated[
+    tuple[RetrySetting, ...],
+    BeforeValidator(_one_rule),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": _RETRY}, _RETRY]}),
+]
 Chain = Annotated[
     ChainSetting,
     BeforeValidator(_from_number),

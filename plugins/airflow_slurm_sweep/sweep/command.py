@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from shlex import join
 
@@ -36,21 +36,6 @@ _IN_COMMAND = re.compile(
 )
 _BEFORE_WORD = " \t\n;&|("
 _BEHIND_WORD = " \t\n;&|)<>"
-# Commands of the shell, in `_bare`: what parts them, what begins or ends compound ones, what comes before a training.
-_BETWEEN = re.compile(r"&&|\|\||(?<![<>])(?:[;|\n]|&(?!>))")
-_COMPOUND = {"{", "}", "if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "function"}
-_PREPARE = (
-    *(".", ":", "[", "[[", "case", "cd", "cp", "date", "declare", "echo", "eval", "exit", "export", "for", "hostname"),
-    *("ln", "ls", "mkdir", "ml", "module", "mv", "nvidia-smi", "popd", "printf", "pushd", "pwd", "rm", "set", "shopt"),
-    *("sleep", "source", "test", "touch", "trap", "true", "ulimit", "umask", "unset"),
-    *("conda activate", "mamba activate", "micromamba activate", "pip install", "spack load", "uv sync"),
-)
-# A shell that runs a text, bash -lc "…": what stands behind the text is the text's $0, $1, …
-_SHELL_TEXT = re.compile(
-    r"(?:^|\s)(?:\S*/)?(?:sh|bash|dash|ash|zsh|ksh|fish|\$SHELL)"
-    r"(?:\s+(?:[-+]\w*o\s+\w+|[-+]\S+))*?\s+-[A-Za-z]*c[A-Za-z]*(?:\s|$)"
-    r"|^(?:\w+=\S*\s+|(?:exec|time|nohup)\s+)*(?:eval|ssh)\s"  # a second shell reads the words again
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,55 +149,21 @@ def placeholders(text: str) -> set[str]:
     return {part.name for part in parts if not part.quoted_by and not part.is_odd}
 
 
-def with_flags(command: Command, text: str) -> Command:
-    """Return a command, read from that text, with ``{flags}`` at its end.
-
-    Raises:
-        ValueError: It is not clear that its last command is the one that takes them.
-    """
-    if not last_command(text):
-        raise ValueError(
-            "the command has no placeholder of parameters, and is more than a simple command behind preparations such "
-            "as cd; write {flags} where they belong"
-        )
-    return replace(command, parts=(*command.parts, " ", Placeholder(name="flags", text="{flags}", is_word=True)))
-
-
-def last_command(text: str) -> str:
-    """Return the simple command that a text ends with; empty if something else than preparations stands before it."""
-    bare, begin = _bare(text.strip()), 0
-    for between in _BETWEEN.finditer(bare):
-        words = bare[begin : between.start()].replace("\0", " ").split()
-        while words and (words[0] in _COMPOUND or re.match(r"\w+\+?=", words[0])):
-            words.pop(0)
-        if words and words[0] not in _PREPARE and " ".join(words[:2]) not in _PREPARE:
-            return ""
-        begin = between.end()
-    last = bare[begin:].strip()
-    is_simple = last and last.split()[0] not in _COMPOUND and not re.search(r"^\(|\0|[<>&|\\]$", last)
-    is_simple = is_simple and not _SHELL_TEXT.search(last)
-    return text.strip()[begin:].strip() if is_simple else ""
-
-
 def without_comments(text: str) -> str:
     """Return a command's text without its comments."""
-    return "".join(token for kind, token, _ in _tokens(text) if kind != "comment")
+    return "".join(token for kind, token, _ in tokens(text) if kind != "comment")
 
 
-def _bare(text: str) -> str:
-    """Return a text of that length: quoted and nested parts are ``x``, comments null characters.
+def expanded(text: str) -> str:
+    """Return those parts of a command's text in which the shell surely replaces variables."""
+    literal = {"comment", "escaped", "quotes", "backticks", "a here-document"}
+    return "".join(" " if kind in literal else token for kind, token, _ in tokens(text))
 
-    It is empty if the text has a here-document, or an open quote or bracket. A continued line goes on behind blanks.
-    """
-    parts = []
-    for kind, token, here in _tokens(text):
-        if kind in ("heredoc", "unclosed"):
-            return ""
-        if here != "command" or kind in ("escaped", "braces", "name", "odd", "double", "quotes", "backticks"):
-            parts.append("  " if kind == "escaped" and token.endswith("\n") else "x" * len(token))
-        else:
-            parts.append("\0" * len(token) if kind == "comment" else token)
-    return "".join(parts)
+
+def directive(text: str) -> str:
+    """Return the first line for sbatch, ``#SBATCH --option``, in a text for the shell; empty if it has none."""
+    comments = (token for kind, token, _ in tokens(text) if kind == "comment")
+    return next((each for each in comments if re.match(r"#SBATCH\s", each)), "")
 
 
 def fill(value: Value, values: Mapping[str, Value]) -> Value:
@@ -248,7 +199,7 @@ def _parts(text: str) -> Iterator[str | Placeholder]:
 def _places(text: str) -> Iterator[tuple[int, str]]:
     """Yield where placeholders begin, and what quotes each."""
     at = 0
-    for kind, token, here in _tokens(text):
+    for kind, token, here in tokens(text):
         if kind in ("name", "odd"):
             yield at, "double quotes" if here.startswith('"') else ""
         elif kind in ("quotes", "backticks", "a here-document"):
@@ -256,7 +207,7 @@ def _places(text: str) -> Iterator[tuple[int, str]]:
         at += len(token)
 
 
-def _tokens(text: str) -> Iterator[tuple[str | None, str, str]]:
+def tokens(text: str) -> Iterator[tuple[str | None, str, str]]:
     """Yield the tokens of a text, each with its kind, and with what it stands in: ``command`` at the outermost."""
     inside = ["command"]  # then one for each that is open: ", (, ${, and "${ for one within double quotes
     delimiters: list[str] = []  # of the here-documents that begin behind this line

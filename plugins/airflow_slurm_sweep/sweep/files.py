@@ -2,10 +2,12 @@
 
 ``include/sweeps/a.yaml`` (or ``.yml``) is ``a``, ``include/sweeps/team/a.yaml`` is ``team.a``. What editors and macOS
 leave beside them (``.#a.yaml``, ``a.yaml~``, ``._a.yaml``, ``#a.yaml#``) is passed over, and so are hidden folders.
+Links to folders are followed, each folder once; one within the folder itself is read by its own name only.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,17 +22,38 @@ def is_read(path: Path, folder: Path) -> bool:
     """Tell whether a file of a folder is one that people mean to be read."""
     if not path.is_relative_to(folder):
         return False
-    is_hidden = any(part.startswith((".", "#")) for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in (".yaml", ".yml") and not is_hidden and not path.is_dir()
+    return path.suffix.lower() in (".yaml", ".yml") and not _is_hidden(path, folder) and not path.is_dir()
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "#")) for part in path.relative_to(folder).parts)
 
 
 def yaml_files(folder: Path) -> dict[str, list[Path]]:
     """Return a folder's files by name, those of its subfolders too; of several of one name the first counts."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files_below(folder)):
         if is_read(path, folder):
             found.setdefault(name_of(path, folder), []).append(path)
     return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    root, seen = folder.resolve(), set[Path]()
+    for parent, names, files in os.walk(folder, followlinks=True):
+        names.sort()  # of several links to one folder the first counts
+        names[:] = [name for name in names if _is_to_read(Path(parent, name), root, seen)]
+        yield from (Path(parent, name) for name in files)
+
+
+def _is_to_read(folder: Path, root: Path, seen: set[Path]) -> bool:
+    """Tell whether a folder below another one, ``root``, has not been read by another name; remember it as read."""
+    real = folder.resolve()
+    has_own_name = folder.is_symlink() and real.is_relative_to(root) and not _is_hidden(real, root)
+    if has_own_name or root.is_relative_to(real) or real in seen or folder.name.startswith((".", "#")):
+        return False
+    seen.add(real)
+    return True
 
 
 def name_of(path: Path, folder: Path) -> str:

@@ -3,6 +3,9 @@
 ``1e-4,1e-3``, ``choice(1,2)``, ``range(2,6)`` and ``np.linspace(0,1,3)`` are texts in YAML, but nobody means a text:
 `values_of` gives the list that is meant. A text with commas counts as a list if all its parts are numbers, or all are
 words without blanks, or all are lists: ``hello, world``, ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` are texts.
+
+``1 2``, ``1;2``, ``1..5``, ``(1, 2)`` and ``'[1, 2]'`` may be meant as texts: `listed_numbers` and `listed_items` give
+the list for a warning.
 """
 
 from __future__ import annotations
@@ -19,16 +22,23 @@ from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, dra
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 IS_NUMBER = re.compile(_NUMBER, re.ASCII)
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _STEP = re.compile(rf"\b(?:step|q)\s*=\s*({_NUMBER})")
 _SCALAR = rf"(?:{_NUMBER}|true|false|null|none|~)"
 _SCALARS = re.compile(rf"\s*{_SCALAR}\s*(?:,\s*{_SCALAR}\s*)+,?\s*", re.IGNORECASE)
+_QUOTED_TEXTS = re.compile(r"\s*'[^']*'(?:\s*,\s*'[^']*')+\s*")
+_IN_DOUBLE_QUOTES = re.compile(_QUOTED_TEXTS.pattern.replace("'", '"'))
+_SEPARATED_NUMBERS = re.compile(rf"{_NUMBER}(?:(?:\s+|\s*[;|]\s*){_NUMBER})+", re.ASCII)
+_DOTS = re.compile(r"([-+]?\d{1,9})\s*\.{2,3}\s*([-+]?\d{1,9})", re.ASCII)
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[-+]?0,0\d+", re.ASCII)
 _LISTS_OF_VALUES = re.compile(r"\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+\s*")
 _WORD = r"(?:[\w+-][\w.+/-]*|\.\d[\w.+-]*)"
 _WORDS = re.compile(rf"{_WORD}(?:,{_WORD})+,?")
 _CALL = re.compile(r"\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
 _WRAPPED = re.compile(
-    r"\s*(tag|int|float|str|bool)\s*\((?:\s*(\w+)\s*,)?\s*(\w+\s*\(.*\))\s*\)\s*", re.DOTALL
-)  # Hydra's
+    r"\s*(tag|int|float|str|bool|list|tuple)\s*\((?:\s*(\w+)\s*,)?\s*([\w.]+\s*\(.*\))\s*\)\s*", re.DOTALL
+)  # Hydra's and Python's
 _LISTS = {"choice", "choices", "grid_search", "suggest_categorical", "shuffle", "sort", "sample_from"}
 _STEPS = {"range", "arange", "linspace", "logspace", "geomspace"}
 _RANDOM = {
@@ -62,8 +72,46 @@ def is_cut_call(text: str) -> bool:
 
 
 def is_comma_list(text: str) -> bool:
-    """Tell whether a text is numbers, words or lists with commas between them."""
-    return any(form.fullmatch(text) for form in (_SCALARS, _WORDS, _LISTS_OF_VALUES))
+    """Tell whether a text is numbers, words, quoted texts or lists with commas between them."""
+    return any(form.fullmatch(text) for form in (_SCALARS, _WORDS, _QUOTED_TEXTS, _LISTS_OF_VALUES))
+
+
+def number_with_comma(text: str) -> str | None:
+    """Return the number that ``1,000`` or ``0,001`` means; None for any other text.
+
+    It is no list, because no number begins with 00.
+    """
+    if _DECIMAL_COMMA.fullmatch(text):
+        return text.replace(",", ".")
+    is_number = _THOUSANDS.fullmatch(text) and any(part.startswith("0") for part in text.split(",")[1:])
+    return text.replace(",", "") if is_number else None
+
+
+def listed_numbers(text: str) -> str | None:
+    """Return the list to write for numbers with blanks, ``;``, ``|`` or ``..`` between them; None for no such text."""
+    text = text.strip()
+    if _SEPARATED_NUMBERS.fullmatch(text):
+        numbers = re.split(r"[\s;|]+", text)
+        return None if any(map(LEADING_ZERO.fullmatch, numbers)) else f"[{', '.join(numbers)}]"
+    if (ends := _DOTS.fullmatch(text)) and int(ends[1]) < int(ends[2]):
+        return f"{{range: [{int(ends[1])}, {int(ends[2]) + 1}]}}"
+    return None
+
+
+def listed_items(text: str) -> str | None:
+    """Return the list to write for ``(1, 2)``, ``'[1, 2]'`` or ``'"a", "b"'``; None for a text such as ``[PAD]``."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            items = yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return None
+        is_list = isinstance(items, list) and (len(items) > 1 or text[1:].lstrip().startswith(("'", '"')))
+        return text if is_list else None
+    inside = text[1:-1] if text.startswith("(") and text.endswith(")") else ""
+    if _SCALARS.fullmatch(inside) or _QUOTED_TEXTS.fullmatch(inside):
+        return f"[{inside.strip().removesuffix(',')}]"
+    return next((f"[{each}]" for each in (text, inside) if _IN_DOUBLE_QUOTES.fullmatch(each)), None)
 
 
 def list_to_write(text: str) -> str | None:
@@ -73,8 +121,9 @@ def list_to_write(text: str) -> str | None:
         return None
     call = _CALL.fullmatch(text)
     plain = text if not is_call(text) else call[2] if call and call[1].lower() in _LISTS else ""
-    if plain and not re.search(r"""["'\[\]{}()]""", plain):  # 1e-4 stays 1e-4
-        return f"[{', '.join(part.strip() for part in plain.strip().strip(',').split(','))}]"
+    parts = [part.strip() for part in plain.strip().strip(",").split(",")]
+    if plain and not re.search(r"""["'\[\]{}()]""", plain) and not any(map(LEADING_ZERO.fullmatch, parts)):
+        return f"[{', '.join(parts)}]"  # 1e-4 stays 1e-4
     shown = as_yaml(values[:_SHOWN])
     return shown if len(values) <= _SHOWN else f"{shown[:-1]}, ...] with all {len(values)} values"
 

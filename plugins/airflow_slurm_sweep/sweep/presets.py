@@ -54,9 +54,11 @@ class Preset(JobSettings, PresetSetting, CommandSetting, MetricsSetting):
     counts: Annotated[dict[str, str], AfterValidator(_check_counts)] = Field(
         default={}, description="Keys of the script's config, and parameters, that say the same as a setting."
     )
-    run_dir: str = Field(default="{log}/{base}/{job_name}", description="The run directory of each job.")
+    run_dir: Annotated[str, types.Expanded] = Field(
+        default="{log}/{base}/{job_name}", description="The run directory of each job."
+    )
     folders: tuple[types.Name, ...] = Field(default=(), description="Folders made in each run directory, beside logs.")
-    progress: str = Field(
+    progress: Annotated[str, types.Expanded] = Field(
         default="", description="Which files in the run directory show that a job of a chain made progress; empty: any."
     )
     base: Literal["sweep", "script"] = Field(

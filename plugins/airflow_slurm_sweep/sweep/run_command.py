@@ -5,26 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import PurePosixPath
 from shlex import split
-from typing import Any
 
 from airflow_slurm_sweep.names import PARAMETERS
 from airflow_slurm_sweep.slurm.parameters import variable, variables
 from airflow_slurm_sweep.sweep.arguments import flags, json_text, words
 from airflow_slurm_sweep.sweep.command import (
+    NAME,
     Command,
     fill,
-    last_command,
     placeholders,
     read_command,
-    with_flags,
     without_comments,
+)
+from airflow_slurm_sweep.sweep.job_variables import (
+    literal_values,
+    refuse_placeholders,
+    refuse_unset,
+    settings_of,
+    setup_of,
 )
 from airflow_slurm_sweep.sweep.layers import Layers
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, config_key, override, override_key
-from airflow_slurm_sweep.sweep.settings import SlurmSection, given
+from airflow_slurm_sweep.sweep.setting_types import check_expanded
+from airflow_slurm_sweep.sweep.settings import SlurmSection
+from airflow_slurm_sweep.sweep.simple_commands import last_command, lost_status, with_flags
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -38,7 +44,8 @@ _VARIABLES = {  # of the job's environment, with the value of a placeholder
     "nodes": "NUM_ACTOR_NODES",
     "gpus_per_node": "GPUS_PER_NODE",
 }
-_VARIABLE = re.compile(r"\$(?:\{(SWEEP_\w+)\}|(SWEEP_\w+))")
+# Jinja's form of a placeholder, {{ lr }}: with blanks, for {{lr}} is how one writes a literal {lr}.
+_OF_JINJA = re.compile(rf"(?<!\{{)\{{\{{(?:[ \t]+({NAME})[ \t]*|({NAME})[ \t]+)\}}\}}(?!\}})")
 
 _CURES = {
     "script_path": "Name the training script, relative to the working directory on the cluster, or a command of yours",
@@ -123,10 +130,12 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         ValueError: There is none, it has faults, or a value has no form in it.
     """
     text, parameters = command_text(spec, layers), space.every_value
+    below = settings_of(spec, layers)
+    refuse_placeholders(parameters, below)
     keys = {bare_key(key): key for key in parameters}
     try:
         command, said = _read(text, keys.keys(), space), without_comments(text)
-        _refuse_unknown_variables(said, parameters, spec, layers)
+        refuse_unset(text, parameters, below, layers.job_script)
         reached = command.names & keys.keys()
         reached |= {bare for bare, key in keys.items() if re.search(rf"\b{variable(key)}\b", said)}
         has_placeholder, notes = bool(command.names & _OF_ALL), []
@@ -145,23 +154,32 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
         ]
     apart = _apart(command, parameters)
     _refuse_odd_values(command, parameters, apart)
+    files = _files(command, text, spec)
+    return RunCommand(command=command, words=_words(spec, layers), files=files, notes=notes, apart=apart)
+
+
+def _files(command: Command, text: str, spec: SweepSpec) -> list[str]:
+    """Return the script and the config, where the command names them by placeholders."""
     files = {"script_path": spec.script_path, "config_path": spec.config_path}
     if missing := [name for name, path in files.items() if path is None and name in command.names]:
         raise ValueError(f"{missing[0]}: missing; the command is {text.strip()!r}. {_CURES[missing[0]]}")
     named = {"script_path": {"script_path"}, "config_path": _OF_CONFIG}
-    return RunCommand(
-        command=command,
-        words=_words(spec, layers),
-        files=[path for name, path in files.items() if path and command.names & named[name]],
-        notes=notes,
-        apart=apart,
-    )
+    used = {name: path for name, path in files.items() if path and command.names & named[name]}
+    for name, path in used.items():
+        try:
+            check_expanded(path, "a path relative to workdir, or the whole path")
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return list(used.values())
 
 
 def _read(text: str, keys: Collection[str], space: Space) -> Command:
     if of_wandb := re.search(r"\$\{(?:args\w*|env|program|interpreter|envvar:(\w+))\}", text):
         word = f"${of_wandb[1]}" if of_wandb[1] else "{flags} for arguments"
         raise ValueError(f"{of_wandb[0]} is a macro of W&B's, which no shell knows; write {word}")
+    for found in _OF_JINJA.finditer(without_comments(text)):
+        if (name := found[1] or found[2]) in _OURS or name in keys:
+            raise ValueError(f"{found[0]} is the text {found[0][1:-1]}, no placeholder; write {{{name}}}")
     command = read_command(text, {**dict.fromkeys(_OURS, ""), **_VARIABLES, **{key: variable(key) for key in keys}})
     if twice := sorted(command.names & _OURS & set(keys)):
         raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
@@ -170,25 +188,6 @@ def _read(text: str, keys: Collection[str], space: Space) -> Command:
             f"{{{lacking[0]}}} has a value by rules only, which some combinations lack; give it one for all"
         )
     return command
-
-
-def _refuse_unknown_variables(said: str, keys: Collection[str], spec: SweepSpec, layers: Layers) -> None:
-    """Raise ValueError for a variable such as $SWEEP_LR that nothing sets: the job would find an empty text."""
-    known = set(map(variable, keys))
-    below: list[Mapping[str, Any]] = [given(layers.preset), given(layers.profile), given(spec.slurm)]
-    below += [rule.slurm for rule in spec.space.rules]
-    lines = [line for each in below for line in (*each.get("env", ()), *each.get("setup", ()), str(each.get("sbatch")))]
-    setting = "\n".join([said, *lines, layers.job_script])
-    for found in _VARIABLE.finditer(said):
-        name = found[1] or found[2]
-        # Without a $ in front it stands where something sets it: export SWEEP_LR=1, read SWEEP_LR, a key of `env`.
-        if name not in known and not re.search(rf"(?<![\w${{#!]){name}\b|\{{{name}:?=", setting):
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean ${near[0]}? " if near else ""
-            raise ValueError(
-                f"{found[0]} is the variable of no parameter, and `env` does not have it, so that it would be empty; "
-                f"{hint}Where something else sets it, write ${{{name}:-}}"
-            )
 
 
 def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
@@ -206,7 +205,10 @@ def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
     for key in spec.parameters if layers.preset.counts else ():
         if key in settings:
             found.append(f"{spec.source}: {key} is passed to the script; for Slurm write slurm: {{{key}: …}}")
-    return found
+    below = settings_of(spec, layers)
+    if lost := lost_status(text, setup_of(below)):
+        found.append(f"{spec.source}: command: {lost}")
+    return [*found, *literal_values(below)]
 
 
 def _apart(command: Command, parameters: Mapping[str, Sequence[Value]]) -> list[str]:

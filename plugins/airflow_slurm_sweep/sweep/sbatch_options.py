@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,42 @@ SHORT = {
     "w": "nodelist", "x": "exclude",
 }  # fmt: skip
 
+# Options of sbatch that are settings too.
+SETTINGS = {"gpus-per-node": "gpus_per_node"}
+
+_OF_OTHER_TOOLS = {  # by our keys; with an example where the other tool's value has another form
+    "account": "project",
+    "constraint": "feature features",
+    "container": "image container_image docker docker_image singularity apptainer",
+    "cpus_per_task": "cpu cpus ncpus n_cpus num_cpus cpus_per_node cores ncores n_cores num_cores job_cpu",
+    "env": "environment env_vars environment_variables",
+    "exclude": "exclude_node exclude_nodes",
+    "gpus": "gpus_per_job",
+    "gpus_per_node": "gpu ngpus n_gpus num_gpus gpu_count",
+    "gres: gpu:a100:4": "gpu_type",
+    "jobname": "name job_name",
+    "log": "log_dir log_directory log_folder submitit_folder",
+    "mail_user": "email mail",
+    "max_parallel_jobs": "array_parallelism max_jobs max_concurrent_jobs max_simultaneous_jobs n_jobs",
+    "mem: 32G": "memory ram mem_gb memory_gb mem_per_node job_mem",
+    "mounts": "container_mounts volumes binds",
+    "nodes": "node nnodes n_nodes num_nodes",
+    "ntasks": "tasks n_tasks num_tasks",
+    "ntasks_per_node": "tasks_per_node",
+    "partition": "queue",
+    "sbatch": "additional_parameters sbatch_options sbatch_args job_extra job_extra_directives",
+    "setup": "module modules conda conda_env venv env_extra job_script_prologue",
+    "ssh_conn_id": "conn_id",
+    "time": "time_limit timelimit wall_time walltime max_time time_max timeout timeout_min duration runtime",
+    "time_min": "min_time",
+    "warn": "signal_delay_s",
+    "workdir": "cwd working_dir working_directory",
+}
+OTHER_WORDS = {word: ours for ours, words in _OF_OTHER_TOOLS.items() for word in words.split()}
+"""What people write who know submitit, Hydra's launcher of it, dask-jobqueue, seml or PBS, and our key."""
+
+_HANDED_ON = re.compile("R?BR?:(?:(?:SIG)?(?:HUP|INT|QUIT|USR1|USR2|TERM)|1|2|3|10|12|15)(?:@[0-9]+)?", re.IGNORECASE)
+
 _MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
 
 # Options that are there or not; some of them take a value, but none of these words.
@@ -52,12 +89,13 @@ def moved_below_sbatch(values: Mapping[str, Any], own: Mapping[str, Any], reserv
     words: dict[str, Any] = {}
     for key, value in values.items():
         word = str(key).replace("_", "-")
-        if key not in own:
-            check_length(str(key))
-        if key not in own and (word in LONG or word in reserved):
+        name = SETTINGS.get(word, key)
+        if name not in own:
+            _check_length(str(key))
+        if name not in own and (word in LONG or word in reserved):
             _add(words, word, False if value is None else value)
         else:
-            kept[key] = value
+            _add(kept, name, value)
     below = kept.get("sbatch")
     if below is None:
         return {**kept, "sbatch": words} if words else kept
@@ -77,24 +115,41 @@ def _add(options: dict[str, Any], word: str, value: Any) -> None:
     options[word] = value
 
 
-def check_length(name: str) -> None:
+def check_words(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for a short option, yes or no in place of true or false, and two options of memory."""
+    _check_memory(options)
+    for name, value in options.items():
+        _check_length(name)
+        _check_switch(name, value)
+
+
+def _check_length(name: str) -> None:
     """Raise ValueError for a short option."""
     if name in SHORT:
         raise ValueError(f"{name!r} is a short option of sbatch; write {SHORT[name]}")
 
 
-def check_switch(name: str, value: str | int | bool) -> None:
+def _check_switch(name: str, value: str | int | bool) -> None:
     """Raise ValueError for yes or no, which YAML 1.2 reads as texts, where an option is there or not."""
     if name in _SWITCHES and str(value).lower() in _YES_OR_NO:
         raise ValueError(f"{name!r} has no value {value!r}; write true or false")
 
 
-def check_memory(options: Mapping[str, Any]) -> None:
+def _check_memory(options: Mapping[str, Any]) -> None:
     """Raise ValueError for options of memory that exclude each other."""
     values = {name: options.get(name) for name in sorted(_MEMORY)}
     given = [name for name, value in values.items() if value is not None and value is not False]  # 0 is all memory
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} exclude each other in Slurm; keep one of them")
+
+
+def check_signal(signal: str) -> None:
+    """Raise ValueError for one to the batch script, ``B:ALRM@60``, that job.sh does not hand on to the command."""
+    if re.match("R?BR?:", signal) and not _HANDED_ON.fullmatch(signal):
+        raise ValueError(
+            f"expected a signal that job.sh hands on, HUP, INT, QUIT, USR1, USR2 or TERM, got {signal!r}; write "
+            'signal: "B:USR1@120"'
+        )
 
 
 def joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -26,6 +26,9 @@ class Section(BaseModel):
 
     further_keys: ClassVar[Sequence[str]] = ()
     """Keys that are accepted besides the fields."""
+
+    other_words: ClassVar[Mapping[str, str]] = {}
+    """Words of other tools, and the key for each, perhaps with an example of a value: ``mem: 32G``."""
 
     former_keys: ClassVar[Mapping[str, str]] = {}
     """Keys of earlier versions, and what the message says about each: ``it is called 'profile'``."""
@@ -91,14 +94,25 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections(part)
 
 
+def nearest(key: str, keys: Collection[str], other_words: Mapping[str, str]) -> str | None:
+    """Return the key that somebody means by an unknown one: by another tool's word for it, or by its letters."""
+    word = key.replace("-", "_").lower().removeprefix("slurm_")  # as submitit's Slurm options begin
+    ours = other_words.get(word, word)
+    if ours.partition(":")[0] in keys:
+        return ours
+    # Not cpus for gpus, nor time_max for time_min: those mean something else.
+    near = [each for each in keys if each[:1] == word[:1] and word not in other_words]
+    return next(iter(get_close_matches(word, near, n=1, cutoff=0.8)), None)
+
+
 def _problem(model: type[Section], detail: dict[str, Any]) -> str:
     section = _section_at(model, detail["loc"][:-1])
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        near = get_close_matches(key, [*_fields(section), *section.further_keys], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        near = nearest(key, [*_fields(section), *section.further_keys], section.other_words)
+        hint = f"; did you mean {near!r}?" if near else "."
         more = ", and the long options of sbatch" if section.further_keys else ""
         return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(_fields(section)))}{more}"
     if detail["type"] == "missing":

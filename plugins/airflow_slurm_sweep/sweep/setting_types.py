@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from typing import Annotated, Any
@@ -9,12 +10,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from airflow_slurm_sweep.slurm.validation import METRIC_FILES, check_variable
+from airflow_slurm_sweep.sweep.command import directive
 from airflow_slurm_sweep.sweep.naming import NAME_PATTERN, check_name, is_template
 from airflow_slurm_sweep.sweep.overrides import check_overrides
 from airflow_slurm_sweep.sweep.section import Section
 from airflow_slurm_sweep.sweep.yaml_reader import kind
 
 _OF_COMMANDS = re.compile(r"(?<![$\\{])\{(run_dir|job_name|parameters_file|flags|overrides)\}(?!\})")
+_OF_A_SHELL = re.compile(r"^~|\$[A-Za-z_{(]")
 _N = "[0-9]+"  # for Python \d are the digits of all scripts
 # sbatch(1), --time
 TIME_PATTERN = rf"^({_N}(:{_N}(:{_N})?)?|{_N}-{_N}(:{_N}(:{_N})?)?|UNLIMITED|INFINITE)$"
@@ -53,6 +56,22 @@ def _check_only(only: str) -> str:
     return only
 
 
+def check_expanded(path: str, instead: str = "the whole path, such as /home/me/x") -> str:
+    """Raise ValueError for a path with ``~`` or ``$HOME``, which would reach the cluster as it is."""
+    if _OF_A_SHELL.search(path):
+        raise ValueError(
+            f"expected a path without ~ and variables, which nothing replaces, got {path!r}; write {instead}"
+        )
+    return path
+
+
+def _check_mounts(mounts: str) -> str:
+    for mount in re.split("[,:]", mounts):
+        if mount.startswith(("~", "$")):  # within a path, enroot replaces variables
+            check_expanded(mount)
+    return mounts
+
+
 def _check_path(path: str) -> str:
     if not path.strip() or not path.isprintable():
         raise ValueError(f"expected a path, got {path!r}")
@@ -72,7 +91,19 @@ def _refuse_placeholders(text: str) -> str:
 def _check_script(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"expected a command line, got {text!r}")
+    _refuse_directives(text)
     return text
+
+
+def _refuse_directives(text: str) -> None:
+    """Raise ValueError for a line that sbatch reads in a batch script alone."""
+    if line := directive(text):
+        said = re.match(r"#SBATCH\s+--([a-z-]+)(?:=|\s+)([^\s#]+)", line)
+        name, value = said.groups() if said else ("gres", "gpu:2")
+        option = f"{name.replace('-', '_')}: {value if value.isdecimal() else json.dumps(value)}"
+        raise ValueError(
+            f"sbatch does not read {line!r} here; write its option as a setting, such as slurm: {{{option}}}"
+        )
 
 
 def _split_lines(value: Any) -> Any:
@@ -87,6 +118,7 @@ def _one_item(value: Any) -> Any:
 
 
 def _check_pattern(pattern: str) -> str:
+    check_expanded(pattern, "a path in the run directory, or the whole path")
     if unknown := set(re.findall(r"\{.*?\}", _check_path(pattern))) - {"{job_id}", "{run_dir}"}:
         raise ValueError(f"expected no placeholders but {{job_id}} and {{run_dir}}, got {', '.join(sorted(unknown))}")
     return pattern
@@ -103,6 +135,7 @@ def _check_setup(lines: tuple[str, ...]) -> tuple[str, ...]:
         if not line.strip() or "\0" in line:
             raise ValueError(f"expected a shell line, got {line!r}")
         _refuse_placeholders(line)
+        _refuse_directives(line)
     return lines
 
 
@@ -120,7 +153,7 @@ def _check_directory(path: str) -> str:
     # Backslashes and `%` confuse sbatch, and no working directory should change what the path means.
     if not path.startswith("/") or not path.isprintable() or "\\" in path:
         raise ValueError(f"expected an absolute path on the cluster, without backslashes, got {path!r}")
-    return path.rstrip("/") or "/"
+    return check_expanded(path).rstrip("/") or "/"
 
 
 def _check_option_value(value: Any) -> Any:
@@ -168,7 +201,17 @@ def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
             raise ValueError(f"the value of {name!r} contains a NUL character")
         if isinstance(value, str):
             _refuse_placeholders(value)
+            _refuse_own_name(name, value)
     return env
+
+
+def _refuse_own_name(name: str, value: str) -> None:
+    """Raise ValueError for a value that would add to the variable if a shell read it."""
+    if re.search(rf"(?<!\\)\$\{{?{name}\b", value):
+        raise ValueError(
+            f"no shell replaces ${name} in the value of {name}, got {value!r}; write in `setup`: export "
+            f'{name}="{value}"'
+        )
 
 
 def _text(pattern: str) -> WithJsonSchema:
@@ -192,7 +235,10 @@ NameOrTemplate = Annotated[
     AfterValidator(lambda name: name if is_template(name) else check_name(name)),
     _text(NAME_PATTERN + r"|\{[{%]"),
 ]
-Path = Annotated[_Text, AfterValidator(_check_path), AfterValidator(_refuse_placeholders)]
+_Path = Annotated[_Text, AfterValidator(_check_path), AfterValidator(_refuse_placeholders)]
+Expanded = AfterValidator(check_expanded)
+Path = Annotated[_Path, Expanded]
+Mounts = Annotated[_Path, AfterValidator(_check_mounts)]
 Script = Annotated[_Text, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]
 Setup = Annotated[tuple[str, ...], BeforeValidator(_one_item), AfterValidator(_check_setup)]

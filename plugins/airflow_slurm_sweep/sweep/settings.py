@@ -26,16 +26,10 @@ from pydantic.fields import FieldInfo
 from airflow_slurm_sweep.slurm.validation import OUR_OPTIONS, check_option, our_option
 from airflow_slurm_sweep.sweep import setting_types as types
 from airflow_slurm_sweep.sweep.budget import Budget
-from airflow_slurm_sweep.sweep.chain_setting import Chain, Retry, check_retry
+from airflow_slurm_sweep.sweep.chain_setting import Chain, Retries, check_retry
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
-from airflow_slurm_sweep.sweep.sbatch_options import (
-    LONG,
-    check_length,
-    check_memory,
-    check_switch,
-    moved_below_sbatch,
-)
+from airflow_slurm_sweep.sweep.sbatch_options import LONG, OTHER_WORDS, check_signal, check_words, moved_below_sbatch
 from airflow_slurm_sweep.sweep.section import Section
 
 
@@ -84,7 +78,7 @@ class Resources(Section):
     container: types.Path | None = Field(
         default=None, description="Container image, by its path on the cluster; null: no container."
     )
-    mounts: types.Path | None = Field(
+    mounts: types.Mounts | None = Field(
         default=None, description="Mounts of the container, source:target, comma-separated; null: none."
     )
 
@@ -137,7 +131,7 @@ class JobSettings(Resources):
         description="Seconds before the time limit at which the command gets SIGUSR1; 0 for never. With chain and "
         "without a batch_script: 120, but at most a quarter of the time limit.",
     )
-    retry: tuple[Retry, ...] = Field(
+    retry: Retries = Field(
         default=(),
         description="Ends after which a job is run again, such as {on: OUT_OF_MEMORY, times: 2, mem: x2} or "
         "{on: NODE_FAIL, times: 3, exclude_node: true}. See docs/long_jobs.md.",
@@ -156,6 +150,7 @@ class JobSettings(Resources):
     )
 
     further_keys: ClassVar[Sequence[str]] = tuple(word.replace("-", "_") for word in LONG)
+    other_words: ClassVar[Mapping[str, str]] = OTHER_WORDS
 
     @model_validator(mode="before")
     @classmethod
@@ -167,11 +162,9 @@ class JobSettings(Resources):
     def _check_options(cls, options: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         instead = {setting(field).option: name for name, field in SlurmSection.model_fields.items()}
         instead["clusters"] = "clusters (of the cluster profile)"
-        check_memory(options)
+        check_words(options)
         for name, value in options.items():
-            check_length(name)
             check_option(name, value)
-            check_switch(name, value)
             if (ours := our_option(name)) in instead:
                 raise ValueError(f"the option {ours!r} is reserved; use the setting {instead[ours]!r}")
             if ours is not None:
@@ -187,6 +180,8 @@ class JobSettings(Resources):
     def _refuse_two_signals(self) -> Self:
         if self.warn and "signal" in self.sbatch:
             raise ValueError(f"warn is {self.warn}, but sbatch has signal too; remove one of them")
+        if not self.batch_script:
+            check_signal(str(self.sbatch.get("signal", "")))
         return self
 
     @model_validator(mode="after")
@@ -263,7 +258,14 @@ class ClusterProfile(JobSettings, PresetSetting, CommandSetting, MetricsSetting,
     )
 
 
-_NONE_IN_THE_FORM = {"account", "partition", "container", "mounts"}  # where the text "null" is no name
+NONE_IN_A_FORM = {"time", "account", "partition", "container", "mounts", "batch_script"}
+"""The settings for which the text "null" is no name."""
+
+
+def entered(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a form says: an empty field nothing, and null "none"."""
+    said = {name: value for name, value in values.items() if value not in (None, "", {})}
+    return {name: None if value == "null" and name in NONE_IN_A_FORM else value for name, value in said.items()}
 
 
 class RunOptions(Resources, _RunSettings):
@@ -287,8 +289,7 @@ class RunOptions(Resources, _RunSettings):
     @model_validator(mode="before")
     @classmethod
     def _drop_empty_fields(cls, values: Any) -> Any:
-        said = {name: value for name, value in values.items() if value is not None and value != ""}
-        return {name: None if value == "null" and name in _NONE_IN_THE_FORM else value for name, value in said.items()}
+        return entered(values)
 
     _refuse_templates = field_validator("jobname")(check_name)
 

@@ -159,6 +159,8 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
         if isinstance(value, dict) and is_form(value):
             yield f"{place}: {as_yaml(value)} is one value here, a mapping; list the values of a form one by one"
     for axis in [*space.axes, *space.repeat]:
+        if axis.warning:
+            yield f"{', '.join(axis.keys)}: {axis.warning}"
         if axis.runs_twice:
             yield f"{', '.join(axis.keys)}: some values stand there twice, and their combinations run twice"
         if axis.had_doubles:

@@ -17,9 +17,8 @@ from typing import Any
 
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, is_number, ours_of
 from airflow_slurm_sweep.sweep.drawn import LOGARITHMIC, WHOLE, Drawn
-from airflow_slurm_sweep.sweep.foreign import IS_NUMBER, as_yaml, count_of_steps, read_number, steps
+from airflow_slurm_sweep.sweep.foreign import IS_NUMBER, LEADING_ZERO, as_yaml, count_of_steps, read_number, steps
 from airflow_slurm_sweep.sweep.overrides import Value
-from airflow_slurm_sweep.sweep.yaml_reader import LEADING_ZERO
 
 MOST = 100_000  # values of a list, rows of a table
 _OF_WANDB = {"values", "value", "distribution", "min", "max", "q"}
@@ -43,6 +42,9 @@ def read_form(value: Mapping[Any, Any]) -> list[Value] | Drawn | None:
         ValueError: It is one, with a fault.
     """
     is_wandb = value.keys() <= _OF_WANDB and value.keys() & _KINDS_OF_WANDB
+    listed = next((word for word in ("values", "value") if is_wandb and word in value), None)
+    if listed and (others := sorted(value.keys() - {listed, "distribution"})):
+        raise ValueError(f"expected {{{listed}: ...}} alone, got {', '.join(others)} beside it")
     if is_wandb and (same := ours_of(value)) and same.is_same:
         if isinstance(same.form, list):
             return same.form
@@ -81,6 +83,8 @@ def _drawn(word: str, numbers: Sequence[float], more: Mapping[str, Any]) -> Draw
 def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tuple[Value, ...]]:
     """Return the columns of a CSV file that have the names of parameters, row by row; YAML's scalars in the cells.
 
+    Empty lines are skipped, and in a table of several columns rows whose cells are all empty.
+
     Args:
         keys: The parameters' names, as the header has them.
         file: The file's name, relative to the folder of the sweep file.
@@ -95,7 +99,7 @@ def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tupl
         raise ValueError(f"csv: {file} would stand beside the sweep file, but this sweep is text; list the values")
     try:
         with (folder / file).open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(islice(filter(None, csv.reader(lines, strict=True)), MOST + 2))
+            rows = list(islice(filter(_is_filled, csv.reader(lines, strict=True)), MOST + 2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"csv: {file} cannot be read: {error}") from None
     head, *rows = rows or [[]]
@@ -111,6 +115,11 @@ def read_table(keys: Sequence[str], file: Any, folder: Path | None) -> list[tupl
         raise ValueError(f"csv: row {odd} of {file} has {cells}; quote a cell that contains a comma")
     columns = [names.index(key) for key in keys]
     return [tuple(_cell(row[column].strip()) for column in columns) for row in rows]
+
+
+def _is_filled(row: Sequence[str]) -> bool:
+    """Tell whether a row counts: an empty cell alone is null, but several are a line that a spreadsheet has left."""
+    return len(row) == 1 or any(map(str.strip, row))
 
 
 def _cell(text: str) -> Value:

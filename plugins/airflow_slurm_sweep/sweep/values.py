@@ -19,6 +19,9 @@ from airflow_slurm_sweep.sweep.foreign import (
     is_cut_call,
     is_foreign,
     list_to_write,
+    listed_items,
+    listed_numbers,
+    number_with_comma,
 )
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key
 from airflow_slurm_sweep.sweep.value_forms import is_form, read_form, read_table
@@ -90,7 +93,7 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
         is_list = isinstance(item, str) and len(values) == 1 and is_comma_list(item)
         if is_list or (isinstance(item, str) and is_call(item)):
             raise ValueError(_of_foreign_text(key, item))
-    return Axis(keys=keys, rows=[(meant(item),) for item in values])
+    return Axis(keys=keys, rows=[(meant(item),) for item in values], warning=_of_one_text(key, value))
 
 
 def meant(value: Value) -> Value:
@@ -105,7 +108,8 @@ def meant(value: Value) -> Value:
         return {key: meant(item) for key, item in value.items()}
     if not isinstance(value, str):
         return value
-    mean_it = f"""(or, to mean the text itself: '"{value}"')"""
+    quoted = value.replace("'", "''")
+    mean_it = f"""(or, to mean the text itself: '"{quoted}"')"""
     if is_cut_call(value):
         raise ValueError(
             f"{value!r} is the beginning of another tool's call, which YAML has cut at its comma; write the list of "
@@ -147,7 +151,27 @@ def _unquoted_text(text: str) -> str:
     return text
 
 
+def _of_one_text(key: str, value: Any) -> str:
+    """Say that a text runs as one value which people nearly always write to mean several; empty for another value."""
+    text = value[0] if isinstance(value, list) and len(value) == 1 else value  # [1 2] lacks a comma
+    if not isinstance(text, str):
+        return ""
+    listed = listed_numbers(text) or (listed_items(text) if text is value else None)
+    if listed is None:
+        return ""
+    one_list = f", for one list {key}: [{listed}]" if listed.startswith("[") else ""
+    return (
+        f"{text!r} is one text; for several values write {key}: {listed}{one_list}, "
+        f"for the text {key}: {as_yaml({'value': text})}"
+    )
+
+
 def _of_mapping(key: str, value: dict[Any, Any]) -> str:
+    if value and all(each is None for each in value.values()):  # {1e-4, 1e-3} has keys without values
+        first, *others = value
+        is_nested = isinstance(first, str) and not others
+        if listed := listed_numbers(first) if is_nested else as_yaml([first, *others]):
+            return f"expected a list of values, got a mapping; write {key}: {listed}"
     if (ours := ours_of(value)) and ours.form:
         return f"expected a list of values, got a mapping; write {key}: {as_yaml(ours.form)}"
     near = get_close_matches(next(iter(map(str, value)), ""), [*LISTS, *DRAWN], n=1)
@@ -157,7 +181,10 @@ def _of_mapping(key: str, value: dict[Any, Any]) -> str:
 
 
 def _of_foreign_text(key: str, text: str) -> str:
-    mean_it = f"""(or, to mean the text itself: '"{text}"')"""
+    quoted = text.replace("'", "''")
+    mean_it = f"""(or, to mean the text itself: '"{quoted}"')"""
+    if number := number_with_comma(text):
+        return f"{text!r} is neither a number nor a list; write {key}: {number} {mean_it}"
     if listed := list_to_write(text):
         return f"{text!r} is another tool's list of values; write {key}: {listed} {mean_it}"
     if form := drawn_by(text):

@@ -8,8 +8,7 @@ where both values are equal.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from itertools import pairwise
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ import yaml
 from yamlcore import CCoreLoader
 
 from airflow_slurm_sweep.errors import Fault, SweepFileError
-from airflow_slurm_sweep.sweep.foreign import as_yaml
+from airflow_slurm_sweep.sweep.foreign import LEADING_ZERO, as_yaml
 
 _MOST = 1_000_000  # values of a document
-LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 
 def read_text(path: Path, source: str) -> str:
@@ -168,20 +166,40 @@ def _is_flow(text: str) -> bool:
 
 
 def anchored_keys(text: str) -> set[str]:
-    """Return the keys of a valid document whose values have an anchor: ``{"_common"}`` for ``_common: &a [1, 2]``."""
-    return {
-        key.value
-        for key, value in pairwise(yaml.parse(text, Loader=CCoreLoader))
-        if isinstance(key, yaml.ScalarEvent)
-        and not isinstance(value, yaml.AliasEvent)
-        and getattr(value, "anchor", None)
-    }
+    """Return the keys of a valid document whose values hold an anchor: ``{"_common"}`` for ``_common: [&a 1, 2]``."""
+    events = yaml.parse(text, Loader=CCoreLoader)
+    found = set()
+    for event in events:
+        if isinstance(event, yaml.MappingStartEvent):
+            break
+    for key in events:
+        if isinstance(key, yaml.MappingEndEvent):
+            break
+        if _holds_anchor(events) and isinstance(key, yaml.ScalarEvent):
+            found.add(key.value)
+    return found
+
+
+def _holds_anchor(events: Iterator[yaml.Event]) -> bool:
+    """Take the events of one value, and tell whether it or a part of it has an anchor."""
+    depth, found = 0, False
+    for event in events:
+        found |= not isinstance(event, yaml.AliasEvent) and bool(getattr(event, "anchor", None))
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth == 0:
+            break
+    return found
+
+
+_BEGUN = ("while scanning a simple key", "while scanning a quoted scalar")  # PyYAML's error marks a later line
 
 
 def _syntax_fault(error: Exception, text: str) -> Fault:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
         return Fault(problem=f"not YAML: {error}")  # characters that YAML does not allow
+    if error.context in _BEGUN and error.context_mark is not None:
+        mark = error.context_mark
     key = f"line {mark.line + 1}"
     if isinstance(error, _Unclear):
         return Fault(key=key, problem=str(error.problem))

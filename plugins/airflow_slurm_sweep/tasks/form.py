@@ -7,7 +7,6 @@ Airflow checks the values against these Params, whether they come from the form,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from airflow.sdk import Param
@@ -15,8 +14,9 @@ from airflow.sdk import Param
 from airflow_slurm_sweep.errors import SettingsError
 from airflow_slurm_sweep.schema import field_schemas
 from airflow_slurm_sweep.sweep.layers import DEFAULT_PROFILE
+from airflow_slurm_sweep.sweep.section import nearest
 from airflow_slurm_sweep.sweep.setting_types import only_pattern
-from airflow_slurm_sweep.sweep.settings import ClusterProfile, RunOptions, SlurmSection, given
+from airflow_slurm_sweep.sweep.settings import NONE_IN_A_FORM, ClusterProfile, RunOptions, SlurmSection, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
 _NO_FIELDS = {"approved", "openlineage"}  # of `approve`, see there; of Airflow's TriggerDagRunOperator
@@ -68,8 +68,8 @@ def check_form() -> dict[str, Param]:
 def refuse_unknown(conf: Mapping[str, Any], fields: Collection[str]) -> None:
     """Raise a SettingsError for a key of a run's conf that the form lacks: the run would differ from what was asked."""
     for key in sorted(conf.keys() - fields - _NO_FIELDS):
-        near = get_close_matches(key, fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        near = nearest(key, fields, SlurmSection.other_words)
+        hint = f"; did you mean {near!r}?" if near else "."
         if key.replace("-", "_") in SlurmSection.further_keys:
             hint = "; options of sbatch stand in a sweep file, or below sbatch in the form of launch."
         elif key in SlurmSection.former_keys:
@@ -96,6 +96,8 @@ def _below(name: str, above: str = "") -> str:
 def _setting(name: str, if_empty: str) -> Param:
     schema = field_schemas(SlurmSection)[name]
     text = f"{schema['description']} If empty: {if_empty}." if if_empty else schema["description"]
+    if name in NONE_IN_A_FORM and "pattern" in schema:
+        schema = {**schema, "pattern": f"^null$|{schema['pattern']}"}
     return _param({**schema, "description": text}, None, section="Slurm")
 
 

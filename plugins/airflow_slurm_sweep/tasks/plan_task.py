@@ -34,7 +34,7 @@ from airflow_slurm_sweep.sweep.naming import base_name, check_name, date_of_run,
 from airflow_slurm_sweep.sweep.sbatch_options import over
 from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.setting_types import Secret
-from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, given
+from airflow_slurm_sweep.sweep.settings import RunOptions, SlurmSection, entered, given
 from airflow_slurm_sweep.sweep.spec import SweepSpec, load_sweep, parse_sweep
 from airflow_slurm_sweep.sweep.yaml_reader import read_text
 from airflow_slurm_sweep.tasks import configuration
@@ -218,8 +218,7 @@ def launched_sweep(folders: Folders, params: Mapping[str, Any]) -> SweepSpec:
         max_combinations=configuration.max_combinations(),
         started_with={f"{name}_path": params.get(name) or None for name in ("script", "config")},
     )
-    entered = {key: params[key] for key in SlurmSection.model_fields if params.get(key) not in (None, "", {})}
-    section = read_settings(SlurmSection, entered)
+    section = read_settings(SlurmSection, entered({key: params.get(key) for key in SlurmSection.model_fields}))
     in_text = [] if name else [spec.slurm, *(rule.slurm for rule in spec.sweep.rules if rule.slurm)]
     for typed in [section, *in_text]:
         _refuse_secrets_and_templates(typed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,42 @@ def test_what_only_looks_like_one_is_the_shells(line: str) -> None:
     assert parse_sweep(f'{COMMAND}slurm: {{setup: ["{line}"]}}', source="s").slurm.setup == (line,)
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("/opt/x:$PATH", "PATH"), ("${PYTHONPATH:+$PYTHONPATH:}x", "PYTHONPATH"), ("-O3 ${CFLAGS}", "CFLAGS")],
+)
+def test_a_value_of_env_that_would_add_to_its_variable_is_refused(value: str, name: str) -> None:
+    said = f'no shell replaces \\${name} in the value of {name}, got .*; write in `setup`: export {name}="{re.escape(value)}"'
+    with pytest.raises(SweepFileError, match=said):
+        parse_sweep(f"{COMMAND}slurm: {{env: {{{name}: '{value}'}}}}", source="s")
+    env = {f"MY_{name}": value, f"{name}_2": value}
+    assert parse_sweep(f"{COMMAND}slurm: {{env: {env}}}", source="s").slurm.env == env
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("#SBATCH --gres=gpu:2", 'gres: "gpu:2"'),
+        ("#SBATCH --cpus-per-task 4 # so", "cpus_per_task: 4"),
+        ("  #SBATCH -p a", 'gres: "gpu:2"'),
+    ],
+)
+def test_a_line_for_sbatch_is_refused_where_sbatch_does_not_read_it(line: str, option: str) -> None:
+    said = re.escape(
+        f"sbatch does not read '{line.strip()}' here; write its option as a setting, such as slurm: {{{option}}}"
+    )
+    for text in (f"command: |\n  #!/bin/bash\n  {line}\n  t {{flags}}\n", f"{COMMAND}slurm: {{setup: ['{line}']}}"):
+        with pytest.raises(SweepFileError, match=said):
+            parse_sweep(text, source="s")
+
+
+@pytest.mark.parametrize(
+    "text", ["##SBATCH -p a\n  t", "t '#SBATCH -p a'", "sbatch <<E\n  #SBATCH -p a\n  E", "t a#SBATCH b"]
+)
+def test_a_text_that_is_no_line_for_sbatch_may_stand_in_a_command(text: str) -> None:
+    assert parse_sweep(f"command: |\n  {text}\n", source="s").command == f"{text}\n".replace("\n  ", "\n")
+
+
 def test_the_only_twin_of_a_parameter_is_meant() -> None:
     assert entered_parameters(["lr=3", "--seed=4", "new=5"], ["--lr", "seed"]) == {"--lr": 3, "seed": 4, "new": 5}
 
@@ -103,9 +140,17 @@ def test_a_line_break_in_an_override_stays() -> None:
 
 
 def test_null_in_the_form_means_none() -> None:
-    entered = {"container": "null", "account": "null", "partition": "null"}
-    job, _ = jobs(f"{COMMAND}slurm: {{container: /x.sqsh, account: a}}", entered)
-    assert not {job.container, job.account, job.partition} - {"", None}
+    entered = {"container": "null", "account": "null", "partition": "null", "time": "null"}
+    job, _ = jobs(f"{COMMAND}slurm: {{container: /x.sqsh, account: a, time: 60}}", entered)
+    assert not {job.container, job.account, job.partition, job.time} - {"", None}
+
+
+@pytest.mark.parametrize("path", ["~/a", "$HOME/a"])
+@pytest.mark.parametrize("key", ["script_path", "config_path"])
+def test_a_file_that_only_a_shell_would_find_is_refused(key: str, path: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{key}: expected a path without ~ .*; write a path relative to workdir"):
+        jobs(f"{key}: {path}\ncommand: python {{{key}}}")
+    assert jobs(f"{key}: {path}\ncommand: python {path}")[0].command == f"python {path}"
 
 
 def test_two_combinations_never_share_a_directory(tmp_path: Path) -> None:

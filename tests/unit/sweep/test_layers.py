@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from airflow_slurm_sweep.errors import SettingsError, SweepFileError
+from airflow_slurm_sweep.plan import layers_of
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT
 from airflow_slurm_sweep.sweep.layers import Folders, read_layers
 from airflow_slurm_sweep.sweep.settings import SlurmSection
+from airflow_slurm_sweep.sweep.spec import parse_sweep
 
 
 def test_a_job_sh_in_include_replaces_the_packages(include: Path) -> None:
@@ -42,3 +44,16 @@ def test_profiles_end_in_yml_too_and_two_of_one_name_are_refused(include: Path) 
         read_layers(SlurmSection(profile="big"), folders, {})
     with pytest.raises(SettingsError, match=r"existing profiles: big$"):
         read_layers(SlurmSection(profile="small"), folders, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("slurm: {profile: small}", "slurm.profile: the file include/clusters/small.yaml does not exist"),
+        ("preset: small", "preset 'small': there is no such preset"),
+    ],
+)
+def test_what_a_sweep_names_and_is_not_there_is_a_fault_of_its_file(include: Path, line: str, said: str) -> None:
+    folders = Folders(include=include, sweeps=include / "sweeps", clusters=include / "clusters")
+    with pytest.raises(SweepFileError, match=f"^s.yaml: {said}"):
+        layers_of(parse_sweep(f"script_path: a.py\n{line}\n", source="s.yaml"), folders, {})

@@ -280,6 +280,19 @@ def test_a_table_is_read_beside_the_sweep_file_by_its_header(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("x,y\n1,2\n,\n ,\n\n3,\n,\n", [1, 3]),
+        ('x\n1\n""\n\n3\n', [1, None, 3]),  # a column alone may hold nulls
+    ],
+)
+def test_rows_of_a_table_that_are_empty_are_skipped(tmp_path: Path, text: str, rows: list[object]) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "s.yaml").write_text("script_path: a.py\nx: {csv: t.csv}\n")
+    assert [each["x"] for each in ran(load_sweep(tmp_path / "s.yaml"))] == rows
+
+
+@pytest.mark.parametrize(
     ("cell", "value"),
     [
         ("True", True), ("FALSE", False), ("Null", None), ("~", None), ("-1.5e3", -1500.0), ("12345e7", 123450000000.0),

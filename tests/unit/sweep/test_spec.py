@@ -164,6 +164,8 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
     [
         ("", "expected keys with values, got nothing"),
         ("- a", "expected keys with values, got a list"),
+        ("a: 1\nlr:[1, 2]\nb: 2", "line 2: not YAML: could not find expected ':'"),
+        ("a: 1\nlr: 'x\nb: 2\nc: 3", "line 2: not YAML: found unexpected end of stream"),
         ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
         ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 too, with another value; delete one of them"),
         ("script_path: a.py\nslurm:\n  nodes: 1\n  nodes: 2", "line 4: the key 'nodes' stands in line 3 too, with another value; delete one of them"),
@@ -201,8 +203,18 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\nslurm: {sbatch: {hold: Off}}", "slurm.sbatch: 'hold' has no value 'Off'; write true or false"),
         ("script_path: a.py\nslurm: {job-name: a}", "slurm.sbatch: the option 'job-name' is reserved; use the setting 'jobname'"),
         ("script_path: a.py\n_common: &l [1e-4, 1e-3]\noptim.lr: *l", "_common: holds an anchor and is no parameter; name the key 'x-common'"),
+        ("script_path: a.py\n_base: [&a 1]\nlr: [*a, 2]", "_base: holds an anchor and is no parameter; name the key 'x-base'"),
+        ("script_path: a.py\n_base: [[{b: [&a 1]}, 2], 3]\nlr: [*a, 2]", "_base: holds an anchor and is no parameter; name the key 'x-base'"),
+        ("script_path: a.py\ncommon: {n: &l 2}\nslurm: {nodes: *l}", "common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\ncommon: &l {nodes: 2}\nslurm: *l", "common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\nslurm: {<<: 1}", "line 2: not YAML: << merges mappings only"),
+        ("script_path: a.py\nlr: {1e-4, 1e-3}", "lr: expected a list of values, got a mapping; write lr: [0.0001, 0.001]"),
+        ("script_path: a.py\nlr: {5}", "lr: expected a list of values, got a mapping; write lr: [5]"),
+        ("script_path: a.py\nlr: {1..5}", "lr: expected a list of values, got a mapping; write lr: {range: [1, 6]}"),
+        ("script_path: a.py\noptim: {lr: }", "optim: expected a list of values, got a mapping (write nested keys with dots: optim.lr)"),
+        ("script_path: a.py\noptim: {}", "optim: expected a list of values, got a mapping (write nested keys with dots: optim.lr)"),
+        ("script_path: a.py\nlr: {values: [1, 2], value: 3}", "lr: expected {values: ...} alone, got value beside it"),
+        ("script_path: a.py\nlr: {value: 3, min: 0, max: 1}", "lr: expected {value: ...} alone, got max, min beside it"),
         ("script_path: a.py\nlr: {choices: [1, 2]}", "lr: expected a list of values, got a mapping; write lr: [1, 2]"),
         ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
         ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
@@ -326,6 +338,8 @@ def test_keys_with_x_or_a_dot_in_front_hold_anchors_and_are_no_parameters(line: 
 
 def test_a_key_with_an_underscore_in_front_is_a_parameter_unless_it_holds_an_anchor() -> None:
     assert parse_sweep("script_path: a.py\n_target_: [a.B]", source="s").parameters == {"_target_": ("a.B",)}
+    spec = parse_sweep("script_path: a.py\nlr: [&a 1, &b 2]\n_target_: [*a, x]\nz: [y, &c 3]\n_y: *b", source="s")
+    assert spec.parameters == {"lr": (1, 2), "_target_": (1, "x"), "z": ("y", 3), "_y": (2,)}
 
 
 def test_a_key_with_two_dashes_in_front_is_a_parameter_whatever_follows() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from yamlcore import CCoreLoader
 
 from airflow_slurm_sweep.errors import SweepFileError
 from airflow_slurm_sweep.sweep.convert import convert
@@ -67,6 +69,11 @@ def values(text: str) -> tuple[object, ...]:
         ("[1,2],[3,4]", "[[1, 2], [3, 4]]"),
         ("tune.choice([1, 2])", "[1, 2]"),
         ("trial.suggest_categorical('a', ['x', 'y'])", "[x, y]"),
+        ("'a','b'", "[a, b]"),
+        ("'a b', 'c'", "[a b, c]"),
+        ("01,02", "[1, 2]"),
+        ("list(range(5))", "[0, 1, 2, 3, 4]"),
+        ("tuple(np.arange(0, 1, 0.5))", "[0.0, 0.5]"),
         ("range(2,6)", "[2, 3, 4, 5]"),
         ("range(3)", "[0, 1, 2]"),
         ("range(0, 1, 0.25)", "[0.0, 0.25, 0.5, 0.75]"),
@@ -81,6 +88,66 @@ def test_a_list_of_another_tool_is_refused_with_the_list_to_write(text: str, mea
     quoted = text.replace("'", "''")
     said = f"is another tool's list of values; write x: {meant} (or, to mean the text itself: "
     assert said in fault(f"x: '{quoted}'")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1,000", "1000"), ("-12,000,000.5", "-12000000.5"), ("1,024", "1024"), ("0,001", "0.001")],
+)
+def test_a_comma_within_a_number_is_refused_with_the_number_to_write(text: str, number: str) -> None:
+    assert fault(f"x: {text}").startswith(f"x: '{text}' is neither a number nor a list; write x: {number} (or, to mean")
+    assert values(f"{number}") == (yaml.load(number, CCoreLoader),)
+
+
+def test_the_text_itself_can_be_copied_from_the_message() -> None:
+    for item in ("'a','b'", "choice('a', 2)"):
+        quoted = fault(f"x: {as_yaml(item)}").partition("mean the text itself: ")[2].removesuffix(")")
+        assert values(quoted) == (item,)
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("(1e-4, 1e-3)", "[1e-4, 1e-3]"),
+        ("(1, 2,)", "[1, 2]"),
+        ("('adam', 'sgd')", "['adam', 'sgd']"),
+        ('\'("adam", "sgd")\'', '["adam", "sgd"]'),
+        ('\'"adam", "sgd"\'', '["adam", "sgd"]'),
+        ("'[1e-4, 1e-3]'", "[1e-4, 1e-3]"),
+        ("'[adam, sgd]'", "[adam, sgd]"),
+        ("'[[1, 2], [3, 4]]'", "[[1, 2], [3, 4]]"),
+        ("'[\"baseline\"]'", '["baseline"]'),
+        ("1e-4 1e-3", "[1e-4, 1e-3]"),
+        ("[1e-4 1e-3]", "[1e-4, 1e-3]"),
+        ("1e-4;1e-3", "[1e-4, 1e-3]"),
+        ("1; 2; 3", "[1, 2, 3]"),
+        ("[0.1|0.2]", "[0.1, 0.2]"),
+        ("1..5", "{range: [1, 6]}"),
+        ("[-1 ... 5]", "{range: [-1, 6]}"),
+    ],
+)
+def test_a_text_that_is_nearly_always_several_values_is_a_warning_with_what_to_write(text: str, listed: str) -> None:
+    for line in ("x: ", "y: 1\nsweep:\n  repeat:\n    x: "):
+        spec = parse_sweep(f"script_path: a.py\n{line}{text}", source="s.yaml")
+        (said,) = spec.warnings
+        assert f" is one text; for several values write x: {listed}, for " in said
+        (value,) = {each.parameters["x"] for each in spec.space.combinations}
+        one_text = said.rpartition("for the text x: ")[2]
+        quiet = parse_sweep(f"script_path: a.py\nx: {one_text}", source="s.yaml")
+        assert (quiet.parameters["x"], quiet.warnings) == ((value,), ())
+        assert parse_sweep(f"script_path: a.py\nx: {listed}", source="s.yaml").warnings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'[PAD]'", "'[/INST]'", "'[]'", "['[1, 2]']", "['(0.9, 0.95)']", "{value: 1 2}", "[1 2, 3 4]", "2024 01 31",
+        "1 000", "1.2.3", "5..1", "1 a", "(a, b)", "(1)", "f(1, 2)", "'{\"a\": 1, \"b\": 2}'", "'[a] and [b]'", "1;a", "'|'", "..",
+    ],
+)  # fmt: skip
+def test_a_text_that_may_be_meant_is_no_warning(text: str) -> None:
+    spec = parse_sweep(f"script_path: a.py\nx: {text}", source="s.yaml")
+    assert spec.warnings == ()
 
 
 @pytest.mark.parametrize(

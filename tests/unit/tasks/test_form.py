@@ -70,6 +70,7 @@ def test_a_field_says_what_counts_if_it_is_empty() -> None:
         {"overrides": ["a.b=1", "+x={a: 1}", "++y='it''s'", "~z", "empty=", "hydra/job@x=1"]},
         {"time": "1-0", "dry_run": True},
         {"chain": 6, "partition": "a,b"},
+        {"time": "null", "account": "null"},
         {"chain": {"jobs": 6, "until": {"steps": 100}}, "partition": ["a", "b"]},
     ],
 )

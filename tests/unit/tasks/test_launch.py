@@ -209,6 +209,7 @@ def test_a_sweep_without_a_script_takes_the_forms(include: Path) -> None:
         ({"script": "a.py", "env": {"SBATCH_EXPORT": "NONE"}}, "env: the variable 'SBATCH_EXPORT' is reserved"),
         ({"script": "a.py", "profile": "far"}, "slurm.profile: the file include/clusters/far.yaml does not exist"),
         ({"script": "a.py", "cluster": "far"}, "conf: unknown key 'cluster'; it is called 'profile'"),
+        ({"script": "a.py", "walltime": 60}, "conf: unknown key 'walltime'; did you mean 'time'?"),
         ({"script": "a.py", "lr": 1}, "conf: unknown key 'lr'. A parameter goes into overrides: [\"lr=…\"]"),
         ({"script": "a.py", "mem": "4G"}, "conf: unknown key 'mem'; options of sbatch stand in a sweep file, or below"),
     ],
@@ -217,6 +218,12 @@ def test_invalid_input_is_refused(include: Path, conf: dict[str, Any], said: str
     with pytest.raises(AirflowFailException) as caught:
         launch(include, **conf)
     assert said in str(caught.value)
+
+
+def test_null_means_none(include: Path) -> None:
+    text = f"{SWEEP}preset: plain\ncommand: t {{flags}}\n".replace("slurm: {", "slurm: {batch_script: a.sub, ")
+    job, _ = launch(include, sweep_text=text, time="null", batch_script="null")
+    assert not {"time", "batch_script"} & job.keys()
 
 
 @pytest.mark.parametrize("conf", [{"env": ["a"]}, {"profile": "a/b"}, {"script": 1}])

@@ -69,7 +69,7 @@ def environment(job: JobRequest) -> dict[str, str]:
 def call_sbatch(job: JobRequest, *, script_variable: str, bounded: bool = False) -> list[str]:
     """Return the lines that set the job's environment and call sbatch, with the batch script from that variable.
 
-    ``bounded`` ones limit sbatch's time, and find the programs before the environment, whose PATH is for the job alone.
+    The programs are found before a PATH that is for the job alone. ``bounded`` ones limit sbatch's time.
     """
     exports = [f"export {name}={quote(value)}" for name, value in environment(job).items()]
     sbatch, *arguments = sbatch_argv(job)
@@ -78,6 +78,9 @@ def call_sbatch(job: JobRequest, *, script_variable: str, bounded: bool = False)
         exports.insert(0, f'set -- "$(command -v {timeout})" "$(command -v {sbatch})"')
         exports.append(NO_CLUSTERS)
         sbatch = f'"$1" {limits} "$2" {CLUSTERS}'
+    elif "PATH" in job.env:
+        exports.insert(0, f'set -- "$(command -v {sbatch})"')
+        sbatch = '"$1"'
     command = f"{sbatch} {join(arguments)}"
     if job.batch_script:
         return [*exports, f"{command} < /dev/null"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -52,6 +53,17 @@ FULL = JobRequest(
     options={"exclusive": True, "qos": "high prio", "nice": 100, "requeue": False},
 )
 SMALL = JobRequest(ssh_conn_id="c", name="one", command="true", run_dir="/r/one", script='#!/bin/sh\neval "$COMMAND"\n')
+
+
+def test_a_preview_finds_sbatch_before_the_jobs_own_path(tmp_path: Path) -> None:
+    (tmp_path / "sbatch").write_text('#!/bin/sh\necho "$PATH $*"\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    job = replace(SMALL, env={"PATH": "/mine"}, run_dir=f"{tmp_path}/run")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", sbatch.preview(job)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("/mine --parsable --job-name=one ")
 
 
 def test_sbatch_options() -> None:
