@@ -68,16 +68,16 @@ def upgrade(plugins: Path) -> None:
     shutil.copytree(plugins, new, ignore=shutil.ignore_patterns("__pycache__"))
     package = new / "airflow_slurm_sweep"
     (package / "release.py").write_text(f'"""New in this release."""\n\nRELEASE = "{NEW_VERSION}"\n')
-    monitor = package / "slurm" / "monitor.py"
-    old_text = monitor.read_text()
+    waiter = package / "slurm" / "waiter.py"
+    old_text = waiter.read_text()
     text = old_text.replace(
-        "from airflow_slurm_sweep.errors import",
-        "from airflow_slurm_sweep.release import RELEASE\nfrom airflow_slurm_sweep.errors import",
+        "from airflow_slurm_sweep.slurm.job import",
+        "from airflow_slurm_sweep.release import RELEASE\nfrom airflow_slurm_sweep.slurm.job import",
         1,
     )
     text = text.replace('"Job %s is %s", ', '"Job %s is %s in release " + RELEASE, ', 1)
     assert text.count("RELEASE") == old_text.count("RELEASE") + 2, "both places are there"
-    monitor.write_text(text)
+    waiter.write_text(text)
     plugins.rename(plugins.with_name("old"))
     new.rename(plugins)
 
