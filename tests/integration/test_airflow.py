@@ -79,7 +79,7 @@ EXAMPLES = [
 def test_an_example_as_a_dry_run(environment: dict[str, str], sweeps: Path, name: str, jobs: int) -> None:
     log = example(environment, sweeps, name, dry_run=True)
     assert f"{jobs} jobs, at most" in log
-    assert log.count("\nsbatch --parsable") == jobs
+    assert log.count('\n"$sbatch" --parsable') == jobs  # found before the PATH of the jobs
 
 
 @pytest.mark.parametrize(("name", "base", "jobs"), EXAMPLES)

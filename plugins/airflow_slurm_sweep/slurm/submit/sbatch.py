@@ -79,8 +79,8 @@ def call_sbatch(job: JobRequest, *, script_variable: str, bounded: bool = False)
         exports.append(NO_CLUSTERS)
         sbatch = f'"$1" {limits} "$2" {CLUSTERS}'
     elif "PATH" in job.env:
-        exports.insert(0, f'set -- "$(command -v {sbatch})"')
-        sbatch = '"$1"'
+        exports.insert(0, f"sbatch=$(command -v {sbatch})")
+        sbatch = '"$sbatch"'
     command = f"{sbatch} {join(arguments)}"
     if job.batch_script:
         return [*exports, f"{command} < /dev/null"]
