@@ -149,6 +149,9 @@ def test_a_parameter_in_the_form_of_jinja_or_of_the_shell_is_an_error(command: s
         ("awk '{print $lr}' \\$lr $$lr ${lr:-} $LR $lr_max `y $lr`", ""),
         ("cat <<E\n  $lr\n  E", ""),
         ("lr=5; x $lr", ""),
+        ("lr=${lr:-5}; x $lr", ""),
+        ("time source values.sh; x $lr", ""),
+        ("x $lr", "slurm: {setup: source scripts/activate.sh}"),
         ("for lr in 1 2; do x $lr; done", ""),
         ("read -r a lr < f; x $lr", ""),
         ("export a lr; x $lr", ""),
@@ -200,6 +203,8 @@ LATER = "the job has the exit status of touch, so that it succeeds although the 
         ("case $A in\n  a|b) x {flags} | tee log ;;\nesac", ""),
         ("cat <<E | tee log\na | tee\nE\nx {flags}", ""),
         ("echo {json} | tee log\nx {flags}", ""),
+        ("x {flags} | tee config.json\npython y --config config.json", ""),
+        ("x {flags} | tee log\ngrep -q finished log", ""),
         ("y {lr} | x", ""),
         ("(x {flags} | tee log)", ""),
         ("#!/bin/bash -e\nx {flags}\n\ntouch done # so", LATER),
@@ -237,9 +242,7 @@ def test_a_hidden_exit_status_is_a_warning() -> None:
     [
         (
             "{A: $HOME/x}",
-            [
-                "env: A has '$HOME/x' as it is, since no shell replaces $HOME there; write in `setup`: export A=\"$HOME/x\""
-            ],
+            ['env: A has $HOME as it is, since no shell replaces it there; write in `setup`: export A="…"'],
         ),
         (
             "{PATH: '/opt/x:/y'}",

@@ -19,8 +19,9 @@ from airflow_slurm_sweep.slurm.ended import NO_ACCOUNTING
 from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files, with_exit_status
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
-from airflow_slurm_sweep.slurm.metrics import MetricsReader, Results
+from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.refusals import is_too_many
+from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.slurm.revision import Revision, read_revision, revision
 from airflow_slurm_sweep.slurm.runs import reservation
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, read_runs
@@ -218,8 +219,7 @@ class SlurmClient:
         pieces = await self.ask(results.results(asked), lambda output: results.read_results(output, len(asked)))
         are_read = []
         for reader, question, piece in zip(readers, asked, pieces, strict=True):
-            # Both ask at the job's end, the follower and whoever wants the result: an answer to what was asked before
-            # the other's came would be read as another file.
+            # At the job's end the follower asks, too: the answer to an older question would be read as another file.
             are_read.append(question == reader.question(ended=ended) and reader.take(piece, ended=ended))
             await asyncio.sleep(0)  # others go on: a piece may have a thousand lines
         return are_read

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import Any
 
 from airflow_slurm_sweep.names import RECORD
 from airflow_slurm_sweep.slurm.finite import is_finite, is_step, numbers
 from airflow_slurm_sweep.slurm.history import History
-from airflow_slurm_sweep.slurm.job import JobStatus, SubmittedJob
+from airflow_slurm_sweep.slurm.job import SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import glob_words, log_words
-from airflow_slurm_sweep.slurm.results import GAP_BYTES, JSON_BYTES, PIECE_BYTES, Piece, Question
+from airflow_slurm_sweep.slurm.results import GAP_BYTES, JSON_BYTES, PIECE_BYTES, Piece, Question, Results
 from airflow_slurm_sweep.slurm.stopping import Rungs, asha
 
 STEPS = ("step", "global_step", "total_steps", "steps", "iteration", "epoch")  # the first that a row has is its step
@@ -31,26 +29,6 @@ _MAX_METRICS = 200
 _MAX_NAME = 100  # characters of a metric's name
 _MAX_FAULTS = 3  # that a warning lists
 _MAX_REREADS = 5  # of a CSV file whose header changes
-
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What a job left; ``fault`` is a warning about the rest of the file."""
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    history: Mapping[str, Any] = field(default_factory=dict)  # see `History.to_json`
-    fault: str = ""
-    wandb: str = ""  # where Weights & Biases shows the run
-
-
-def add(status: JobStatus, results: Results) -> JobStatus:
-    """Return how a job ended, with what it left; a fault of its file is logged."""
-    if results.fault:
-        log.warning("%s", results.fault)
-    return replace(status, metrics=results.metrics, wandb=results.wandb)
 
 
 class MetricsReader:
@@ -86,6 +64,7 @@ class MetricsReader:
         self._faults: list[str] = []  # the first ones
         self._fault_count = 0
         self._rereads = 0
+        self._sure: dict[str, float] | None = None  # see `Results`
         self._wandb = ""
 
     def question(self, *, ended: bool) -> Question:
@@ -108,6 +87,7 @@ class MetricsReader:
             history=self.history.to_json(),
             fault=fault and f"{self._path}: {fault}",
             wandb=self._wandb,
+            sure=self._sure,
         )
 
     def take(self, piece: Piece, *, ended: bool) -> bool:
@@ -192,6 +172,8 @@ class MetricsReader:
                 self._line += 1
             if not line.strip():
                 continue
+            if is_csv and self.latest and not is_ended and number == len(lines):
+                self._sure = dict(self.latest)
             where = "a later line" if self._line is None else f"line {self._line}"
             if not is_csv:
                 self._take_json_line(line, where)
@@ -200,8 +182,6 @@ class MetricsReader:
                 separator, others = ("a tab", ",;") if self._path.endswith(".tsv") else ("a comma", ";\t")
                 if len(self._columns) == 1 and any(other in self._columns[0] for other in others):
                     self._add_fault(f"{where}: expected {separator} between the names, got {line!r:.60}")
-            elif self.latest and not is_ended and number == len(lines):  # a killed job's may end within a number
-                self._add_fault(f"{where}: expected a newline at its end, got {line!r:.60}")
             elif len(cells := self._cells(line)) == len(self._columns):
                 # pandas writes a first column without a name.
                 self._take_row({name: value for name, value in numbers(self._columns, cells) if name}, where)

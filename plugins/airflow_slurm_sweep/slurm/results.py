@@ -3,13 +3,16 @@
 Of all jobs there is one question, which starts one program, and three more for each file with news.
 """
 
+import logging
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from airflow_slurm_sweep.slurm.job import JobStatus
 from airflow_slurm_sweep.slurm.job_logs import NEWEST
 from airflow_slurm_sweep.slurm.shell import script
 
@@ -77,6 +80,35 @@ stat -c '%i %s %Y %n' -- "$@" 2> /dev/null | while IFS=' ' read -r inode size mt
   printf '= %s %s %s %s %s %s\\n' "$number" "$start" "$inode" "$size" "$mtime" "$path"
   tail -c "+$((start + 1))" -- "$path" | head -c "$length" | base64
 done"""
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What a job left.
+
+    ``fault`` is a warning about the rest of the file. ``sure`` are the metrics without its last row, where that lacks
+    the newline at its end: that of a job that was killed may end within a number.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)  # see `History.to_json`
+    fault: str = ""
+    wandb: str = ""  # where Weights & Biases shows the run
+    sure: Mapping[str, float] | None = None
+
+
+def add(status: JobStatus, results: Results) -> JobStatus:
+    """Return how a job ended, with what it left; a fault of its file is logged."""
+    if results.fault:
+        log.warning("%s", results.fault)
+    metrics = results.metrics
+    if results.sure is not None and not status.state.is_success:
+        log.warning("The last row of the metrics has no newline at its end, and may be cut off; it is left out")
+        metrics = results.sure
+    return replace(status, metrics=metrics, wandb=results.wandb)
 
 
 class Question(NamedTuple):

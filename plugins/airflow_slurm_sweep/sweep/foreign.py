@@ -20,7 +20,7 @@ from yamlcore import CCoreDumper, CCoreLoader
 
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, drawn, is_number
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 IS_NUMBER = re.compile(_NUMBER, re.ASCII)
 LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _STEP = re.compile(rf"\b(?:step|q)\s*=\s*({_NUMBER})")

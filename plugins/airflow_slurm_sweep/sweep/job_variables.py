@@ -21,10 +21,12 @@ _OF_SWEEP = re.compile(r"\$(?:\{(SWEEP_\w+)\}|(SWEEP_\w+))")
 _READ = re.compile(r"(?<!\$)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 # A file that may set any variable; those that activate an environment set others.
 _SOURCED = re.compile(
-    r"(?:^|[;&|({]|\b(?:then|do|else)\b)[ \t]*(?:source|\.|eval)[ \t]+(?!\S*(?:activate|conda\.sh)\b)", re.MULTILINE
+    r"(?:^|[;&|({!]|\b(?:then|do|else|time|command|builtin)\b)[ \t]*(?:source|\.|eval)[ \t]+"
+    r"(?!\S*(?:bin/activate|conda\.sh)\b|activate\b)",
+    re.MULTILINE,
 )
 # Names in capitals: others may be mere text. The linker itself replaces these three.
-_NAMED = re.compile(r"\$\{?(?!(?:ORIGIN|LIB|PLATFORM)\b)[A-Z][A-Z0-9_]*\b")
+_NAMED = re.compile(r"\$\{?(?!(?:ORIGIN|LIB|PLATFORM)\b)[A-Z][A-Z0-9_]*\b\}?")
 _PROGRAMS = {"/bin", "/usr/bin", "/run/current-system/sw/bin"}
 
 
@@ -74,7 +76,7 @@ def _sets(name: str, text: str) -> bool:
     """Return whether a text for the shell may set a variable. An argument such as ``lr=$lr`` does not."""
     words = "declare|export|for|getopts|local|mapfile|printf|read|readarray|select|typeset"
     ways = (
-        rf"(?<![\w$+./{{-]){name}\+?=(?![\"']?\$\{{?{name}\b)",
+        rf"(?<![\w$+./{{-]){name}\+?=(?![\"']?\$(?:{name}\b|\{{{name}\}}))",
         rf"\b(?:{words})\b[^\n;|&]*[ \t]{name}(?![\w.-])",
         rf"\(\([^)]*\b{name}\b|\$\{{{name}:?=",
     )
@@ -105,10 +107,10 @@ def literal_values(below: Settings) -> Iterator[str]:
                 continue
             if (found := _NAMED.search(value)) and not re.search(r"\s", value):
                 yield (
-                    f"{place}: env: {name} has {value!r} as it is, since no shell replaces {found[0]} there; write in "
-                    f'`setup`: export {name}="{value}"'
+                    f"{place}: env: {name} has {found[0]} as it is, since no shell replaces it there; write in "
+                    f'`setup`: export {name}="…"'
                 )
-            if name == "PATH" and not _PROGRAMS & set(value.split(":")):
+            if name == "PATH" and not _PROGRAMS & {each.rstrip("/") for each in value.split(":")}:
                 yield (
                     f"{place}: env: PATH has neither /usr/bin nor /bin, where a job finds rm, mv and date; write in "
                     f"`setup`: export PATH={value}:$PATH"

@@ -24,7 +24,7 @@ from airflow_slurm_sweep.sweep.command import fill
 from airflow_slurm_sweep.sweep.entered import value_or_text
 from airflow_slurm_sweep.sweep.files import root_of, yaml_files
 from airflow_slurm_sweep.sweep.presets import DEFAULT, PLAIN, Preset, load_preset
-from airflow_slurm_sweep.sweep.sbatch_options import over
+from airflow_slurm_sweep.sweep.sbatch_options import check_signal, over
 from airflow_slurm_sweep.sweep.section import read_settings
 from airflow_slurm_sweep.sweep.setting_types import Secret
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, JobSettings, RunOptions, SlurmSection, given
@@ -152,7 +152,10 @@ class Layers:
         values = self._values(above)
         if missing := [] if may_lack else self._missing(values):
             raise SettingsError(f"Required settings are missing. Set {'; '.join(missing)}")
-        return read_settings(ClusterProfile, values)
+        settings = read_settings(ClusterProfile, values)
+        if not settings.batch_script and self.job_script == JOB_SCRIPT:
+            check_signal(str(settings.sbatch.get("signal", "")))
+        return settings
 
     def lacks(self, above: RunSettings) -> bool:
         """Return whether required settings are missing."""

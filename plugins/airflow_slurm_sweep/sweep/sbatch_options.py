@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_slurm_sweep.errors import SettingsError
+
 # Long options of sbatch(1) in Slurm 22.05 and 24.11 that no setting of ours replaces.
 LONG = (
     "acctg-freq", "batch", "bb", "bbf", "begin", "cluster-constraint", "comment", "constraint", "container-id",
@@ -144,11 +146,11 @@ def _check_memory(options: Mapping[str, Any]) -> None:
 
 
 def check_signal(signal: str) -> None:
-    """Raise ValueError for one to the batch script, ``B:ALRM@60``, that job.sh does not hand on to the command."""
+    """Raise SettingsError for one to the batch script, ``B:ALRM@60``, that job.sh does not hand on to the command."""
     if re.match("R?BR?:", signal) and not _HANDED_ON.fullmatch(signal):
-        raise ValueError(
-            f"expected a signal that job.sh hands on, HUP, INT, QUIT, USR1, USR2 or TERM, got {signal!r}; write "
-            'signal: "B:USR1@120"'
+        raise SettingsError(
+            f"signal: expected one that job.sh hands on, HUP, INT, QUIT, USR1, USR2 or TERM, got {signal!r}; write "
+            '"B:USR1@120"'
         )
 
 

@@ -65,6 +65,11 @@ def check_expanded(path: str, instead: str = "the whole path, such as /home/me/x
     return path
 
 
+def _check_image(image: str) -> str:
+    # An image of a registry may have a user, which is $oauthtoken at NVIDIA's.
+    return image if re.search("[@#]|://", image) else check_expanded(image)
+
+
 def _check_mounts(mounts: str) -> str:
     for mount in re.split("[,:]", mounts):
         if mount.startswith(("~", "$")):  # within a path, enroot replaces variables
@@ -238,6 +243,7 @@ NameOrTemplate = Annotated[
 _Path = Annotated[_Text, AfterValidator(_check_path), AfterValidator(_refuse_placeholders)]
 Expanded = AfterValidator(check_expanded)
 Path = Annotated[_Path, Expanded]
+Image = Annotated[_Path, AfterValidator(_check_image)]
 Mounts = Annotated[_Path, AfterValidator(_check_mounts)]
 Script = Annotated[_Text, AfterValidator(_check_script)]
 Lines = Annotated[tuple[Annotated[str, AfterValidator(_check_path)], ...], BeforeValidator(_split_lines)]

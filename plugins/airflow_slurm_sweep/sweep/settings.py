@@ -29,7 +29,7 @@ from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.chain_setting import Chain, Retries, check_retry
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
-from airflow_slurm_sweep.sweep.sbatch_options import LONG, OTHER_WORDS, check_signal, check_words, moved_below_sbatch
+from airflow_slurm_sweep.sweep.sbatch_options import LONG, OTHER_WORDS, check_words, moved_below_sbatch
 from airflow_slurm_sweep.sweep.section import Section
 
 
@@ -75,7 +75,7 @@ class Resources(Section):
         description="Partition of the jobs, or several (a,b or [a, b]): the first that can start a job gets it; null: "
         "the cluster's default partition.",
     )
-    container: types.Path | None = Field(
+    container: types.Image | None = Field(
         default=None, description="Container image, by its path on the cluster; null: no container."
     )
     mounts: types.Mounts | None = Field(
@@ -180,8 +180,6 @@ class JobSettings(Resources):
     def _refuse_two_signals(self) -> Self:
         if self.warn and "signal" in self.sbatch:
             raise ValueError(f"warn is {self.warn}, but sbatch has signal too; remove one of them")
-        if not self.batch_script:
-            check_signal(str(self.sbatch.get("signal", "")))
         return self
 
     @model_validator(mode="after")

@@ -82,14 +82,14 @@ def _lost_behind(training: int, programs: list[str], between: list[str], text: s
     end = training  # of its pipeline
     while between[end : end + 1] in (["|"], ["|&"]):
         end += 1
+    after = [each for each in programs[end + 1 :] if each]
     if end > training:
-        if programs[end] not in _FILTERS or _PIPES_DECIDED.search(text):
+        if programs[end] not in _FILTERS or _PIPES_DECIDED.search(text) or not _FINISH.issuperset(after):
             return ""
         return (
             f"a pipe has the exit status of its last command, {programs[end]}, so that the job succeeds although the "
             "training fails; write a first line: set -o pipefail"
         )
-    after = [each for each in programs[end + 1 :] if each]
     is_plain = after and _FINISH.issuperset(after) and {";", "\n"}.issuperset(between[end + 1 :])
     if not is_plain or _DECIDED.search(text):
         return ""

@@ -166,7 +166,10 @@ def _is_flow(text: str) -> bool:
 
 
 def anchored_keys(text: str) -> set[str]:
-    """Return the keys of a valid document whose values hold an anchor: ``{"_common"}`` for ``_common: [&a 1, 2]``."""
+    """Return the keys of a valid document whose values have an anchor: ``{"_common"}`` for ``_common: &a [1, 2]``.
+
+    One that begins with ``_``, as anchors do elsewhere, may also have it within: ``_common: [&a 1, 2]``.
+    """
     events = yaml.parse(text, Loader=CCoreLoader)
     found = set()
     for event in events:
@@ -175,20 +178,20 @@ def anchored_keys(text: str) -> set[str]:
     for key in events:
         if isinstance(key, yaml.MappingEndEvent):
             break
-        if _holds_anchor(events) and isinstance(key, yaml.ScalarEvent):
+        has_anchor = list(_anchors(events))
+        if isinstance(key, yaml.ScalarEvent) and (has_anchor[0] or (any(has_anchor) and key.value.startswith("_"))):
             found.add(key.value)
     return found
 
 
-def _holds_anchor(events: Iterator[yaml.Event]) -> bool:
-    """Take the events of one value, and tell whether it or a part of it has an anchor."""
-    depth, found = 0, False
+def _anchors(events: Iterator[yaml.Event]) -> Iterator[bool]:
+    """Take the events of one value, and yield whether it and each part of it has an anchor."""
+    depth = 0
     for event in events:
-        found |= not isinstance(event, yaml.AliasEvent) and bool(getattr(event, "anchor", None))
+        yield not isinstance(event, yaml.AliasEvent) and bool(getattr(event, "anchor", None))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth == 0:
             break
-    return found
 
 
 _BEGUN = ("while scanning a simple key", "while scanning a quoted scalar")  # PyYAML's error marks a later line

@@ -14,10 +14,10 @@ from airflow_slurm_sweep.slurm.batching import Batcher
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JobRequest, SubmittedJob
 from airflow_slurm_sweep.slurm.log_follower import LogFollower
-from airflow_slurm_sweep.slurm.metrics import Results
 from airflow_slurm_sweep.slurm.metrics_follower import MetricsFollower
 from airflow_slurm_sweep.slurm.monitor import Monitor
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.slurm.run_client import RunClient
 from airflow_slurm_sweep.slurm.shell import Site
 from airflow_slurm_sweep.tasks import configuration

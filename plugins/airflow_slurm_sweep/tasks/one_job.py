@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm.chain import Verdict
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.failure import failure_cause, failure_text, kept, with_log
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.metrics import add
+from airflow_slurm_sweep.slurm.results import add
 from airflow_slurm_sweep.slurm.rungs import as_stopped
 from airflow_slurm_sweep.slurm.states import JobState
 from airflow_slurm_sweep.slurm.traces import Trace, question

@@ -16,8 +16,9 @@ from airflow_slurm_sweep.slurm.chain import Chain, Outcome, Verdict, is_reached
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.exit_files import read_exit_files
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
-from airflow_slurm_sweep.slurm.metrics import MetricsReader, add
+from airflow_slurm_sweep.slurm.metrics import MetricsReader
 from airflow_slurm_sweep.slurm.patience import patiently
+from airflow_slurm_sweep.slurm.results import add
 from airflow_slurm_sweep.slurm.revision import Revision
 from airflow_slurm_sweep.slurm.rungs import as_stopped
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob, differences, match

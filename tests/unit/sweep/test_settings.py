@@ -208,6 +208,7 @@ def test_a_path_that_only_a_shell_would_replace_is_refused(key: str, value: str)
         ("workdir", "/a/b~/c$"),
         ("workdir", "project"),
         ("container", "nvcr.io#nvidia/nemo-rl:v0.4"),
+        ("container", "docker://$oauthtoken@nvcr.io#nvidia/nemo-rl:v0.4"),
         ("mounts", "/lustre/$USER:/data,tmpfs:/tmp"),
         ("log_file", "{job_id}-logs/*.log"),
         ("setup", "source ~/venv/bin/activate"),
@@ -221,14 +222,16 @@ def test_a_path_that_stands_as_it_is_or_in_a_shell_is_accepted(key: str, value: 
 
 @pytest.mark.parametrize("value", ["B:ALRM@60", "B:KILL", "RB:18@60"])
 def test_a_signal_that_would_end_job_sh_alone_is_refused(value: str) -> None:
-    with pytest.raises(SettingsError, match=r"^expected a signal that job\.sh hands on, HUP, INT"):
-        read_settings(SlurmSection, {"signal": value})
-    assert read_settings(SlurmSection, {"signal": value, "batch_script": "/x.sh"}).sbatch == {"signal": value}
+    above = RunSettings(section=read_settings(SlurmSection, {"signal": value}))
+    with pytest.raises(SettingsError, match=r"^signal: expected one that job\.sh hands on, HUP, INT"):
+        layers({**PROFILE}).resolve(above)
+    assert layers({**PROFILE, "batch_script": "/x.sh"}).resolve(above).sbatch["signal"] == value
 
 
 @pytest.mark.parametrize("value", ["B:USR2@90", "B:sigint@60", "BR:12@60", "ALRM@60", 10])
 def test_a_signal_that_reaches_the_command_is_accepted(value: str | int) -> None:
-    assert read_settings(SlurmSection, {"signal": value}).sbatch == {"signal": value}
+    above = RunSettings(section=read_settings(SlurmSection, {"signal": value}))
+    assert layers({**PROFILE}).resolve(above).sbatch["signal"] == value
 
 
 def test_one_rule_of_retry_needs_no_list() -> None:

@@ -205,7 +205,7 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\n_common: &l [1e-4, 1e-3]\noptim.lr: *l", "_common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\n_base: [&a 1]\nlr: [*a, 2]", "_base: holds an anchor and is no parameter; name the key 'x-base'"),
         ("script_path: a.py\n_base: [[{b: [&a 1]}, 2], 3]\nlr: [*a, 2]", "_base: holds an anchor and is no parameter; name the key 'x-base'"),
-        ("script_path: a.py\ncommon: {n: &l 2}\nslurm: {nodes: *l}", "common: holds an anchor and is no parameter; name the key 'x-common'"),
+        ("script_path: a.py\noptim: {lr: &l [1, 2]}\nb: *l", "optim: expected a list of values, got a mapping (write nested keys with dots: optim.lr)"),
         ("script_path: a.py\ncommon: &l {nodes: 2}\nslurm: *l", "common: holds an anchor and is no parameter; name the key 'x-common'"),
         ("script_path: a.py\nslurm: {<<: 1}", "line 2: not YAML: << merges mappings only"),
         ("script_path: a.py\nlr: {1e-4, 1e-3}", "lr: expected a list of values, got a mapping; write lr: [0.0001, 0.001]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,13 @@ def test_a_text_that_is_nearly_always_several_values_is_a_warning_with_what_to_w
 def test_a_text_that_may_be_meant_is_no_warning(text: str) -> None:
     spec = parse_sweep(f"script_path: a.py\nx: {text}", source="s.yaml")
     assert spec.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["128 " * 3000 + "x", "1 " * 3000 + "128" * 20 + "x"], ids=["words", "digits"])
+def test_a_long_text_is_read_at_once(text: str) -> None:
+    begun = time.monotonic()
+    assert parse_sweep(f"script_path: a.py\nx: {text}", source="s.yaml").warnings == ()
+    assert time.monotonic() < begun + 10
 
 
 @pytest.mark.parametrize(

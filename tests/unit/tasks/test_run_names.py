@@ -12,7 +12,7 @@ from airflow_slurm_sweep.plan import plan_run
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.client import SlurmClient
 from airflow_slurm_sweep.slurm.job import JOB_SCRIPT, JobRequest, JobStatus
-from airflow_slurm_sweep.slurm.metrics import Results
+from airflow_slurm_sweep.slurm.results import Results
 from airflow_slurm_sweep.slurm.rungs import Note
 from airflow_slurm_sweep.slurm.runs.earlier import EarlierJob
 from airflow_slurm_sweep.slurm.submit.script import variables

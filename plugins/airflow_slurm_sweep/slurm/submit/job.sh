@@ -10,9 +10,9 @@
 # the end of a job is known when Slurm has forgotten the job (no accounting, MinJobAge over), and whether it was done.
 set +eu # which a login's SHELLOPTS may set
 early=  # a signal that comes before COMMAND
-for each in HUP INT QUIT USR1 USR2; do
+for its_name in HUP INT QUIT USR1 USR2; do
   # shellcheck disable=SC2064 # its value now
-  trap "early=\${early:-$each}" "$each"
+  trap "early=\${early:-$its_name}" "$its_name"
 done
 trap 'early=TERM' TERM
 job_id=$SLURM_JOB_ID
@@ -80,9 +80,9 @@ on_signal() { # SIGNAL
 run() { # COMMAND in a process group of its own; set `status`
   signal=${early:--} status=143 ours=()
   [ -z "$early" ] || return 0 # COMMAND would be too young to get it
-  for each in HUP INT QUIT USR1 USR2 TERM; do
+  for its_name in HUP INT QUIT USR1 USR2 TERM; do
     # shellcheck disable=SC2064 # its value now
-    trap "on_signal $each" "$each"
+    trap "on_signal $its_name" "$its_name"
   done
   [ -z "$inside" ] || (set -C && : > "$BASE_LOG_DIR/.slurm_sweep/$SLURM_JOB_ID.inside") 2> /dev/null
   set -m
