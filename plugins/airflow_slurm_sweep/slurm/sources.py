@@ -46,7 +46,11 @@ class Sources:
         printed = output(completed)
         found, odd = ended.read_sacct(printed)
         if short := [job_id for job_id, status in found.items() if status.reason == ended.NO_TIME_BETWEEN]:
-            steps = output(await self._run(ended.sacct(short, steps=True)))
+            asked = await self._run(ended.sacct(short, steps=True))
+            steps = output(asked)
+            if asked.exit_status != 0:  # they may have completed
+                known = {job_id: status for job_id, status in found.items() if job_id not in short}
+                return known, printable(error_text(asked) or steps.strip())
             found, odd = ended.read_sacct(printed, ended.read_completed_scripts(steps))
         if ended.NO_ACCOUNTING in printed + completed.stderr:
             return found, ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from signal import Signals
 from typing import Any
 
 from airflow_slurm_sweep.errors import SettingsError
+from airflow_slurm_sweep.slurm.traces import SIGNALS
 
 # Long options of sbatch(1) in Slurm 22.05 and 24.11 that no setting of ours replaces.
 LONG = (
@@ -66,7 +68,8 @@ _OF_OTHER_TOOLS = {  # by our keys; with an example where the other tool's value
 OTHER_WORDS = {word: ours for ours, words in _OF_OTHER_TOOLS.items() for word in words.split()}
 """What people write who know submitit, Hydra's launcher of it, dask-jobqueue, seml or PBS, and our key."""
 
-_HANDED_ON = re.compile("R?BR?:(?:(?:SIG)?(?:HUP|INT|QUIT|USR1|USR2|TERM)|1|2|3|10|12|15)(?:@[0-9]+)?", re.IGNORECASE)
+_NAMES = "|".join(f"(?:SIG)?{name}|{Signals[f'SIG{name}'].value}" for name in SIGNALS)
+_HANDED_ON = re.compile(rf"R?BR?:(?:{_NAMES})(?:@[0-9]+)?", re.IGNORECASE)
 
 _MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
 
@@ -149,8 +152,8 @@ def check_signal(signal: str) -> None:
     """Raise SettingsError for one to the batch script, ``B:ALRM@60``, that job.sh does not hand on to the command."""
     if re.match("R?BR?:", signal) and not _HANDED_ON.fullmatch(signal):
         raise SettingsError(
-            f"signal: expected one that job.sh hands on, HUP, INT, QUIT, USR1, USR2 or TERM, got {signal!r}; write "
-            '"B:USR1@120"'
+            f"signal: expected one that job.sh hands on, {', '.join(SIGNALS[:-1])} or {SIGNALS[-1]}, got {signal!r}; "
+            'write "B:USR1@120"'
         )
 
 

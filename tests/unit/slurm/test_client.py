@@ -124,6 +124,17 @@ def test_a_job_whose_end_the_accounting_database_does_not_have_yet_is_waited_for
     assert asyncio.run(SlurmClient(other).look_up([JOB])) == ({}, "")
 
 
+def test_a_short_job_is_not_lost_while_sacct_does_not_answer_about_its_steps() -> None:
+    job = "7|COMPLETED|0:0|0:0|00:00:00|n1|1|2|2|one"
+    steps = f"{job}\n7.batch|COMPLETED|0:0|0:0|00:00:00|n1|1|2|2|batch"
+    answers = iter([job, failed("sacct: error: Connection refused"), job, steps])
+    shell = FakeShell(squeue="", sacct=lambda: next(answers), scontrol=FORGOTTEN, head="")
+    client = SlurmClient(shell)
+    assert asyncio.run(client.look_up([JOB])) == ({}, "sacct: error: Connection refused")
+    found, trouble = asyncio.run(client.look_up([JOB]))
+    assert (found["7"].text, found["7"].source, trouble) == ("COMPLETED", "sacct", "")
+
+
 @pytest.mark.parametrize(("request_of_a_chain", "reason"), [({"chain": {"jobs": 2}}, IN_GRACE), ({}, "None")])
 def test_a_job_of_a_chain_that_completed_is_asked_whether_it_was_preempted(
     request_of_a_chain: dict[str, Any], reason: str
