@@ -65,6 +65,7 @@ class End:
     """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``.
 
     ``lacks_exit_file`` says that our job.sh could not leave one, as on a full disk: what the job saved is in doubt.
+    ``was_warned`` says that ``signal`` can only be the warning before the time limit.
     ``in_grace`` says that it was preempted, and ended within its partition's GraceTime. ``by_a_step`` says that a step
     ran out of memory, and the job itself FAILED.
     """
@@ -72,6 +73,7 @@ class End:
     state: JobState
     exit_code: str = ""
     signal: str = ""
+    was_warned: bool = False
     lacks_exit_file: bool = False
     in_grace: bool = False
     by_a_step: bool = False
@@ -105,7 +107,7 @@ def counted_as(chain: Chain, end: End) -> JobState:
     state = end.state
     if end.by_a_step and state.value not in followed:
         state = JobState.FAILED
-    if chain.jobs > 0 and state is JobState.FAILED and end.signal not in ("", "TERM"):
+    if chain.jobs > 0 and state is JobState.FAILED and end.was_warned:
         return JobState.TIMEOUT
     return JobState.PREEMPTED if end.in_grace and JobState.PREEMPTED.value in followed else state
 

@@ -15,7 +15,7 @@ from airflow_slurm_sweep.slurm import files, job_logs, queue, results, traces, u
 from airflow_slurm_sweep.slurm.arrays.script import submit_array
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.batching import batches
-from airflow_slurm_sweep.slurm.ended import NO_ACCOUNTING
+from airflow_slurm_sweep.slurm.ended import NO_ACCOUNTING, has_failed
 from airflow_slurm_sweep.slurm.exit_files import exit_files, read_exit_files, with_exit_status
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.job_logs import Piece, Question
@@ -162,7 +162,7 @@ class SlurmClient:
                     found.pop(job_id, None)
             trouble = trouble or (f"scontrol is slow, {unasked} jobs are still to be asked for" if unasked else "")
         sure = named | {key for key, each in found.items() if each.source == "scontrol"}
-        failed = {key: found[key] for key in named if found[key].state is JobState.FAILED}
+        failed = {key: found[key] for key in named if has_failed(found[key])}
         if left := [(job.job_id, job.run_dir) for job in jobs if job.job_id not in sure - failed.keys()]:
             files = await self.ask(exit_files(left), read_exit_files)
             found |= files | {key: with_exit_status(failed[key], files[key]) for key in failed.keys() & files.keys()}

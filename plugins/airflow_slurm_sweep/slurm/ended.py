@@ -16,7 +16,7 @@ IN_GRACE = "preempted, and ended within the GraceTime of its partition"
 BY_A_STEP = "a step of the job, which itself FAILED"
 NO_ACCOUNTING = "Slurm accounting storage is disabled"
 SACCT = 'sacct ${SLURM_CLUSTERS:+"--clusters=$SLURM_CLUSTERS"}'  # the other commands obey the variable by themselves
-NO_TIME_BETWEEN = "sacct says that it completed when it began, as of jobs whose end it missed; no exit-status file"
+NO_TIME_BETWEEN = "sacct says that it completed but never ran, as of jobs whose end it missed; no exit-status file"
 _NO_TIME = ("Unknown", "None", "N/A")
 _OUT_OF_MEMORY = "0:125"  # the exit code of a job or step that ran out of memory
 _ELEMENT = re.compile(r"JobId=[0-9]+ ArrayJobId=([0-9]+) ArrayTaskId=([0-9]+) ")
@@ -47,8 +47,8 @@ def read_sacct(output: str, completed: Collection[str] = ()) -> tuple[dict[str, 
 
     The first part of a heterogeneous job, ``7+0``, stands for the job. Slurm may record the start of a job only when
     the job has ended: with its final state, but with no end and with exit code 0:0, until the record of its end comes.
-    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began, and so do jobs that
-    are that short: the batch scripts of those in ``completed`` have ended well.
+    Where that is lost, ``sacctmgr show runawayjobs`` makes the job COMPLETED, ended when it began, or never begun. A
+    short job ends when it begins, too: the batch scripts of those in ``completed`` have ended well.
     """
     found = {}
     for first_id, text, exit_code, of_steps, elapsed, nodes, submitted, started, ended, name in rows(output, "|", 10):
@@ -65,11 +65,15 @@ def read_sacct(output: str, completed: Collection[str] = ()) -> tuple[dict[str, 
         )
         if state.is_final_if_it_lasts and ended in _NO_TIME:
             status = replace(status, text=JobState.UPDATE_DB.value)
-        elif state is JobState.COMPLETED and ended.isdecimal() and ended == started and job_id not in completed:
+        elif state is JobState.COMPLETED and job_id not in completed and _has_not_run(started, ended):
             status = replace(status, text=JobState.LOST.value, reason=NO_TIME_BETWEEN)
         found[job_id] = _of_steps(status, of_steps)
     lines = (line for line in output.split("\n") if line.strip() and not re.match(r"[0-9_+]+\|", line))
     return found, next(lines, "")
+
+
+def _has_not_run(started: str, ended: str) -> bool:
+    return ended.isdecimal() and (ended == started or not started.isdecimal())
 
 
 def read_completed_scripts(output: str) -> set[str]:
@@ -153,6 +157,11 @@ def _in_grace(status: JobStatus) -> JobStatus:
     if status.state is JobState.FAILED:
         return replace(status, text=JobState.PREEMPTED.value, reason=IN_GRACE)
     return replace(status, reason=IN_GRACE) if status.state is JobState.COMPLETED else status
+
+
+def has_failed(status: JobStatus) -> bool:
+    """Whether the job itself FAILED, so that its exit status says why."""
+    return status.state is JobState.FAILED or status.reason == BY_A_STEP
 
 
 def _of_steps(status: JobStatus, exit_code: str) -> JobStatus:

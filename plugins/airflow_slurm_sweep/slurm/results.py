@@ -43,6 +43,9 @@ wandb() {{ # NUMBER WORDS
 
 _IS_NEWER = 'is_newer() { [ -z "$newest" ] || [ "$newest" -nt "$1" ]; }'
 
+# Where a job has ended: NFS asks its server for a file's size when it is opened; before, it may tell an old one.
+_OPEN = '{ true < "${newest:-/dev/null}"; } 2> /dev/null'
+
 # The arguments are the files of all jobs, "/" for none. A file that has vanished meanwhile has no line of stat's.
 _READ = f"""\
 left={_ROOM} next=0
@@ -162,6 +165,7 @@ def results(questions: Sequence[Question]) -> str:
             f"known_{number}='{inode} {known} {mtime}' reach_{number}={reach}",
             f"find_newest {words}",
             f'[ -n "$newest" ] || [ -z "$odd" ] || printf -- \'- %s %s\\n\' {number} "$odd"',
+            *([_OPEN] if log else []),
             'set -- "$@" "${newest:-/}"',
             f"is_newer {quote(record)} || echo '~' {number}",
             *([f"wandb {number} {log}"] if log else []),  # after `is_newer`: it sets `newest` too

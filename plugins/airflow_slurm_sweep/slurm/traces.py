@@ -28,7 +28,7 @@ _LOOKING = 120  # seconds for all directories, and then for one of them
 
 _LOG = re.compile(r"^\+ ([0-9]+)\n((?:[A-Za-z0-9+/=]+\n)*)", re.MULTILINE)
 _STOP = re.compile(r"^! ([0-9]+) (.*)$", re.MULTILINE)
-_LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
+_LINE = re.compile(r"^= ([0-9]+) (\S+) (\S+) (\S+)((?: \S+)*)$", re.MULTILINE)
 
 
 class Question(NamedTuple):
@@ -60,7 +60,7 @@ class Trace:
 
     Attributes:
         signal: The first one that job.sh got, such as ``USR1`` or ``TERM``; empty for none, and without an exit file.
-        has_exit_file: Whether job.sh ran.
+        exit_status: What job.sh ended with, by its exit file; empty if there is none.
         has_new_files: Whether the job of a chain left files in its run directory; True if that is not known.
         links: The jobs of its chain that were followed by another one, from the first.
         stop: Why `sweep.stop` stopped it; None for one that it did not.
@@ -68,7 +68,7 @@ class Trace:
     """
 
     signal: str = ""
-    has_exit_file: bool = False
+    exit_status: str = ""
     has_new_files: bool = True
     links: tuple[Link, ...] = ()
     stop: Note | None = None
@@ -79,7 +79,7 @@ NO_TRACE = Trace()
 
 
 def traces(jobs: Iterable[Question]) -> str:
-    """Return the script that answers with a line for each job: ``= NUMBER SIGNAL NEW LINK ...``, numbers from 0.
+    """Return the script that answers with a line for each job: ``= NUMBER STATUS SIGNAL NEW LINK ...``, numbers from 0.
 
     A line ``! NUMBER JSON`` follows where the run directory says that a job was stopped early. Where the log is asked
     for, a line ``+ NUMBER`` and lines of base64 follow: see `job_logs.TAIL`. A directory that cannot be looked through
@@ -90,23 +90,23 @@ def traces(jobs: Iterable[Question]) -> str:
         "read -r uptime _ < /proc/uptime",
         f"last=$((${{uptime%.*}} + {_LOOKING}))",
         "trace() { # NUMBER RUN_DIR JOB [PATTERN]",
-        f"  state=$2/{STATE_DIR} signal=none new=yes links='' stop=",
-        '  { read -r _ signal < "$state/$3.exit"; } 2> /dev/null',
+        f"  state=$2/{STATE_DIR} status= signal= new=yes links='' stop=",
+        '  { read -r status signal < "$state/$3.exit"; } 2> /dev/null',
         f'  {{ read -r stop < "$2/{STOP}"; }} 2> /dev/null',
         "  if [ $# -gt 3 ]; then",
         '    { while read -r key value; do [ "$key" != links ] || links=$value; done',
         f'    }} 2> /dev/null < "$2/{RECORD}"',
         '    if [ -e "$state/$3.start" ]; then',
         "      read -r uptime _ < /proc/uptime",
-        '      [ "${uptime%.*}" -gt "$last" ] || new=$(cd -- "$2" && {',
-        f"        timeout -k 5 {_LOOKING} find . \\( {_ASIDE} \\) -prune -o -type f \\",
-        '          -path "./$4" -newer "$state/$3.start" -print -quit 2> /dev/null < /dev/null',
-        "        [ $? -ne 124 ] || echo unknown",
-        "      })",
+        '      [ "${uptime%.*}" -gt "$last" ] || new=$(',
+        f'        cd -- "$2" && timeout -k 5 {_LOOKING} find . \\( {_ASIDE} \\) -prune -o -path "./$4" \\',
+        '          \\( -type f -newer "$state/$3.start" -o -type l -exec test {} -nt "$state/$3.start" \\; \\) \\',
+        "          -print -quit 2> /dev/null < /dev/null || echo unknown",
+        "      )",
         '      [ -z "$new" ] || new=yes',
         "    fi",
         "  fi",
-        '  printf \'= %s %s %s%s\\n\' "$1" "${signal:-none}" "${new:--}" "${links:+ $links}"',
+        '  printf \'= %s %s %s %s%s\\n\' "$1" "${status:--}" "${signal:--}" "${new:--}" "${links:+ $links}"',
         '  [ -z "$stop" ] || printf \'! %s %s\\n\' "$1" "$stop"',
         "}",
         *(
@@ -129,11 +129,11 @@ def read_traces(output: str) -> dict[int, Trace]:
     return {
         int(number): Trace(
             signal=signal if signal in SIGNALS else "",
-            has_exit_file=signal != "none",
+            exit_status=exit_status.strip("-"),
             has_new_files=new != "-",
             links=read_links(links),
             stop=stops.get(number),
             log=logs.get(number, ()),
         )
-        for number, signal, new, links in _LINE.findall(output)
+        for number, exit_status, signal, new, links in _LINE.findall(output)
     }

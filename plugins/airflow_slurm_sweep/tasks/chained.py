@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_slurm_sweep.slurm.attempt import Attempt
 from airflow_slurm_sweep.slurm.chain import Chain, End, Outcome, Verdict, counted_as, judge
 from airflow_slurm_sweep.slurm.ended import BY_A_STEP, IN_GRACE
+from airflow_slurm_sweep.slurm.exit_files import EXIT_FILE
 from airflow_slurm_sweep.slurm.job import JobRequest, JobStatus, SubmittedJob
 from airflow_slurm_sweep.slurm.retry import changes
 from airflow_slurm_sweep.slurm.states import JobState
@@ -17,6 +19,7 @@ from airflow_slurm_sweep.tasks.cluster import ClusterSession
 from airflow_slurm_sweep.tasks.log_slots import wait_for_slot
 
 log = logging.getLogger(__name__)
+_BY_TERM = re.compile(r"R?BR?:(?:(?:SIG)?TERM|15)(?:@|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,8 @@ async def next_job(
         state=status.state,
         exit_code=status.exit_code,
         signal=trace.signal,
-        lacks_exit_file=job.leaves_exit_file and not trace.has_exit_file,
+        was_warned=was_warned(status, trace.signal, str(chained.request.options.get("signal", ""))),
+        lacks_exit_file=job.leaves_exit_file and trace.exit_status != "0",
         in_grace=status.reason == IN_GRACE,
         by_a_step=status.reason == BY_A_STEP,
         has_new_files=trace.has_new_files,
@@ -94,6 +98,16 @@ async def next_job(
     following = replace(following, request=job.request)
     chained.on_next(following)
     return following
+
+
+def was_warned(status: JobStatus, signal: str, option: str) -> bool:
+    """Whether a job got the warning that sbatch's ``signal`` option asks for, or job.sh's own.
+
+    SIGTERM may come from scancel, too, which Slurm, unlike the exit file, would call CANCELLED.
+    """
+    if signal != "TERM":
+        return bool(signal)
+    return status.source != EXIT_FILE and bool(_BY_TERM.match(option))
 
 
 def _changes(request: JobRequest, first: JobRequest) -> str:

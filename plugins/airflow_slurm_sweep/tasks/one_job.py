@@ -187,12 +187,12 @@ async def _trace(cluster: ClusterSession, job: SubmittedJob, status: JobStatus) 
 
 
 def _lacks_exit_file(job: SubmittedJob, status: JobStatus, trace: Trace) -> bool:
-    """Whether job.sh of a job that COMPLETED did not come to its end, or not even to its beginning.
+    """Whether job.sh of a job that COMPLETED did not come to its end with exit status 0, or not even to its beginning.
 
     Up to Slurm 23.02, a job whose node could not launch it is COMPLETED. Source: batch_finish in Slurm's
     src/slurmd/slurmstepd/mgr.c, which lost the error.
     """
-    return status.state is JobState.COMPLETED and job.leaves_exit_file and not trace.has_exit_file
+    return status.state is JobState.COMPLETED and job.leaves_exit_file and trace.exit_status != "0"
 
 
 async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict: Verdict | None) -> JobEnd:

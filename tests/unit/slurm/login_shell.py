@@ -22,8 +22,8 @@ SHELLS = {
     "bash": ["/usr/bin/bash", "--posix", "-s", ARGUMENT],
 }  # as `sh` is the one or the other
 TOOLS = (
-    "base64", "cat", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
-    "timeout", "touch", "tr", "uname", "wc",
+    "base64", "cat", "find", "head", "id", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sort", "sh", "sleep", "stat", "sync", "tail",
+    "test", "timeout", "touch", "tr", "uname", "wc",
 )  # fmt: skip
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 

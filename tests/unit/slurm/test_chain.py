@@ -21,7 +21,13 @@ def link(state: str = "TIMEOUT", value: float | None = None) -> Link:
 
 
 def end(state: str, signal: str = "", value: float | None = None, *, new: bool = True) -> End:
-    return End(state=JobState.parse(state), signal=signal, has_new_files=new, value=value)
+    return End(
+        state=JobState.parse(state),
+        signal=signal,
+        was_warned=signal not in ("", "TERM"),
+        has_new_files=new,
+        value=value,
+    )
 
 
 STEP = End(state=JobState.OUT_OF_MEMORY, exit_code="75:0", by_a_step=True)
@@ -43,6 +49,7 @@ STEP = End(state=JobState.OUT_OF_MEMORY, exit_code="75:0", by_a_step=True)
         ({}, [], end("TIMEOUT"), FOLLOWED, ""),
         ({}, [], end("FAILED", "USR1"), FOLLOWED, ""),
         ({}, [], end("FAILED", "TERM"), FAILED, ""),
+        ({}, [], replace(end("FAILED", "TERM"), was_warned=True), FOLLOWED, ""),
         ({}, [], end("FAILED"), FAILED, ""),
         ({"on": ["FAILED"]}, [], end("FAILED"), FOLLOWED, ""),
         ({"on": ["PREEMPTED"]}, [], end("TIMEOUT"), FAILED, ""),
@@ -50,10 +57,10 @@ STEP = End(state=JobState.OUT_OF_MEMORY, exit_code="75:0", by_a_step=True)
         ({}, [], STEP, FAILED, ""),
         ({"on": ["FAILED"]}, [], STEP, FOLLOWED, ""),
         ({"on": ["OUT_OF_MEMORY"]}, [], STEP, FOLLOWED, ""),
-        ({}, [], replace(STEP, signal="USR1"), FOLLOWED, ""),
+        ({}, [], replace(STEP, signal="USR1", was_warned=True), FOLLOWED, ""),
         (RETRIED, [], STEP, FOLLOWED, ""),
         (RETRIED, [], replace(STEP, exit_code="1:0"), FAILED, ""),
-        ({"retry": [{"on": "OUT_OF_MEMORY", "times": 1}]}, [], replace(STEP, signal="USR1"), FOLLOWED, ""),
+        ({"retry": [{"on": "OUT_OF_MEMORY", "times": 1}]}, [], replace(STEP, signal="USR1", was_warned=True), FOLLOWED, ""),
         ({"retry": [{"on": "OUT_OF_MEMORY", "times": 1}]}, [link("OUT_OF_MEMORY")], STEP, FAILED, "after 1 retry for this"),
         ({}, [], end("CANCELLED", "USR1"), FAILED, ""),
         ({}, [], end("LOST"), FAILED, ""),

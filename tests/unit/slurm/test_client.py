@@ -206,6 +206,13 @@ def test_a_job_that_ran_in_another_cluster_of_a_federation_ended_as_its_exit_fil
     assert found["7"].text == "REVOKED"
 
 
+def test_a_job_of_which_a_step_ran_out_of_memory_has_its_whole_exit_status() -> None:
+    """Before 25.11, sacct prints 137 as 9."""
+    accounted = "7|FAILED|9:0|0:125|1|n1|1|2|3|one\n"
+    found, _ = asyncio.run(SlurmClient(FakeShell(sacct=accounted, head="7 137 -\n")).look_up([JOB]))
+    assert (found["7"].text, found["7"].exit_code) == ("OUT_OF_MEMORY", "137:0")
+
+
 def test_a_heterogeneous_job_is_known_by_its_number() -> None:
     assert queue.read_squeue("now=5\n7+0|RUNNING|0:01|1|2 batch|n1|one|None\n")["7"].text == "RUNNING"
     assert list(queue.read_outputs("7+0 RUNNING /r/one/logs/slurm-7.out\n7+1 RUNNING /x\n")) == ["7"]
@@ -259,7 +266,7 @@ def test_output_that_is_no_job_id_is_an_error() -> None:
 
 def log(text: str) -> str:
     base64 = b64encode(b"\n" + text.encode()).decode()
-    return f"+ 0\n{base64}\n= 0 - yes\n"
+    return f"+ 0\n{base64}\n= 0 - - yes\n"
 
 
 def test_a_terminal_obeys_nothing_that_a_log_or_an_error_holds() -> None:

@@ -129,6 +129,8 @@ def test_a_container_in_which_nothing_ran_is_no_success(tmp_path: Path, runs: bo
     run = '[ "$1" != --version ] || exec echo slurm-wlm ' + version
     srun.write_text(f"#!/bin/sh\n{run}\n" + ('while [ "$1" != bash ]; do shift; done\nexec "$@"\n' if runs else ""))
     srun.chmod(0o755)
+    (tmp_path / ".slurm_sweep").mkdir(exist_ok=True)
+    (tmp_path / ".slurm_sweep" / "7.inside").touch()  # from before a requeue
     with start(tmp_path, "true", CONTAINER="/x.sqsh", PATH=f"{tmp_path}:{os.environ['PATH']}") as process:
         assert process.wait(100) == status
     assert {path.name for path in (tmp_path / ".slurm_sweep").iterdir()} == {"owner", "7.exit"}

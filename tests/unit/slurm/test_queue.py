@@ -108,9 +108,11 @@ def test_a_job_that_ends_in_its_time_of_grace_was_preempted(
 
 
 def test_a_job_whose_end_the_accounting_database_has_lost_did_not_complete() -> None:
-    """`sacctmgr show runawayjobs` calls it COMPLETED, when it began."""
-    statuses, _ = ended.read_sacct("21|COMPLETED|0:0|0:0|0|n1|1|2|2|x\n22|FAILED|1:0|0:0|0|n1|1|2|2|x\n")
-    assert [status.state for status in statuses.values()] == [JobState.LOST, JobState.FAILED]
+    """`sacctmgr show runawayjobs` calls it COMPLETED, when it began, or when it was submitted if it never did."""
+    jobs = "21|COMPLETED|0:0|0:0|0|n1|1|2|2|x\n22|FAILED|1:0|0:0|0|n1|1|2|2|x\n"
+    pending = "23|COMPLETED|0:0|0:0|00:00:00|None assigned|1|Unknown|1|x\n"
+    assert [status.text for status in ended.read_sacct(jobs + pending)[0].values()] == ["LOST", "FAILED", "LOST"]
+    assert ended.read_sacct(pending, {"23"})[0]["23"].text == "COMPLETED"
 
 
 def test_a_job_completed_whose_batch_script_did() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from airflow_slurm_sweep.slurm.results import JSON_BYTES, PIECE_BYTES, Piece, Re
 from airflow_slurm_sweep.slurm.shell import Completed
 
 JOB = SubmittedJob(ssh_conn_id="c", job_id="7", job_name="a", run_dir="/r/a", log_path="/r/a/logs/slurm-7.out")
+_OPEN_EVENT = 0x20  # of inotify
 STATUS = JobStatus(job_id="7", text="COMPLETED", source="sacct")
 
 
@@ -365,6 +367,25 @@ def test_the_newest_match_counts_and_a_json_file_that_changes_becomes_a_history(
         "loss": [[10, 20], [2.5, 1.5]],
         "eval_loss": [[20], [1.75]],
     }
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_files_of_ended_jobs_are_opened_before_their_sizes_are_asked(shell: str, tmp_path: Path) -> None:
+    """On NFS, the size may be an old one until then."""
+    site = Site(tmp_path, shell)
+    site.write("metrics.jsonl", '{"step": 1}\n')
+    site.read()
+    libc = ctypes.CDLL(None)
+    opens = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(opens, os.fsencode(site.run / "metrics.jsonl"), _OPEN_EVENT) >= 0
+    try:
+        site.read()
+        with pytest.raises(BlockingIOError):
+            os.read(opens, 100)
+        site.end()
+        assert os.read(opens, 100)
+    finally:
+        os.close(opens)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
