@@ -125,7 +125,7 @@ def test_a_variable_that_something_sets_may_stand_in_the_command(command: str, m
         *(
             (
                 text,
-                f"nothing sets {said}, so that it would be empty; for the parameter write {{lr}} or $SWEEP_LR. Where",
+                f"nothing sets {said}, so that it would be empty; write {{lr}} or $SWEEP_LR. Where",
             )
             for text, said in [
                 ("x --out runs/$lr", "$lr"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,6 +12,27 @@ from airflow_slurm_sweep.sweep.foreign import as_yaml
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key
 
 _WORDS = {"above", "below", "not"}
+# What other tools call comparisons.
+_COMPARISONS = {
+    "gt",
+    "lt",
+    "ge",
+    "le",
+    "gte",
+    "lte",
+    "eq",
+    "ne",
+    "min",
+    "max",
+    "in",
+    "not_in",
+    ">",
+    "<",
+    ">=",
+    "<=",
+    "==",
+    "!=",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +91,8 @@ def unknown_parameter(name: str, keys: Sequence[str]) -> str:
 
 
 def _test(value: Any) -> ValueTest | None:
+    if _is_comparison(value) or (isinstance(value, dict) and isinstance(value.get("not"), dict)):
+        return None
     if not isinstance(value, dict) or not value.keys() & _WORDS:
         return ValueTest(among=(*value, value) if isinstance(value, list) else (value,))
     limits = [value[word] for word in ("above", "below") if word in value]
@@ -79,6 +103,13 @@ def _test(value: Any) -> ValueTest | None:
     without = value.get("not", [])
     without = (*without, without) if isinstance(without, list) else (without,)
     return ValueTest(above=value.get("above"), below=value.get("below"), without=without)
+
+
+def _is_comparison(value: Any) -> bool:
+    """Whether a value is another tool's comparison, such as ``{gt: 1}`` or ``'>1'``."""
+    if isinstance(value, dict):
+        return bool(value) and {str(key).lstrip("$") for key in value} <= _COMPARISONS
+    return isinstance(value, str) and re.fullmatch(r"(?:[<>]=?|!=|==)\s*[\w.+-]+", value) is not None
 
 
 def _is_equal(value: Value, other: Value) -> bool:

@@ -14,6 +14,7 @@ from airflow_slurm_sweep.sweep.setting_types import Count, CountOrZero, Flag
 
 # Airflow's
 _PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+_CRON_FIELDS = 5  # croniter takes a sixth one for seconds
 _LONGEST_TAG = 100  # characters: Airflow's column
 
 
@@ -26,9 +27,17 @@ def _check_timezone(name: str) -> str:
 
 
 def _check_schedule(schedule: Any) -> Any:
-    from croniter import croniter  # noqa: PLC0415  # most sweeps have no schedule
+    from croniter import CroniterBadDateError, croniter  # noqa: PLC0415  # most sweeps have no schedule
 
-    if schedule is None or schedule in _PRESETS or (isinstance(schedule, str) and croniter.is_valid(schedule)):
+    if schedule is None or schedule in _PRESETS:
+        return schedule
+    if isinstance(schedule, str) and croniter.is_valid(schedule):
+        if (fields := len(schedule.split())) > _CRON_FIELDS:
+            raise ValueError(f"expected five fields, such as 0 3 * * * for daily at three, got {fields}: {schedule!r}")
+        try:
+            croniter(schedule).get_next()
+        except CroniterBadDateError:
+            raise ValueError(f"no date is ever as {schedule!r} says") from None
         return schedule
     assets = _one_or_more(schedule.get("assets")) if isinstance(schedule, dict) and len(schedule) == 1 else None
     if isinstance(assets, list) and assets and all(isinstance(each, str) and each for each in assets):

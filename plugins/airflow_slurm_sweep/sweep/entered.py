@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_slurm_sweep.sweep.command import placeholders
 from airflow_slurm_sweep.sweep.hydra_values import choices
+from airflow_slurm_sweep.sweep.misplaced import misplaced
 from airflow_slurm_sweep.sweep.overrides import (
     Value,
     bare_key,
@@ -69,6 +70,8 @@ def entered_parameters(overrides: Iterable[str], known: Collection[str]) -> dict
             raise ValueError(f"overrides: expected a parameter's name such as lr or --lr, got {key!r}")
         if key not in bare:  # the sweep may call `lr` what it is to its script, `--lr`
             key = next((each for each in bare if each.lstrip("-") == key.lstrip("-")), key)
+        if misplaced(key, value):
+            raise ValueError(f"overrides: {key} is a setting of the sweep file, and no parameter; the form has its own")
         if not value:
             raise ValueError(f"overrides: {key}: expected a value, got nothing; write {key}=null or {key}=''")
         if key in found:

@@ -2,10 +2,10 @@
 
 ``1e-4,1e-3``, ``choice(1,2)``, ``range(2,6)`` and ``np.linspace(0,1,3)`` are texts in YAML, but nobody means a text:
 `values_of` gives the list that is meant. A text with commas counts as a list if all its parts are numbers, or all are
-words without blanks, or all are lists: ``hello, world``, ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` are texts.
+words without blanks, or all are lists: ``/a,/b``, ``a:b,c:d`` and ``f(x), g`` are texts.
 
-``1 2``, ``1;2``, ``1..5``, ``(1, 2)`` and ``'[1, 2]'`` may be meant as texts: `listed_numbers` and `listed_items` give
-the list for a warning.
+``1 2``, ``1;2``, ``1..5``, ``1-5``, ``(1, 2)``, ``adam, sgd`` and ``'[1, 2]'`` may be meant as texts: `listed_numbers`
+and `listed_items` give the list for a warning.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 from yamlcore import CCoreDumper, CCoreLoader
 
 from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, Ours, drawn, is_number
+from airflow_slurm_sweep.sweep.lookalikes import is_around, plain
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 IS_NUMBER = re.compile(_NUMBER, re.ASCII)
@@ -29,7 +30,10 @@ _SCALARS = re.compile(rf"\s*{_SCALAR}\s*(?:,\s*{_SCALAR}\s*)+,?\s*", re.IGNORECA
 _QUOTED_TEXTS = re.compile(r"\s*'[^']*'(?:\s*,\s*'[^']*')+\s*")
 _IN_DOUBLE_QUOTES = re.compile(_QUOTED_TEXTS.pattern.replace("'", '"'))
 _SEPARATED_NUMBERS = re.compile(rf"{_NUMBER}(?:(?:\s+|\s*[;|]\s*){_NUMBER})+", re.ASCII)
-_DOTS = re.compile(r"([-+]?\d{1,9})\s*\.{2,3}\s*([-+]?\d{1,9})", re.ASCII)
+_END = r"([-+]?\d{1,9})"
+_FROM_TO = re.compile(rf"(?:\{{?{_END}\s*(?:\.{{2,3}}|…|to|[-:])\s*{_END}\}}?|\$\(seq\s+{_END}\s+{_END}\))", re.ASCII)
+_SPACED_WORDS = re.compile(r"[a-z]\w*(?:, +[a-z]\w*)+", re.ASCII)
+_DASHED = re.compile(r"-[A-Za-z/]\S*(?:\s+-[A-Za-z/]\S*)+")  # a list whose dashes lack a blank
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[-+]?0,0\d+", re.ASCII)
 _LISTS_OF_VALUES = re.compile(r"\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+\s*")
@@ -54,7 +58,27 @@ _SHOWN = 12  # values in a message
 
 def is_foreign(text: str) -> bool:
     """Tell whether a text is another tool's sweep as a whole."""
-    return is_call(text) or is_comma_list(text) or is_cut_call(text)
+    return is_call(text) or is_comma_list(text) or is_cut_call(text) or is_disguised(text) or is_with_comma(text)
+
+
+def is_disguised(text: str) -> bool:
+    """Tell whether a text is a number, or several values, but for characters that no program reads so."""
+    said = plain(text)
+    return is_around(text) or (said != text and (IS_NUMBER.fullmatch(said) is not None or is_comma_list(said)))
+
+
+def is_with_comma(text: str) -> bool:
+    """Tell whether a text is a number but for a comma at its end, as JSON's lists have it."""
+    return text.endswith(",") and IS_NUMBER.fullmatch(text[:-1]) is not None
+
+
+def is_cut(items: Sequence[Any]) -> bool:
+    """Tell whether YAML has cut a list's items at the commas in their brackets: ``[(1, 2), f(3, 4)]``."""
+    missing = [item.count("(") - item.count(")") if isinstance(item, str) else 0 for item in items]
+    begun = next((place for place, each in enumerate(missing) if each), None)
+    if begun is None or missing[begun] < 0 or items[begun].endswith("("):
+        return False
+    return any(each < 0 for each in missing[begun:])
 
 
 def is_call(text: str) -> bool:
@@ -88,19 +112,24 @@ def number_with_comma(text: str) -> str | None:
 
 
 def listed_numbers(text: str) -> str | None:
-    """Return the list to write for numbers with blanks, ``;``, ``|`` or ``..`` between them; None for no such text."""
+    """Return the list to write for numbers with blanks, ``;``, ``|``, ``..`` or ``to`` between them; None otherwise."""
     text = text.strip()
     if _SEPARATED_NUMBERS.fullmatch(text):
         numbers = re.split(r"[\s;|]+", text)
         return None if any(map(LEADING_ZERO.fullmatch, numbers)) else f"[{', '.join(numbers)}]"
-    if (ends := _DOTS.fullmatch(text)) and int(ends[1]) < int(ends[2]):
-        return f"{{range: [{int(ends[1])}, {int(ends[2]) + 1}]}}"
+    if ends := _FROM_TO.fullmatch(text):
+        first, last = (int(each) for each in ends.groups() if each)
+        return f"{{range: [{first}, {last + 1}]}}" if first < last else None
     return None
 
 
 def listed_items(text: str) -> str | None:
-    """Return the list to write for ``(1, 2)``, ``'[1, 2]'`` or ``'"a", "b"'``; None for a text such as ``[PAD]``."""
+    """Return the list to write for ``(1, 2)``, ``'[1, 2]'``, ``a, b``, ``'"a", "b"'``; None for one text: ``[PAD]``."""
     text = text.strip()
+    if _SPACED_WORDS.fullmatch(text):
+        return f"[{text}]"
+    if _DASHED.fullmatch(text):
+        return f"[{', '.join(each[1:] for each in text.split())}]"
     if text.startswith("[") and text.endswith("]"):
         try:
             items = yaml.load(text, Loader=CCoreLoader)  # noqa: S506  # a safe loader: plain values only

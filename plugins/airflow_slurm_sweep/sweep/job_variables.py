@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -45,8 +45,13 @@ def setup_of(below: Settings) -> str:
     return "\n".join(line for each in below.values() for line in each.get("setup", ()))
 
 
-def refuse_unset(text: str, keys: Collection[str], below: Settings, job_script: str) -> None:
-    """Raise ValueError for a variable such as $SWEEP_LR or $lr that nothing sets: the job would find an empty text."""
+def refuse_unset(
+    text: str, keys: Collection[str], below: Settings, job_script: str, ours: Collection[str] = ()
+) -> None:
+    """Raise ValueError for a variable such as $SWEEP_LR or $lr that nothing sets: the job would find an empty text.
+
+    ``ours`` are the names of other placeholders.
+    """
     said, known = without_comments(text), set(map(variable, keys))
     env = [name for each in below.values() for name in each.get("env", ())]
     options = [str(each.get("sbatch")) for each in below.values()]
@@ -61,14 +66,15 @@ def refuse_unset(text: str, keys: Collection[str], below: Settings, job_script: 
                 f"{found[0]} is the variable of no parameter, and `env` does not have it, so that it would be empty; "
                 f"{hint}Where something else sets it, write ${{{name}:-}}"
             )
-    variables = {bare_key(key): variable(key) for key in keys}
+    variables = {bare_key(key): f"{{{bare_key(key)}}} or ${variable(key)}" for key in keys}
+    known_here = {name: f"{{{name}}}" for name in ours} | variables
     for found in _READ.finditer(expanded(text)):
         name = found[1] or found[2]
         # One in capitals may come from the login.
-        if name in variables and name != name.upper() and name not in env and not _sets(name, setting):
+        if name in known_here and name != name.upper() and name not in env and not _sets(name, setting):
             raise ValueError(
-                f"nothing sets {found[0]}, so that it would be empty; for the parameter write {{{name}}} or "
-                f"${variables[name]}. Where something else sets it, write ${{{name}:-}}"
+                f"nothing sets {found[0]}, so that it would be empty; write {known_here[name]}. Where something else "
+                f"sets it, write ${{{name}:-}}"
             )
 
 
@@ -81,6 +87,35 @@ def _sets(name: str, text: str) -> bool:
         rf"\(\([^)]*\b{name}\b|\$\{{{name}:?=",
     )
     return any(re.search(way, text) for way in (*ways, _SOURCED))
+
+
+def unset_capitals(text: str, keys: Collection[str], below: Settings) -> Iterator[str]:
+    """Yield what is odd in a command that reads $LR, which may come from the login, where lr is a parameter."""
+    setting = "\n".join([without_comments(text), setup_of(below)])
+    env = {name for each in below.values() for name in each.get("env", ())}
+    variables = {bare_key(key).upper(): variable(key) for key in keys}
+    read = dict.fromkeys(found[1] or found[2] for found in _READ.finditer(expanded(text)))
+    for name in read:
+        if name in variables and name not in env and not _sets(name, setting):
+            yield f"${name} is no variable of the parameter, and may be empty; write ${variables[name]}"
+
+
+def literal_parameters(parameters: Mapping[str, Sequence[Any]], ours: Collection[str]) -> Iterator[str]:
+    """Yield what is odd in texts of parameters, in which neither we nor a shell replace anything."""
+    names = [*ours, *map(bare_key, parameters)]
+    is_said = re.compile(rf"(?<![$\\{{])\{{({'|'.join(map(re.escape, names))})\}}(?!\}})")
+    for key, values in parameters.items():
+        texts = [value for value in values if isinstance(value, str)]
+        found = next((each for text in texts if (each := is_said.search(text))), None)
+        if found:
+            example = f"--{bare_key(key).lstrip('-')} {found.string}"
+            yield f"{key} has {found[0]} as it is, in all jobs; for its value write, in the command: {example}"
+        elif text := next((each for each in texts if _is_of_shell(each)), ""):
+            yield f"{key} has {text} as it is, since no shell replaces a part of it; write the whole text"
+
+
+def _is_of_shell(text: str) -> bool:
+    return not re.search(r"\s", text) and (text.startswith("~/") or _NAMED.search(text) is not None)
 
 
 def refuse_placeholders(keys: Collection[str], below: Settings) -> None:

@@ -20,17 +20,20 @@ from airflow_slurm_sweep.sweep.command import (
     without_comments,
 )
 from airflow_slurm_sweep.sweep.job_variables import (
+    literal_parameters,
     literal_values,
     refuse_placeholders,
     refuse_unset,
     settings_of,
     setup_of,
+    unset_capitals,
 )
 from airflow_slurm_sweep.sweep.layers import Layers
+from airflow_slurm_sweep.sweep.misplaced import passed_on
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, config_key, override, override_key
 from airflow_slurm_sweep.sweep.setting_types import check_expanded
 from airflow_slurm_sweep.sweep.settings import SlurmSection
-from airflow_slurm_sweep.sweep.simple_commands import last_command, lost_status, with_flags
+from airflow_slurm_sweep.sweep.simple_commands import last_command, lost_status, refuse_mistakes, with_flags
 from airflow_slurm_sweep.sweep.spaces import Space
 from airflow_slurm_sweep.sweep.spec import SweepSpec
 
@@ -135,7 +138,7 @@ def run_command(spec: SweepSpec, layers: Layers, space: Space) -> RunCommand:
     keys = {bare_key(key): key for key in parameters}
     try:
         command, said = _read(text, keys.keys(), space), without_comments(text)
-        refuse_unset(text, parameters, below, layers.job_script)
+        refuse_unset(text, parameters, below, layers.job_script, _OF_JOB)
         reached = command.names & keys.keys()
         reached |= {bare for bare, key in keys.items() if re.search(rf"\b{variable(key)}\b", said)}
         has_placeholder, notes = bool(command.names & _OF_ALL), []
@@ -180,6 +183,7 @@ def _read(text: str, keys: Collection[str], space: Space) -> Command:
     for found in _OF_JINJA.finditer(without_comments(text)):
         if (name := found[1] or found[2]) in _OURS or name in keys:
             raise ValueError(f"{found[0]} is the text {found[0][1:-1]}, no placeholder; write {{{name}}}")
+    refuse_mistakes(text)
     command = read_command(text, {**dict.fromkeys(_OURS, ""), **_VARIABLES, **{key: variable(key) for key in keys}})
     if twice := sorted(command.names & _OURS & set(keys)):
         raise ValueError(f"{{{twice[0]}}} is a parameter and a placeholder of ours; call the parameter otherwise")
@@ -202,10 +206,11 @@ def warnings(spec: SweepSpec, layers: Layers) -> list[str]:
         )
     settings = {*SlurmSection.model_fields, *SlurmSection.further_keys}
     # Where the preset says which keys of the script count nodes and GPUs, no other does.
-    for key in spec.parameters if layers.preset.counts else ():
-        if key in settings:
-            found.append(f"{spec.source}: {key} is passed to the script; for Slurm write slurm: {{{key}: …}}")
+    of_slurm = settings if layers.preset.counts else ()
+    found += [f"{spec.source}: {each}" for each in passed_on(spec.parameters, of_slurm)]
     below = settings_of(spec, layers)
+    found += [f"{spec.source}: {each}" for each in literal_parameters(spec.parameters, _OURS)]
+    found += [f"{spec.source}: command: {each}" for each in unset_capitals(text, spec.parameters, below)]
     if lost := lost_status(text, setup_of(below)):
         found.append(f"{spec.source}: command: {lost}")
     return [*found, *literal_values(below)]

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from airflow_slurm_sweep.sweep.command import Command, Placeholder, placeholders, tokens
+from airflow_slurm_sweep.sweep.lookalikes import refuse_in_command
 
 # In `_bare`: what parts simple commands, what begins or ends compound ones, what comes before a training.
 _BETWEEN = re.compile(r"(&&|\|\||\|&|(?<![<>])(?:[;|\n]|&(?!>)))")
@@ -26,6 +27,8 @@ _SHELL_TEXT = re.compile(
 _FILTERS = {"awk", "cat", "cut", "egrep", "gawk", "grep", "head", "logger", "sed", "sort", "tail", "tee", "tr", "ts"}
 _FINISH = {":", "chmod", "cp", "date", "echo", "gzip", "hostname", "ls", "mkdir", "mv", "nvidia-smi", "printf", "rm"}
 _FINISH |= {"rsync", "sleep", "sync", "tar", "touch", "true", "unset", "wait"}
+_SUBMITTERS = {"sbatch", "qsub", "bsub", "condor_submit"}
+_RUNNERS = {"exec", "time", "nohup", "setsid", "nice", "env"}
 # After these, the last command is not alone in deciding.
 _DECIDED = re.compile(r"\bset[ \t]+(?:\S+[ \t]+)*-\w*e|\b(?:errexit|exec|exit|return|trap)\b|\$\?")
 _PIPES_DECIDED = re.compile("pipefail|PIPESTATUS")
@@ -67,7 +70,7 @@ def lost_status(text: str, setup: str) -> str:
     """
     text = text.strip()
     bare = _bare(text)
-    if re.search(r"(?<![&|<>])&[\s\0]*\Z", bare):
+    if re.search(r"(?<![&|<>])&[\s\0]*(?:disown\b[^;|&]*)?\Z", bare):
         return "it ends in `&`, so that the job ends at once, and the training with it; take the last & away"
     pieces = _BETWEEN.split(bare)  # the simple commands, and what stands between
     programs, between = [next(iter(_words(each)), "") for each in pieces[::2]], pieces[1::2]
@@ -75,6 +78,39 @@ def lost_status(text: str, setup: str) -> str:
     is_compound = re.search(r"(?<!\$)\(", bare) or begins & {"case", "for", "select", *_COMPOUND}
     training = None if is_compound else _training(text, pieces, programs)
     return "" if training is None else _lost_behind(training, programs, between, f"{setup}\n{text}")
+
+
+def refuse_mistakes(text: str) -> None:
+    """Raise ValueError for characters that no shell reads as they look, and for work that another job would do."""
+    bare = _bare(text)
+    refuse_in_command(bare, text)
+    _refuse_handing_on(bare)
+
+
+def _refuse_handing_on(bare: str) -> None:
+    """Raise ValueError for a command that only hands its work to another job, or to a session in the background."""
+    pieces = _BETWEEN.split(bare)[::2]
+    words = [found for each in pieces if (found := [word for word in _words(each) if word not in _RUNNERS])]
+    if "(" in bare or {each.split()[0] for each in pieces if each.split()} & {"case", "for", "select", *_COMPOUND}:
+        return
+    works = [each for each in words if each[0] not in {*_PREPARE, *_FILTERS, *_FINISH}]
+    if works and all(_hands_on(each) for each in works):
+        program = works[-1][0]
+        cure = (
+            "write what its script runs, with its #SBATCH lines as keys of slurm:"
+            if program in _SUBMITTERS
+            else "write what runs in it"
+        )
+        raise ValueError(f"{program} hands the work on, so that the job ends at once and says nothing of it; {cure}")
+
+
+def _hands_on(words: list[str]) -> bool:
+    """Whether a simple command submits a job, or begins a session, and does not wait for it."""
+    if words[0] == "sbatch":
+        return not {"-W", "--wait"} & set(words)
+    if words[0] in ("tmux", "screen"):
+        return any(re.fullmatch(r"-\w*[dD]\w*", each) for each in words[1:])
+    return words[0] in _SUBMITTERS
 
 
 def _lost_behind(training: int, programs: list[str], between: list[str], text: str) -> str:

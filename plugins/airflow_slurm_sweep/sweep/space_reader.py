@@ -165,6 +165,9 @@ def warnings(space: Space, section: SweepSection) -> Iterator[str]:
             yield f"{', '.join(axis.keys)}: some values stand there twice, and their combinations run twice"
         if axis.had_doubles:
             yield f"{', '.join(axis.keys)}: some values stand there twice; each runs once"
+    for axis in space.repeat:
+        if len(axis.rows) == 1 and isinstance(axis.rows[0][0], int):
+            yield f"sweep.repeat: {axis.keys[0]} has one value, so that nothing is repeated; list several: [1, 2, 3]"
     if space.trials and len(space.chosen) < space.trials:
         yield f"sweep.trials: {space.trials}, but the space has only {len(space.chosen)} combinations; all of them run"
 

@@ -24,6 +24,7 @@ from airflow_slurm_sweep.sweep.axes import Axis
 from airflow_slurm_sweep.sweep.dag_section import DagSection
 from airflow_slurm_sweep.sweep.files import name_of, root_of
 from airflow_slurm_sweep.sweep.foreign import other_tool
+from airflow_slurm_sweep.sweep.misplaced import comments_of_sbatch, misplaced
 from airflow_slurm_sweep.sweep.overrides import Value
 from airflow_slurm_sweep.sweep.section import validate
 from airflow_slurm_sweep.sweep.settings import ClusterProfile, CommandSetting, PresetSetting, SlurmSection
@@ -162,7 +163,10 @@ def parse_sweep(
         sweep=sweep,
         slurm=slurm,
         dag=dag,
-        warnings=(*warnings, *(f"{source}: {each}" for each in space_warnings(space, sweep))),
+        warnings=(
+            *warnings,
+            *(f"{source}: {each}" for each in (*comments_of_sbatch(text), *space_warnings(space, sweep))),
+        ),
         most=max_combinations,
     )
 
@@ -174,7 +178,13 @@ def _refuse_missing_start(dag: DagSection | None, faults: list[Fault]) -> None:
 
 
 def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
-    if tool := other_tool(document):
+    tool = other_tool(document)
+    if tool and tool != "Weights & Biases" and isinstance(document.get("command"), str):
+        key, value = next(pair for pair in document.items() if pair[0] not in OWN_KEYS and isinstance(pair[1], dict))
+        name = next(iter(value), "lr")
+        problem = f"parameters stand at top level, nested ones with dots: {name}: […] or {key}.{name}: […]"
+        raise SweepFileError(source, [Fault(key=key, problem=problem)])
+    if tool:
         problem = f"this is a file of {tool}; `airflow-slurm-sweep convert {source}` writes it as a sweep file"
         raise SweepFileError(source, [Fault(problem=problem)])
 
@@ -208,8 +218,11 @@ def _axes(
     document: Mapping[str, Any], anchored: Collection[str], folder: Path | None, faults: list[Fault]
 ) -> list[Axis]:
     """Return what the parameters span."""
+    parameters = {key: value for key, value in document.items() if key not in OWN_KEYS}
+    settings = {key: problem for key, value in parameters.items() if (problem := misplaced(key, value))}
+    faults.extend(Fault(key=key, problem=problem) for key, problem in settings.items())
     return [
         read_axis(key, value, is_anchored=key in anchored, folder=folder, faults=faults)
-        for key, value in document.items()
-        if key not in OWN_KEYS
+        for key, value in parameters.items()
+        if key not in settings
     ]

@@ -16,13 +16,17 @@ from airflow_slurm_sweep.sweep.foreign import (
     drawn_by,
     is_call,
     is_comma_list,
+    is_cut,
     is_cut_call,
+    is_disguised,
     is_foreign,
+    is_with_comma,
     list_to_write,
     listed_items,
     listed_numbers,
     number_with_comma,
 )
+from airflow_slurm_sweep.sweep.lookalikes import has_odd_blank, plain
 from airflow_slurm_sweep.sweep.overrides import Value, bare_key, is_key
 from airflow_slurm_sweep.sweep.value_forms import is_form, read_form, read_table
 
@@ -44,6 +48,9 @@ def read_axis(key: str, value: Any, *, is_anchored: bool, folder: Path | None, f
     ``"a, b"`` names parameters that change together. ``folder`` is the sweep file's; None for a sweep that is no file.
     """
     keys = tuple(name.strip() for name in key.split(","))
+    if has_odd_blank(key):
+        faults.append(Fault(key=key, problem="a blank in it is no plain one, as copied from a page; write blanks"))
+        return Axis(keys=keys)
     if is_anchored and (key.startswith("_") or (isinstance(value, dict) and not is_form(value))):
         faults.append(Fault(key=key, problem=f"holds an anchor and is no parameter; name the key 'x-{key.strip('_')}'"))
         return Axis(keys=keys)
@@ -88,12 +95,22 @@ def _axis(key: str, keys: tuple[str, ...], value: Any, folder: Path | None) -> A
     if value == []:
         raise ValueError("expected a list of values, got an empty one")
     values = value if isinstance(value, list) else [value]
+    _refuse_cut(key, values)
     for item in values:
         # Of a list with several items each is meant as it stands, also with commas: [[q, v], "q,v"].
         is_list = isinstance(item, str) and len(values) == 1 and is_comma_list(item)
         if is_list or (isinstance(item, str) and is_call(item)):
             raise ValueError(_of_foreign_text(key, item))
     return Axis(keys=keys, rows=[(meant(item),) for item in values], warning=_of_one_text(key, value))
+
+
+def _refuse_cut(key: str, values: list[Any]) -> None:
+    """Raise ValueError for a list that was cut within brackets, or that goes on in a reader's mind only."""
+    if is_cut(values) and not any(isinstance(each, str) and is_cut_call(each) for each in values):
+        said = ", ".join(map(str, values))
+        raise ValueError(f"YAML has cut ({said}) at each comma; quote each value, as in {key}: ['(1, 2)', '(3, 4)']")
+    if odd := [each for each in values[1:] if isinstance(each, str) and each.strip(". ") in ("", "…", "etc")]:
+        raise ValueError(f"{odd[0]!r} is a value like the others; list all, or write a form: {{range: [0, 10]}}")
 
 
 def meant(value: Value) -> Value:
@@ -115,6 +132,10 @@ def meant(value: Value) -> Value:
             f"{value!r} is the beginning of another tool's call, which YAML has cut at its comma; write the list of "
             f"values, or a form such as {{loguniform: [1e-5, 1e-3]}} {mean_it}"
         )
+    if is_disguised(value):
+        raise ValueError(f"{value!r} has characters as copied from a page; write {plain(value)} {mean_it}")
+    if is_with_comma(value):
+        raise ValueError(f"{value!r} is no number, for its comma; write {value[:-1]} {mean_it}")
     if is_call(value):
         raise ValueError(f"{value!r} is another tool's call where one value stands; write the value {mean_it}")
     return _unquoted(value)
@@ -153,7 +174,9 @@ def _unquoted_text(text: str) -> str:
 
 def _of_one_text(key: str, value: Any) -> str:
     """Say that a text runs as one value which people nearly always write to mean several; empty for another value."""
-    text = value[0] if isinstance(value, list) and len(value) == 1 else value  # [1 2] lacks a comma
+    items = value if isinstance(value, list) else [value]
+    odd = [item for item in items if isinstance(item, str) and listed_numbers(item)]
+    text = odd[0] if odd and (len(odd) < len(items) or len(items) == 1) else value  # [1 2] lacks a comma
     if not isinstance(text, str):
         return ""
     listed = listed_numbers(text) or (listed_items(text) if text is value else None)

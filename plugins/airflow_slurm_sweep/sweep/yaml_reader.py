@@ -197,6 +197,12 @@ def _anchors(events: Iterator[yaml.Event]) -> Iterator[bool]:
 _BEGUN = ("while scanning a simple key", "while scanning a quoted scalar")  # PyYAML's error marks a later line
 
 
+_CURES = {  # by PyYAML's words
+    "could not find expected ':'": "; does a blank lack behind a colon?",
+    "did not find expected alphabetic or numeric character": "; a text with *, & or # at its beginning needs quotes",
+}
+
+
 def _syntax_fault(error: Exception, text: str) -> Fault:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
@@ -213,7 +219,7 @@ def _syntax_fault(error: Exception, text: str) -> Fault:
         return Fault(key=key, problem="a tab stands where YAML takes blanks only; write blanks")
     if error.problem == "found character that cannot start any token":
         return Fault(key=key, problem=f"a value cannot begin with {found}; put it in quotes")
-    return Fault(key=key, problem=f"not YAML: {error.problem}")
+    return Fault(key=key, problem=f"not YAML: {error.problem}{_CURES.get(str(error.problem), '')}")
 
 
 def kind(value: object) -> str:

@@ -164,7 +164,7 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
     [
         ("", "expected keys with values, got nothing"),
         ("- a", "expected keys with values, got a list"),
-        ("a: 1\nlr:[1, 2]\nb: 2", "line 2: not YAML: could not find expected ':'"),
+        ("a: 1\nlr:[1, 2]\nb: 2", "line 2: not YAML: could not find expected ':'; does a blank lack behind a colon?"),
         ("a: 1\nlr: 'x\nb: 2\nc: 3", "line 2: not YAML: found unexpected end of stream"),
         ("a: [1", "line 2: not YAML: did not find expected ',' or ']'"),
         ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands in line 1 too, with another value; delete one of them"),
