@@ -38,7 +38,7 @@ def said_of(text: str, folder: Path) -> str:
         ("command: tmux new -d \"python t.py $SWEEP_LR\"\nlr: [1, 2]", "tmux hands the work on"),
         ("command: setsid python t.py {flags} & disown\nlr: [1, 2]", "it ends in `&`"),
         # A value is what stands there.
-        ('lr: [1, 2]\nout: "{run_dir}/ckpt"', "out has {run_dir} as it is, in all jobs; for its value write, in the command: --out {run_dir}/ckpt"),
+        ('lr: [1, 2]\nout: "{run_dir}/ckpt"', "out has {run_dir} as it is, in all jobs; for its value, write {run_dir}/ckpt into the command instead"),
         ('lr: [1, 2]\nname: "lr_{lr}"', "name has {lr} as it is"),
         ("lr: [1, 2]\nout: $BASE_LOG_DIR/ckpt", "out has $BASE_LOG_DIR/ckpt as it is"),
         ("lr: [1, 2]\ndata: ~/data", "data has ~/data as it is"),
@@ -94,7 +94,18 @@ def said_of(text: str, folder: Path) -> str:
         ("lr: [0.1, 1]\nsweep: {exclude: [{lr: {gt: 0.1}}]}", "expected {above: 1}, {below: 2} or {not: [3, 4]}, got {gt: 0.1}"),
         ("lr: [0.1, 1]\nsweep: {exclude: [{lr: '>0.1'}]}", "expected {above: 1}"),
         ("lr: [0.1, 1]\nsweep: {exclude: [{lr: {not: {above: 0.1}}}]}", "expected {above: 1}"),
+        ("seed: {min: 1, max: 5}", "write seed: {int: [1, 5]}"),
+        ("lr: {space: loguniform, lower: 1e-5, upper: 1e-2}", "write lr: {loguniform: [1.0e-05, 0.01]}"),
+        ("lr: {prior: log-uniform, low: 1e-5, high: 1e-2}", "write lr: {loguniform: [1.0e-05, 0.01]}"),
+        ("lr: {min: 1e-5, max: 1e-2, scale: log}", "write lr: {loguniform: [1.0e-05, 0.01]}"),
+        ("lr: {min: 1e-5, max: 1e-2, log: no}", "write lr: {uniform: [1.0e-05, 0.01]}"),
+        ("lr: {strategy: loguniform, values: [1e-6, 1e-3]}", "write lr: {loguniform: [1.0e-06, 0.001]}"),
+        ("matrix: {kind: random, params: {lr: {kind: uniform, value: [0.1, 1]}}}\n# command: none", "this is a file of Polyaxon"),
+        ("cmd: python train.py {flags}\n# command: none", "unknown key 'cmd'; did you mean 'command'?"),
+        ("script: python train.py\n# command: none", "did you mean 'command'?"),
+        ("slurm: {mail_type: END,FAIL}", "slurm.FAIL: unknown key 'FAIL', without a value; within {…}, a text with a comma needs quotes"),
         # YAML's own words.
+        ("x: !include a.yaml", "tags are not taken: write the value itself"),
         ("a: 1\nlr:[1, 2]", "does a blank lack behind a colon?"),
         ("data: *.csv", "a text with *, & or # at its beginning needs quotes"),
     ],
@@ -128,6 +139,9 @@ def test_what_is_misread_is_said(text: str, said: str, tmp_path: Path) -> None:
         "lr: 1  # SBATCH is none here",
         "lr: [1, 2]\nsweep: {repeat: {seed: [1, 2]}}",
         f"lr: [1, 2]  #{NBSP}a remark",
+        "wd: [null, '', a]",
+        "at: ['12:30', '9:05']",
+        "at: '12:30'",
     ],
 )
 def test_what_only_looks_so_is_left_alone(text: str, tmp_path: Path) -> None:

@@ -22,7 +22,16 @@ from airflow_slurm_sweep.sweep.hydra_values import choices
 from airflow_slurm_sweep.sweep.values import protected
 from airflow_slurm_sweep.sweep.yaml_reader import read_mapping
 
-_TRIALS_BY = ("run_cap", "n_trials", "num_samples", "max_trials", "maxTrialNumber", "max_trial_number", "budget")
+_TRIALS_BY = (
+    "run_cap",
+    "n_trials",
+    "num_samples",
+    "max_trials",
+    "maxTrialNumber",
+    "numRuns",
+    "max_trial_number",
+    "budget",
+)
 _WORDS_OF_COMMANDS = {
     "${env}": "",
     "${interpreter}": "python",
@@ -187,7 +196,8 @@ def _places(document: Mapping[str, Any]) -> Iterator[_Path]:
     """Yield where the parameters may stand in the file of a tool that we know by its keys."""
     yield from (("jobs", job, "strategy", "matrix") for job in mapping(document.get("jobs")))
     yield ("strategy", "matrix")
-    for key in ("matrix", "param_space", "search_space", "searchSpace", "parameters", "params", "hyperparameters"):
+    yield ("matrix", "params") if "params" in mapping(document.get("matrix")) else ("matrix",)
+    for key in ("param_space", "search_space", "searchSpace", "parameters", "params", "hyperparameters"):
         yield (key,)
     yield from (("grid",), ("search",))
     yield from ((key, "config") for key, value in document.items() if "run" in mapping(value))  # RLlib's experiments

@@ -11,7 +11,7 @@ from airflow_slurm_sweep.sweep.foreign import as_yaml, drawn_by, is_call, is_cut
 from airflow_slurm_sweep.sweep.value_forms import read_form
 from airflow_slurm_sweep.sweep.values import OWN_KEYS, is_parameter
 
-_NAME_A_DISTRIBUTION = {"grid_search", "distribution", "type", "_type"}
+_NAME_A_DISTRIBUTION = {"grid_search", "distribution", "type", "_type", "kind"}
 _KINDS = {"categorical", "choice", "const", "double", "fixed", "grid", "integer", "log", "range"}  # besides `drawn`'s
 _HOLD_LISTS = {"values", "choices", "options", "vals", "_value", "bounds"}
 _HOLD_ENDS = {"min", "max", "low", "high", "lower", "upper", "minval", "maxval", "mu", "sigma", "mean", "stddev"}
@@ -96,7 +96,8 @@ def _describes_values(value: Mapping[str, Any]) -> bool:
 
     ``{type: adam, lr: [1, 2]}`` and ``{min: [0, 1]}`` hold parameters.
     """
-    if value.keys() & {"grid_search", "distribution", "_type"} or _is_kind(value.get("type")):
+    names_one = value.keys() & {"grid_search", "distribution", "_type"} or {"kind", "value"} <= value.keys()
+    if names_one or _is_kind(value.get("type")):
         return True
     has_ends = any(not isinstance(value[key], list | dict) for key in value.keys() & _HOLD_ENDS)
     return value.keys() <= _KEYS_OF_VALUES and (has_ends or bool(value.keys() & _HOLD_LISTS))

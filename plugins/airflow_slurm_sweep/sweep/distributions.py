@@ -29,6 +29,7 @@ _WORDS = {  # names without "_", "suggest" and the "q" of a step
     "normal": "normal", "randn": "normal", "lognormal": "lognormal",
 }  # fmt: skip
 _ENDS = (("min", "max"), ("low", "high"), ("lower", "upper"), ("mu", "sigma"), ("mean", "stddev"))
+_RARE_KINDS = ("kind", "space", "prior", "sample", "strategy")  # where Ludwig, skopt, trlx and others name it
 _KEYS_OF_LISTS = ("values", "choices", "options", "grid_search", "_value")
 
 
@@ -46,13 +47,14 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def ours_of(value: Mapping[Any, Any]) -> Ours | None:
     """Return what another tool's mapping for one parameter means; None where it means nothing known."""
-    kind = value.get("distribution", value.get("type", value.get("_type")))
+    kind = value.get("distribution", value.get("type", value.get("_type", _rare_kind(value))))
     if "value" in value:
-        return Ours([value["value"]], is_same=True)
+        is_polyaxons = "kind" in value
+        return _of_polyaxon(value["kind"], value["value"]) if is_polyaxons else Ours([value["value"]], is_same=True)
     listed = next((value[key] for key in _KEYS_OF_LISTS if isinstance(value.get(key), list)), None)
     if listed and kind in (None, "choice", "categorical", "grid", "categorical_w_probabilities"):
         return Ours(listed, is_same="probabilities" not in value)
-    numbers = value.get("bounds", value.get("_value"))
+    numbers = value.get("bounds", value.get("_value", listed))
     if not isinstance(numbers, list):
         ends = next((pair for pair in _ENDS if value.keys() >= set(pair)), ())
         numbers = [value[key] for key in ends]
@@ -70,7 +72,30 @@ def ours_of(value: Mapping[Any, Any]) -> Ours | None:
         kind = "int" if all(isinstance(number, int) for number in numbers) else "uniform"
     if value.get("integer") or value.get("value_type") == "int":
         kind = "int"
-    return drawn(str(kind), numbers, is_log=bool(value.get("log") or value.get("log_scale")))
+    scale = str(value.get("scale", value.get("spacing", "")))
+    is_log = any(value.get(key) is True for key in ("log", "log_scale")) or scale.startswith("log")
+    return drawn(str(kind), numbers, is_log=is_log)
+
+
+def _rare_kind(value: Mapping[Any, Any]) -> str | None:
+    words = (value.get(key) for key in _RARE_KINDS)
+    return next((word for word in words if isinstance(word, str) and drawn(word, (1, 2))), None)
+
+
+def _of_polyaxon(kind: Any, value: Any) -> Ours | None:
+    """Return what a mapping ``{kind: linspace, value: "0:1:5"}`` means."""
+    if kind in ("choice", "pchoice"):
+        return Ours([each[0] for each in value] if kind == "pchoice" else [*value], is_same=kind == "choice")
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    try:
+        numbers = [float(each) for each in (value.split(":") if isinstance(value, str) else value)]
+    except (TypeError, ValueError):
+        return None
+    numbers = [int(each) if each.is_integer() else each for each in numbers]
+    if kind in LISTS:
+        return Ours({kind: numbers}, is_same=True) if len(numbers) in (2, 3) else None
+    return drawn(kind, numbers)
 
 
 def drawn(name: str, numbers: Sequence[float], *, is_log: bool = False) -> Ours | None:
@@ -79,7 +104,7 @@ def drawn(name: str, numbers: Sequence[float], *, is_log: bool = False) -> Ours 
     Of ``randint`` the end is excluded, as in NumPy, Ray and NNI. ``log_uniform`` with a ``_``, as W&B has it, and
     Hyperopt's with negative numbers have the exponents of e.
     """
-    name = name.lower().removeprefix("suggest_")
+    name = name.lower().removeprefix("suggest_").replace("-", "")
     plain = name.replace("_", "")
     has_step = plain.startswith("q")
     word = _WORDS.get(plain.removeprefix("q"))

@@ -119,7 +119,8 @@ def listed_numbers(text: str) -> str | None:
         return None if any(map(LEADING_ZERO.fullmatch, numbers)) else f"[{', '.join(numbers)}]"
     if ends := _FROM_TO.fullmatch(text):
         first, last = (int(each) for each in ends.groups() if each)
-        return f"{{range: [{first}, {last + 1}]}}" if first < last else None
+        is_clock = re.search(r":\d\d$", text) is not None
+        return f"{{range: [{first}, {last + 1}]}}" if first < last and not is_clock else None
     return None
 
 
@@ -271,6 +272,8 @@ def other_tool(document: Mapping[str, Any]) -> str | None:
     """Return the tool that a document belongs to; None if it may be a sweep file of ours."""
     forms = {*LISTS, *DRAWN, CSV, "values", "value", "distribution"}
     mappings = {key for key, value in document.items() if isinstance(value, dict) and not value.keys() & forms}
+    if "matrix" in mappings and isinstance(document["matrix"].get("params"), dict):
+        return "Polyaxon"
     if "parameters" in mappings and document.keys() & {"method", "program", "metric", "early_terminate"}:
         return "Weights & Biases"
     defaults = document.get("defaults")

@@ -108,8 +108,8 @@ def literal_parameters(parameters: Mapping[str, Sequence[Any]], ours: Collection
         texts = [value for value in values if isinstance(value, str)]
         found = next((each for text in texts if (each := is_said.search(text))), None)
         if found:
-            example = f"--{bare_key(key).lstrip('-')} {found.string}"
-            yield f"{key} has {found[0]} as it is, in all jobs; for its value write, in the command: {example}"
+            said = found.string
+            yield f"{key} has {found[0]} as it is, in all jobs; for its value, write {said} into the command instead"
         elif text := next((each for each in texts if _is_of_shell(each)), ""):
             yield f"{key} has {text} as it is, since no shell replaces a part of it; write the whole text"
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_slurm_sweep.sweep.dag_section import DagSection
+from airflow_slurm_sweep.sweep.distributions import ours_of
 from airflow_slurm_sweep.sweep.foreign import as_yaml
 from airflow_slurm_sweep.sweep.settings import SlurmSection
 from airflow_slurm_sweep.sweep.sweep_section import SweepSection
@@ -23,6 +24,11 @@ _UNMISTAKABLE = {
     "partition", "qos", "gres", "mem", "mem_per_cpu", "mem_per_gpu", "cpus_per_task", "cpus_per_gpu", "gpus_per_node",
     "gpus_per_task", "ntasks", "ntasks_per_node", "nodelist", "mail_type", "mail_user", "setup", "chain", "retry",
 }  # fmt: skip
+_MAPPINGS = {
+    "slurm": {"env", "sbatch", "chain", "retry"},
+    "sweep": {"objective", "repeat", "metrics", "stop"},
+    "dag": {"notify"},
+}  # settings that are mappings, and parameters hardly
 _TIME = re.compile(r"\d+-\d+(?::\d+){0,2}|\d+(?::\d+){1,2}")
 _CRON = re.compile(r"@\w+|(?:[\d*/,-]+\s+){4}[\w*/,-]+")
 _SBATCH = re.compile(r"^#\s*SBATCH\s+(\S.*)", re.MULTILINE)
@@ -36,8 +42,8 @@ def misplaced(key: str, value: Any) -> str:
         return f"is a setting; write {said} (or, for a parameter of that name, --{key})"
     if not isinstance(value, Mapping) or is_form(value):
         return ""
-    for section, words in _WORDS.items():
-        if head in words and not word:
+    for section, words in _MAPPINGS.items():
+        if head in words and not word and ours_of(value) is None:
             return f"is a setting; it stands below {section}:"
     near = get_close_matches(head.lower(), [*_WORDS, "slurms"], n=1, cutoff=0.75)
     is_setting = near and any(str(each).replace("-", "_") in _WORDS[near[0].rstrip("s")] for each in value)

@@ -105,16 +105,22 @@ def nearest(key: str, keys: Collection[str], other_words: Mapping[str, str]) -> 
     return next(iter(get_close_matches(word, near, n=1, cutoff=0.8)), None)
 
 
+def _unknown(section: type[Section], key: str, value: Any) -> str:
+    near = nearest(key, [*_fields(section), *section.further_keys], section.other_words)
+    if value is None and not near:
+        return f"unknown key {key!r}, without a value; within {{…}}, a text with a comma needs quotes"
+    hint = f"; did you mean {near!r}?" if near else "."
+    more = ", and the long options of sbatch" if section.further_keys else ""
+    return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(_fields(section)))}{more}"
+
+
 def _problem(model: type[Section], detail: dict[str, Any]) -> str:
     section = _section_at(model, detail["loc"][:-1])
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
         if key in section.former_keys:
             return f"unknown key {key!r}; {section.former_keys[key]}"
-        near = nearest(key, [*_fields(section), *section.further_keys], section.other_words)
-        hint = f"; did you mean {near!r}?" if near else "."
-        more = ", and the long options of sbatch" if section.further_keys else ""
-        return f"unknown key {key!r}{hint} Valid keys: {', '.join(sorted(_fields(section)))}{more}"
+        return _unknown(section, key, detail["input"])
     if detail["type"] == "missing":
         return f"missing; expected the keys {', '.join(_fields(section))}"
     if detail["type"] == "value_error":

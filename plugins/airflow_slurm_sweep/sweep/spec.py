@@ -140,7 +140,7 @@ def parse_sweep(
     script_path = _path(document, "script_path", started_with or {}, faults)
     config_path = _path(document, "config_path", started_with or {}, faults)
     if not script_path and "command" not in document and (near := _misspelt(document)):
-        faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean 'script_path'?"))
+        faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean {_meant(near)!r}?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     axes = _axes(document, anchored_keys(text), folder, faults)
     sweep = validate(SweepSection, document.get("sweep"), "sweep", faults)
@@ -179,8 +179,10 @@ def _refuse_missing_start(dag: DagSection | None, faults: list[Fault]) -> None:
 
 def _refuse_other_tools(document: Mapping[str, Any], source: str) -> None:
     tool = other_tool(document)
-    if tool and tool != "Weights & Biases" and isinstance(document.get("command"), str):
-        key, value = next(pair for pair in document.items() if pair[0] not in OWN_KEYS and isinstance(pair[1], dict))
+    named = ((key, value) for key, value in document.items() if key not in OWN_KEYS and isinstance(value, dict))
+    is_ours = tool != "Weights & Biases" and isinstance(document.get("command"), str)
+    if tool and is_ours and (pair := next(named, None)):
+        key, value = pair
         name = next(iter(value), "lr")
         problem = f"parameters stand at top level, nested ones with dots: {name}: […] or {key}.{name}: […]"
         raise SweepFileError(source, [Fault(key=key, problem=problem)])
@@ -210,8 +212,18 @@ class _Own(PresetSetting, CommandSetting):
 
 
 def _misspelt(document: Mapping[str, Any]) -> str:
+    """Return the key that stands in place of `script_path`, or of `command`; empty if there is none."""
     keys = [key for key in document if key not in OWN_KEYS and not key.startswith("--")]
-    return next(iter(get_close_matches("script_path", keys, n=1, cutoff=0.85)), "")
+    lines = [key for key in keys if isinstance(text := document[key], str) and " " in text.strip() and _is_command(key)]
+    return next(iter([*lines, *get_close_matches("script_path", keys, n=1, cutoff=0.85)]), "")
+
+
+def _is_command(key: str) -> bool:
+    return key.lower() in ("cmd", "run", "script") or bool(get_close_matches(key.lower(), ["command"], cutoff=0.8))
+
+
+def _meant(key: str) -> str:
+    return "command" if _is_command(key) else "script_path"
 
 
 def _axes(

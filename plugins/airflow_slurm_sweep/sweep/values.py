@@ -39,6 +39,7 @@ def is_parameter(key: str) -> bool:
 OWN_KEYS = ("script_path", "config_path", "command", "preset", "sweep", "slurm", "dag")  # of a sweep file
 NO_PARAMETER = "expected a parameter's name such as lr, optim.lr, +a.b or --lr"
 OWN_KEY = "cannot differ between combinations; write a parameter of that name with -- in front"
+_AND_SO_ON = ("...", "…", "etc", "etc.")
 NUL = "a value cannot contain a NUL character"
 
 
@@ -109,7 +110,7 @@ def _refuse_cut(key: str, values: list[Any]) -> None:
     if is_cut(values) and not any(isinstance(each, str) and is_cut_call(each) for each in values):
         said = ", ".join(map(str, values))
         raise ValueError(f"YAML has cut ({said}) at each comma; quote each value, as in {key}: ['(1, 2)', '(3, 4)']")
-    if odd := [each for each in values[1:] if isinstance(each, str) and each.strip(". ") in ("", "…", "etc")]:
+    if odd := [each for each in values[1:] if isinstance(each, str) and each.strip() in _AND_SO_ON]:
         raise ValueError(f"{odd[0]!r} is a value like the others; list all, or write a form: {{range: [0, 10]}}")
 
 

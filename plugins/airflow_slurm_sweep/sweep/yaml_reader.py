@@ -197,7 +197,8 @@ def _anchors(events: Iterator[yaml.Event]) -> Iterator[bool]:
 _BEGUN = ("while scanning a simple key", "while scanning a quoted scalar")  # PyYAML's error marks a later line
 
 
-_CURES = {  # by PyYAML's words
+_CURES = {  # by PyYAML's first words
+    "could not determine a constructor for the tag": "; tags are not taken: write the value itself",
     "could not find expected ':'": "; does a blank lack behind a colon?",
     "did not find expected alphabetic or numeric character": "; a text with *, & or # at its beginning needs quotes",
 }
@@ -219,7 +220,9 @@ def _syntax_fault(error: Exception, text: str) -> Fault:
         return Fault(key=key, problem="a tab stands where YAML takes blanks only; write blanks")
     if error.problem == "found character that cannot start any token":
         return Fault(key=key, problem=f"a value cannot begin with {found}; put it in quotes")
-    return Fault(key=key, problem=f"not YAML: {error.problem}{_CURES.get(str(error.problem), '')}")
+    words = str(error.problem)
+    cure = next((cure for begin, cure in _CURES.items() if words.startswith(begin)), "")
+    return Fault(key=key, problem=f"not YAML: {words}{cure}")
 
 
 def kind(value: object) -> str:

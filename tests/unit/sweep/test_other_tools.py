@@ -468,6 +468,28 @@ def test_incomplete_or_unknown_range_becomes_no_parameter(space: str, value: str
     assert [*parse_sweep(converted, source="ours.yaml").parameters] == ["d"]
 
 
+def test_a_matrix_of_polyaxons() -> None:
+    converted = convert(
+        """
+matrix:
+  kind: random
+  numRuns: 20
+  params:
+    lr: {kind: uniform, value: [0.001, 0.1]}
+    opt: {kind: choice, value: [adam, sgd]}
+    wd: {kind: logspace, value: "-4:-1:4"}
+    units: {kind: range, value: "32:128:32"}
+    drop: {kind: linspace, value: {start: 0, stop: 1, num: 5}}
+""",
+        "p.yaml",
+    )
+    assert "# Not taken over: wd: {kind: logspace, value: '-4:-1:4'}, which is no list of values" in converted
+    spec = parse_sweep(converted, source="s.yaml")
+    assert (spec.space.trials, spec.size) == (20, 20)
+    assert spec.parameters.keys() == {"lr", "opt", "units", "drop"}
+    assert {each.parameters["units"] for each in spec.space.combinations} == {32, 64, 96}
+
+
 def test_incomplete_range_of_hydra_becomes_no_parameter() -> None:
     converted = convert("hydra: {sweeper: {params: {d: 1, x: {lower: 1}, y: {init: 3}}}}", "theirs.yaml")
     assert [*parse_sweep(converted, source="ours.yaml").parameters] == ["d"]

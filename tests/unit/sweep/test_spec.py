@@ -216,7 +216,7 @@ def test_a_value_of_the_wrong_kind_is_one_error_that_shows_no_secret(value: str)
         ("script_path: a.py\nlr: {values: [1, 2], value: 3}", "lr: expected {values: ...} alone, got value beside it"),
         ("script_path: a.py\nlr: {value: 3, min: 0, max: 1}", "lr: expected {value: ...} alone, got max, min beside it"),
         ("script_path: a.py\nlr: {choices: [1, 2]}", "lr: expected a list of values, got a mapping; write lr: [1, 2]"),
-        ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
+        ("script_path: a.py\na: !!python/object:os.system x", "line 2: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'; tags are not taken: write the value itself"),
         ("script_pth: a.py", "script_pth: unknown key 'script_pth'; did you mean 'script_path'?"),
         ("script_path: a.py\nslurm: [1]", "slurm: expected keys with values, got a list"),
         ("script_path: a.py\nslurm: {jobname: ../up}", "slurm.jobname: expected a name of letters, digits and _ . + = @ - (it names a directory too; 200 at most), got '../up'"),
