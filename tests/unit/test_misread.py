@@ -104,6 +104,11 @@ def said_of(text: str, folder: Path) -> str:
         ("cmd: python train.py {flags}\n# command: none", "unknown key 'cmd'; did you mean 'command'?"),
         ("script: python train.py\n# command: none", "did you mean 'command'?"),
         ("slurm: {mail_type: END,FAIL}", "slurm.FAIL: unknown key 'FAIL', without a value; within {…}, a text with a comma needs quotes"),
+        ("slurm: {chain: true}", "expected keys with values, got true or false; write chain: {jobs: 6}"),
+        ("slurm: {gpus_per_node: a100:4}", "for a type write gres: gpu:a100:4"),
+        ("slurm: {mem: 1.5G}", "mem: expected a whole number of MiB, or with K, M, G or T, as 32G, got '1.5G'"),
+        ("slurm: {mem_per_cpu: 4 GB}", "got '4 GB'"),
+        ("slurm: {env: {CUDA_VISIBLE_DEVICES: 0,1}}", "got nothing; within {…}, a text with a comma needs quotes"),
         # YAML's own words.
         ("x: !include a.yaml", "tags are not taken: write the value itself"),
         ("a: 1\nlr:[1, 2]", "does a blank lack behind a colon?"),
@@ -142,6 +147,8 @@ def test_what_is_misread_is_said(text: str, said: str, tmp_path: Path) -> None:
         "wd: [null, '', a]",
         "at: ['12:30', '9:05']",
         "at: '12:30'",
+        "slurm: {mem: 32GB, tmp: 10g}",
+        "slurm: {mem: 0}",
     ],
 )
 def test_what_only_looks_so_is_left_alone(text: str, tmp_path: Path) -> None:

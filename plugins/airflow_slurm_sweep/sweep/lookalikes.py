@@ -6,7 +6,7 @@ import re
 from unicodedata import normalize
 
 _DASHES = "‐‑‒–—―−"
-_QUOTES = "“”„‟«»"
+_QUOTES = "“”„‟"
 _UNSEEN = "\u200b\u2060\ufeff"
 _PLAIN = str.maketrans(
     {

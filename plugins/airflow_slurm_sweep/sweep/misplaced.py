@@ -45,9 +45,10 @@ def misplaced(key: str, value: Any) -> str:
     for section, words in _MAPPINGS.items():
         if head in words and not word and ours_of(value) is None:
             return f"is a setting; it stands below {section}:"
-    near = get_close_matches(head.lower(), [*_WORDS, "slurms"], n=1, cutoff=0.75)
-    is_setting = near and any(str(each).replace("-", "_") in _WORDS[near[0].rstrip("s")] for each in value)
-    return f"did you mean {near[0].rstrip('s')}?" if is_setting else ""
+    for near in get_close_matches(head.lower(), _WORDS, n=1, cutoff=0.75):
+        if any(str(each).replace("-", "_") in _WORDS[near] for each in value):
+            return f"did you mean {near}?"
+    return ""
 
 
 def passed_on(parameters: Mapping[str, Sequence[Any]], of_slurm: Collection[str]) -> Iterator[str]:

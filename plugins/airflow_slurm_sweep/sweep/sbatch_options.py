@@ -68,9 +68,17 @@ _OF_OTHER_TOOLS = {  # by our keys; with an example where the other tool's value
 OTHER_WORDS = {word: ours for ours, words in _OF_OTHER_TOOLS.items() for word in words.split()}
 """What people write who know submitit, Hydra's launcher of it, dask-jobqueue, seml or PBS, and our key."""
 
+HINTS = {
+    "chain": "write chain: {jobs: 6}",
+    "retry": "write retry: [{on: OUT_OF_MEMORY, times: 1, mem: x2}]",
+    "gpus_per_node": "for a type write gres: gpu:a100:4",
+}
+"""What to write for settings of ours that people write as they know them."""
+
 _NAMES = "|".join(f"(?:SIG)?{name}|{Signals[f'SIG{name}'].value}" for name in SIGNALS)
 _HANDED_ON = re.compile(rf"R?BR?:(?:{_NAMES})(?:@[0-9]+)?", re.IGNORECASE)
 
+_AMOUNT = re.compile("[0-9]+(?:[KMGT]B?)?", re.IGNORECASE)  # str_to_mbytes in Slurm's src/common/proc_args.c
 _MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
 
 # Options that are there or not; some of them take a value, but none of these words.
@@ -141,7 +149,10 @@ def _check_switch(name: str, value: str | int | bool) -> None:
 
 
 def _check_memory(options: Mapping[str, Any]) -> None:
-    """Raise ValueError for options of memory that exclude each other."""
+    """Raise ValueError for an amount that sbatch does not read, and for options that exclude each other."""
+    for name in (*sorted(_MEMORY), "tmp"):
+        if isinstance(amount := options.get(name), str) and not _AMOUNT.fullmatch(amount):
+            raise ValueError(f"{name}: expected a whole number of MiB, or with K, M, G or T, as 32G, got {amount!r}")
     values = {name: options.get(name) for name in sorted(_MEMORY)}
     given = [name for name, value in values.items() if value is not None and value is not False]  # 0 is all memory
     if len(given) > 1:

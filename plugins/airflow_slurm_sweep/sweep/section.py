@@ -30,6 +30,9 @@ class Section(BaseModel):
     other_words: ClassVar[Mapping[str, str]] = {}
     """Words of other tools, and the key for each, perhaps with an example of a value: ``mem: 32G``."""
 
+    hints: ClassVar[Mapping[str, str]] = {}
+    """What to write for some keys, which the messages of their faults end with."""
+
     former_keys: ClassVar[Mapping[str, str]] = {}
     """Keys of earlier versions, and what the message says about each: ``it is called 'profile'``."""
 
@@ -57,7 +60,9 @@ def validate(model: type[Model], values: Any, key: str, faults: list[Fault]) -> 
     except ValidationError as error:
         for detail in error.errors():
             where = ".".join([key, *map(str, detail["loc"])] if key else map(str, detail["loc"]))
-            faults.append(Fault(key=where, problem=_problem(model, dict(detail))))
+            hint = _section_at(model, detail["loc"][:-1]).hints.get(str(detail["loc"][-1])) if detail["loc"] else ""
+            problem = f"{_problem(model, dict(detail))}{f'; {hint}' if hint else ''}"
+            faults.append(Fault(key=where, problem=problem))
         return None
 
 

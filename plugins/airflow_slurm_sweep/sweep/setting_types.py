@@ -46,7 +46,9 @@ OVERRIDE_PATTERN = r"^[ \t]*(\+{0,2}[^=+~\s][^=\s]*[ \t]*=|~[^=\s]+)"
 
 def _check_time(time: str) -> str:
     if not re.fullmatch(TIME_PATTERN, time):
-        raise ValueError(f"expected minutes, h:m:s, d-h or d-h:m:s (as sbatch --time takes it), got {time!r}")
+        raise ValueError(
+            f"expected minutes, h:m:s, d-h, d-h:m:s or UNLIMITED (as sbatch --time takes it), got {time!r}"
+        )
     return time
 
 
@@ -196,7 +198,8 @@ def _check_text_or_secret(value: Any) -> Any:
             return Secret.model_validate(value)
     elif isinstance(value, (str, int, float, Secret)) and not isinstance(value, bool):
         return value
-    raise ValueError(f"expected text, or a secret as {{variable: NAME}} or {{connection: ID}}, got {kind(value)}")
+    got = "nothing; within {…}, a text with a comma needs quotes" if value is None else kind(value)
+    raise ValueError(f"expected text, or a secret as {{variable: NAME}} or {{connection: ID}}, got {got}")
 
 
 def _check_env(env: dict[str, str | Secret]) -> dict[str, str | Secret]:
@@ -225,7 +228,10 @@ def _text(pattern: str) -> WithJsonSchema:
 
 def _refuse_decimals(value: Any) -> Any:
     if isinstance(value, float):
-        raise ValueError("expected text, got a number with decimals, of which YAML drops zeros; put it in quotes")
+        whole = f"write {int(value)}, or " if value.is_integer() else ""
+        raise ValueError(
+            f"expected text, got a number with decimals, of which YAML drops zeros; {whole}put it in quotes"
+        )
     return value
 
 

@@ -29,7 +29,7 @@ from airflow_slurm_sweep.sweep.budget import Budget
 from airflow_slurm_sweep.sweep.chain_setting import Chain, Retries, check_retry
 from airflow_slurm_sweep.sweep.metrics_setting import MetricsSetting
 from airflow_slurm_sweep.sweep.naming import check_name
-from airflow_slurm_sweep.sweep.sbatch_options import LONG, OTHER_WORDS, check_words, moved_below_sbatch
+from airflow_slurm_sweep.sweep.sbatch_options import HINTS, LONG, OTHER_WORDS, check_words, moved_below_sbatch
 from airflow_slurm_sweep.sweep.section import Section
 
 
@@ -151,6 +151,7 @@ class JobSettings(Resources):
 
     further_keys: ClassVar[Sequence[str]] = tuple(word.replace("-", "_") for word in LONG)
     other_words: ClassVar[Mapping[str, str]] = OTHER_WORDS
+    hints: ClassVar[Mapping[str, str]] = HINTS
 
     @model_validator(mode="before")
     @classmethod
