@@ -145,6 +145,7 @@ def test_what_is_misread_is_said(text: str, said: str, tmp_path: Path) -> None:
         "lr: [1, 2]\nsweep: {repeat: {seed: [1, 2]}}",
         f"lr: [1, 2]  #{NBSP}a remark",
         "wd: [null, '', a]",
+        "dirs: [usr, etc]",
         "at: ['12:30', '9:05']",
         "at: '12:30'",
         "slurm: {mem: 32GB, tmp: 10g}",

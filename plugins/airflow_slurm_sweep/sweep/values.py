@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_slurm_sweep.errors import Fault
 from airflow_slurm_sweep.sweep.axes import Axis
-from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, ours_of
+from airflow_slurm_sweep.sweep.distributions import CSV, DRAWN, LISTS, is_number, ours_of
 from airflow_slurm_sweep.sweep.drawn import Drawn
 from airflow_slurm_sweep.sweep.foreign import (
     as_yaml,
@@ -110,7 +110,8 @@ def _refuse_cut(key: str, values: list[Any]) -> None:
     if is_cut(values) and not any(isinstance(each, str) and is_cut_call(each) for each in values):
         said = ", ".join(map(str, values))
         raise ValueError(f"YAML has cut ({said}) at each comma; quote each value, as in {key}: ['(1, 2)', '(3, 4)']")
-    if odd := [each for each in values[1:] if isinstance(each, str) and each.strip() in _AND_SO_ON]:
+    and_so_on = _AND_SO_ON if is_number(values[0]) else _AND_SO_ON[:2]
+    if odd := [each for each in values[1:] if isinstance(each, str) and each.strip() in and_so_on]:
         raise ValueError(f"{odd[0]!r} is a value like the others; list all, or write a form: {{range: [0, 10]}}")
 
 
