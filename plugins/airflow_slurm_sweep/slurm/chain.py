@@ -64,7 +64,7 @@ class Chain:
 class End:
     """How one job ended; `Trace` explains ``signal`` and ``has_new_files``, `Link` explains ``value``.
 
-    ``lacks_exit_file`` says that our job.sh could not leave one, as on a full disk: what the job saved is in doubt.
+    ``lacks_exit_file`` says that job.sh left none of exit status 0, as on a full disk: what the job saved is in doubt.
     ``was_warned`` says that ``signal`` can only be the warning before the time limit.
     ``in_grace`` says that it was preempted, and ended within its partition's GraceTime. ``by_a_step`` says that a step
     ran out of memory, and the job itself FAILED.

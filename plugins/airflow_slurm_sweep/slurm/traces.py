@@ -74,6 +74,10 @@ class Trace:
     stop: Note | None = None
     log: tuple[str, ...] = ()
 
+    def lacks_exit_file(self, job: SubmittedJob) -> bool:
+        """Whether the job's job.sh did not leave that it ended with exit status 0; False for another batch script."""
+        return job.leaves_exit_file and self.exit_status != "0"
+
 
 NO_TRACE = Trace()
 

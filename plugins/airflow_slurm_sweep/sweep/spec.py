@@ -140,7 +140,8 @@ def parse_sweep(
     script_path = _path(document, "script_path", started_with or {}, faults)
     config_path = _path(document, "config_path", started_with or {}, faults)
     if not script_path and "command" not in document and (near := _misspelt(document)):
-        faults.append(Fault(key=near, problem=f"unknown key {near!r}; did you mean {_meant(near)!r}?"))
+        key, meant = near
+        faults.append(Fault(key=key, problem=f"unknown key {key!r}; did you mean {meant!r}?"))
     own = validate(_Own, {key: document[key] for key in ("command", "preset") if key in document}, "", faults)
     axes = _axes(document, anchored_keys(text), folder, faults)
     sweep = validate(SweepSection, document.get("sweep"), "sweep", faults)
@@ -211,19 +212,15 @@ class _Own(PresetSetting, CommandSetting):
     """The keys of a sweep file that a profile has, too."""
 
 
-def _misspelt(document: Mapping[str, Any]) -> str:
-    """Return the key that stands in place of `script_path`, or of `command`; empty if there is none."""
+def _misspelt(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the key that stands in place of `command` or of `script_path`, and which; None if there is none."""
     keys = [key for key in document if key not in OWN_KEYS and not key.startswith("--")]
-    lines = [key for key in keys if isinstance(text := document[key], str) and " " in text.strip() and _is_command(key)]
-    return next(iter([*lines, *get_close_matches("script_path", keys, n=1, cutoff=0.85)]), "")
-
-
-def _is_command(key: str) -> bool:
-    return key.lower() in ("cmd", "run", "script") or bool(get_close_matches(key.lower(), ["command"], cutoff=0.8))
-
-
-def _meant(key: str) -> str:
-    return "command" if _is_command(key) else "script_path"
+    for key in keys:
+        is_near = key.lower() in ("cmd", "run", "script") or get_close_matches(key.lower(), ["command"], cutoff=0.8)
+        if is_near and isinstance(text := document[key], str) and " " in text.strip():
+            return key, "command"
+    near = get_close_matches("script_path", keys, n=1, cutoff=0.85)
+    return (near[0], "script_path") if near else None
 
 
 def _axes(

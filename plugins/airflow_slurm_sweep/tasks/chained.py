@@ -68,7 +68,7 @@ async def next_job(
         exit_code=status.exit_code,
         signal=trace.signal,
         was_warned=was_warned(status, trace.signal, str(chained.request.options.get("signal", ""))),
-        lacks_exit_file=job.leaves_exit_file and trace.exit_status != "0",
+        lacks_exit_file=trace.lacks_exit_file(job),
         in_grace=status.reason == IN_GRACE,
         by_a_step=status.reason == BY_A_STEP,
         has_new_files=trace.has_new_files,

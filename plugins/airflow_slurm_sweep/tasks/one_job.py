@@ -192,7 +192,7 @@ def _lacks_exit_file(job: SubmittedJob, status: JobStatus, trace: Trace) -> bool
     Up to Slurm 23.02, a job whose node could not launch it is COMPLETED. Source: batch_finish in Slurm's
     src/slurmd/slurmstepd/mgr.c, which lost the error.
     """
-    return status.state is JobState.COMPLETED and job.leaves_exit_file and trace.exit_status != "0"
+    return status.state is JobState.COMPLETED and trace.lacks_exit_file(job)
 
 
 async def _end(cluster: ClusterSession, job: SubmittedJob, left: _Left, verdict: Verdict | None) -> JobEnd:

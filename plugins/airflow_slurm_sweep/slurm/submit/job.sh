@@ -26,7 +26,8 @@ own="$job_id ${SLURM_RESTART_COUNT:-0}"
 before='' may_live=
 { read -r before < "$owner_file"; } 2> /dev/null
 [ -n "$before" ] && [ "$before" != "$own" ] && ! [ -e "$BASE_LOG_DIR/.slurm_sweep/${before% *}.exit" ] && may_live=yes
-rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" "$signal_file" "$inside_file" # before a requeue
+# From before a requeue.
+rm -f -- "$exit_file" "$exit_file.new" "$owner_file.$job_id" "$setup_file" "$signal_file" "$inside_file"
 inside=
 
 if [ -z "$COMMAND" ]; then
